@@ -1,0 +1,1 @@
+"""Images, their preprocessing, and what is measured on them."""

@@ -1,0 +1,30 @@
+"""From a decoded picture to what a model takes: one implementation for parity, accuracy, calibration and examples."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from slide_export.models import DataConfig
+
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Returns the resized, centre-cropped picture, uint8 [H, W, 3] RGB.
+
+    Source: torchvision Resize and CenterCrop on PIL images, as every training code of the zoo uses them.
+    """
+    rows, cols = data.resized(size)
+    if data.keep_aspect:
+        factor = max(rows / picture.height, cols / picture.width)
+        rows, cols = max(rows, int(picture.height * factor)), max(cols, int(picture.width * factor))
+    picture = picture.convert("RGB").resize((cols, rows), FILTERS[data.interpolation])
+    top, left = round((rows - size[0]) / 2), round((cols - size[1]) / 2)
+    return np.asarray(picture.crop((left, top, left + size[1], top + size[0])), dtype=np.uint8)
+
+
+def normalise(pictures: NDArray[np.uint8], data: DataConfig) -> NDArray[np.float32]:
+    """Returns float32 [B, 3, H, W] for uint8 [B, H, W, 3] RGB: (value/255 - mean) / std."""
+    mean, std = np.array(data.mean, np.float32), np.array(data.std, np.float32)
+    scaled = (pictures.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -1,0 +1,7 @@
+"""slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
+
+from .api import demo, export, inspect, load_checkpoint, targets, verify
+from .errors import SlideExportError
+from .fuse import fuse
+
+__all__ = ["SlideExportError", "demo", "export", "fuse", "inspect", "load_checkpoint", "targets", "verify"]

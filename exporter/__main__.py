@@ -1,0 +1,5 @@
+"""`python -m slide_export` is `slide-export`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""What a backend is. Every other file here is one, and its name is the target's: `onnx.py` is `--target onnx`."""
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from slide_export.errors import BackendUnavailable, RequestError
+from slide_export.types import Artifact, Availability, Census, Feeds, LoweredModel, OnnxGraph, Option, Order, Outputs
+
+
+class Session(Protocol):
+    """A loaded artifact."""
+
+    evaluator: str
+    """What runs it, as a report says it."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Loads the artifact at `path` with the runtime settings of its manifest."""
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name."""
+
+
+class Backend(Protocol):
+    """One target. Its vendor's package is imported inside its functions, never when its file is."""
+
+    ACCEPTS: type[OnnxGraph] | type[LoweredModel]
+    """The stage that `lower` starts from."""
+    PRECISIONS: tuple[str, ...]
+    PRECISION_IN_GRAPH: bool
+    """Whether the ONNX graph carries the precision as casts; else `lower` sees to it."""
+    DISTRIBUTIONS: tuple[str, ...]
+    """What pip has to have installed."""
+    OPTIONS: Mapping[str, Option]
+    Session: type[Session]
+
+    def obstacle(self) -> str | None:
+        """Returns why artifacts cannot be run on this machine, None where they can; the runtime is installed."""
+
+    def lower(self, source: Any, directory: Path, order: Order) -> Artifact:
+        """Writes the artifact into `directory` and returns it; raises `LoweringError`."""
+
+    def census(self, path: Path, settings: Mapping[str, Any]) -> Census:
+        """Returns what the saved artifact at `path` stores and computes."""
+
+
+def names() -> tuple[str, ...]:
+    """Returns every target, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def load(target: str) -> Backend:
+    """Returns a backend, whether or not its runtime is installed.
+
+    Raises:
+        RequestError: there is no such target.
+    """
+    if target not in names():
+        raise RequestError(f"expected a target of {', '.join(names())}; found {target!r}")
+    return cast(Backend, importlib.import_module(f".{target}", __name__))
+
+
+def require(target: str, precision: str) -> Backend:
+    """Returns a backend that can be used here, for a precision that it has.
+
+    Raises:
+        RequestError: there is no such target, or it lacks the precision.
+        BackendUnavailable: its runtime is not installed.
+    """
+    backend, here = load(target), availability(target)
+    if precision not in backend.PRECISIONS:
+        raise RequestError(f"expected a precision of {', '.join(backend.PRECISIONS)} for {target}; found {precision!r}")
+    if not here.ready:
+        missing = " and ".join(here.missing)
+        raise BackendUnavailable(f"expected {missing} for the target {target}, found it not installed: {here.install}")
+    return backend
+
+
+def availability(target: str) -> Availability:
+    """Returns what is installed for a target, from the package metadata alone: nothing is imported."""
+    backend = load(target)
+    versions, missing = {}, []
+    for distribution in backend.DISTRIBUTIONS:
+        try:
+            versions[distribution] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(distribution)
+    install = f'pip install "slide-export[{target}]"'
+    obstacle = "not installed" if missing else backend.obstacle()
+    return Availability(target, backend.PRECISIONS, versions, tuple(missing), install, obstacle, backend.OPTIONS)
+
+
+def complete_options(target: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Returns every option of a backend, as given or by default.
+
+    Raises:
+        RequestError: the backend has no such option, or the option no such value.
+    """
+    known = load(target).OPTIONS
+    for name, value in given.items():
+        if name not in known:
+            raise RequestError(f"expected an option of {', '.join(known) or 'none'} for {target}; found {name!r}")
+        if known[name].choices and value not in known[name].choices:
+            raise RequestError(f"expected {name} to be one of {', '.join(known[name].choices)}; found {value!r}")
+    return {name: given.get(name, option.default) for name, option in known.items()}

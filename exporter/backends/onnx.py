@@ -1,0 +1,63 @@
+"""ONNX, run by ONNX Runtime."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slide_export.errors import BundleError
+from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
+
+ACCEPTS = OnnxGraph
+PRECISIONS = ("fp32",)
+PRECISION_IN_GRAPH = True
+DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
+OPTIONS: Mapping[str, Option] = {}
+HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
+
+
+def obstacle() -> str | None:
+    """Returns None: ONNX Runtime's CPU provider runs wherever it installs."""
+    return None
+
+
+def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
+    """Writes `model.onnx`: one file, the same bytes for the same graph."""
+    path = directory / "model.onnx"
+    path.write_bytes(graph.proto.SerializeToString(deterministic=True))
+    return Artifact("onnx", order.precision, path, graph.inputs, graph.outputs)
+
+
+def census(path: Path, settings: Mapping[str, Any]) -> Census:
+    """Returns the types of the initializers and, of each convolution and matrix product, of its first input."""
+    import onnx
+
+    proto = onnx.shape_inference.infer_shapes(onnx.load(path))
+    stored: Counter[str] = Counter()
+    for tensor in proto.graph.initializer:
+        stored[onnx.TensorProto.DataType.Name(tensor.data_type).lower()] += len(tensor.raw_data)
+    values = (*proto.graph.value_info, *proto.graph.input)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    heavy = (types.get(node.input[0], 0) for node in proto.graph.node if node.op_type in HEAVY)
+    return Census(dict(stored), dict(Counter(onnx.TensorProto.DataType.Name(kind).lower() for kind in heavy)))
+
+
+class Session:
+    """An ONNX file under ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors; they come back as exceptions too
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own classes, all straight below Exception
+            raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {path}: {error}") from error
+        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU"
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))

@@ -1,0 +1,228 @@
+"""The command line: parses and prints, nothing else. `slide-export CKPT --target T` needs no verb."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from . import api
+from .errors import SlideExportError
+
+PROGRAM = "slide-export"
+COMPLETE = "_SLIDE_EXPORT_COMPLETE"
+INTERNAL_ERROR, INTERRUPTED = 70, 130  # sysexits.h EX_SOFTWARE; 128 + SIGINT: 1 is kept for a failed proof
+
+
+class DefaultExport(click.Group):
+    """A group whose command is `export` unless another one is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `export` before arguments that name no command."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            self._refuse_misspelt(ctx, args[0])
+            args = ["export", *args]
+        return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, ctx: click.Context, word: str) -> None:
+        close = difflib.get_close_matches(word, self.commands, n=1)
+        if close and not Path(word).exists():
+            raise click.UsageError(
+                f"expected a checkpoint or a command, found {word!r}: did you mean {close[0]!r}?", ctx
+            )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Completes commands and, because `export` needs no verb, files."""
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
+
+
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """`224` or `224x320`, rows first."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Returns rows and columns."""
+        if isinstance(value, tuple):
+            return value
+        numbers = str(value).split("x")
+        if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
+            self.fail(f"expected a size like 224 or 224x320, found {value!r}", param, ctx)
+        return int(numbers[0]), int(numbers[-1])
+
+
+CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
+weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")
+input_size = click.option(
+    "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
+)
+
+
+@click.group(cls=DefaultExport, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name=PROGRAM, prog_name=PROGRAM)
+def cli() -> None:
+    r"""Turn a trained Slide-Transformer checkpoint into an artifact that is proved equal to it.
+
+    \b
+    slide-export ckpt.pt --target onnx        export and prove; `export` is the default command
+    slide-export inspect ckpt.pt              what is in the file
+    slide-export verify exported/ckpt-onnx-fp32   repeat the proof anywhere
+    """
+
+
+@cli.command()
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--target", default="onnx", show_default=True, metavar="NAME", help="What to export to; see `targets`.")
+@click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has.")
+@click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundle.")
+@click.option("--name", help="Name of the bundle; the checkpoint's file name without it.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle of the same name.")
+@variant
+@weights
+@input_size
+@click.option(
+    "--lowering",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Form of slide attention: auto, grouped, taps.",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
+@click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
+@click.option("--softmax", is_flag=True, help="Return probabilities.")
+@click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
+@click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
+@click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
+@click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
+@as_json
+def export(as_json: bool, labels: Path | None, **options: Any) -> None:
+    """Export a checkpoint and prove the artifact equal to it."""
+    from .console import Steps, show_export
+
+    with Steps() as step:
+        bundle = api.export(**options, labels=_read_labels(labels), step=step)
+    if as_json:
+        click.echo(json.dumps(bundle.manifest, indent=2))
+        return
+    show_export(bundle.manifest)
+    click.echo(bundle.path)
+
+
+@cli.command()
+@click.argument("checkpoint", type=CHECKPOINT)
+@variant
+@weights
+@input_size
+@as_json
+def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
+    """Tell what is in a checkpoint: variant, sizes, parameters, multiply-adds, drift."""
+    found = api.inspect(checkpoint, **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    from .console import show_inspection
+
+    show_inspection(found)
+
+
+@cli.command()
+@click.argument("bundle", type=DIRECTORY)
+@click.option("--against", type=CHECKPOINT, help="Derive the reference from this checkpoint anew.")
+@as_json
+def verify(bundle: Path, against: Path | None, as_json: bool) -> None:
+    """Repeat a bundle's proof, from its golden file alone or against the checkpoint."""
+    from .console import Steps, show_parity
+
+    with Steps() as step:
+        proof = api.verify(bundle, against, step=step)
+    if as_json:
+        click.echo(json.dumps({**asdict(proof), "passed": proof.passed}, indent=2))
+        return
+    show_parity(bundle.name, asdict(proof))
+    click.echo(bundle)
+
+
+@cli.command()
+@as_json
+def targets(as_json: bool) -> None:
+    """Tell which targets can be used here and how to install the rest."""
+    found = api.targets()
+    if as_json:
+        click.echo(json.dumps([{**asdict(target), "ready": target.ready} for target in found], indent=2))
+        return
+    from .console import show_targets
+
+    show_targets(found)
+
+
+cli.add_command(targets, "doctor")
+
+
+@cli.command()
+@click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundles.")
+@as_json
+def demo(out: Path, as_json: bool) -> None:
+    """Export the bundled digits model, verify it and compare held-out accuracies."""
+    from .console import Steps, show_demo
+
+    with Steps() as step:
+        rows = api.demo(out, step=step)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2, default=str))
+        return
+    show_demo(rows)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(slide-export completion bash)"."""
+    script = get_completion_class(shell)
+    if script is None:
+        raise click.UsageError(f"expected a shell that click can complete, found {shell!r}")
+    click.echo(script(cli, {}, PROGRAM, COMPLETE).source())
+
+
+def _read_labels(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 proof failed, 2 bad request or input, 3 backend not installed."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Returns the exit code of one command line."""
+    try:
+        return int(cli.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        click.echo("interrupted: nothing was written", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SlideExportError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        if "--json" in arguments:
+            click.echo(json.dumps({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}))
+        return error.exit_code
+    except Exception:  # a bug of ours: say so, with what is needed to mend it
+        traceback.print_exc()
+        click.echo("error: this is a fault of slide-export itself; please report the lines above", err=True)
+        return INTERNAL_ERROR

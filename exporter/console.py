@@ -1,0 +1,173 @@
+"""How results and progress look in a terminal. Everything goes to stderr: stdout is for the result itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from .types import Availability, Inspection
+
+if TYPE_CHECKING:
+    from .demo import DemoRow
+
+MIB = 2**20
+GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+class Steps:
+    """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
+
+    def __init__(self) -> None:
+        self._console = _console()
+        self._status = Status("start", console=self._console)
+
+    def __enter__(self) -> Steps:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Yields while the stage `what` runs."""
+        self._status.update(what)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self._console.print(f" {BAD} {what}")
+            raise
+        self._console.print(f" {GOOD} {what} [dim]{time.perf_counter() - start:.1f} s[/]")
+
+
+def show_export(manifest: Mapping[str, Any]) -> None:
+    """Prints what was made and how equal it is."""
+    model, size = manifest["model"], manifest["artifact"]["bytes"] / MIB
+    rows, cols = model["image_size"]
+    console = _console()
+    for note in manifest["checkpoint"]["notes"]:
+        console.print(f"   [dim]{note}[/]")
+    console.print(
+        f"\n[bold]{model['variant']}[/] {rows}x{cols}, {model['parameters'] / 1e6:.2f} M parameters "
+        f"→ [bold]{manifest['target']} {manifest['precision']}[/], {size:.1f} MiB, "
+        f"lowering {manifest['options']['lowering']}"
+    )
+    _fusion_line(console, manifest["fusion"])
+    _parity_table(console, manifest["parity"])
+
+
+def _fusion_line(console: Console, fusion: Sequence[Mapping[str, Any]]) -> None:
+    if fusion:
+        worst = max(fusion, key=lambda block: block["difference"] / block["bound"])
+        drift = max(block["drift"] for block in fusion)
+        moved = f"the shift path has drifted by up to {drift:.3g}" if drift else "the shift path is the pure shift"
+        console.print(
+            f"{GOOD} {len(fusion)} blocks fused: within rounding (largest {worst['difference']:.1e} "
+            f"of {worst['bound']:.1e} allowed, {worst['block']}); {moved}"
+        )
+
+
+def show_parity(name: str, parity: Mapping[str, Any]) -> None:
+    """Prints one proof."""
+    console = _console()
+    console.print(f"\n[bold]{name}[/]")
+    _parity_table(console, parity)
+
+
+def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("output", "largest error", "float32 floor", "limit", "SQNR", "cosine"):
+        table.add_column(column, justify="left" if column == "output" else "right")
+    for output in parity["outputs"]:
+        table.add_row(
+            output["name"],
+            f"{output['max_abs']:.2e}",
+            f"{output['floor_max']:.2e}",
+            f"{output['limit_max']:.2e}",
+            f"{output['sqnr_db']:.1f} dB",
+            f"{output['cosine']:.8f}",
+        )
+    console.print(
+        f"{GOOD} equal to the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
+        f"batch {', '.join(map(str, parity['batch_sizes']))}, by {parity['evaluator']}"
+    )
+    if parity["top1"] is not None:
+        console.print(f"{GOOD} top-1 agreement {parity['top1']:.1%}" + _flips(parity["flips"]))
+    console.print(table)
+
+
+def _flips(flips: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(
+        f"; {flip['image']} {flip['expected']}→{flip['found']} (margin {flip['margin']:.1e})" for flip in flips
+    )
+
+
+def show_inspection(found: Inspection) -> None:
+    """Prints what a checkpoint holds."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    rows, cols = found.config["image_size"]
+    table.add_row("variant", f"[bold]{found.variant}[/]")
+    table.add_row("input", f"{rows}x{cols}, {found.config['num_classes']} classes")
+    for key, value in found.config.items():
+        if key not in ("image_size", "num_classes"):
+            table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    table.add_row("parameters", f"{found.parameters:,}")
+    table.add_row("multiply-adds", f"{found.macs / 1e9:.3f} G as trained, {found.fused_macs / 1e9:.3f} G fused")
+    for block, drift in found.drift.items():
+        table.add_row("drift of shift path", f"{drift:.3g}  {block}")
+    for key, value in found.preprocessing.items():
+        table.add_row(key.replace("_", " "), str(value))
+    table.add_row("sha256", found.sha256)
+    for note in found.notes:
+        table.add_row("note", note)
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def show_targets(found: Sequence[Availability]) -> None:
+    """Prints what can be used here."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "target", "precisions", "installed", "to install"):
+        table.add_column(column)
+    for target in found:
+        table.add_row(
+            GOOD if target.ready else BAD,
+            f"[bold]{target.target}[/]",
+            " ".join(target.precisions),
+            ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
+            "" if target.ready else target.install.replace("[", r"\["),
+        )
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def show_demo(rows: Sequence[DemoRow]) -> None:
+    """Prints the accuracies side by side."""
+    table = Table(title="Handwritten digits, 500 held-out images", title_justify="left", title_style="bold", box=None)
+    for column in ("model", "held-out accuracy", "size", "largest error", "limit", "SQNR"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in rows:
+        proof = ("", "", "", "") if row.path is None else _proof_cells(row)
+        table.add_row(row.what, f"[bold]{row.accuracy:.1%}[/]", *proof)
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+    console.print()
+    for row in rows:
+        if row.path is not None:
+            console.print(f"{GOOD} proved equal: {row.path}/report.md", soft_wrap=True)
+
+
+def _proof_cells(row: DemoRow) -> tuple[str, str, str, str]:
+    return f"{row.size_mib:.2f} MiB", f"{row.max_abs:.1e}", f"{row.limit:.1e}", f"{row.sqnr_db:.0f} dB"

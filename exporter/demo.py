@@ -1,0 +1,96 @@
+"""The first minute: export the bundled digits model to every usable target and compare accuracies."""
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slide_export.calibration.accuracy import top1
+from slide_export.calibration.preprocess import normalise
+
+from . import backends
+from .checkpoint import load_checkpoint
+from .pipeline import Step, quiet, run, verify
+from .types import Bundle, Interface, Model, Recipe
+
+PARITY_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One line of the demo's table.
+
+    Attributes:
+        what: "PyTorch", or a target and precision.
+        accuracy: held-out top-1.
+        path: of the bundle; None for PyTorch itself.
+        size_mib: of the artifact.
+        max_abs, limit, sqnr_db: of the parity check.
+    """
+
+    what: str
+    accuracy: float
+    path: Path | None = None
+    size_mib: float = 0.0
+    max_abs: float = 0.0
+    limit: float = 0.0
+    sqnr_db: float = 0.0
+
+
+def run_demo(out: Path, step: Step = quiet) -> tuple[DemoRow, ...]:
+    """Returns one row for PyTorch and one for each usable target."""
+    root = Path(str(importlib.resources.files("slide_export.digits")))
+    heldout, checkpoint = root / "heldout", root / "digits.pth"
+    labels = tuple((root / "labels.txt").read_text().split())
+    model = load_checkpoint(checkpoint)
+    with step("measure PyTorch's held-out accuracy"):
+        rows = [
+            DemoRow(
+                "PyTorch", top1(lambda pictures: _torch_scores(model, pictures), heldout, model.data, model.image_size)
+            )
+        ]
+    for target in backends.names():
+        if not backends.availability(target).ready:
+            continue
+        recipe = Recipe(
+            checkpoint,
+            target=target,
+            out=out,
+            overwrite=True,
+            images=heldout,
+            image_count=PARITY_IMAGES,
+            interface=Interface(labels=labels),
+        )
+        bundle = run(recipe, step)
+        verify(bundle.path, checkpoint, step)
+        with step(f"measure {target}'s held-out accuracy"):
+            rows.append(_row(bundle, model, heldout))
+    return tuple(rows)
+
+
+def _torch_scores(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
+    with torch.inference_mode():
+        scores: NDArray[np.generic] = model.module(torch.from_numpy(normalise(pictures, model.data))).numpy()
+    return scores
+
+
+def _row(bundle: Bundle, model: Model, heldout: Path) -> DemoRow:
+    manifest = bundle.manifest
+    artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
+    session = backends.load(manifest["target"]).Session(bundle.path / artifact["path"], artifact["settings"])
+
+    def scores(pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
+        return session.run({"images": normalise(pictures, model.data)})["logits"]
+
+    return DemoRow(
+        what=f"{manifest['target']} {manifest['precision']}",
+        accuracy=top1(scores, heldout, model.data, model.image_size),
+        path=bundle.path,
+        size_mib=artifact["bytes"] / 2**20,
+        max_abs=output["max_abs"],
+        limit=output["limit_max"],
+        sqnr_db=output["sqnr_db"],
+    )

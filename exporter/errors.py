@@ -1,0 +1,63 @@
+"""Everything slide-export raises on purpose.
+
+SlideExportError
+├── RequestError         the command asks for something that does not exist or contradicts itself   exit 2
+├── CheckpointError      the file is no checkpoint of a known model, or not a sound one              exit 2
+├── FusionError          the two convolution paths cannot become one                                 exit 2
+├── LoweringError        a form or a backend cannot express the model                                exit 2
+├── ExportError          PyTorch to ONNX failed, or the graph breaks a rule                          exit 2
+├── CalibrationError     the images cannot be read or are not fit for use                            exit 2
+├── BundleError          a bundle is incomplete, altered or in the way                               exit 2
+├── ParityError          the artifact does not equal the PyTorch model                               exit 1
+└── BackendUnavailable   the target's runtime is not installed here                                  exit 3
+
+Each message says what was expected, what was found and what to do.
+"""
+
+from typing import ClassVar
+
+
+class SlideExportError(Exception):
+    """Base of all of them; `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class RequestError(SlideExportError):
+    """The request itself is wrong: an unknown name, or options that contradict each other."""
+
+
+class CheckpointError(SlideExportError):
+    """The file is no checkpoint of a known model, or its tensors are not sound."""
+
+
+class FusionError(SlideExportError):
+    """The two convolution paths cannot become one."""
+
+
+class LoweringError(SlideExportError):
+    """A form or a backend cannot express the model."""
+
+
+class ExportError(SlideExportError):
+    """PyTorch to ONNX failed, or the graph breaks a rule that the targets need."""
+
+
+class CalibrationError(SlideExportError):
+    """The images cannot be read, or are not fit for use."""
+
+
+class BundleError(SlideExportError):
+    """A bundle is incomplete, was altered, or stands in the way."""
+
+
+class ParityError(SlideExportError):
+    """The artifact does not equal the PyTorch model."""
+
+    exit_code = 1
+
+
+class BackendUnavailable(SlideExportError):
+    """The target's runtime is not installed on this machine."""
+
+    exit_code = 3

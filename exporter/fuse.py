@@ -1,0 +1,107 @@
+"""Model -> FusedModel: each layer's own `fuse()` is asked, and the result is certified on real features."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from .errors import FusionError
+from .types import BlockCertificate, FusedModel, Model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+UNIT_ROUNDOFF = 2.0**-24  # of float32: the stored sum w of two kernels is off by at most UNIT_ROUNDOFF * |w|
+SLACK = 1e-9  # relative; float64 arithmetic of the certificate itself
+
+
+def fuse(model: Model) -> FusedModel:
+    """Returns the inference form of a model; weights that fusing leaves alone are shared, the model is not changed.
+
+    Raises:
+        FusionError: the model is fused already.
+    """
+    if isinstance(model, FusedModel):
+        raise FusionError("expected a trained model, found one that is fused already: fuse the checkpoint's model once")
+    shared = {id(value): value for value in (*model.module.parameters(), *model.module.buffers())}
+    module = copy.deepcopy(model.module, shared)
+    for name, layer in list(module.named_modules()):
+        if hasattr(layer, "fuse"):
+            parent, _, child = name.rpartition(".")
+            setattr(module.get_submodule(parent), child, layer.fuse())
+    return FusedModel(module.eval(), model)
+
+
+def certify(fused: FusedModel, images: Tensor) -> tuple[BlockCertificate, ...]:
+    """Returns a certificate for each pair of fused convolutions.
+
+    Both forms are evaluated in float64 on the features that reach them, from the stored float32 tensors, so their only
+    difference is the rounding of the summed weights: |fused - two paths| <= u * (|w| * |x| + |b|), u = 2^-24.
+
+    Args:
+        images: a normalised batch [B, 3, H, W], float32.
+
+    Raises:
+        FusionError: a difference exceeds its bound.
+    """
+    features = _features(fused.trained.module, images)
+    certificates = tuple(
+        _certify(name, fused.trained.module.get_submodule(name), fused.module.get_submodule(name), inputs)
+        for name, inputs in features.items()
+    )
+    for block in certificates:
+        if not block.within:
+            raise FusionError(
+                f"{block.block}: the fused convolution differs from its two paths by {block.difference:.3g}, "
+                f"more than rounding can ({block.bound:.3g}): report this, the fused weights are wrong"
+            )
+    return certificates
+
+
+def _features(module: nn.Module, images: Tensor) -> dict[str, list[Tensor]]:
+    """Returns what each two-path convolution receives (keys, then values), by its attention's module name."""
+    import torch
+
+    seen: dict[str, list[torch.Tensor]] = {}
+    hooks = []
+    for name, layer in module.named_modules():
+        if hasattr(layer, "dep_conv1"):
+            seen[name] = []
+            hooks.append(layer.dep_conv.register_forward_pre_hook(_recorder(seen[name])))
+    try:
+        with torch.inference_mode():
+            module(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _recorder(store: list[Tensor]) -> Any:
+    return lambda _module, inputs: store.append(inputs[0].double())
+
+
+def _certify(name: str, trained: Any, fused: Any, inputs: list[Tensor]) -> BlockCertificate:
+    import torch
+
+    difference = bound = 0.0
+    within = True
+    with torch.inference_mode():
+        for x in inputs:
+            two_paths = _convolve(trained.dep_conv, x) + _convolve(trained.dep_conv1, x)
+            gap = (_convolve(fused.dep_conv, x) - two_paths).abs()
+            allowed = (_convolve(fused.dep_conv, x.abs(), magnitude=True) * UNIT_ROUNDOFF) * (1 + SLACK) + SLACK**2
+            within = within and bool((gap <= allowed).all())
+            difference, bound = max(difference, float(gap.max())), max(bound, float(allowed.max()))
+    return BlockCertificate(name, difference, bound, within, trained.drift())
+
+
+def _convolve(conv: nn.Conv2d, x: torch.Tensor, *, magnitude: bool = False) -> torch.Tensor:
+    """Returns the convolution's output in float64 from its stored weights, or from their magnitudes."""
+    from torch.nn import functional
+
+    weight, bias = conv.weight.double(), None if conv.bias is None else conv.bias.double()
+    if magnitude:
+        weight, bias = weight.abs(), None if bias is None else bias.abs()
+    return functional.conv2d(x, weight, bias, padding=conv.kernel_size[0] // 2, groups=conv.groups)

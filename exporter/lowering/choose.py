@@ -1,0 +1,39 @@
+"""FusedModel -> LoweredModel: each fused slide attention in the form that the target runs best."""
+
+import copy
+
+from slide_export.errors import RequestError
+from slide_export.models.slide_attention import FusedSlideAttention
+from slide_export.types import FusedModel, LoweredModel
+
+from . import FORMS
+
+AUTO = {"onnx": "grouped"}
+"""The form that measured best for a target; see tests/benchmarks/."""
+
+
+def names() -> tuple[str, ...]:
+    """Returns what can be asked for."""
+    return ("auto", *FORMS)
+
+
+def choose(fused: FusedModel, target: str, lowering: str = "auto") -> LoweredModel:
+    """Returns the model with every slide attention in one form; window attention is in its only form already.
+
+    Args:
+        target: decides what "auto" means.
+        lowering: a name of `names()`.
+
+    Raises:
+        RequestError: there is no such form.
+    """
+    if lowering not in names():
+        raise RequestError(f"expected a lowering of {', '.join(names())}; found {lowering!r}")
+    form = AUTO.get(target, "grouped") if lowering == "auto" else lowering
+    shared = {id(value): value for value in (*fused.module.parameters(), *fused.module.buffers())}
+    module = copy.deepcopy(fused.module, shared)
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, FusedSlideAttention):
+            parent, _, child = name.rpartition(".")
+            setattr(module.get_submodule(parent), child, FORMS[form](layer))
+    return LoweredModel(module.eval(), fused, form)

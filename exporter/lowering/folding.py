@@ -1,0 +1,48 @@
+"""What every form folds before it starts: the query scale, the order of the qkv rows, the bias of each head."""
+
+import torch
+from torch import Tensor, nn
+
+from slide_export.models.slide_attention import FusedSlideAttention
+from slide_export.models.window_attention import linear
+
+
+def qkv_by_part(fused: FusedSlideAttention) -> nn.Linear:
+    """Returns qkv with its rows in the order (q|k|v, head, channel) and the scale folded into the queries.
+
+    Upstream's order is (head, q|k|v, channel): separating q, k and v there needs a strided view of the whole map.
+    """
+    heads, width = fused.heads, fused.width
+
+    def reorder(rows: Tensor) -> Tensor:
+        parts = rows.detach().reshape(heads, 3, width, -1).transpose(0, 1).clone()  # [3, nH, d, in]
+        parts[0] *= fused.scale
+        return parts.reshape(rows.shape)
+
+    return linear(reorder(fused.qkv.weight), reorder(fused.qkv.bias))
+
+
+def tap_kernels(fused: FusedSlideAttention) -> Tensor:
+    """Returns the depthwise kernel of each tap for all heads' channels, [k*k, C, 1, k, k]."""
+    k = fused.kernel_size
+    weight = fused.dep_conv.weight.detach().reshape(fused.width, k * k, 1, k, k)
+    return weight.transpose(0, 1).repeat(1, fused.heads, 1, 1, 1)
+
+
+def tap_biases(fused: FusedSlideAttention) -> tuple[Tensor, Tensor]:
+    """Returns the bias of each tap for keys and for values, both [k*k, C]; a key's carries its head's position bias."""
+    if fused.dep_conv.bias is None:
+        raise TypeError("expected a depthwise convolution with a bias, found none")
+    shared = fused.dep_conv.bias.detach().reshape(fused.width, -1).T  # [k*k, d]
+    values = shared.repeat(1, fused.heads)
+    keys = values + torch.repeat_interleave(fused.relative_position_bias.T, fused.width, dim=1)
+    return keys, values
+
+
+def depthwise(weight: Tensor, bias: Tensor, channels: int) -> nn.Conv2d:
+    """Returns the same-size depthwise convolution of `channels` C with weight [C*m, 1, k, k] and bias [C*m]."""
+    outputs, _, k, _ = weight.shape
+    with torch.device("meta"):
+        conv = nn.Conv2d(channels, outputs, k, padding=k // 2, groups=channels)
+    conv.weight, conv.bias = (nn.Parameter(value.contiguous(), requires_grad=False) for value in (weight, bias))
+    return conv

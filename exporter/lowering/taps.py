@@ -1,0 +1,46 @@
+"""k*k depthwise convolutions of multiplier 1, one a tap, over all heads' channels at once.
+
+    logit_o = sum_c q[c] * conv_o(k)[c]       with bias b_o + r_o
+    out[c]  = sum_o a_o * conv_o(v)[c]        with bias b_o
+
+Every tensor is rank 4 and as large as k itself; every backend has a tuned kernel for multiplier 1. The softmax over the
+k*k taps is written out over separate maps: a softmax over an inner axis of k*k costs several times as much.
+Source: the sum over taps of `slide_attention`, term by term; `LOWERINGS` form "taps".
+"""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from slide_export.models.slide_attention import FusedSlideAttention
+
+from .folding import depthwise, qkv_by_part, tap_biases, tap_kernels
+
+
+class TapsSlideAttention(nn.Module):
+    """Slide attention as 2*k*k depthwise convolutions of multiplier 1."""
+
+    def __init__(self, fused: FusedSlideAttention) -> None:
+        super().__init__()
+        self.heads, self.width = fused.heads, fused.width
+        self.qkv, self.proj = qkv_by_part(fused), fused.proj
+        dim, kernels = fused.heads * fused.width, tap_kernels(fused)
+        keys, values = tap_biases(fused)
+        self.keys = nn.ModuleList(depthwise(kernel, bias, dim) for kernel, bias in zip(kernels, keys, strict=True))
+        self.values = nn.ModuleList(depthwise(kernel, bias, dim) for kernel, bias in zip(kernels, values, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        _, rows, cols, dim = x.shape
+        q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(dim, dim=-1))  # [B, C, H, W]
+        logits = [self._by_head(q * conv(k)).sum(dim=1, keepdim=True) for conv in self.keys]  # [B*nH, 1, H, W]
+        top = functools.reduce(torch.maximum, logits)
+        weights = [(logit - top).exp() for logit in logits]
+        total = functools.reduce(torch.add, weights)
+        taps = zip(weights, self.values, strict=True)
+        out = functools.reduce(torch.add, (weight * self._by_head(conv(v)) for weight, conv in taps)) / total
+        return self.proj(out.reshape(-1, dim, rows, cols).permute(0, 2, 3, 1))
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.width, *x.shape[2:])  # [B*nH, d, H, W]

@@ -1,0 +1,49 @@
+"""Names every node after the PyTorch module that it computes, `/layers.0/blocks.1/attn/qkv/Gemm`.
+
+The tracer names values by module path; folding leaves some nodes with names of its own. Those take the module of the
+node that uses them. A diagnosis or a profile then speaks of modules, not of graph nodes.
+"""
+
+from collections import Counter
+
+import onnx
+
+WRAPPER = "module"  # attribute of `Serving` that holds the model
+
+
+def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the graph with nodes named by module path and the wrapper's name gone from every name."""
+    _drop_wrapper(proto.graph)
+    scopes: dict[str, str] = {}  # value -> module path of the node that uses it
+    used: list[tuple[onnx.NodeProto, str]] = []
+    for node in reversed(proto.graph.node):
+        scope = next((_scope(name) for name in node.output if name.startswith("/")), None)
+        if scope is None:
+            scope = next((scopes[name] for name in node.output if name in scopes), "")
+        scopes.update((name, scope) for name in node.input)
+        used.append((node, scope))
+    seen: Counter[str] = Counter()
+    for node, scope in reversed(used):
+        name = f"{scope}/{node.op_type}"
+        node.name = f"{name}_{seen[name]}" if seen[name] else name
+        seen[name] += 1
+    return proto
+
+
+def _scope(value: str) -> str:
+    return value.rpartition("/")[0]
+
+
+def _drop_wrapper(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [_plain(name) for name in names]
+    for item in (*graph.initializer, *graph.value_info):
+        item.name = _plain(item.name)
+
+
+def _plain(name: str) -> str:
+    for prefix, rest in ((f"/{WRAPPER}/", "/"), (f"{WRAPPER}.", "")):
+        if name.startswith(prefix):
+            return rest + name.removeprefix(prefix)
+    return name

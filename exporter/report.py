@@ -1,0 +1,95 @@
+"""What a bundle's manifest says, as Markdown for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def markdown(manifest: Mapping[str, Any]) -> str:
+    """Returns `report.md` of a manifest: verdict first, then the numbers behind it."""
+    parts = [
+        _head(manifest),
+        _parity(manifest["parity"]),
+        _fusion(manifest["fusion"]),
+        _use(manifest),
+        _versions(manifest),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(manifest: Mapping[str, Any]) -> str:
+    model, checkpoint, parity = manifest["model"], manifest["checkpoint"], manifest["parity"]
+    verdict = "**equal** to the PyTorch model" if parity["passed"] else "**REJECTED: not equal** to the PyTorch model"
+    return f"""# {manifest["name"]}: {manifest["target"]} {manifest["precision"]}
+
+{model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, lowering \
+`{manifest["options"]["lowering"]}`: {verdict} on {parity["images"]} real images ({parity["source"]}), run by \
+{parity["evaluator"]} at batch {", ".join(map(str, parity["batch_sizes"]))}.
+
+From `{checkpoint["file"]}` (sha256 `{checkpoint["sha256"]}`), {checkpoint["weights"]} weights.
+""" + "".join(f"- {note}\n" for note in checkpoint["notes"])
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"| {o['name']} | {o['max_abs']:.2e} | {o['floor_max']:.2e} | {o['limit_max']:.2e} | {o['rms']:.2e} "
+        f"| {o['limit_rms']:.2e} | {o['mean_abs']:.2e} | {o['sqnr_db']:.1f} | {o['cosine']:.9f} |\n"
+        for o in parity["outputs"]
+    )
+    top1 = "" if parity["top1"] is None else f"\nTop-1 agreement: {parity['top1']:.2%}.\n"
+    flips = "".join(
+        f"- {flip['image']}: class {flip['expected']} became {flip['found']}, margin {flip['margin']:.2e}\n"
+        for flip in parity["flips"]
+    )
+    return f"""
+## Parity
+
+Reference: the trained, unfused PyTorch model in float64. Floor: how far the same model in float32 is from it. \
+Accepted are {parity["multiple"]:g} times the floor, for the largest error and for the root mean square.
+
+| output | largest error | floor | limit | rms error | limit | mean error | SQNR dB | cosine |
+|---|---|---|---|---|---|---|---|---|
+{rows}{top1}{flips}"""
+
+
+def _fusion(fusion: list[Mapping[str, Any]]) -> str:
+    if not fusion:
+        return ""
+    rows = "".join(
+        f"| {block['block']} | {block['difference']:.2e} | {block['bound']:.2e} | {block['drift']:.3g} |\n"
+        for block in fusion
+    )
+    return f"""
+## Fusion certificate
+
+Fused against two-path convolution in float64 on real features; the bound is what rounding the summed weights can \
+cost. Drift: how far training has moved the shift path from the pure shift.
+
+| block | largest difference | bound | drift |
+|---|---|---|---|
+{rows}"""
+
+
+def _use(manifest: Mapping[str, Any]) -> str:
+    data, inputs, outputs = manifest["preprocessing"], manifest["inputs"], manifest["outputs"]
+    tensors = "".join(
+        f"- {kind} `{spec['name']}`: {spec['dtype']} [{', '.join(map(str, spec['shape']))}]\n"
+        for kind, specs in (("input", inputs), ("output", outputs))
+        for spec in specs
+    )
+    resize = "short side" if data["keep_aspect"] else "both sides"
+    where = "inside the artifact" if data["embedded"] else "by the caller: (value/255 - mean) / std, channels first"
+    return f"""
+## How to feed it
+
+{tensors}- resize ({resize}) to {data["resize"][0]}x{data["resize"][1]}, {data["interpolation"]}, then crop the centre \
+to {data["crop"][0]}x{data["crop"][1]}, RGB
+- normalisation {where}; mean {data["mean"]}, std {data["std"]}
+
+`slide-export verify` on this directory repeats the proof anywhere.
+"""
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    return (
+        "\n## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()) + "\n"
+    )

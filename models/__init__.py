@@ -1,0 +1,29 @@
+"""The model zoo: one family a file. A new family is its file and one line in `FAMILIES`."""
+
+from . import slide_swin, swin
+from .data import DataConfig
+from .family import Config, Family, ShapeError, State
+
+FAMILIES: tuple[Family, ...] = (
+    slide_swin.FAMILY,  # before swin, whose key names it shares
+    swin.FAMILY,
+)
+
+__all__ = ["FAMILIES", "Config", "DataConfig", "Family", "ShapeError", "State", "family_of", "variants"]
+
+
+def variants() -> tuple[str, ...]:
+    """Returns every variant's name, family by family."""
+    return tuple(name for family in FAMILIES for name in family.variants)
+
+
+def family_of(variant: str) -> Family:
+    """Returns the family that has a variant of this name.
+
+    Raises:
+        KeyError: no family has it.
+    """
+    for family in FAMILIES:
+        if variant in family.variants:
+            return family
+    raise KeyError(variant)

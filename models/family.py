@@ -1,0 +1,59 @@
+"""What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from torch import Tensor, nn
+
+from .data import DataConfig
+
+State = Mapping[str, Tensor]
+
+
+class Config(Protocol):
+    """The numbers that make one model of a family; a frozen dataclass in the family's file."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Rows and columns of the input."""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the head."""
+
+    def at(self, image_size: tuple[int, int]) -> Self:
+        """Returns the same model for another input size."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture and its checkpoint format.
+
+    Attributes:
+        name: the architecture's name, also its file's.
+        variants: named sizes.
+        matches: whether a state dict is of this family, from its key names alone.
+        infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none.
+        resize: (configuration, variant name) -> that configuration at the variant's widths, depths and heads.
+        read_config: the configuration in the training code's own config tree, or None where it says too little.
+        read_data: the preprocessing in that tree (None: there is no tree).
+        build: the train-time module of a configuration, randomly initialised.
+        adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
+        optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
+    """
+
+    name: str
+    variants: Mapping[str, Any]
+    matches: Callable[[State], bool]
+    infer: Callable[[State], Any]
+    resize: Callable[[Any, str], Any]
+    read_config: Callable[[Mapping[str, Any]], Any | None]
+    read_data: Callable[[Mapping[str, Any] | None], DataConfig]
+    build: Callable[[Any], nn.Module]
+    adapt: Callable[[State, Any, Any], State]
+    optional: tuple[str, ...] = ()
+
+
+class ShapeError(ValueError):
+    """A state dict has a family's key names but shapes that no model of it has."""

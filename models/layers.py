@@ -1,0 +1,78 @@
+"""Blocks that several families share. Every map is channels last: [B, H, W, C]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact (erf) GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns a tensor of x's shape, [..., C]."""
+        return self.fc2(functional.gelu(self.fc1(x)))
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches through one strided convolution, then LayerNorm."""
+
+    def __init__(self, dim: int, patch: int = 4) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv2d(3, dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the patch map [B, ceil(H/patch), ceil(W/patch), dim] of images [B, 3, H, W]."""
+        rows, cols = images.shape[2:]
+        images = pad_end(images, -rows % self.patch, -cols % self.patch, channels_last=False)
+        return self.norm(self.proj(images).permute(0, 2, 3, 1))
+
+
+class PatchMerging(nn.Module):
+    """Halves the resolution: each 2x2 square becomes one token of twice the width.
+
+    Source: Swin, `PatchMerging`: the square's tokens are concatenated column by column.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(4 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        _, rows, cols, dim = x.shape
+        x = pad_end(x, rows % 2, cols % 2)
+        rows, cols = (rows + 1) // 2, (cols + 1) // 2
+        x = x.reshape(-1, 2, cols, 2 * dim)  # [B*H', row parity, W', column parity * C]
+        top, bottom = x[:, :1], x[:, 1:]  # [B*H', 1, W', 2C]; an index instead of a slice would become a Gather
+        parts = (top[..., :dim], bottom[..., :dim], top[..., dim:], bottom[..., dim:])
+        return self.reduction(self.norm(torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)))  # [B, H', W', 2C]
+
+
+def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:
+    """Returns x with `rows` and `cols` zeros after its last row and column, or x itself when there is nothing to add.
+
+    Source: the detection forks of Swin pad at the bottom and right; the classification code asserts divisibility.
+    """
+    if not rows and not cols:
+        return x
+    return functional.pad(x, (0, 0, 0, cols, 0, rows) if channels_last else (0, cols, 0, rows))
+
+
+def roll(x: Tensor, rows: int, cols: int) -> Tensor:
+    """Returns x [B, H, W, C] rolled towards its origin: out(y, x) = in(y + rows, x + cols), cyclic.
+
+    Slices and one concatenation an axis: CoreML turns `torch.roll` into two gathers a roll.
+    """
+    if rows % x.shape[1]:
+        x = torch.cat((x[:, rows:], x[:, :rows]), dim=1)
+    if cols % x.shape[2]:
+        x = torch.cat((x[:, :, cols:], x[:, :, :cols]), dim=2)
+    return x

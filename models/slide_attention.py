@@ -1,0 +1,140 @@
+r"""Slide attention: local attention whose shifts are depthwise convolutions.
+
+Of one head with d channels, for the k*k taps o of the neighbourhood (Slide-Transformer, CVPR 2023, section 4; upstream
+LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/models/slide_swin.py, SlideAttention):
+
+    K_o[c] = (shift_o + learned_o)(k)[c] + R[o]         V_o[c] = (shift_o + learned_o)(v)[c]
+    a      = softmax over o of  sum_c q[c] K_o[c]       out[c] = sum_o a_o V_o[c]
+
+Zero padding is not masked: a tap outside the map takes part with its convolution's bias.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from .layers import Mlp
+
+
+class SlideAttention(nn.Module):
+    """The train-time form: a shift convolution `dep_conv` beside a learned one `dep_conv1`, for k, v and every head.
+
+    Args:
+        dim: channels C.
+        heads: number of heads nH; d = C / nH.
+        kernel_size: side k of the neighbourhood, odd (upstream `ka`).
+    """
+
+    def __init__(self, dim: int, heads: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.heads, self.width, self.kernel_size = heads, dim // heads, kernel_size
+        self.scale = self.width**-0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.dep_conv = self._depthwise()
+        self.dep_conv1 = self._depthwise()
+        self.relative_position_bias_table = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(1, heads, 1, kernel_size**2, 1, 1), std=0.02)
+        )
+        self.dep_conv.weight = nn.Parameter(shift_kernel(self.width, kernel_size), requires_grad=False)
+
+    def _depthwise(self) -> nn.Conv2d:
+        taps = self.kernel_size**2
+        return nn.Conv2d(self.width, self.width * taps, self.kernel_size, padding="same", groups=self.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        q, k, v = head_maps(self.qkv(x), self.heads)
+        k, v = (self.dep_conv(part) + self.dep_conv1(part) for part in (k, v))
+        return self.proj(slide(q * self.scale, k, v, self.relative_position_bias_table, x.shape))
+
+    def drift(self) -> float:
+        """Returns the largest distance of the stored shift path from the pure shift: 0 where training left it alone."""
+        return float((self.dep_conv.weight - shift_kernel(self.width, self.kernel_size)).abs().max())
+
+    def fuse(self) -> "FusedSlideAttention":
+        """Returns the inference form, from the stored tensors of both paths: the shift path may have been trained."""
+        return FusedSlideAttention(self)
+
+    reparameterize = fuse
+
+
+class FusedSlideAttention(nn.Module):
+    """The inference form: both paths in one depthwise convolution.
+
+    A lowering reads: `qkv` (rows head by head: q, k, v of one head after the other, upstream's order), `proj`,
+    `dep_conv` with weight [d*k*k, 1, k, k] (output channel c*k*k + o), `relative_position_bias` [nH, k*k], `scale`.
+    """
+
+    relative_position_bias: Tensor
+
+    def __init__(self, trained: SlideAttention) -> None:
+        super().__init__()
+        self.heads, self.width, self.kernel_size = trained.heads, trained.width, trained.kernel_size
+        self.scale, self.qkv, self.proj = trained.scale, trained.qkv, trained.proj
+        self.dep_conv = copy.deepcopy(trained.dep_conv)
+        with torch.no_grad():
+            self.dep_conv.weight += trained.dep_conv1.weight
+            self.dep_conv.bias += trained.dep_conv1.bias  # type: ignore[operator]  # both have a bias
+        self.register_buffer(
+            "relative_position_bias", trained.relative_position_bias_table.detach().reshape(self.heads, -1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        q, k, v = head_maps(self.qkv(x), self.heads)
+        table = self.relative_position_bias.reshape(1, self.heads, 1, -1, 1, 1)
+        return self.proj(slide(q * self.scale, self.dep_conv(k), self.dep_conv(v), table, x.shape))
+
+
+class SlideBlock(nn.Module):
+    """Pre-norm block: slide attention, then an MLP, each with a residual."""
+
+    def __init__(self, dim: int, heads: int, kernel_size: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = SlideAttention(dim, heads, kernel_size)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def shift_kernel(channels: int, kernel_size: int) -> Tensor:
+    """Returns the one-hot kernel [channels*k*k, 1, k, k]: output c*k*k + o is channel c shifted by tap o.
+
+    Source: upstream SlideAttention, `dep_conv.weight`; row o // k, column o % k.
+    """
+    taps = kernel_size**2
+    return torch.eye(taps).repeat(channels, 1).reshape(channels * taps, 1, kernel_size, kernel_size)
+
+
+def head_maps(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns q, k, v, each [B*nH, d, H, W], of qkv [B, H, W, 3C] in upstream's order (head, q|k|v, channel)."""
+    _, rows, cols, width = qkv.shape
+    maps = qkv.permute(0, 3, 1, 2).reshape(-1, width // heads, rows, cols)  # [B*nH, 3d, H, W]
+    q, k, v = maps.chunk(3, dim=1)
+    return q, k, v
+
+
+def slide(q: Tensor, k: Tensor, v: Tensor, table: Tensor, shape: torch.Size) -> Tensor:
+    """Returns the attended map [B, H, W, C].
+
+    Args:
+        q: scaled queries [B*nH, d, H, W].
+        k: keys of every tap [B*nH, d*k*k, H, W].
+        v: values of every tap, like k.
+        table: bias of each head and tap [1, nH, 1, k*k, 1, 1].
+        shape: (B, H, W, C) of the result.
+    """
+    batch, rows, cols, dim = shape
+    _, heads, _, taps, _, _ = table.shape
+    q = q.reshape(batch, heads, dim // heads, 1, rows * cols)  # [B, nH, d, 1, HW]
+    k, v = (part.reshape(batch, heads, dim // heads, taps, rows * cols) for part in (k, v))  # [B, nH, d, k*k, HW]
+    logits = (q * (k + table.squeeze(-1))).sum(dim=2, keepdim=True)  # [B, nH, 1, k*k, HW]
+    out = (logits.softmax(dim=3) * v).sum(dim=3)  # [B, nH, d, HW]
+    return out.reshape(batch, dim, rows, cols).permute(0, 2, 3, 1)

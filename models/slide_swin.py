@@ -1,0 +1,39 @@
+"""Slide-Swin T, S, B: Swin with slide attention in its first stages.
+
+Source: LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/models/slide_swin.py and cfgs/slide_swin_{t,s,b}.yaml.
+The yaml files say window 56, which makes stages 3 and 4 attend globally; the published FLOPs fit window 7. Both occur:
+a checkpoint's table shapes tell which, and a variant here has the released window, 56.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from . import swin
+from .data import DataConfig
+from .family import State
+
+
+def matches(state: State) -> bool:
+    """Returns whether the keys are those of a Swin with slide attention."""
+    return swin.is_swin(state) and any(".dep_conv1." in key for key in state)
+
+
+def read_data(tree: Mapping[str, Any] | None) -> DataConfig:
+    """Returns Slide-Transformer's preprocessing: both sides to 256/224 of the input, bicubic, centre crop.
+
+    Source: slide_transformer/data/build.py, build_transform: `Resize((size, size))`, so the aspect is not kept.
+    """
+    return swin.data_from_tree(tree, DataConfig(keep_aspect=False))
+
+
+VARIANTS = {f"slide_{name}": replace(size, window=(56, 56), slide_stages=2) for name, size in swin.VARIANTS.items()}
+
+FAMILY = replace(
+    swin.FAMILY,
+    name="slide_swin",
+    variants=VARIANTS,
+    resize=lambda config, name: swin.resize(config, VARIANTS[name]),
+    matches=matches,
+    read_data=read_data,
+)

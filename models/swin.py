@@ -1,0 +1,266 @@
+"""Swin Transformer T, S, B: four stages of window attention.
+
+Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py and configs/swin/.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from .data import DataConfig
+from .family import Family, ShapeError, State
+from .layers import PatchEmbed, PatchMerging
+from .slide_attention import SlideBlock
+from .window_attention import WindowBlock, resize_table
+
+PATCH = 4
+REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """The numbers of one Swin or Slide-Swin.
+
+    Attributes:
+        image_size: rows and columns of the input.
+        window: rows and columns of a window; a stage no larger than its window attends globally.
+        slide_stages: how many stages, from the first, use slide attention.
+        kernel_size: side k of the slide neighbourhood.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: tuple[int, int] = (7, 7)
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    slide_stages: int = 0
+    kernel_size: int = 3
+    mlp_ratio: float = 4.0
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a stage (0-based)."""
+        stride = PATCH * 2**stage
+        return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
+
+    def at(self, image_size: tuple[int, int]) -> "SwinConfig":
+        """Returns this configuration for another input size, with as many windows a side as before.
+
+        Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
+        """
+        pairs = zip(self.window, image_size, self.image_size, strict=True)
+        window = tuple(max(1, round(w * new / old)) for w, new, old in pairs)
+        return replace(self, image_size=image_size, window=(window[0], window[1]))
+
+
+class SwinTransformer(nn.Module):
+    """Patch embedding, stages of blocks with patch merging between them, LayerNorm, mean, linear head."""
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(config.embed_dim, PATCH)
+        self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
+        width = config.embed_dim * 2 ** (len(config.depths) - 1)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        x = self.patch_embed(images)
+        for stage in self.layers:
+            x = stage(x)
+        return self.head(self.norm(x).mean(dim=(1, 2)))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        x, maps = self.patch_embed(images), []
+        for stage in self.layers:
+            if not isinstance(stage, Stage):
+                raise TypeError(f"expected a Stage in layers, found {type(stage).__name__}")
+            x = stage.attend(x)
+            maps.append(x.permute(0, 3, 1, 2))
+            x = stage.merge(x)
+        return tuple(maps)
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, then patch merging except after the last stage."""
+
+    def __init__(self, config: SwinConfig, stage: int) -> None:
+        super().__init__()
+        dim = config.embed_dim * 2**stage
+        self.blocks = nn.ModuleList(_block(config, stage, dim, index) for index in range(config.depths[stage]))
+        self.downsample = PatchMerging(dim) if stage + 1 < len(config.depths) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the next stage's map, [B, H/2, W/2, 2C], for x [B, H, W, C]."""
+        return self.merge(self.attend(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Returns x [B, H, W, C] after this stage's blocks."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def merge(self, x: Tensor) -> Tensor:
+        """Returns x [B, H, W, C] merged to [B, H/2, W/2, 2C], or x after the last stage."""
+        return x if self.downsample is None else self.downsample(x)
+
+
+def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
+    if stage < config.slide_stages:
+        return SlideBlock(dim, config.heads[stage], config.kernel_size, config.mlp_ratio)
+    return WindowBlock(
+        dim,
+        config.heads[stage],
+        config.resolution(stage),
+        config.window,
+        shifted=index % 2 == 1,
+        mlp_ratio=config.mlp_ratio,
+    )
+
+
+def matches(state: State) -> bool:
+    """Returns whether the keys are those of a Swin without slide attention."""
+    return is_swin(state) and not any(".dep_conv1." in key for key in state)
+
+
+def infer(state: State) -> SwinConfig:
+    """Returns the configuration that the shapes of a Swin or Slide-Swin state dict tell.
+
+    The window is that of the widest table; a stage with a smaller table has a map of that size. The input size follows
+    from a shift mask or, without one, from the last stage, whose map is one window in every published model.
+
+    Raises:
+        ShapeError: the shapes fit no such model.
+    """
+    depths = _depths(state)
+    tables = [state.get(f"layers.{n}.blocks.0.attn.relative_position_bias_table") for n in range(len(depths))]
+    if any(table is None for table in tables):
+        raise ShapeError("a stage has no layers.N.blocks.0.attn.relative_position_bias_table")
+    present = [table for table in tables if table is not None]
+    slides = [table for table in present if table.ndim == 6]
+    windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
+    if len(slides) + len(windows) != len(depths) or any(table.ndim == 6 for table in present[len(slides) :]):
+        raise ShapeError("slide attention must stand in the first stages and window attention in the others")
+    side = _image_side(state, windows, len(depths))
+    return SwinConfig(
+        embed_dim=state["patch_embed.proj.weight"].shape[0],
+        depths=depths,
+        heads=tuple(table.shape[1] for table in present),
+        window=(max(windows, default=7),) * 2,
+        image_size=(side, side),
+        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        slide_stages=len(slides),
+        kernel_size=math.isqrt(slides[0].shape[3]) if slides else 3,
+        mlp_ratio=state["layers.0.blocks.0.mlp.fc1.bias"].shape[0] / state["patch_embed.proj.weight"].shape[0],
+    )
+
+
+def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
+    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little."""
+    try:
+        swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
+        is_slide = tree["MODEL"]["TYPE"] == "slide_swin"
+        return SwinConfig(
+            embed_dim=int(swin["EMBED_DIM"]),
+            depths=tuple(swin["DEPTHS"]),
+            heads=tuple(swin["NUM_HEADS"]),
+            window=(int(swin["WINDOW_SIZE"]),) * 2,
+            image_size=(int(tree["DATA"]["IMG_SIZE"]),) * 2,
+            num_classes=int(tree["MODEL"]["NUM_CLASSES"]),
+            slide_stages=int(slide["NUM_SLIDE_STAGES"]) if is_slide else 0,
+            kernel_size=int(slide["KA"]) if is_slide else 3,
+            mlp_ratio=float(swin.get("MLP_RATIO", 4.0)),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def read_data(tree: Mapping[str, Any] | None) -> DataConfig:
+    """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
+
+    Source: Swin data/build.py, build_transform; `TEST.CROP False` resizes both sides and crops nothing. `DATA.MEAN` and
+    `DATA.STD` are this project's addition: upstream's code has them as constants.
+    """
+    return data_from_tree(tree, DataConfig())
+
+
+def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
+    """Returns `default` with what upstream's config tree says about images."""
+    if tree is None:
+        return default
+    data = tree.get("DATA", {})
+    if not tree.get("TEST", {}).get("CROP", True):
+        default = replace(default, keep_aspect=False, scale=1.0)
+    return replace(
+        default,
+        mean=tuple(data.get("MEAN", default.mean)),
+        std=tuple(data.get("STD", default.std)),
+        interpolation=str(data.get("INTERPOLATION", default.interpolation)),
+    )
+
+
+def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
+    """Returns the state dict with its window tables resized to `wanted` and without the buffers that follow from it."""
+    adapted = {key: value for key, value in state.items() if not key.endswith(REBUILT)}
+    for key, table in adapted.items():
+        stage = re.fullmatch(r"layers\.(\d+)\.blocks\.\d+\.attn\.relative_position_bias_table", key)
+        if stage is None or table.ndim != 2:
+            continue
+        old, new = (_window(config, int(stage[1])) for config in (trained, wanted))
+        if old != new:
+            adapted[key] = resize_table(table.float(), old, new)
+    return adapted
+
+
+def _window(config: SwinConfig, stage: int) -> tuple[int, int]:
+    rows, cols = config.resolution(stage)
+    return min(config.window[0], rows), min(config.window[1], cols)
+
+
+def is_swin(state: State) -> bool:
+    """Returns whether the keys are those of a Swin with any attention."""
+    return "patch_embed.proj.weight" in state and any(key.startswith("layers.0.blocks.0.attn.") for key in state)
+
+
+def _depths(state: State) -> tuple[int, ...]:
+    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key))}
+    stages = 1 + max(stage for stage, _ in blocks)
+    return tuple(1 + max((block for s, block in blocks if s == stage), default=-1) for stage in range(stages))
+
+
+def _image_side(state: State, windows: list[int], stages: int) -> int:
+    for key, mask in state.items():
+        if (found := re.fullmatch(r"layers\.(\d+)\..*\.attn_mask", key)) and mask.ndim == 3:
+            return math.isqrt(mask.shape[0]) * math.isqrt(mask.shape[1]) * PATCH << int(found[1])
+    return windows[-1] * PATCH << (stages - 1) if windows else 224
+
+
+def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
+    """Returns `config` with the widths, depths and heads of `size`."""
+    return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
+
+
+VARIANTS = {
+    "swin_tiny": SwinConfig(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_small": SwinConfig(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin_base": SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+}
+
+FAMILY = Family(
+    name="swin",
+    variants=VARIANTS,
+    matches=matches,
+    infer=infer,
+    resize=lambda config, name: resize(config, VARIANTS[name]),
+    read_config=read_config,
+    read_data=read_data,
+    build=SwinTransformer,
+    adapt=adapt,
+    optional=REBUILT,
+)

@@ -1,0 +1,232 @@
+"""Swin's window attention block, in its train-time and its inference form.
+
+Windows are cut in two rank-4 steps (rows, then columns), never through the rank-6 view that CoreML refuses.
+Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py, WindowAttention and SwinTransformerBlock.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layers import Mlp, pad_end, roll
+
+MASKED = -100.0  # Swin's mask value: not -inf, so a device without IEEE infinities computes the same
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention inside each window, with a learned relative position bias.
+
+    Args:
+        dim: channels C.
+        heads: number of heads nH.
+        window: rows and columns of one window; N = rows * cols tokens.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, dim: int, heads: int, window: tuple[int, int]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.scale = (dim // heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.relative_position_bias_table = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), heads), std=0.02)
+        )
+        self.register_buffer("relative_position_index", relative_position_index(window))
+
+    def bias(self) -> Tensor:
+        """Returns the bias of every pair of tokens, [nH, N, N]."""
+        return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Returns [B*nW, N, C] for windows [B*nW, N, C] and a mask [nW, N, N] to add to the logits."""
+        q, k, v = split_heads(self.qkv(windows), self.heads)
+        bias = self.bias().unsqueeze(0)  # [1, nH, N, N]
+        if mask is not None:
+            bias = bias + mask.unsqueeze(1)  # [nW, nH, N, N]
+        return self.proj(attend(q * self.scale, k, v, bias))
+
+
+class FusedWindowAttention(nn.Module):
+    """Window attention with its constants folded: scale in the qkv weights, position bias and mask in one tensor."""
+
+    bias: Tensor
+
+    def __init__(self, trained: WindowAttention, mask: Tensor | None) -> None:
+        super().__init__()
+        self.heads = trained.heads
+        self.qkv = fold_scale(trained.qkv, trained.scale)
+        self.proj = trained.proj
+        bias = trained.bias().detach().unsqueeze(0)  # [1, nH, N, N]
+        self.register_buffer("bias", bias.clone() if mask is None else bias + mask.unsqueeze(1))  # [nW, nH, N, N]
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Returns [B*nW, N, C] for windows [B*nW, N, C]."""
+        q, k, v = split_heads(self.qkv(windows), self.heads)
+        return self.proj(attend(q, k, v, self.bias))
+
+
+class WindowBlock(nn.Module):
+    """Pre-norm block: (shifted) window attention, then an MLP, each with a residual.
+
+    Args:
+        dim: channels C.
+        heads: number of heads nH.
+        resolution: rows and columns of the map.
+        window: rows and columns of a window; on an axis no longer than its window there is one window and no shift.
+        shifted: whether this block rolls the map by half a window.
+        mlp_ratio: hidden width of the MLP over C.
+    """
+
+    attn_mask: Tensor | None
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        resolution: tuple[int, int],
+        window: tuple[int, int],
+        *,
+        shifted: bool,
+        mlp_ratio: float,
+    ) -> None:
+        super().__init__()
+        self.windows = Windows(resolution, window, shifted=shifted)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, heads, self.windows.size)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.register_buffer("attn_mask", self.windows.mask())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        x = x + self.windows.join(self.attn(self.windows.cut(self.norm1(x)), self.attn_mask))
+        return x + self.mlp(self.norm2(x))
+
+    def fuse(self) -> "FusedWindowBlock":
+        """Returns this block's inference form, sharing its weights."""
+        return FusedWindowBlock(self)
+
+    reparameterize = fuse
+
+
+class FusedWindowBlock(nn.Module):
+    """The inference form of `WindowBlock`."""
+
+    def __init__(self, trained: WindowBlock) -> None:
+        super().__init__()
+        self.windows = trained.windows
+        self.norm1, self.norm2, self.mlp = trained.norm1, trained.norm2, trained.mlp
+        self.attn = FusedWindowAttention(trained.attn, trained.attn_mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        x = x + self.windows.join(self.attn(self.windows.cut(self.norm1(x))))
+        return x + self.mlp(self.norm2(x))
+
+
+class Windows:
+    """How one block cuts its map into windows: sizes, shifts and the padding that makes them fit."""
+
+    def __init__(self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool) -> None:
+        self.resolution = resolution
+        self.size = (min(window[0], resolution[0]), min(window[1], resolution[1]))
+        self.shift = tuple(w // 2 if shifted and w < r else 0 for w, r in zip(self.size, resolution, strict=True))
+        self.padding = (-resolution[0] % self.size[0], -resolution[1] % self.size[1])
+        self.padded = (resolution[0] + self.padding[0], resolution[1] + self.padding[1])
+
+    def cut(self, x: Tensor) -> Tensor:
+        """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
+        x = roll(pad_end(x, *self.padding), *self.shift)
+        (wh, ww), dim = self.size, x.shape[3]
+        if self.size == self.padded:
+            return x.reshape(-1, wh * ww, dim)
+        x = x.reshape(-1, wh, self.padded[1] // ww, ww * dim)  # [B*rows of windows, wh, columns of windows, ww*C]
+        return x.transpose(1, 2).reshape(-1, wh * ww, dim)
+
+    def join(self, windows: Tensor) -> Tensor:
+        """Returns the map [B, H, W, C] of windows [B*nW, N, C]: the inverse of `cut`."""
+        (wh, ww), (rows, cols), dim = self.size, self.padded, windows.shape[2]
+        x = windows
+        if self.size != self.padded:
+            x = x.reshape(-1, cols // ww, wh, ww * dim).transpose(1, 2)  # [B*rows of windows, wh, columns, ww*C]
+        x = x.reshape(-1, rows, cols, dim)
+        x = roll(x, *(-s % r for s, r in zip(self.shift, self.padded, strict=True)))
+        return x[:, : self.resolution[0], : self.resolution[1]] if any(self.padding) else x
+
+    def mask(self) -> Tensor | None:
+        """Returns what keeps tokens apart that only the roll made neighbours, [nW, N, N], or None without a shift."""
+        if not any(self.shift):
+            return None
+        axes = [_regions(n, w, s) for n, w, s in zip(self.padded, self.size, self.shift, strict=True)]
+        region = (axes[0][:, None] * 3 + axes[1][None, :]).float()[None, :, :, None]  # [1, Hp, Wp, 1]
+        (wh, ww), cols = self.size, self.padded[1]
+        region = region.reshape(-1, wh, cols // ww, ww).transpose(1, 2).reshape(-1, wh * ww)  # [nW, N]
+        return (region[:, None, :] != region[:, :, None]).float() * MASKED
+
+
+def _regions(length: int, window: int, shift: int) -> Tensor:
+    """Returns the region number of each position of a rolled axis: bulk, last window, wrapped part."""
+    position = torch.arange(length)
+    if not shift:
+        return torch.zeros_like(position)
+    return (position >= length - window).long() + (position >= length - shift).long()
+
+
+def relative_position_index(window: tuple[int, int]) -> Tensor:
+    """Returns the row of the bias table for each pair (query, key) of tokens, int64 [N, N].
+
+    Source: Swin, WindowAttention: (dy + wh - 1) * (2*ww - 1) + (dx + ww - 1), tokens in row-major order.
+    """
+    rows, cols = (grid.reshape(-1) for grid in torch.meshgrid(*map(torch.arange, window), indexing="ij"))
+    dy, dx = rows[:, None] - rows[None, :], cols[:, None] - cols[None, :]
+    return (dy + window[0] - 1) * (2 * window[1] - 1) + dx + window[1] - 1
+
+
+def resize_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Returns a bias table [(2*oh-1)*(2*ow-1), nH] resized to the window `new`, one bicubic image a head.
+
+    Source: Swin, utils.load_pretrained.
+    """
+    image = table.reshape(2 * old[0] - 1, 2 * old[1] - 1, -1).permute(2, 0, 1)[None]  # [1, nH, 2oh-1, 2ow-1]
+    image = functional.interpolate(image, size=(2 * new[0] - 1, 2 * new[1] - 1), mode="bicubic", align_corners=False)
+    return image[0].permute(1, 2, 0).reshape(-1, table.shape[1])
+
+
+def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns q, k, v, each [B*nW, nH, N, d], of qkv [B*nW, N, 3C] in the order (q|k|v, head, channel)."""
+    _, tokens, width = qkv.shape
+    q, k, v = (
+        part.reshape(-1, tokens, heads, width // (3 * heads)).transpose(1, 2) for part in qkv.split(width // 3, dim=-1)
+    )
+    return q, k, v
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Returns softmax(q kT + bias) v as [B*nW, N, C] for q, k, v [B*nW, nH, N, d] and bias [nW or 1, nH, N, N]."""
+    _, heads, tokens, width = q.shape
+    logits = q @ k.transpose(-2, -1)  # [B*nW, nH, N, N]
+    if bias.shape[0] > 1:
+        logits = logits.reshape(-1, *bias.shape)  # [B, nW, nH, N, N]
+    logits = logits + bias
+    attention = logits.reshape(-1, heads, tokens, tokens).softmax(dim=-1)
+    return (attention @ v).transpose(1, 2).reshape(-1, tokens, heads * width)
+
+
+def fold_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
+    """Returns a copy of qkv whose first third of outputs, the queries, is multiplied by scale."""
+    weight, bias = qkv.weight.detach().clone(), qkv.bias.detach().clone()
+    queries = slice(0, qkv.out_features // 3)
+    weight[queries] *= scale
+    bias[queries] *= scale
+    return linear(weight, bias)
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Returns the linear layer of weight [out, in] and bias [out]."""
+    with torch.device("meta"):
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = (nn.Parameter(value, requires_grad=False) for value in (weight, bias))
+    return layer
