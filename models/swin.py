@@ -132,8 +132,9 @@ def matches(state: State) -> bool:
 def infer(state: State) -> SwinConfig:
     """Returns the configuration that the shapes of a Swin or Slide-Swin state dict tell.
 
-    The window is that of the widest table; a stage with a smaller table has a map of that size. The input size follows
-    from a shift mask or, without one, from the last stage, whose map is one window in every published model.
+    The window is that of the widest table; a stage with a smaller table has a map of that size, which tells the input
+    size. Where all tables are alike a shift mask tells it or, without one, the last stage: its map is one window in
+    every published model.
 
     Raises:
         ShapeError: the shapes fit no such model.
@@ -235,9 +236,11 @@ def _depths(state: State) -> tuple[int, ...]:
 
 
 def _image_side(state: State, windows: list[int], stages: int) -> int:
-    for key, mask in state.items():
-        if (found := re.fullmatch(r"layers\.(\d+)\..*\.attn_mask", key)) and mask.ndim == 3:
-            return math.isqrt(mask.shape[0]) * math.isqrt(mask.shape[1]) * PATCH << int(found[1])
+    """Returns rows of the input: from a window cut to its map, else from a shift mask, else from the last window."""
+    masks = {int(key.split(".")[1]): value for key, value in state.items() if key.endswith(".attn_mask")}
+    if windows and windows[-1] == max(windows) and masks:
+        stage, mask = next(iter(masks.items()))
+        return math.isqrt(mask.shape[0]) * math.isqrt(mask.shape[1]) * PATCH << stage
     return windows[-1] * PATCH << (stages - 1) if windows else 224
 
 

@@ -1,0 +1,54 @@
+"""What several tests share: one small trained-looking Slide-Swin and its checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from slide_export.checkpoint import load_checkpoint
+from slide_export.models.swin import SwinConfig, SwinTransformer
+from slide_export.types import Model
+
+SMALL = SwinConfig(
+    embed_dim=16,
+    depths=(1, 2, 2, 1),
+    heads=(1, 2, 4, 8),
+    window=(7, 7),
+    image_size=(64, 64),
+    num_classes=10,
+    slide_stages=2,
+)
+
+
+def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Gives every parameter that training moves a value that training could have left: no zeros, no ones."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in module.named_parameters():
+            if not name.endswith("dep_conv.weight"):
+                value += 0.05 * torch.randn(value.shape, generator=generator)
+    return module.eval()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tests run side by side; OpenMP threads that wait for each other take 20 times as long
+
+
+@pytest.fixture(scope="session")
+def small_config() -> SwinConfig:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "small.pth"
+    torch.manual_seed(0)
+    torch.save({"model": randomise(SwinTransformer(SMALL)).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint: Path) -> Model:
+    return load_checkpoint(checkpoint)

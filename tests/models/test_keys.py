@@ -1,0 +1,48 @@
+"""The full-size models' keys, shapes and types equal upstream's, buffers included."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from slide_export.models import family_of
+
+KEYS = Path(__file__).parent / "keys"
+FILES = {
+    "slide_swin_t": "slide_swin_tiny",
+    "slide_swin_s": "slide_swin_small",
+    "slide_swin_b": "slide_swin_base",
+    "swin_tiny_w7_224": "swin_tiny",
+    "swin_small_w7_224": "swin_small",
+    "swin_base_w7_224": "swin_base",
+    "swin_base_w12_384": "swin_base",
+}
+
+
+def build(file: str) -> nn.Module:
+    family = family_of(FILES[file])
+    config = family.variants[FILES[file]]
+    if file.endswith("w12_384"):
+        config = replace(config, window=(12, 12), image_size=(384, 384))
+    with torch.device("meta"):
+        return family.build(config)
+
+
+def kind(module: nn.Module, key: str) -> str:
+    parameters = dict(module.named_parameters())
+    if key not in parameters:
+        return "buffer"
+    return "param" if parameters[key].requires_grad else "frozen_param"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_state_dict_is_upstreams(file: str) -> None:
+    expected = {tuple(line.split("\t")) for line in (KEYS / f"{file}.tsv").read_text().splitlines() if line}
+    module = build(file)
+    ours = {
+        (key, "x".join(map(str, value.shape)) or "scalar", str(value.dtype).removeprefix("torch."), kind(module, key))
+        for key, value in module.state_dict().items()
+    }
+    assert ours == expected
