@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,6 @@ RAW = ("model", "state_dict", "model_state")  # names that training codes give t
 EMA = ("state_dict_ema", "model_ema")  # and their exponential moving average
 PREFIXES = ("module.", "backbone.", "encoder.")  # of DataParallel, and of detection and SimMIM files
 LISTED = 8  # keys that an error names one by one
-
-
-class ConfigNode(dict[str, Any]):
-    """Stands in for `yacs.config.CfgNode`, which upstream's training code pickles into its checkpoints."""
 
 
 def load_checkpoint(
@@ -87,12 +84,14 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
-    allowed: list[Any] = [(ConfigNode, "yacs.config.CfgNode"), argparse.Namespace]
+    # Upstream pickles its configuration as a yacs CfgNode, a dict: the unpickler is told to make an OrderedDict of it,
+    # the only class with attributes that it fills with items (torch/_weights_only_unpickler.py, SETITEMS and BUILD).
+    allowed: list[Any] = [(OrderedDict, "yacs.config.CfgNode"), argparse.Namespace]
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if wants := re.search(r"GLOBAL (\S+) was not an allowed global", str(error)):
+        if wants := re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error)):
             raise CheckpointError(
                 f"expected tensors and plain values, {path} asks to import {wants[1]}, which could run code: "
                 "save the state dict alone (torch.save(model.state_dict(), ...)) and export that"

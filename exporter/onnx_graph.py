@@ -17,7 +17,7 @@ from .types import Interface, LoweredModel, Model, OnnxGraph, TensorSpec
 
 OPSET = 17
 """The first with LayerNormalization. ONNX Runtime, OpenVINO and TensorRT 10.12 to 11.4 all read it in full; of the
-newer ones, ONNX Runtime's static quantization refuses 21, its CUDA provider lacks Resize-19 and ReduceMax-20 kernels."""
+newer ones, ONNX Runtime's static quantization refuses 21, its CUDA provider lacks Resize-19 and ReduceMax-20."""
 
 TRACE_BATCH = 2  # tracing with 1 bakes the batch in (pytorch#133653)
 LARGEST = 2**31 - 1  # bytes of one protobuf

@@ -4,6 +4,7 @@ The tracer names values by module path; folding leaves some nodes with names of 
 node that uses them. A diagnosis or a profile then speaks of modules, not of graph nodes.
 """
 
+import re
 from collections import Counter
 
 import onnx
@@ -14,11 +15,14 @@ WRAPPER = "module"  # attribute of `Serving` that holds the model
 def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Returns the graph with nodes named by module path and the wrapper's name gone from every name."""
     _drop_wrapper(proto.graph)
+    weights = {item.name for item in proto.graph.initializer}
     scopes: dict[str, str] = {}  # value -> module path of the node that uses it
     used: list[tuple[onnx.NodeProto, str]] = []
     for node in reversed(proto.graph.node):
         scope = next((_scope(name) for name in node.output if name.startswith("/")), None)
-        if scope is None:
+        if scope is None:  # the value was named by folding, or is an output: a weight's name tells
+            scope = next((_path(name) for name in node.input if name in weights and "." in name), None)
+        if scope is None:  # no weight either: it belongs to its user
             scope = next((scopes[name] for name in node.output if name in scopes), "")
         scopes.update((name, scope) for name in node.input)
         used.append((node, scope))
@@ -32,6 +36,11 @@ def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _scope(value: str) -> str:
     return value.rpartition("/")[0]
+
+
+def _path(weight: str) -> str:
+    """Returns `/layers.1/blocks.0/attn/qkv`, as the tracer writes it, for `layers.1.blocks.0.attn.qkv.weight`."""
+    return "/" + re.sub(r"\.(?=\D)", "/", weight.rpartition(".")[0])
 
 
 def _drop_wrapper(graph: onnx.GraphProto) -> None:

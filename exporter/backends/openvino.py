@@ -1,0 +1,197 @@
+"""OpenVINO IR, run by OpenVINO Runtime.
+
+`model.xml` holds the layers, `model.bin` the weights. The precision of an IR is what it stores; what a device computes
+in is the runtime's decision (bfloat16 on Xeons with AMX, float16 on GPUs: openvino PR#20713), so every artifact ships
+with an inference precision, and is proved with it. Embedded preprocessing is the ONNX graph's own, four layers that
+OpenVINO reads as what `PrePostProcessor` would write: the same for every target, and proved with the rest.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
+from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
+
+ACCEPTS = OnnxGraph
+PRECISIONS = ("fp32", "fp16")
+PRECISION_IN_GRAPH = False
+DISTRIBUTIONS = ("openvino",)
+OPTIONS: Mapping[str, Option] = {
+    "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
+    "cache": Option("", "a directory for compiled models; none by default"),
+}
+HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
+RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
+HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
+EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
+VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
+
+
+def obstacle() -> str | None:
+    """Returns why OpenVINO has no CPU device here, None where it has one."""
+    try:
+        from openvino import Core
+
+        devices = Core().available_devices
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"OpenVINO cannot start: {_reason(error)}"
+    return None if "CPU" in devices else f"OpenVINO has no CPU device here, only {', '.join(devices) or 'none'}"
+
+
+def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
+    """Writes `model.xml` and `model.bin`: the same bytes for the same graph.
+
+    Raises:
+        LoweringError: OpenVINO cannot read the graph or write the IR.
+    """
+    import openvino
+
+    path = directory / "model.xml"
+    try:
+        model = openvino.Core().read_model(io.BytesIO(graph.proto.SerializeToString(deterministic=True)))
+        _describe(model, graph)
+        _name_layers(model)
+        openvino.save_model(model, path, compress_to_fp16=order.precision == "fp16")  # compressed by default
+    except RuntimeError as error:
+        raise LoweringError(f"expected a graph that OpenVINO can write as IR, it says: {_reason(error)}") from error
+    return Artifact("openvino", order.precision, path, graph.inputs, graph.outputs, _settings(order))
+
+
+def _describe(model: Any, graph: OnnxGraph) -> None:
+    """Gives the ports the graph's names alone, and moves the metadata from where the ONNX reader puts it to ours."""
+    for port, spec in zip((*model.inputs, *model.outputs), (*graph.inputs, *graph.outputs), strict=True):
+        port.get_tensor().set_names({spec.name})
+    if "framework" in model.rt_info:
+        del model.rt_info["framework"]
+    for entry in graph.proto.metadata_props:
+        model.set_rt_info(entry.value, [RT_INFO, entry.key])
+
+
+def _name_layers(model: Any) -> None:
+    """Names layers that have no name in the ONNX graph: OpenVINO counts them through the whole life of the process."""
+    for index, layer in enumerate(model.get_ordered_ops()):
+        if layer.get_friendly_name() == layer.get_name():  # nobody named it
+            layer.set_friendly_name(f"{layer.get_type_name()}_{index}")
+
+
+def _settings(order: Order) -> dict[str, Any]:
+    """Returns what the runtime is started with.
+
+    A CPU computes both precisions in float32: fp16 there is a matter of size alone, and the same answers everywhere are
+    worth more than the few CPUs that have float16 arithmetic. Other devices are asked for what the artifact stores.
+    """
+    device, cache = order.options["device"], order.options["cache"]
+    config = {HINT: "f32" if order.precision == "fp32" or device == "CPU" else "f16"}
+    if cache:
+        config[CACHE] = cache
+    return {"device": device, "config": config}
+
+
+def census(path: Path, settings: Mapping[str, Any]) -> Census:
+    """Returns the types of the IR's constants and, of each convolution and matrix product, of its activations.
+
+    Raises:
+        BundleError: the IR cannot be read.
+        BackendUnavailable: the device is not here.
+        LoweringError: the device cannot compile it.
+    """
+    config = {key: value for key, value in settings["config"].items() if key != CACHE}  # a cached model has no origins
+    return Census(_stored(path), _computed(*_compile(path, {**settings, "config": config})))
+
+
+def _stored(path: Path) -> dict[str, int]:
+    """Returns the bytes of `model.bin` by element type; constants that share their bytes count once."""
+    try:
+        constants = ElementTree.parse(path).iterfind("./layers/layer[@type='Const']/data")
+    except (OSError, ElementTree.ParseError) as error:
+        raise BundleError(f"expected an OpenVINO IR at {path}, it cannot be read: {error}") from error
+    places = {(data.get("element_type", ""), data.get("offset"), int(data.get("size", 0))) for data in constants}
+    stored: Counter[str] = Counter()
+    for kind, _, size in places:
+        stored[kind] += size
+    return dict(stored)
+
+
+def _computed(model: Any, compiled: Any) -> dict[str, int]:
+    """Returns the number of heavy layers by the type of their first input, once the device has fused and converted.
+
+    The `runtimePrecision` that OpenVINO gives is not asked: it is the smallest type among the inputs, and says f16 of a
+    float32 product whose weights are stored in float16 (Source: openvinotoolkit/openvino 759de8b,
+    src/plugins/intel_cpu/src/utils/general_utils.h, getMaxPrecision).
+    """
+    heavy = {layer.get_friendly_name() for layer in model.get_ops() if layer.get_type_name() in HEAVY}
+    computed: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ordered_ops():
+        kind, origins = (layer.rt_info[key].astype(str) for key in ("layerType", "originalLayersNames"))
+        # A fused subgraph, such as window attention becomes, is none of the kinds but knows whom it replaces.
+        count = 1 if kind in EXECUTED else len(heavy.intersection(origins.split(",")))
+        if count:
+            computed[layer.input(0).get_element_type().get_type_name()] += count
+    return dict(computed)
+
+
+def _compile(path: Path, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns the IR and the same compiled with exactly these settings."""
+    import openvino
+
+    core, device = openvino.Core(), settings["device"]
+    _refuse_absent(device, core.available_devices)
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+    try:
+        # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
+        # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
+        return model, core.compile_model(model, device, dict(settings["config"]))
+    except RuntimeError as error:
+        raise LoweringError(f"expected {path} to compile for {device}, OpenVINO says: {_reason(error)}") from error
+
+
+def _refuse_absent(device: str, available: list[str]) -> None:
+    kind, _, members = device.partition(":")
+    wanted = [name.strip(" -").split("(")[0] for name in members.split(",") if name] if kind in VIRTUAL else [kind]
+    here = {name.split(".")[0] for name in available}  # GPU.0 and GPU.1 are GPUs
+    absent = [name for name in wanted if name.split(".")[0] not in here]
+    if absent:
+        raise BackendUnavailable(
+            f"expected a device that OpenVINO finds on this machine ({', '.join(available) or 'none'}), "
+            f"found {', '.join(map(repr, absent))}: choose one of them or install the other's driver"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the last line of OpenVINO's message: the others say where in its source."""
+    return str(error).strip().rpartition("\n")[2]
+
+
+class Session:
+    """An IR compiled by OpenVINO."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        import openvino
+
+        model, self._compiled = _compile(path, settings)
+        self._inputs = {port.get_any_name(): str(port.get_element_type().to_dtype()) for port in self._compiled.inputs}
+        devices = ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
+        types = "/".join(sorted(_computed(model, self._compiled)))  # not the hint: a device may settle on another type
+        self.evaluator = f"OpenVINO {openvino.__version__.split('-')[0]} on {devices} ({types})"
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name.
+
+        Raises:
+            RequestError: the feeds are not the inputs; OpenVINO runs without a missing one and casts a wrong type.
+        """
+        found = {name: str(value.dtype) for name, value in feeds.items()}
+        if found != self._inputs:
+            raise RequestError(f"expected the inputs {self._inputs}, found {found}")
+        try:
+            results = self._compiled(dict(feeds))
+        except RuntimeError as error:
+            raise RequestError(f"expected inputs that the artifact takes, OpenVINO says: {_reason(error)}") from error
+        return {port.get_any_name(): results[port] for port in self._compiled.outputs}

@@ -1,0 +1,54 @@
+"""All operations that the evaluator knows, joined in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slide_export.mil import (
+    compression,
+    convolution,
+    elementwise,
+    indexing,
+    linear_algebra,
+    normalization,
+    reduction,
+    resize,
+    shape,
+)
+from slide_export.mil.arguments import Kernel, kernel
+from slide_export.mil.errors import MilError
+from slide_export.mil.program import Operation
+
+KERNELS: Mapping[str, Kernel] = {
+    "const": kernel(lambda a: a.value("val"), "val"),
+    **elementwise.TABLE,
+    **shape.TABLE,
+    **indexing.TABLE,
+    **linear_algebra.TABLE,
+    **reduction.TABLE,
+    **normalization.TABLE,
+    **convolution.TABLE,
+    **resize.TABLE,
+    **compression.TABLE,
+}
+
+
+def require(operations: tuple[Operation, ...]) -> None:
+    """Nothing, if every operation and every operand it is given is implemented.
+
+    Raises:
+        MilError: names all that are not, in one message.
+    """
+    problems = []
+    for operation in operations:
+        known = KERNELS.get(operation.type)
+        if known is None or operation.has_blocks:
+            problems.append(f"operation {operation.type!r} ({operation.name!r})")
+            continue
+        given = {name for name, _ in operation.bindings()}
+        problems += [f"operand {name!r} of {operation}" for name in sorted(given - known.parameters)]
+    if problems:
+        listed = "; ".join(dict.fromkeys(problems))
+        raise MilError(
+            f"not implemented by the evaluator: {listed}. Add it to exporter/mil or avoid it when converting"
+        )

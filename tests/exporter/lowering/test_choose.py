@@ -1,0 +1,32 @@
+"""A form is chosen for every slide attention, by name or by target."""
+
+import pytest
+import torch
+
+from slide_export.errors import RequestError
+from slide_export.fuse import fuse
+from slide_export.lowering import FORMS
+from slide_export.lowering.choose import choose, names
+from slide_export.models.slide_attention import FusedSlideAttention
+from slide_export.types import Model
+
+ROUNDING = 2e-5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_forms_give_the_trained_models_logits(form: str, model: Model) -> None:
+    lowered = choose(fuse(model), "onnx", form)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert (lowered.module(x) - model.module(x)).abs().max() < ROUNDING
+    assert not any(isinstance(layer, FusedSlideAttention) for layer in lowered.module.modules())
+    assert lowered.lowering == form
+
+
+def test_auto_takes_a_form_that_exists(model: Model) -> None:
+    assert choose(fuse(model), "onnx", "auto").lowering in FORMS
+
+
+def test_an_unknown_form_is_refused_with_the_list(model: Model) -> None:
+    with pytest.raises(RequestError, match=", ".join(names())):
+        choose(fuse(model), "onnx", "im2col")
