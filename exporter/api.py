@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
-    from .demo import DemoRow
+    from .demonstration import DemoRow
     from .pipeline import Step
 
 
@@ -118,7 +118,7 @@ def targets() -> tuple[Availability, ...]:
 
 def demo(out: Path | str = "exported", *, step: Step | None = None) -> tuple[DemoRow, ...]:
     """Returns the held-out accuracy of the bundled digits model, in PyTorch and as exported to each usable target."""
-    from .demo import run_demo
+    from .demonstration import run_demo
     from .pipeline import quiet
 
     return run_demo(Path(out), step or quiet)

@@ -14,7 +14,7 @@ from rich.table import Table
 from .types import Availability, Inspection
 
 if TYPE_CHECKING:
-    from .demo import DemoRow
+    from .demonstration import DemoRow
 
 MIB = 2**20
 GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
@@ -139,7 +139,7 @@ def show_inspection(found: Inspection) -> None:
 def show_targets(found: Sequence[Availability]) -> None:
     """Prints what can be used here."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "target", "precisions", "installed", "to install"):
+    for column in ("", "target", "precisions", "installed", "runs here"):
         table.add_column(column)
     for target in found:
         table.add_row(
@@ -147,9 +147,13 @@ def show_targets(found: Sequence[Availability]) -> None:
             f"[bold]{target.target}[/]",
             " ".join(target.precisions),
             ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
-            "" if target.ready else target.install.replace("[", r"\["),
+            "yes" if target.obstacle is None else target.obstacle,
         )
-    Console(highlight=False, soft_wrap=True).print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    for target in found:
+        if not target.ready:
+            console.print(f"to install {target.target}: {target.install}", markup=False)
 
 
 def show_demo(rows: Sequence[DemoRow]) -> None:

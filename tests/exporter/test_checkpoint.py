@@ -105,7 +105,10 @@ def test_variant_overrides_and_a_wrong_one_lists_the_keys(state: dict[str, Tenso
 BROKEN = {
     "missing": (lambda s: s.pop("norm.weight"), r"missing norm\.weight \[128\]"),
     "unexpected": (lambda s: s.update(extra=torch.zeros(2)), r"unexpected extra \[2\]"),
-    "misshapen": (lambda s: s.update({"norm.bias": torch.zeros(3)}), r"misshapen norm\.bias: expected \[128\], found \[3\]"),
+    "misshapen": (
+        lambda s: s.update({"norm.bias": torch.zeros(3)}),
+        r"misshapen norm\.bias: expected \[128\], found \[3\]",
+    ),
     "nan": (lambda s: s.update({"head.bias": torch.full((10,), torch.nan)}), r"NaN or Inf in head\.bias"),
     "altered buffer": (
         lambda s: s.update({"layers.2.blocks.0.attn.relative_position_index": torch.zeros(16, 16, dtype=torch.int64)}),
@@ -157,7 +160,9 @@ def test_a_truncated_file_is_refused(keep: int, state: dict[str, Tensor], tmp_pa
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [b"hello, I am a text file\n" * 50, bytes(range(256)) * 8, b"\x89PNG\r\n\x1a\n" + bytes(64)])
+@pytest.mark.parametrize(
+    "content", [b"hello, I am a text file\n" * 50, bytes(range(256)) * 8, b"\x89PNG\r\n\x1a\n" + bytes(64)]
+)
 def test_another_kind_of_file_is_refused(content: bytes, tmp_path: Path) -> None:
     for name in ("ckpt.pth", "ckpt.safetensors"):
         (tmp_path / name).write_bytes(content)

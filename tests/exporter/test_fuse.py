@@ -52,7 +52,11 @@ def test_fusing_twice_is_refused(model: Model) -> None:
 
 def test_certificate_covers_every_block_within_its_bound(model: Model, images: torch.Tensor) -> None:
     blocks = certify(fuse(model), images)
-    assert [block.block for block in blocks] == ["layers.0.blocks.0.attn", "layers.1.blocks.0.attn", "layers.1.blocks.1.attn"]
+    assert [block.block for block in blocks] == [
+        "layers.0.blocks.0.attn",
+        "layers.1.blocks.0.attn",
+        "layers.1.blocks.1.attn",
+    ]
     assert all(0 < block.difference <= block.bound < 1e-5 for block in blocks)
     assert all(block.drift == 0 for block in blocks)
 

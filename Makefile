@@ -1,0 +1,43 @@
+# make demo    install, export the bundled digits model, verify it, compare accuracies
+# make test    install, lint, type-check, test            (what CI runs)
+# make slow    the tests that take minutes
+# make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := exporter models calibration deploy_examples tests
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test slow bench lint clean
+
+demo: $(READY)
+	$(BIN)/slide-export demo
+
+# One OpenMP thread a process: threads of several test processes would wait for each other.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+# mypy cannot follow an editable install that renames folders, so it reads a plain one.
+lint: $(READY)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check --quiet $(SOURCES)
+	rm -rf build
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --target build/typed .
+	MYPYPATH=build/typed $(BIN)/mypy -p slide_export
+
+$(READY): pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt setuptools
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation --editable '.[onnx,openvino,coreml,tensorrt,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info exported

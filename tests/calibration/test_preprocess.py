@@ -1,0 +1,46 @@
+"""Resize, crop and normalise, against PIL and the formula."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slide_export.calibration.preprocess import crop, normalise
+from slide_export.models import DataConfig
+
+
+def gradient(width: int, height: int) -> Image.Image:
+    rows, cols = np.mgrid[0:height, 0:width]
+    values = np.stack((rows * 255 // height, cols * 255 // width, rows * 0 + 7), axis=-1)
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def test_square_resize_ignores_the_aspect() -> None:
+    picture = gradient(300, 200)
+    expected = picture.resize((256, 256), Image.Resampling.BICUBIC).crop((16, 16, 240, 240))
+    assert np.array_equal(crop(picture, DataConfig(keep_aspect=False), (224, 224)), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("width", "height", "resized"), [(300, 200, (384, 256)), (200, 300, (256, 384))])
+def test_short_side_resize_keeps_the_aspect(width: int, height: int, resized: tuple[int, int]) -> None:
+    picture = gradient(width, height)
+    left, top = (resized[0] - 224) // 2, (resized[1] - 224) // 2
+    expected = picture.resize(resized, Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
+    assert np.array_equal(crop(picture, DataConfig(), (224, 224)), np.asarray(expected))
+
+
+def test_an_image_of_the_right_size_is_left_alone() -> None:
+    picture = gradient(64, 64)
+    assert np.array_equal(crop(picture, DataConfig(keep_aspect=False, scale=1.0), (64, 64)), np.asarray(picture))
+
+
+def test_gray_becomes_rgb_and_non_square_crops_work() -> None:
+    assert crop(gradient(90, 90).convert("L"), DataConfig(), (32, 64)).shape == (32, 64, 3)
+
+
+def test_normalise_is_the_formula_channels_first() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    data = DataConfig()
+    expected = ((pictures / 255 - data.mean) / data.std).transpose(0, 3, 1, 2)
+    found = normalise(pictures, data)
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 1e-6

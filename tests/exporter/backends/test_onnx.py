@@ -1,0 +1,44 @@
+"""The ONNX backend: one deterministic file, a truthful census, sentences for errors."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from slide_export import onnx_graph
+from slide_export.backends import onnx as backend
+from slide_export.errors import BundleError
+from slide_export.fuse import fuse
+from slide_export.lowering.choose import choose
+from slide_export.types import Interface, Model, OnnxGraph, Order
+
+
+@pytest.fixture(scope="module")
+def graph(model: Model) -> OnnxGraph:
+    return onnx_graph.export(choose(fuse(model), "onnx"), Interface())
+
+
+def test_the_file_is_the_graph(graph: OnnxGraph, tmp_path: Path) -> None:
+    artifact = backend.lower(graph, tmp_path, Order("fp32", Interface()))
+    assert artifact.path == tmp_path / "model.onnx"
+    assert onnx.load(artifact.path) == graph.proto
+
+
+def test_census_counts_float32(graph: OnnxGraph, tmp_path: Path) -> None:
+    path = backend.lower(graph, tmp_path, Order("fp32", Interface())).path
+    census = backend.census(path, {})
+    weights = sum(len(t.raw_data) for t in graph.proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+    heavy = sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in graph.proto.graph.node)
+    assert census.stored["float"] == weights
+    assert census.computed == {"float": heavy}
+
+
+def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x00garbage")
+    with pytest.raises(BundleError, match="ONNX Runtime cannot load"):
+        backend.Session(tmp_path / "model.onnx", {})
+
+
+def test_session_names_the_runtime(graph: OnnxGraph, tmp_path: Path) -> None:
+    path = backend.lower(graph, tmp_path, Order("fp32", Interface())).path
+    assert backend.Session(path, {}).evaluator.startswith("ONNX Runtime 1.")

@@ -1,0 +1,33 @@
+"""The Python API has the command line's verbs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import slide_export
+from slide_export import cli
+
+
+def test_every_verb_is_a_function() -> None:
+    verbs = set(cli.cli.commands) - {"completion", "doctor"}
+    assert verbs <= set(slide_export.__all__)
+    assert all(callable(getattr(slide_export, name)) for name in slide_export.__all__)
+
+
+def test_names_stay_functions_after_their_modules_are_imported() -> None:
+    import slide_export.fuse  # noqa: F401
+
+    script = "import slide_export.pipeline, slide_export; assert callable(slide_export.fuse); assert callable(slide_export.demo)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_export_inspect_verify(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = slide_export.export(checkpoint, "onnx", out=tmp_path, image_count=2)
+    assert slide_export.verify(bundle.path, checkpoint).passed
+    assert slide_export.inspect(checkpoint).family == "slide_swin"
+    assert "onnx" in [target.target for target in slide_export.targets()]
+
+
+def test_load_and_fuse(checkpoint: Path) -> None:
+    fused = slide_export.fuse(slide_export.load_checkpoint(checkpoint))
+    assert fused.trained.family == "slide_swin"

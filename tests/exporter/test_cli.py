@@ -1,0 +1,156 @@
+"""The command line as a user meets it: real processes for exit codes and streams, the runner for the rest."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slide_export import cli
+from slide_export.errors import BackendUnavailable
+
+
+def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "slide_export", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def exported(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    cwd = tmp_path_factory.mktemp("cwd")
+    return cwd, command(checkpoint, "--target", "onnx", cwd=cwd)
+
+
+def test_export_needs_no_verb_and_prints_the_path_alone(
+    exported: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    cwd, done = exported
+    assert done.returncode == 0
+    assert done.stdout == "exported/small-onnx-fp32\n"
+    assert (cwd / "exported/small-onnx-fp32/model.onnx").is_file()
+    assert "equal to the trained PyTorch model on 8 real images" in done.stderr
+    assert "weights from 'model'" in done.stderr
+
+
+def test_verify_repeats_the_proof(exported: tuple[Path, subprocess.CompletedProcess[str]], checkpoint: Path) -> None:
+    cwd, _ = exported
+    done = command("verify", "exported/small-onnx-fp32", "--against", checkpoint, "--json", cwd=cwd)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["passed"]
+
+
+def test_a_failed_proof_exits_1(exported: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    import shutil
+
+    import onnx
+
+    from tests.exporter.test_pipeline import rehash
+
+    bundle = shutil.copytree(exported[0] / "exported/small-onnx-fp32", tmp_path / "bundle")
+    proto = onnx.load(bundle / "model.onnx")
+    bias = next(item for item in proto.graph.initializer if item.name == "head.bias")
+    bias.raw_data = bytes(len(bias.raw_data))
+    onnx.save(proto, bundle / "model.onnx")
+    rehash(bundle)
+    done = command("verify", bundle)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected logits within")
+
+
+def test_inspect_json(checkpoint: Path) -> None:
+    done = command("inspect", checkpoint, "--json")
+    assert json.loads(done.stdout)["config"]["depths"] == [1, 2, 2, 1]
+
+
+def test_bad_input_is_one_sentence_exit_2_and_no_output(tmp_path: Path) -> None:
+    (tmp_path / "note.pth").write_text("not a checkpoint")
+    done = command("note.pth", "--target", "onnx", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("error:") == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected a PyTorch checkpoint, note.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["note.pth"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x.pth", "--target", "abacus"), "expected a target of"),
+        (("x.pth", "--input-size", "big"), "expected a size like 224"),
+        (("x.pth", "--batch", "0"), "0 is not in the range"),
+        (("x.pth", "--labels", "absent.txt"), "expected a text file of class names"),
+        (("verfy", "x"), "did you mean 'verify'?"),
+        (("verify", "absent"), "expected a bundle"),
+    ],
+)
+def test_bad_usage_exits_2(arguments: tuple[str, ...], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(list(arguments)) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_a_missing_backend_exits_3(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise BackendUnavailable("expected the runtime, found it not installed")
+
+    monkeypatch.setattr(cli.api, "export", unavailable)
+    assert cli.run(["x.pth", "--json"]) == 3
+    assert json.loads(capfd.readouterr().out)["kind"] == "BackendUnavailable"
+
+
+def test_an_own_fault_is_not_a_failed_proof(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli.api, "inspect", lambda *_, **__: 1 / 0)
+    assert cli.run(["inspect", "x.pth"]) == 70
+    assert "please report" in capfd.readouterr().err
+
+
+def test_help_imports_no_torch() -> None:
+    script = "import sys, slide_export.cli as c; c.run(['--help']); print([m for m in ('torch', 'onnx', 'rich', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_targets_lists_onnx(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json"]) == 0
+    found = {target["target"]: target for target in json.loads(capfd.readouterr().out)}
+    assert found["onnx"]["ready"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_program(
+    shell: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.shell_completion.BashComplete._check_version", lambda _self=None: None)
+    assert cli.run(["completion", shell]) == 0
+    assert cli.COMPLETE in capfd.readouterr().out
+
+
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("slide-export, version ")
+
+
+def test_interruption_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.api, "inspect", interrupt)
+    assert cli.run(["inspect", "x.pth"]) == 130
+    assert "nothing was written" in capfd.readouterr().err
+
+
+def test_a_killed_export_leaves_nothing_half_done(checkpoint: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "slide_export", str(checkpoint), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert (
+        not (tmp_path / "out" / "small-onnx-fp32").exists()
+        or (tmp_path / "out" / "small-onnx-fp32" / "manifest.json").is_file()
+    )

@@ -1,0 +1,41 @@
+"""What the terminal shows."""
+
+import pytest
+
+from slide_export.api import inspect, targets
+from slide_export.console import Steps, show_demo, show_inspection, show_targets
+from slide_export.demonstration import DemoRow
+from slide_export.types import Model
+
+
+def test_steps_say_what_ended_and_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    with Steps() as step:
+        with step("load"):
+            pass
+        with pytest.raises(ValueError, match="no"), step("break"):
+            raise ValueError("no")
+    shown = capsys.readouterr().err
+    assert "✓ load" in shown
+    assert "✗ break" in shown
+
+
+def test_inspection_shows_drift_and_counts(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    show_inspection(inspect(model.provenance.path))
+    shown = capsys.readouterr().out
+    assert "layers.1.blocks.1.attn" in shown
+    assert "multiply-adds" in shown
+
+
+def test_targets_show_the_install_command_of_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclasses import replace
+
+    found = [replace(target, missing=("x",)) for target in targets()]
+    show_targets(found)
+    assert 'pip install "slide-export[onnx]"' in capsys.readouterr().out
+
+
+def test_demo_shows_accuracies_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    show_demo([DemoRow("PyTorch", 0.99), DemoRow("onnx fp32", 0.98)])
+    shown = capsys.readouterr().out
+    assert "99.0%" in shown
+    assert "98.0%" in shown

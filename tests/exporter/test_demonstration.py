@@ -1,0 +1,15 @@
+"""The first minute: the digits model keeps its accuracy through the export."""
+
+from pathlib import Path
+
+from slide_export.demonstration import run_demo
+
+GOAL = 0.98  # held-out accuracy of the bundled model
+
+
+def test_accuracy_survives_the_export(tmp_path: Path) -> None:
+    pytorch, *exported = run_demo(tmp_path)
+    assert pytorch.accuracy >= GOAL
+    assert exported
+    assert all(row.accuracy == pytorch.accuracy for row in exported)
+    assert all(row.max_abs <= row.limit for row in exported)

@@ -1,0 +1,175 @@
+"""From checkpoint to bundle and back, whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from slide_export import pipeline
+from slide_export.checkpoint import load_checkpoint
+from slide_export.errors import BundleError, CalibrationError, ParityError, RequestError
+from slide_export.lowering.grouped import GroupedSlideAttention
+from slide_export.types import Bundle, Interface, Recipe
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return pipeline.run(Recipe(checkpoint, out=tmp_path_factory.mktemp("out")))
+
+
+def rehash(bundle: Path) -> None:
+    """Makes a manifest agree with altered files, so that only the proof itself can tell."""
+    from slide_export import bundle as bundles
+
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] = bundles._hashes(bundle)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_bundle_says_what_it_is(made: Bundle) -> None:
+    manifest = made.manifest
+    assert made.path.name == "small-onnx-fp32"
+    assert manifest["parity"]["passed"]
+    assert [block["block"] for block in manifest["fusion"]] == [
+        "layers.0.blocks.0.attn",
+        "layers.1.blocks.0.attn",
+        "layers.1.blocks.1.attn",
+    ]
+    assert manifest["checkpoint"]["file"] == "small.pth"
+    assert manifest["preprocessing"]["resize"] == [73, 73]
+    assert {"torch", "onnx", "onnxruntime", "onnxsim", "slide-export"} <= manifest["versions"].keys()
+    assert "**equal** to the PyTorch model" in (made.path / "report.md").read_text()
+
+
+def test_verify_needs_the_bundle_alone(made: Bundle, checkpoint: Path) -> None:
+    alone, against = pipeline.verify(made.path), pipeline.verify(made.path, checkpoint)
+    assert alone.passed
+    assert alone == against
+
+
+def test_verify_refuses_another_checkpoint(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
+    other = torch.load(checkpoint)
+    other["model"]["head.bias"] += 1e-3
+    torch.save(other, tmp_path / "other.pth")
+    with pytest.raises(BundleError, match="made from another file"):
+        pipeline.verify(made.path, tmp_path / "other.pth")
+
+
+def test_one_changed_weight_in_the_artifact_fails_the_proof(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, out=tmp_path)).path
+    proto = onnx.load(bundle / "model.onnx")
+    tensor = next(item for item in proto.graph.initializer if item.name == "layers.3.blocks.0.mlp.fc1.bias")
+    values = numpy_helper.to_array(tensor).copy()
+    values[np.abs(values).argmax()] *= 1.01
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(proto, bundle / "model.onnx")
+    with pytest.raises(BundleError, match="it was altered"):
+        pipeline.verify(bundle)
+    rehash(bundle)
+    with pytest.raises(ParityError, match="the artifact is not the model"):
+        pipeline.verify(bundle)
+
+
+def test_a_wrong_lowering_is_rejected_and_kept(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = GroupedSlideAttention.__init__
+
+    def wrong(self: Any, fused: Any) -> None:
+        original(self, fused)
+        self.keys.weight.data[0, 0, 0, 0] += 0.01
+
+    monkeypatch.setattr(GroupedSlideAttention, "__init__", wrong)
+    with pytest.raises(ParityError, match=r"small-onnx-fp32\.rejected"):
+        pipeline.run(Recipe(checkpoint, lowering="grouped", out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp32.rejected"]
+    assert "REJECTED" in (tmp_path / "small-onnx-fp32.rejected" / "report.md").read_text()
+
+
+def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
+    again = pipeline.run(Recipe(checkpoint, out=tmp_path))
+    for file in made.path.iterdir():
+        assert file.read_bytes() == (again.path / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("interface", "outputs"),
+    [
+        (Interface(batch=2, softmax=True, labels=tuple("abcdefghij")), ["probabilities"]),
+        (Interface(features=True), ["stage1", "stage2", "stage3", "stage4"]),
+        (Interface(embed_preprocessing=True), ["logits"]),
+    ],
+)
+def test_every_interface_survives_the_round_trip(
+    interface: Interface, outputs: list[str], checkpoint: Path, tmp_path: Path
+) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, out=tmp_path, interface=interface))
+    assert [spec["name"] for spec in bundle.manifest["outputs"]] == outputs
+    assert pipeline.verify(bundle.path, checkpoint).passed
+
+
+def test_another_input_size_is_proved_at_that_size(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, out=tmp_path, input_size=(96, 64), name="wide"))
+    assert bundle.manifest["inputs"][0]["shape"] == ["batch", 3, 96, 64]
+    assert pipeline.verify(bundle.path, checkpoint).passed
+
+
+def test_own_images_are_used(checkpoint: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        Image.effect_noise((80, 70), 60).save(pictures / f"{index}.png")
+    bundle = pipeline.run(Recipe(checkpoint, out=tmp_path / "out", images=pictures, image_count=2))
+    assert (bundle.manifest["parity"]["source"], bundle.manifest["parity"]["images"]) == ("pictures", 2)
+
+
+REFUSED = [
+    ({"target": "abacus"}, RequestError, "expected a target of"),
+    ({"precision": "fp8"}, RequestError, "expected a precision of fp32"),
+    ({"lowering": "im2col"}, RequestError, "expected a lowering of"),
+    ({"images": Path("nowhere")}, CalibrationError, "found no directory"),
+    ({"image_count": 0}, RequestError, "at least 1 image"),
+    ({"interface": Interface(labels=("a", "b"))}, RequestError, "expected 10 labels"),
+    ({"interface": Interface(features=True, softmax=True)}, RequestError, "without --softmax"),
+    ({"options": {"speed": "max"}}, RequestError, "found 'speed'"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=[next(iter(case[0])) for case in REFUSED])
+def test_a_wrong_request_writes_nothing(
+    change: dict[str, Any], error: type[Exception], message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        pipeline.run(Recipe(checkpoint, out=tmp_path / "out", **change))
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_existing_bundle_is_refused_before_any_work(made: Bundle, checkpoint: Path) -> None:
+    steps: list[str] = []
+
+    def step(what: str) -> Any:
+        steps.append(what)
+        return pipeline.quiet(what)
+
+    with pytest.raises(BundleError, match="--overwrite"):
+        pipeline.run(Recipe(checkpoint, out=made.path.parent), step)
+    assert steps == []
+
+
+def test_reference_uses_the_weights_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint)
+    content["state_dict_ema"] = {
+        key: value * 0.9 if value.is_floating_point() else value for key, value in content["model"].items()
+    }
+    torch.save(content, tmp_path / "both.pth")
+    raw, ema = (pipeline.run(Recipe(tmp_path / "both.pth", out=tmp_path / w, weights=w)) for w in ("raw", "ema"))
+    assert (raw.path / "model.onnx").read_bytes() != (ema.path / "model.onnx").read_bytes()
+    assert pipeline.verify(ema.path, tmp_path / "both.pth").passed
+    assert load_checkpoint(tmp_path / "both.pth").provenance.weights == "raw"
