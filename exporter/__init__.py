@@ -1,7 +1,17 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import demo, export, inspect, load_checkpoint, targets, verify
+from .api import demo, export, export_all, inspect, load_checkpoint, targets, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
-__all__ = ["SlideExportError", "demo", "export", "fuse", "inspect", "load_checkpoint", "targets", "verify"]
+__all__ = [
+    "SlideExportError",
+    "demo",
+    "export",
+    "export_all",
+    "fuse",
+    "inspect",
+    "load_checkpoint",
+    "targets",
+    "verify",
+]

@@ -2,82 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
     from .demonstration import DemoRow
+    from .every_target import TargetResult
     from .pipeline import Step
 
 
+class ExportOptions(TypedDict, total=False):
+    """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
+
+    Attributes:
+        precision: "fp32" or "fp16", where the target has it.
+        out: directory that receives the bundle; "exported".
+        name: of the bundle; the checkpoint's file name.
+        overwrite: replace a bundle of the same name.
+        variant: a model's name; recognised from the file.
+        weights: "raw" or "ema".
+        input_size: rows and columns; the trained size.
+        lowering: a form of slide attention, or "auto".
+        images: directory of real images for the parity check; the bundled photographs.
+        image_count: how many of them at most; 8.
+        options: what the target alone understands; `targets()` lists them.
+        batch: a fixed batch size; dynamic.
+        embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
+        softmax: return probabilities instead of logits.
+        features: return the four stage maps instead of logits.
+        labels: class names.
+    """
+
+    precision: str
+    out: Path | str
+    name: str | None
+    overwrite: bool
+    variant: str | None
+    weights: str
+    input_size: tuple[int, int] | None
+    lowering: str
+    images: Path | str | None
+    image_count: int
+    options: Mapping[str, str]
+    batch: int | None
+    embed_preprocessing: bool
+    softmax: bool
+    features: bool
+    labels: Sequence[str]
+
+
 def export(
-    checkpoint: Path | str,
-    target: str = "onnx",
-    *,
-    precision: str = "fp32",
-    out: Path | str = "exported",
-    name: str | None = None,
-    overwrite: bool = False,
-    variant: str | None = None,
-    weights: str = "raw",
-    input_size: tuple[int, int] | None = None,
-    lowering: str = "auto",
-    batch: int | None = None,
-    embed_preprocessing: bool = False,
-    softmax: bool = False,
-    features: bool = False,
-    labels: Sequence[str] = (),
-    images: Path | str | None = None,
-    image_count: int = 8,
-    step: Step | None = None,
+    checkpoint: Path | str, target: str = "onnx", *, step: Step | None = None, **options: Unpack[ExportOptions]
 ) -> Bundle:
     """Returns the proved bundle of a checkpoint, written to `out/NAME-TARGET-PRECISION/`.
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`.
-        precision: one that the target has.
-        out: directory that receives the bundle.
-        name: of the bundle; None takes the checkpoint's file name.
-        overwrite: replace a bundle of the same name.
-        variant: a model's name; None recognises it.
-        weights: "raw" or "ema".
-        input_size: rows and columns; None takes the trained size.
-        lowering: a form of slide attention, or "auto".
-        batch: a fixed batch size, or None for a dynamic one.
-        embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
-        softmax: return probabilities instead of logits.
-        features: return the four stage maps instead of logits.
-        labels: class names.
-        images: directory of real images for the parity check; None takes the bundled photographs.
-        image_count: how many of them at most.
         step: told of each stage; see `slide_export.pipeline.Step`.
+        options: see `ExportOptions`.
 
     Raises:
-        ParityError: the artifact is not the model; it is kept beside as `*.rejected`.
+        GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
     from .pipeline import quiet, run
 
-    recipe = Recipe(
-        checkpoint=Path(checkpoint),
-        target=target,
-        precision=precision,
-        lowering=lowering,
-        out=Path(out),
-        name=name,
-        overwrite=overwrite,
-        variant=variant,
-        weights=weights,
-        input_size=input_size,
-        images=None if images is None else Path(images),
-        image_count=image_count,
-        interface=Interface(batch, embed_preprocessing, softmax, features, tuple(labels)),
-    )
-    return run(recipe, step or quiet)
+    return run(_recipe(checkpoint, target, options), step or quiet)
+
+
+def export_all(
+    checkpoint: Path | str,
+    targets: Sequence[str] | None = None,
+    *,
+    timeout_s: float = 900.0,
+    step: Step | None = None,
+    **options: Unpack[ExportOptions],
+) -> tuple[TargetResult, ...]:
+    """Returns how the export to each target ended, each in a process of its own.
+
+    Args:
+        checkpoint: a `.pt`, `.pth` or `.safetensors` file.
+        targets: names of `targets()`; None takes all.
+        timeout_s: for one target.
+        step: told of each target.
+        options: see `ExportOptions`; `options` goes to the targets that know it.
+    """
+    from . import backends
+    from .every_target import run_each
+    from .pipeline import quiet
+
+    return run_each(_recipe(checkpoint, "all", options), targets or backends.names(), timeout_s, step or quiet)
+
+
+def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Recipe:
+    given: dict[str, Any] = dict(options)
+    own = {field.name for field in fields(Interface)}
+    interface = Interface(**{name: tuple(v) if name == "labels" else v for name, v in given.items() if name in own})
+    rest = {name: value for name, value in given.items() if name not in own}
+    for name in ("out", "images"):
+        if rest.get(name) is not None:
+            rest[name] = Path(rest[name])
+    return Recipe(Path(checkpoint), target, interface=interface, **rest)
 
 
 def inspect(

@@ -14,13 +14,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .errors import BundleError, ParityError
+from .errors import BundleError, GateError
 from .types import Bundle, Reference
 
 MANIFEST, GOLDEN, REPORT = "manifest.json", "golden.safetensors", "report.md"
 SCHEMA = 1
 GOLDEN_IMAGES = 8  # the largest batch that is checked
-FEED, EXACT, ROUNDED = "input.", "reference64.", "reference32."  # prefixes of the golden file's tensors
+FEED, EXACT, ROUNDED = "input.", "reference.", "rounded."  # prefixes of the golden file's tensors
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -43,7 +43,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yields an empty directory that becomes `path` when the block ends.
 
-    A `ParityError` inside keeps it as `path.rejected`; anything else removes it. Nothing is ever half written.
+    A `GateError` inside keeps it as `path.rejected`; anything else removes it. Nothing is ever half written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -52,7 +52,7 @@ def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield partial
         refuse_existing(path, overwrite=overwrite)
         _replace(partial, path)
-    except ParityError:
+    except GateError:
         _replace(partial, rejected(path))
         raise
     finally:
@@ -79,7 +79,8 @@ def write(directory: Path, manifest: Mapping[str, Any], golden: Reference, repor
     tensors = {FEED + name: value for name, value in golden.feeds.items()}
     tensors |= {EXACT + name: value for name, value in golden.exact.items()}
     tensors |= {ROUNDED + name: value for name, value in golden.rounded.items()}
-    metadata = {"source": golden.source, "images": json.dumps(golden.images)}
+    # One entry: safetensors writes several in an order that changes from run to run.
+    metadata = {"reference": json.dumps({"source": golden.source, "images": golden.images})}
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, directory / GOLDEN, metadata)
     content = {"schema": SCHEMA, **manifest, "files": _hashes(directory)}
     (directory / MANIFEST).write_text(json.dumps(content, indent=2) + "\n")
@@ -129,13 +130,13 @@ def golden(bundle: Bundle) -> Reference:
     """
     try:
         with safe_open(bundle.path / GOLDEN, framework="numpy") as file:
-            metadata = file.metadata()
+            metadata = json.loads(file.metadata()["reference"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, SafetensorError) as error:
         raise BundleError(
             f"expected a safetensors file {GOLDEN} in {bundle.path}, it cannot be read: {error}"
         ) from error
-    empty = Reference(metadata["source"], tuple(json.loads(metadata["images"])), {}, {}, {})
+    empty = Reference(metadata["source"], tuple(metadata["images"]), {}, {}, {})
 
     def part(prefix: str) -> dict[str, Any]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -82,7 +82,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("checkpoint", type=CHECKPOINT)
-@click.option("--target", default="onnx", show_default=True, metavar="NAME", help="What to export to; see `targets`.")
+@click.option("--target", default="onnx", show_default=True, metavar="NAME", help="See `targets`; `all` takes each.")
 @click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has.")
 @click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundle.")
 @click.option("--name", help="Name of the bundle; the checkpoint's file name without it.")
@@ -104,18 +104,41 @@ def cli() -> None:
 @click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
+@click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
+@click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
 @as_json
-def export(as_json: bool, labels: Path | None, **options: Any) -> None:
+def export(
+    target: str, labels: Path | None, pairs: tuple[str, ...], timeout: float, as_json: bool, **options: Any
+) -> int:
     """Export a checkpoint and prove the artifact equal to it."""
+    options |= {"labels": _read_labels(labels), "options": _read_pairs(pairs)}
+    if target == "all":
+        return _export_all(as_json, timeout, options)
     from .console import Steps, show_export
 
     with Steps() as step:
-        bundle = api.export(**options, labels=_read_labels(labels), step=step)
+        bundle = api.export(**options, target=target, step=step)
     if as_json:
         click.echo(json.dumps(bundle.manifest, indent=2))
-        return
-    show_export(bundle.manifest)
-    click.echo(bundle.path)
+    else:
+        show_export(bundle.manifest)
+        click.echo(bundle.path)
+    return 0
+
+
+def _export_all(as_json: bool, timeout: float, options: dict[str, Any]) -> int:
+    """Returns the worst exit code of the targets."""
+    from .console import Steps, show_every_target
+    from .every_target import worst
+
+    with Steps() as step:
+        results = api.export_all(**options, timeout_s=timeout, step=step)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+    else:
+        show_every_target(results)
+        click.echo("\n".join(str(result.bundle.path) for result in results if result.bundle))
+    return worst(results)
 
 
 @cli.command()
@@ -200,6 +223,12 @@ def _read_labels(path: Path | None) -> tuple[str, ...]:
         return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error
+
+
+def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    if bare := [pair for pair in pairs if "=" not in pair]:
+        raise click.UsageError(f"expected --option NAME=VALUE, found {bare[0]!r}")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def main(arguments: list[str] | None = None) -> None:

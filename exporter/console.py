@@ -15,6 +15,7 @@ from .types import Availability, Inspection
 
 if TYPE_CHECKING:
     from .demonstration import DemoRow
+    from .every_target import TargetResult
 
 MIB = 2**20
 GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
@@ -64,6 +65,7 @@ def show_export(manifest: Mapping[str, Any]) -> None:
         f"lowering {manifest['options']['lowering']}"
     )
     _fusion_line(console, manifest["fusion"])
+    console.print(f"{GOOD} {manifest['census']['sentence']}")
     _parity_table(console, manifest["parity"])
 
 
@@ -87,7 +89,7 @@ def show_parity(name: str, parity: Mapping[str, Any]) -> None:
 
 def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("output", "largest error", "float32 floor", "limit", "SQNR", "cosine"):
+    for column in ("output", "largest error", "noise floor", "limit", "SQNR", "cosine"):
         table.add_column(column, justify="left" if column == "output" else "right")
     for output in parity["outputs"]:
         table.add_row(
@@ -110,6 +112,39 @@ def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
 def _flips(flips: Sequence[Mapping[str, Any]]) -> str:
     return "".join(
         f"; {flip['image']} {flip['expected']}→{flip['found']} (margin {flip['margin']:.1e})" for flip in flips
+    )
+
+
+def show_every_target(results: Sequence[TargetResult]) -> None:
+    """Prints one row a target: what was made and how equal it is, or why not."""
+    table = Table(box=None, header_style="dim")
+    for column in ("", "target", "size", "largest error", "limit", "SQNR", "top-1", "seconds"):
+        table.add_column(column, justify="left" if column in ("", "target") else "right")
+    for result in results:
+        table.add_row(GOOD if result.exit_code == 0 else BAD, *_target_cells(result), f"{result.seconds:.0f}")
+    console = _console()
+    console.print(table)
+    for result in results:
+        if result.message:
+            console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
+        if result.bundle:
+            console.print(
+                f"[dim]{result.target}: by {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True
+            )
+
+
+def _target_cells(result: TargetResult) -> tuple[str, ...]:
+    if result.bundle is None:
+        return (result.target, "-", "-", "-", "-", "-")
+    manifest = result.bundle.manifest
+    output, top1 = manifest["parity"]["outputs"][0], manifest["parity"]["top1"]
+    return (
+        f"{result.target} {manifest['precision']}",
+        f"{manifest['artifact']['bytes'] / MIB:.1f} MiB",
+        f"{output['max_abs']:.1e}",
+        f"{output['limit_max']:.1e}",
+        f"{output['sqnr_db']:.0f} dB",
+        "-" if top1 is None else f"{top1:.0%}",
     )
 
 
@@ -163,14 +198,15 @@ def show_demo(rows: Sequence[DemoRow]) -> None:
         table.add_column(column, justify="left" if column == "model" else "right")
     for row in rows:
         proof = ("", "", "", "") if row.path is None else _proof_cells(row)
-        table.add_row(row.what, f"[bold]{row.accuracy:.1%}[/]", *proof)
+        accuracy = "not run here" if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
+        table.add_row(row.what, accuracy, *proof)
     console = Console(highlight=False)
     console.print()
     console.print(table)
     console.print()
     for row in rows:
         if row.path is not None:
-            console.print(f"{GOOD} proved equal: {row.path}/report.md", soft_wrap=True)
+            console.print(f"{GOOD} {row.path}/report.md [dim]proved equal by {row.evaluator}[/]", soft_wrap=True)
 
 
 def _proof_cells(row: DemoRow) -> tuple[str, str, str, str]:

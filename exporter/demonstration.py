@@ -25,19 +25,20 @@ class DemoRow:
 
     Attributes:
         what: "PyTorch", or a target and precision.
-        accuracy: held-out top-1.
+        accuracy: held-out top-1; None where the artifact cannot run on this machine.
         path: of the bundle; None for PyTorch itself.
         size_mib: of the artifact.
-        max_abs, limit, sqnr_db: of the parity check.
+        max_abs, limit, sqnr_db, evaluator: of the parity check.
     """
 
     what: str
-    accuracy: float
+    accuracy: float | None
     path: Path | None = None
     size_mib: float = 0.0
     max_abs: float = 0.0
     limit: float = 0.0
     sqnr_db: float = 0.0
+    evaluator: str = ""
 
 
 def run_demo(out: Path, step: Step = quiet) -> tuple[DemoRow, ...]:
@@ -77,20 +78,28 @@ def _torch_scores(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.gener
     return scores
 
 
-def _row(bundle: Bundle, model: Model, heldout: Path) -> DemoRow:
-    manifest = bundle.manifest
-    artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
-    session = backends.load(manifest["target"]).Session(bundle.path / artifact["path"], artifact["settings"])
+def _accuracy(bundle: Bundle, model: Model, heldout: Path) -> float | None:
+    backend, artifact = backends.load(bundle.manifest["target"]), bundle.manifest["artifact"]
+    if backend.obstacle() is not None:
+        return None
+    session = backend.Session(bundle.path / artifact["path"], artifact["settings"])
 
     def scores(pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
         return session.run({"images": normalise(pictures, model.data)})["logits"]
 
+    return top1(scores, heldout, model.data, model.image_size)
+
+
+def _row(bundle: Bundle, model: Model, heldout: Path) -> DemoRow:
+    manifest = bundle.manifest
+    artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
     return DemoRow(
         what=f"{manifest['target']} {manifest['precision']}",
-        accuracy=top1(scores, heldout, model.data, model.image_size),
+        accuracy=_accuracy(bundle, model, heldout),
         path=bundle.path,
         size_mib=artifact["bytes"] / 2**20,
         max_abs=output["max_abs"],
         limit=output["limit_max"],
         sqnr_db=output["sqnr_db"],
+        evaluator=manifest["parity"]["evaluator"],
     )

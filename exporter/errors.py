@@ -8,7 +8,9 @@ SlideExportError
 ├── ExportError          PyTorch to ONNX failed, or the graph breaks a rule                          exit 2
 ├── CalibrationError     the images cannot be read or are not fit for use                            exit 2
 ├── BundleError          a bundle is incomplete, altered or in the way                               exit 2
-├── ParityError          the artifact does not equal the PyTorch model                               exit 1
+├── GateError            the artifact was made, and must not ship                                    exit 1
+│   ├── ParityError      it does not equal the PyTorch model
+│   └── PrecisionError   it is not in the precision that was asked for
 └── BackendUnavailable   the target's runtime is not installed here                                  exit 3
 
 Each message says what was expected, what was found and what to do.
@@ -51,10 +53,18 @@ class BundleError(SlideExportError):
     """A bundle is incomplete, was altered, or stands in the way."""
 
 
-class ParityError(SlideExportError):
-    """The artifact does not equal the PyTorch model."""
+class GateError(SlideExportError):
+    """The artifact was made and must not ship; it is kept beside its place as `*.rejected`."""
 
     exit_code = 1
+
+
+class ParityError(GateError):
+    """The artifact does not equal the PyTorch model."""
+
+
+class PrecisionError(GateError):
+    """The artifact is not in the precision that was asked for."""
 
 
 class BackendUnavailable(SlideExportError):

@@ -10,18 +10,21 @@ from typing import Any
 
 import torch
 
+from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, from_directory
 from slide_export.calibration.preprocess import normalise
 
-from . import backends, bundle, onnx_graph, parity, report
+from . import backends, bundle, onnx_graph, parity, report, truth
+from .backends import Backend, Session
 from .checkpoint import load_checkpoint
-from .errors import BundleError, ParityError, RequestError
+from .errors import BundleError, ParityError, PrecisionError, RequestError
 from .fuse import certify, fuse
 from .lowering.choose import choose
 from .types import (
     Artifact,
     BlockCertificate,
     Bundle,
+    Census,
     LoweredModel,
     Model,
     OnnxGraph,
@@ -58,8 +61,8 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
         )
         _check_interface(recipe, model)
-    with step(f"run the trained model on {len(images.files)} images in float64 and float32"):
-        reference = parity.reference(model, images, recipe.interface)
+    with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
+        reference = parity.reference(model, images, recipe.interface, recipe.precision)
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
@@ -69,17 +72,20 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     if backend.ACCEPTS is OnnxGraph:
         with step("export to ONNX"):
             source = onnx_graph.export(lowered, recipe.interface)
+            if backend.PRECISION_IN_GRAPH and recipe.precision == "fp16":
+                source = to_half(source)
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
             artifact = backend.lower(source, directory, Order(recipe.precision, recipe.interface, options))
         del source
+        with step("count what it stores and computes"):
+            census = backend.census(artifact.path, artifact.settings)
         with step("check parity"):
-            session = backend.Session(artifact.path, artifact.settings)
+            session = _session(backend, artifact.path, artifact.graph, artifact.settings)
             proof = parity.check(reference, session, recipe.interface.batch, classes=not recipe.interface.features)
-        manifest = _manifest(recipe, name, lowered, artifact, certificate, proof)
+        manifest = _manifest(recipe, name, lowered, artifact, certificate, proof, census)
         bundle.write(directory, manifest, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(manifest))
-        if not proof.passed:
-            raise ParityError(explain(proof) + f"; kept as {bundle.rejected(place)}")
+        _gate(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
     return bundle.read(place)
 
 
@@ -100,14 +106,36 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
         reference = bundle.golden(made)
     options = manifest["options"]
     if against is not None:
-        with step("run the trained model on the golden inputs in float64 and float32"):
+        with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
             reference = _rederive(against, manifest, reference)
+    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
+    with step("count what it stores and computes"):
+        census = backend.census(path / file, settings)
     with step("check parity"):
-        session = backend.Session(path / manifest["artifact"]["path"], manifest["artifact"]["settings"])
+        session = _session(backend, path / file, path / graph if graph else None, settings)
         proof = parity.check(reference, session, options["batch"], classes=not options["features"])
-    if not proof.passed:
-        raise ParityError(explain(proof))
+    _gate(proof, census, manifest["precision"])
     return proof
+
+
+def _session(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Session:
+    """Returns a session of the artifact or, where it cannot run, of the graph that it was built from."""
+    obstacle = backend.obstacle()
+    if obstacle is None or graph is None:
+        return backend.Session(path, settings)
+    session = backends.load("onnx").Session(graph, {})
+    session.evaluator += (
+        f", on the graph that the artifact was built from ({obstacle}; the artifact itself has not run)"
+    )
+    return session
+
+
+def _gate(proof: ParityReport, census: Census, precision: str, kept: str = "") -> None:
+    """Refuses what must not ship: another precision first, because it explains a wrong result."""
+    if not truth.honoured(census, precision):
+        raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
+    if not proof.passed:
+        raise ParityError(explain(proof) + kept)
 
 
 def explain(proof: ParityReport) -> str:
@@ -163,7 +191,7 @@ def _rederive(checkpoint: Path, manifest: Mapping[str, Any], golden: Reference) 
         options["features"],
         tuple(manifest["labels"]),
     )
-    return parity.rerun(model, golden, interface)
+    return parity.rerun(model, golden, interface, manifest["precision"])
 
 
 def _manifest(
@@ -173,6 +201,7 @@ def _manifest(
     artifact: Artifact,
     certificate: tuple[BlockCertificate, ...],
     proof: ParityReport,
+    census: Census,
 ) -> dict[str, Any]:
     model, interface = lowered.fused.trained, recipe.interface
     data, made = model.data, model.provenance
@@ -183,6 +212,7 @@ def _manifest(
         "artifact": {
             "path": artifact.path.name,
             "bytes": sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file()),
+            "graph": artifact.graph.name if artifact.graph else None,
             "settings": dict(artifact.settings),
         },
         "checkpoint": {
@@ -217,6 +247,7 @@ def _manifest(
         },
         "fusion": [asdict(block) for block in certificate],
         "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
+        "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
         "versions": _versions(artifact.target),
     }
 

@@ -8,7 +8,7 @@ def markdown(manifest: Mapping[str, Any]) -> str:
     """Returns `report.md` of a manifest: verdict first, then the numbers behind it."""
     parts = [
         _head(manifest),
-        _parity(manifest["parity"]),
+        _parity(manifest),
         _fusion(manifest["fusion"]),
         _use(manifest),
         _versions(manifest),
@@ -29,7 +29,8 @@ From `{checkpoint["file"]}` (sha256 `{checkpoint["sha256"]}`), {checkpoint["weig
 """ + "".join(f"- {note}\n" for note in checkpoint["notes"])
 
 
-def _parity(parity: Mapping[str, Any]) -> str:
+def _parity(manifest: Mapping[str, Any]) -> str:
+    parity = manifest["parity"]
     rows = "".join(
         f"| {o['name']} | {o['max_abs']:.2e} | {o['floor_max']:.2e} | {o['limit_max']:.2e} | {o['rms']:.2e} "
         f"| {o['limit_rms']:.2e} | {o['mean_abs']:.2e} | {o['sqnr_db']:.1f} | {o['cosine']:.9f} |\n"
@@ -43,12 +44,14 @@ def _parity(parity: Mapping[str, Any]) -> str:
     return f"""
 ## Parity
 
-Reference: the trained, unfused PyTorch model in float64. Floor: how far the same model in float32 is from it. \
-Accepted are {parity["multiple"]:g} times the floor, for the largest error and for the root mean square.
+Reference: the trained, unfused PyTorch model in float64. Floor: how far the same model in {manifest["precision"]} is \
+from it. Accepted are {parity["multiple"]:g} times the floor, for the largest error and for the root mean square.
 
 | output | largest error | floor | limit | rms error | limit | mean error | SQNR dB | cosine |
 |---|---|---|---|---|---|---|---|---|
-{rows}{top1}{flips}"""
+{rows}{top1}{flips}
+Precision: {manifest["census"]["sentence"]}.
+"""
 
 
 def _fusion(fusion: list[Mapping[str, Any]]) -> str:

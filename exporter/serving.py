@@ -29,7 +29,8 @@ class Serving(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns the outputs that `Interface.output_names` names, for float [B, 3, H, W] or uint8 [B, H, W, 3]."""
         if self.interface.embed_preprocessing:
-            images = images.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift  # [B, 3, H, W]
+            images = images.to(self.scale.dtype).permute(0, 3, 1, 2)  # [B, 3, H, W]; TensorRT transposes no uint8
+            images = images * self.scale + self.shift
         if self.interface.features:
             maps: tuple[Tensor, ...] = self.module.features(images)  # type: ignore[operator]  # a method
             return maps

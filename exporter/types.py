@@ -152,6 +152,7 @@ class Artifact:
     Attributes:
         path: the file or directory that a runtime opens.
         settings: what the runtime should be started with, and was proved with.
+        graph: the ONNX file beside it that it was built from; proved instead where the artifact cannot run.
     """
 
     target: str
@@ -160,6 +161,7 @@ class Artifact:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    graph: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -197,10 +199,12 @@ class Census:
     Attributes:
         stored: bytes of weights by element type.
         computed: convolutions and matrix products by the type that they compute in.
+        fixed: whether the artifact itself fixes what it computes in; else this machine's runtime chose.
     """
 
     stored: Mapping[str, int]
     computed: Mapping[str, int]
+    fixed: bool = True
 
 
 @dataclass(frozen=True)
@@ -231,14 +235,14 @@ class Availability:
 
 @dataclass(frozen=True)
 class Reference:
-    """The trained model's own answers, and what float32 costs it.
+    """The trained model's own answers, and what a precision costs it.
 
     Attributes:
         source: where the images came from.
         images: what they are called.
         feeds: what an artifact gets, first axis the image.
         exact: outputs of the trained, unfused model in float64.
-        rounded: the same in float32.
+        rounded: the same at the artifact's precision.
     """
 
     source: str
@@ -250,11 +254,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class OutputParity:
-    """How far one output of an artifact is from the float64 reference, beside how far float32 PyTorch is.
+    """How far one output of an artifact is from the float64 reference, beside how far PyTorch at its precision is.
 
     Attributes:
         max_abs, mean_abs, rms: of artifact - reference, over all images and batch sizes.
-        floor_max, floor_rms: the noise floor: the same of float32 PyTorch - reference.
+        floor_max, floor_rms: the noise floor: the same of PyTorch at this precision - reference.
         limit_max, limit_rms: accepted up to here.
         sqnr_db: signal to noise, 10 log10(sum reference^2 / sum error^2).
         cosine: smallest cosine of an image's output and its reference.

@@ -9,7 +9,7 @@ from slide_export.errors import BundleError
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16")
 PRECISION_IN_GRAPH = True
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {}
@@ -35,12 +35,17 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     proto = onnx.shape_inference.infer_shapes(onnx.load(path))
     stored: Counter[str] = Counter()
     for tensor in proto.graph.initializer:
-        stored[onnx.TensorProto.DataType.Name(tensor.data_type).lower()] += len(tensor.raw_data)
-    values = (*proto.graph.value_info, *proto.graph.input)
-    types = {value.name: value.type.tensor_type.elem_type for value in values}
-    types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    heavy = (types.get(node.input[0], 0) for node in proto.graph.node if node.op_type in HEAVY)
-    return Census(dict(stored), dict(Counter(onnx.TensorProto.DataType.Name(kind).lower() for kind in heavy)))
+        stored[_type_name(tensor.data_type)] += len(tensor.raw_data)
+    types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    types |= {value.name: value.type.tensor_type.elem_type for value in (*proto.graph.value_info, *proto.graph.input)}
+    computed = Counter(_type_name(types[node.input[0]]) for node in proto.graph.node if node.op_type in HEAVY)
+    return Census(dict(stored), dict(computed))
+
+
+def _type_name(element: int) -> str:
+    import onnx
+
+    return str(onnx.helper.tensor_dtype_to_np_dtype(element))
 
 
 class Session:

@@ -7,6 +7,7 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 """
 
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
 EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
+WHERE = ("Exception from ", "Check '", "FrontEnd API failed ")  # how lines begin that are for OpenVINO's developers
+LONG = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint"}
 VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
 
 
@@ -100,7 +103,13 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
         LoweringError: the device cannot compile it.
     """
     config = {key: value for key, value in settings["config"].items() if key != CACHE}  # a cached model has no origins
-    return Census(_stored(path), _computed(*_compile(path, {**settings, "config": config})))
+    stored, computed = _stored(path), _computed(*_compile(path, {**settings, "config": config}))
+    return Census(_rename(stored), _rename(computed), fixed=False)
+
+
+def _rename(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts with NumPy's names for OpenVINO's types: float16 for f16."""
+    return {re.sub(r"^(bf|f|i|u)(?=\d)", lambda short: LONG[short[0]], kind): counts[kind] for kind in sorted(counts)}
 
 
 def _stored(path: Path) -> dict[str, int]:
@@ -119,14 +128,21 @@ def _stored(path: Path) -> dict[str, int]:
 def _computed(model: Any, compiled: Any) -> dict[str, int]:
     """Returns the number of heavy layers by the type of their first input, once the device has fused and converted.
 
+    Empty where the device does not tell.
+
     The `runtimePrecision` that OpenVINO gives is not asked: it is the smallest type among the inputs, and says f16 of a
     float32 product whose weights are stored in float16 (Source: openvinotoolkit/openvino 759de8b,
     src/plugins/intel_cpu/src/utils/general_utils.h, getMaxPrecision).
     """
     heavy = {layer.get_friendly_name() for layer in model.get_ops() if layer.get_type_name() in HEAVY}
+    try:
+        executed = compiled.get_runtime_model().get_ordered_ops()
+    except RuntimeError:
+        return {}
     computed: Counter[str] = Counter()
-    for layer in compiled.get_runtime_model().get_ordered_ops():
-        kind, origins = (layer.rt_info[key].astype(str) for key in ("layerType", "originalLayersNames"))
+    for layer in executed:
+        info = layer.rt_info
+        kind, origins = (info[key].astype(str) if key in info else "" for key in ("layerType", "originalLayersNames"))
         # A fused subgraph, such as window attention becomes, is none of the kinds but knows whom it replaces.
         count = 1 if kind in EXECUTED else len(heavy.intersection(origins.split(",")))
         if count:
@@ -138,12 +154,13 @@ def _compile(path: Path, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the IR and the same compiled with exactly these settings."""
     import openvino
 
-    core, device = openvino.Core(), settings["device"]
-    _refuse_absent(device, core.available_devices)
+    core = openvino.Core()
     try:
         model = core.read_model(path)
     except RuntimeError as error:
         raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+    device = settings["device"]
+    _refuse_absent(device, core.available_devices)
     try:
         # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
         # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
@@ -165,8 +182,9 @@ def _refuse_absent(device: str, available: list[str]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the last line of OpenVINO's message: the others say where in its source."""
-    return str(error).strip().rpartition("\n")[2]
+    """Returns OpenVINO's message in one line, without the lines that say where in its source it was."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(WHERE))
 
 
 class Session:
@@ -178,7 +196,10 @@ class Session:
         model, self._compiled = _compile(path, settings)
         self._inputs = {port.get_any_name(): str(port.get_element_type().to_dtype()) for port in self._compiled.inputs}
         devices = ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
-        types = "/".join(sorted(_computed(model, self._compiled)))  # not the hint: a device may settle on another type
+        types = "/".join(
+            sorted(_computed(model, self._compiled))
+        )  # a device may settle on another type than the hint's
+        types = types or f"{settings['config'].get(HINT, 'any type')} asked for"
         self.evaluator = f"OpenVINO {openvino.__version__.split('-')[0]} on {devices} ({types})"
 
     def run(self, feeds: Feeds) -> Outputs:

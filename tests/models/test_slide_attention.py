@@ -14,7 +14,10 @@ def by_definition(attention: SlideAttention, x: torch.Tensor) -> torch.Tensor:
     heads, d, k = attention.heads, attention.width, attention.kernel_size
     batch, rows, cols, dim = x.shape
     qkv = attention.qkv(x).reshape(batch, rows, cols, heads, 3, d)
-    learned, bias = attention.dep_conv1.weight.reshape(d, k * k, k * k), attention.dep_conv.bias + attention.dep_conv1.bias
+    learned, bias = (
+        attention.dep_conv1.weight.reshape(d, k * k, k * k),
+        attention.dep_conv.bias + attention.dep_conv1.bias,
+    )
     kernels, bias = attention.dep_conv.weight.reshape(d, k * k, k * k) + learned, bias.reshape(d, k * k)
 
     def tap(feature: torch.Tensor, o: int) -> torch.Tensor:

@@ -29,8 +29,8 @@ def test_census_counts_float32(graph: OnnxGraph, tmp_path: Path) -> None:
     census = backend.census(path, {})
     weights = sum(len(t.raw_data) for t in graph.proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
     heavy = sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in graph.proto.graph.node)
-    assert census.stored["float"] == weights
-    assert census.computed == {"float": heavy}
+    assert census.stored["float32"] == weights
+    assert census.computed == {"float32": heavy}
 
 
 def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_no_tensor_in_a_form_is_above_rank_4(form: str) -> None:
     class Ranks(torch.overrides.TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             result = func(*args, **(kwargs or {}))
-            seen.extend(part.ndim for part in (result if isinstance(result, tuple) else (result,)) if hasattr(part, "ndim"))
+            seen.extend(
+                part.ndim for part in (result if isinstance(result, tuple) else (result,)) if hasattr(part, "ndim")
+            )
             return result
 
     lowered = FORMS[form](attention.fuse())

@@ -18,7 +18,9 @@ def graph_of(*nodes: onnx.NodeProto, shape: tuple[int, ...] = (2, 3)) -> onnx.Mo
     out = helper.make_empty_tensor_value_info("y")
     index = helper.make_tensor("index", TensorProto.INT64, [1], [0])
     graph = helper.make_graph(nodes, "g", [value], [out], [index])
-    return onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    )
 
 
 def test_a_plain_graph_passes_unchanged() -> None:

@@ -1,0 +1,94 @@
+"""One export to several targets, each in its own process: one that crashes or hangs does not touch the others."""
+
+import json
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import backends, bundle
+from .errors import SlideExportError
+from .pipeline import Step, quiet, run
+from .types import Bundle, Recipe
+
+CRASHED = 70  # sysexits.h EX_SOFTWARE
+WORST_FIRST = (1, CRASHED, 2, 3, 0)
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """How one target's export ended.
+
+    Attributes:
+        exit_code: what that export alone would have ended with; 70 for a crash or a time-out.
+        message: why, in one sentence; empty when it is done.
+        seconds: from the start of its process to its end.
+        bundle: what was made, None unless it is done.
+    """
+
+    target: str
+    exit_code: int
+    message: str
+    seconds: float
+    bundle: Bundle | None
+
+
+def run_each(recipe: Recipe, targets: Sequence[str], timeout_s: float, step: Step = quiet) -> tuple[TargetResult, ...]:
+    """Returns the result of a recipe for each target, one after the other.
+
+    Args:
+        timeout_s: a target that takes longer is stopped and reported.
+    """
+    results = []
+    for target in targets:
+        with step(f"export to {target}"):
+            known = {name: value for name, value in recipe.options.items() if name in backends.load(target).OPTIONS}
+            results.append(_run_one(replace(recipe, target=target, options=known), timeout_s))
+    return tuple(results)
+
+
+def worst(results: Sequence[TargetResult]) -> int:
+    """Returns the exit code that tells the most: a failed proof before a crash before the rest."""
+    return min((result.exit_code for result in results), key=WORST_FIRST.index, default=0)
+
+
+def _run_one(recipe: Recipe, timeout_s: float) -> TargetResult:
+    start = time.monotonic()
+    command = [sys.executable, "-m", "slide_export.every_target"]
+    try:
+        done = subprocess.run(command, input=pickle.dumps(recipe), capture_output=True, timeout=timeout_s, check=False)
+        code, message, path = _outcome(done)
+    except subprocess.TimeoutExpired:
+        code, message, path = CRASHED, f"expected an end within {timeout_s:g} s, found none: it was stopped", None
+    made = bundle.read(path) if path else None
+    return TargetResult(recipe.target, code, message, time.monotonic() - start, made)
+
+
+def _outcome(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, Path | None]:
+    """Returns exit code, message and bundle path of a worker, also of one that died."""
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing said"]
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        return CRASHED, f"its process crashed ({ended}): {last[0]}", None
+    return answer["exit_code"], answer["message"], Path(answer["path"]) if answer["path"] else None
+
+
+def _worker() -> None:
+    """Runs the recipe on standard input; the last line of standard output says how it ended."""
+    recipe: Recipe = pickle.loads(sys.stdin.buffer.read())
+    try:
+        made = run(recipe)
+        answer = {"exit_code": 0, "message": "", "path": str(made.path)}
+    except SlideExportError as error:
+        answer = {"exit_code": error.exit_code, "message": str(error), "path": None}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    _worker()

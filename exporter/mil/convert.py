@@ -1,0 +1,208 @@
+"""A PyTorch module -> a saved `.mlpackage`, the same bytes for the same module, with the module that each operation is.
+
+`torch.jit.trace` is the front end although PyTorch calls it deprecated: coremltools 9.0's other one, torch.export,
+silently computes `gelu(approximate="tanh")` exactly (apple/coremltools pull request 2863) and ignores the `alpha` of
+`add` and `sub` (issue 2573). Types of inputs and outputs are always stated: what coremltools takes otherwise depends on
+the front end, the precision and the deployment target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import traceback
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.jit._trace import TracerWarning
+
+from slide_export.mil.errors import MilError
+
+CLASS_LABEL = "classLabel"
+CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
+MODULES = "modules"  # key of the user-defined metadata
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/apple/coremltools/mlpackage")
+WRONG_PASSES = frozenset({"common::fuse_elementwise_to_batchnorm"})
+"""Makes one `batch_norm` of a `mul` and an `add` per channel and leaves its epsilon at 1e-5 with a variance of 1: every
+value is 5e-6 too small (coremltools 9.0, converters/mil/mil/passes/defs/optimize_elementwise_binary.py)."""
+HARMLESS: tuple[tuple[type[Warning], str], ...] = (
+    (DeprecationWarning, r"`torch\.jit\.trace"),
+    (DeprecationWarning, r"Conversion of an array with ndim > 0 to a scalar"),  # frontend/torch/ops.py, `_int`
+    (ResourceWarning, r"Implicitly cleaning up <TemporaryDirectory"),  # converter.py, `weights_dir`
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a package is to look like from outside, and how it is to compute.
+
+    Attributes:
+        input: name of the only input.
+        shape: of the input without its batch axis; (3, H, W) where it is an image.
+        batches: permitted batch sizes, the first is the default one; a single one makes every shape fixed.
+        image: the input is a picture of 0..255 in RGB.
+        outputs: names, in the module's order; all are float32.
+        labels: class names: the package is a classifier of its only output, a probability per name.
+        precision: `fp32` or `fp16`.
+        deployment: oldest system that has to run it, `iOS16` for instance.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    batches: tuple[int, ...]
+    image: bool
+    outputs: tuple[str, ...]
+    labels: tuple[str, ...]
+    precision: str
+    deployment: str
+
+
+def save(module: nn.Module, path: Path, form: Form, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Writes the package at `path` and returns the name of the PyTorch module of each operation, by operation name.
+
+    Args:
+        module: takes one tensor, returns a tuple of them.
+        metadata: texts for a reader of the package; the names of the modules are added.
+
+    Raises:
+        MilError: coremltools cannot convert the module.
+    """
+    with quiet():
+        try:
+            model = _convert(module, path, form)
+        except Exception as error:  # coremltools has no class of its own; what its operators raise is of every kind
+            traceback.clear_frames(error.__traceback__)  # they hold a temporary directory, which warns when it goes
+            raise MilError(f"coremltools cannot convert the model: {_reason(error)}") from error
+    names = module_names(model._mil_program, module)  # its only way from an operation to a module
+    _write_canonically(path, model.get_spec(), form, {**metadata, MODULES: _grouped(names)})
+    return names
+
+
+def _convert(module: nn.Module, path: Path, form: Form) -> Any:
+    """Returns coremltools' model of a module, saved at `path`."""
+    import coremltools as ct
+
+    batch = form.batches[0] if len(form.batches) == 1 else 2  # tracing one image would bake a batch of 1 in
+    with torch.no_grad():
+        traced = torch.jit.trace(module, torch.zeros(batch, *form.shape), check_trace=False)
+    passes = ct.PassPipeline()
+    passes.remove_passes(WRONG_PASSES)
+    return ct.convert(
+        traced,
+        pass_pipeline=passes,
+        convert_to="mlprogram",
+        inputs=[_input(form)],
+        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in form.outputs],
+        classifier_config=ct.ClassifierConfig(list(form.labels), CLASS_LABEL) if form.labels else None,
+        minimum_deployment_target=getattr(ct.target, form.deployment),
+        compute_precision=ct.precision.FLOAT16 if form.precision == "fp16" else ct.precision.FLOAT32,
+        skip_model_load=True,
+        package_dir=str(path),
+    )
+
+
+def _input(form: Form) -> Any:
+    import coremltools as ct
+
+    shapes = [(batch, *form.shape) for batch in form.batches]
+    if form.image:
+        return ct.ImageType(name=form.input, shape=shapes[0], color_layout=ct.colorlayout.RGB)
+    shape = ct.EnumeratedShapes(shapes, default=shapes[0]) if len(shapes) > 1 else ct.Shape(shapes[0])
+    return ct.TensorType(name=form.input, shape=shape, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # an error is raised as well
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            for category, message in HARMLESS:
+                warnings.filterwarnings("ignore", message, category)
+            warnings.filterwarnings("ignore", category=TracerWarning)  # only the batch varies
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """Returns an error in one line, its class too where its text says little."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError | NotImplementedError) else f"{type(error).__name__}: {text}"
+
+
+def module_names(program: Any, root: nn.Module) -> dict[str, str]:
+    """Returns the name of the PyTorch module of each operation, by operation name.
+
+    coremltools knows the modules that were called, `0.0.attn` for `layers.0.blocks.0.attn`: containers are not. Where
+    that path fits several modules, as with two lists of layers side by side, the nearest module around them is named.
+
+    Args:
+        program: coremltools' own, after its passes, with the scopes of TorchScript.
+        root: what was traced; the model is its only child, whose name is left out.
+    """
+    from coremltools.converters.mil.mil.scope import ScopeSource
+
+    called: dict[tuple[str, ...], list[str]] = {}
+    for name, module in root.named_modules():
+        if not isinstance(module, CONTAINERS):
+            called.setdefault(_called(name, root), []).append(name)
+    found = {}
+    for operation in program.functions["main"].operations:
+        scope = tuple(operation.scopes.get(ScopeSource.TORCHSCRIPT_MODULE_NAME, ())[:-1])  # the last is the value
+        while len(called.get(scope, ())) != 1:
+            scope = scope[:-1]
+        found[operation.name] = called[scope][0].partition(".")[2]
+    return found
+
+
+def _called(name: str, root: nn.Module) -> tuple[str, ...]:
+    """Returns the parts of a module's name that have a forward pass of their own."""
+    parts = name.split(".") if name else []
+    prefixes = (".".join(parts[: end + 1]) for end in range(len(parts)))
+    called = (not isinstance(root.get_submodule(prefix), CONTAINERS) for prefix in prefixes)
+    return tuple(part for part, keep in zip(parts, called, strict=True) if keep)
+
+
+def _grouped(names: Mapping[str, str]) -> str:
+    """Returns the operations of each module as JSON; constants are told apart by their users."""
+    grouped: dict[str, list[str]] = {}
+    for operation, module in names.items():
+        grouped.setdefault(module, []).append(operation)
+    return json.dumps(grouped, separators=(",", ":"))
+
+
+def _write_canonically(path: Path, spec: Any, form: Form, metadata: Mapping[str, str]) -> None:
+    """Rewrites what differs from run to run: the date, the order of protobuf maps, and the manifest's random UUIDs."""
+    import coremltools as ct
+
+    if form.labels:  # the dictionary takes the output's name; coremltools has one of its own for it
+        ct.utils.rename_feature(spec, f"{CLASS_LABEL}_probs", form.outputs[0], rename_inputs=False)
+    texts = spec.description.metadata.userDefined
+    del texts["com.github.apple.coremltools.conversion_date"]
+    texts.update(metadata)
+    spec.description.metadata.author = "slide-export"
+    spec.description.metadata.shortDescription = metadata.get("description", "")
+    manifest = path / "Manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    items = content["itemInfoEntries"]
+    root = items[content["rootModelIdentifier"]]["path"]
+    (path / "Data" / root).write_bytes(spec.SerializeToString(deterministic=True))
+    content["itemInfoEntries"] = {_identifier(item["path"]): item for item in items.values()}
+    content["rootModelIdentifier"] = _identifier(root)
+    manifest.write_text(json.dumps(content, indent=4, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _identifier(path: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, path))

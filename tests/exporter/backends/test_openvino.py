@@ -1,0 +1,250 @@
+"""The IR is the model, says what it is and what is in it, and is the same bytes every time."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+import pytest
+
+openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+
+from slide_export import onnx_graph, parity, pipeline  # noqa: E402  # after the skip
+from slide_export.backends import openvino as backend  # noqa: E402
+from slide_export.calibration.images import bundled  # noqa: E402
+from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
+from slide_export.fuse import fuse  # noqa: E402
+from slide_export.lowering.choose import choose  # noqa: E402
+from slide_export.types import (  # noqa: E402
+    BATCH_SIZES,
+    Artifact,
+    Interface,
+    Model,
+    OnnxGraph,
+    Order,
+    Recipe,
+    Reference,
+)
+
+LABELS = ("zero", "é<&\"'>", *"cdefghij")  # what XML and JSON have to quote
+CPU = {"device": "CPU", "config": {"INFERENCE_PRECISION_HINT": "f32"}}
+FP16_SQNR_DB = 40.0  # weights rounded to 11 bits: 66 dB for one product, less for a chain of them
+SAME_WEIGHTS = 1e-5  # float32 sums in another order, of the largest logit; rounding the weights costs 1e-3
+HEAVY = ("Conv", "Gemm", "MatMul")
+
+
+def write(graph: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
+    directory.mkdir(parents=True, exist_ok=True)
+    return backend.lower(graph, directory, Order(precision, Interface(), {"device": "CPU", "cache": "", **options}))
+
+
+def layers(artifact: Artifact, kind: str) -> list[Mapping[str, str]]:
+    return [dict(data.attrib) for data in ElementTree.parse(artifact.path).iterfind(f".//layer[@type='{kind}']/data")]
+
+
+def change_a_weight(artifact: Artifact) -> None:
+    """Moves the first number of the largest float constant in model.bin by the constant's standard deviation."""
+    place = max(
+        (data for data in layers(artifact, "Const") if data["element_type"] == "f32"), key=lambda d: int(d["size"])
+    )
+    path = artifact.path.with_suffix(".bin")
+    weights = np.memmap(path, np.float32, "r+", offset=int(place["offset"]), shape=(int(place["size"]) // 4,))
+    weights[0] += weights.std()
+    weights.flush()
+
+
+@pytest.fixture(scope="module")
+def graph(model: Model) -> OnnxGraph:
+    return onnx_graph.export(choose(fuse(model), "openvino"), Interface(labels=LABELS))
+
+
+@pytest.fixture(scope="module")
+def reference(model: Model) -> Reference:
+    return parity.reference(model, bundled().spread(8), Interface())
+
+
+@pytest.fixture(scope="module", params=backend.PRECISIONS)
+def artifact(request: pytest.FixtureRequest, graph: OnnxGraph, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return write(graph, tmp_path_factory.mktemp(request.param), request.param)
+
+
+def test_cpu_is_here() -> None:
+    assert backend.obstacle() is None
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        Interface(),
+        Interface(batch=2, softmax=True),
+        Interface(embed_preprocessing=True, labels=LABELS),
+        Interface(features=True),
+    ],
+    ids=["plain", "batch 2, softmax", "embedded preprocessing", "features"],
+)
+def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface) -> None:
+    recipe = Recipe(checkpoint, target="openvino", out=tmp_path, interface=interface)
+    manifest = pipeline.run(recipe).manifest
+    assert manifest["parity"]["passed"]
+    assert tuple(manifest["parity"]["batch_sizes"]) == ((interface.batch,) if interface.batch else BATCH_SIZES)
+    assert manifest["parity"]["evaluator"] == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
+    assert manifest["artifact"]["settings"] == CPU
+    assert [output["name"] for output in manifest["outputs"]] == list(interface.output_names)
+
+
+def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, target="openvino", out=tmp_path, image_count=3))
+    assert pipeline.verify(bundle.path).passed
+
+
+def test_fp16_stays_near_the_reference(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
+    written = write(graph, tmp_path, "fp16")
+    (output,) = parity.check(reference, backend.Session(written.path, written.settings), None, classes=True).outputs
+    assert output.sqnr_db >= FP16_SQNR_DB
+    assert not output.passed  # float16 weights cannot pass for float32 ones: the limits tell them apart
+
+
+def test_fp16_is_float32_arithmetic_on_rounded_weights(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
+    """What the census says, seen in the numbers: the rounding of the weights explains the whole error."""
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(graph.proto)
+    for tensor in rounded.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    half, same = write(graph, tmp_path / "half", "fp16"), write(replace(graph, proto=rounded), tmp_path / "rounded")
+    found, expected = (backend.Session(each.path, CPU).run(reference.feeds)["logits"] for each in (half, same))
+    assert np.abs(found - expected).max() <= SAME_WEIGHTS * np.abs(expected).max()
+
+
+def test_changed_weight_is_noticed(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
+    written = write(graph, tmp_path)
+    assert parity.check(reference, backend.Session(written.path, CPU), None, classes=True).passed
+    change_a_weight(written)
+    assert not parity.check(reference, backend.Session(written.path, CPU), None, classes=True).passed
+
+
+def test_changed_weight_is_noticed_through_the_cache(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
+    """Compiled by path, 2026.4.1 answers from the cache with the old weights."""
+    written = write(graph, tmp_path / "artifact", cache=str(tmp_path / "cache"))
+    for _ in range(2):  # the second comes from the cache
+        session = backend.Session(written.path, written.settings)
+        assert parity.check(reference, session, None, classes=True).passed
+    assert len(list((tmp_path / "cache").glob("*.blob"))) == 1
+    change_a_weight(written)
+    session = backend.Session(written.path, written.settings)
+    assert not parity.check(reference, session, None, classes=True).passed
+
+
+def test_census_tells_what_is_stored_and_computed(artifact: Artifact, graph: OnnxGraph) -> None:
+    truth = backend.census(artifact.path, artifact.settings)
+    stored, other = ("float16", "float32") if artifact.precision == "fp16" else ("float32", "float16")
+    assert not truth.fixed  # the runtime chooses
+    assert truth.stored[stored] > 0.99 * sum(truth.stored.values())
+    assert truth.stored.get(other, 0) < 100  # a scalar or two that float16 cannot hold
+    assert sum(truth.stored.values()) <= artifact.path.with_suffix(".bin").stat().st_size
+    assert truth.computed == {"float32": sum(node.op_type in HEAVY for node in graph.proto.graph.node)}
+
+
+def test_names_and_shapes_survive(artifact: Artifact) -> None:
+    model = openvino.Core().read_model(artifact.path)
+    ports = [(*port.get_names(), str(port.get_partial_shape())) for port in (*model.inputs, *model.outputs)]
+    assert ports == [("images", "[?,3,64,64]"), ("logits", "[?,10]")]
+
+
+def test_metadata_is_in_rt_info(artifact: Artifact, graph: OnnxGraph) -> None:
+    model = openvino.Core().read_model(artifact.path)
+    found = {entry.key: model.get_rt_info(["slide_export", entry.key]).value for entry in graph.proto.metadata_props}
+    assert found == {entry.key: entry.value for entry in graph.proto.metadata_props}
+    assert json.loads(found["labels"]) == list(LABELS)
+    assert json.loads(found["mean"]) == [0.485, 0.456, 0.406]
+
+
+def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, tmp_path: Path) -> None:
+    """In this process, where OpenVINO has counted on, and in another, where it begins anew."""
+    again = write(graph, tmp_path / "again", artifact.precision)
+    onnx.save(graph.proto, tmp_path / "graph.onnx")
+    code = f"""if True:
+        import onnx
+        from pathlib import Path
+        from slide_export.backends import openvino
+        from slide_export.types import Interface, OnnxGraph, Order, TensorSpec
+        proto = onnx.load({str(tmp_path / "graph.onnx")!r})
+        graph = OnnxGraph(proto, (TensorSpec("images", "", ()),), (TensorSpec("logits", "", ()),))
+        order = Order({artifact.precision!r}, Interface(), {{"device": "CPU", "cache": ""}})
+        openvino.lower(graph, Path({str(tmp_path)!r}), order)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for name in ("model.xml", "model.bin"):
+        expected = artifact.path.with_name(name).read_bytes()
+        assert (again.path.with_name(name).read_bytes(), (tmp_path / name).read_bytes()) == (expected, expected)
+
+
+@pytest.mark.parametrize("device", ["NPU", "GPU.3", "AUTO:GPU,CPU", "BATCH:GPU(4)", "TOASTER", ""])
+def test_absent_device_is_refused_with_those_that_are_here(
+    artifact: Artifact, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino.Core, "available_devices", ["CPU"])
+    with pytest.raises(BackendUnavailable, match=r"finds on this machine \(CPU\), found '"):
+        backend.Session(artifact.path, {**CPU, "device": device})
+
+
+def test_auto_says_which_device_and_type_it_took(artifact: Artifact, graph: OnnxGraph) -> None:
+    settings = write(graph, artifact.path.parent, artifact.precision, device="AUTO:CPU").settings
+    assert settings["config"] == {"INFERENCE_PRECISION_HINT": "f16" if artifact.precision == "fp16" else "f32"}
+    (computed,) = backend.census(artifact.path, settings).computed
+    short = {"float32": "f32", "float16": "f16"}[computed]
+    assert backend.Session(artifact.path, settings).evaluator.endswith(f" on CPU ({short})")
+
+
+def test_silent_device_is_not_spoken_for(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_compiled: object) -> None:
+        raise RuntimeError("Not implemented")
+
+    monkeypatch.setattr(openvino.CompiledModel, "get_runtime_model", refuse)
+    assert backend.census(artifact.path, CPU).computed == {}
+    assert backend.Session(artifact.path, CPU).evaluator.endswith(" on CPU (f32 asked for)")
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [
+        {},
+        {"nobody": np.zeros((1, 3, 64, 64), np.float32)},
+        {"images": np.zeros((1, 3, 64, 64))},
+        {"images": np.zeros((1, 3, 32, 64), np.float32)},
+    ],
+    ids=["none", "name", "type", "shape"],
+)
+def test_wrong_feeds_are_refused(artifact: Artifact, feeds: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        backend.Session(artifact.path, artifact.settings).run(feeds)
+
+
+def test_broken_ir_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.xml"
+    path.write_text('<?xml version="1.0"?><net name="m" version="11"><layers></layers')
+    with pytest.raises(BundleError, match="OpenVINO cannot read"):
+        backend.Session(path, CPU)
+    with pytest.raises(BundleError, match="cannot be read"):
+        backend.census(path, CPU)
+
+
+def test_unknown_setting_is_refused(artifact: Artifact) -> None:
+    with pytest.raises(LoweringError, match=r"to compile for CPU, OpenVINO says: .*NO_SUCH_SETTING[^\n]*$"):
+        backend.Session(artifact.path, {"device": "CPU", "config": {"NO_SUCH_SETTING": "1"}})
+
+
+def test_unknown_operator_is_named(graph: OnnxGraph, tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Nonsense", ["images"], ["logits"], domain="nobody")
+    ports = (list(graph.proto.graph.input), list(graph.proto.graph.output))
+    domains = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("nobody", 1)]
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", *ports), opset_imports=domains)
+    with pytest.raises(LoweringError, match=r"nobody\.Nonsense"):
+        write(replace(graph, proto=proto), tmp_path)
