@@ -102,12 +102,13 @@ def export_all(
 def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Recipe:
     given: dict[str, Any] = dict(options)
     own = {field.name for field in fields(Interface)}
-    interface = Interface(**{name: tuple(v) if name == "labels" else v for name, v in given.items() if name in own})
+    facing = {name: value for name, value in given.items() if name in own}
+    facing["labels"] = tuple(facing.get("labels", ()))
     rest = {name: value for name, value in given.items() if name not in own}
     for name in ("out", "images"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
-    return Recipe(Path(checkpoint), target, interface=interface, **rest)
+    return Recipe(Path(checkpoint), target, interface=Interface(**facing), **rest)
 
 
 def inspect(

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from .every_target import TargetResult
 
 MIB = 2**20
+LOG_WIDTH = 120
 GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
 
 
-def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+def _console(*, stderr: bool = True) -> Console:
+    """Returns a console as wide as the terminal, or wide enough for a log where there is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG_WIDTH)
 
 
 class Steps:
@@ -102,7 +105,7 @@ def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
         )
     console.print(
         f"{GOOD} equal to the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
-        f"batch {', '.join(map(str, parity['batch_sizes']))}, by {parity['evaluator']}"
+        f"batch {', '.join(map(str, parity['batch_sizes']))} ({parity['evaluator']})"
     )
     if parity["top1"] is not None:
         console.print(f"{GOOD} top-1 agreement {parity['top1']:.1%}" + _flips(parity["flips"]))
@@ -129,7 +132,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
             console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
         if result.bundle:
             console.print(
-                f"[dim]{result.target}: by {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True
+                f"[dim]{result.target}: {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True
             )
 
 
@@ -151,8 +154,8 @@ def _target_cells(result: TargetResult) -> tuple[str, ...]:
 def show_inspection(found: Inspection) -> None:
     """Prints what a checkpoint holds."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     rows, cols = found.config["image_size"]
     table.add_row("variant", f"[bold]{found.variant}[/]")
     table.add_row("input", f"{rows}x{cols}, {found.config['num_classes']} classes")
@@ -160,7 +163,7 @@ def show_inspection(found: Inspection) -> None:
         if key not in ("image_size", "num_classes"):
             table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
     table.add_row("parameters", f"{found.parameters:,}")
-    table.add_row("multiply-adds", f"{found.macs / 1e9:.3f} G as trained, {found.fused_macs / 1e9:.3f} G fused")
+    table.add_row("multiply-adds", f"{found.macs / 1e6:,.1f} M as trained, {found.fused_macs / 1e6:,.1f} M fused")
     for block, drift in found.drift.items():
         table.add_row("drift of shift path", f"{drift:.3g}  {block}")
     for key, value in found.preprocessing.items():
@@ -168,7 +171,7 @@ def show_inspection(found: Inspection) -> None:
     table.add_row("sha256", found.sha256)
     for note in found.notes:
         table.add_row("note", note)
-    Console(highlight=False, soft_wrap=True).print(table)
+    _console(stderr=False).print(table)
 
 
 def show_targets(found: Sequence[Availability]) -> None:
@@ -184,7 +187,7 @@ def show_targets(found: Sequence[Availability]) -> None:
             ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
             "yes" if target.obstacle is None else target.obstacle,
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(stderr=False)
     console.print(table)
     for target in found:
         if not target.ready:
@@ -200,13 +203,13 @@ def show_demo(rows: Sequence[DemoRow]) -> None:
         proof = ("", "", "", "") if row.path is None else _proof_cells(row)
         accuracy = "not run here" if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
         table.add_row(row.what, accuracy, *proof)
-    console = Console(highlight=False)
+    console = _console(stderr=False)
     console.print()
     console.print(table)
     console.print()
     for row in rows:
         if row.path is not None:
-            console.print(f"{GOOD} {row.path}/report.md [dim]proved equal by {row.evaluator}[/]", soft_wrap=True)
+            console.print(f"{GOOD} {row.path}/report.md [dim]proved equal ({row.evaluator})[/]", soft_wrap=True)
 
 
 def _proof_cells(row: DemoRow) -> tuple[str, str, str, str]:

@@ -22,8 +22,8 @@ def _head(manifest: Mapping[str, Any]) -> str:
     return f"""# {manifest["name"]}: {manifest["target"]} {manifest["precision"]}
 
 {model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, lowering \
-`{manifest["options"]["lowering"]}`: {verdict} on {parity["images"]} real images ({parity["source"]}), run by \
-{parity["evaluator"]} at batch {", ".join(map(str, parity["batch_sizes"]))}.
+`{manifest["options"]["lowering"]}`: {verdict} on {parity["images"]} real images ({parity["source"]}) at batch \
+{", ".join(map(str, parity["batch_sizes"]))} ({parity["evaluator"]}).
 
 From `{checkpoint["file"]}` (sha256 `{checkpoint["sha256"]}`), {checkpoint["weights"]} weights.
 """ + "".join(f"- {note}\n" for note in checkpoint["notes"])

@@ -1,0 +1,44 @@
+"""README's commands and its Python, run as a newcomer would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_every_command_and_the_python_work_in_order(tmp_path: Path) -> None:
+    (tmp_path / "deploy_examples").symlink_to(ROOT / "deploy_examples")
+    commands = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    assert len(commands) >= 6
+    python = [f"{sys.executable} -c '{block}'" for block in blocks("python")]
+    assert python
+    for command in (*commands, *python):
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_option_that_readme_names_exists() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "slide_export", "export", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    named = set(re.findall(r"--[a-z][a-z-]+", README)) - {"--against", "--help"}
+    assert not {option for option in named if option not in help_text}
+
+
+def test_every_make_target_that_readme_names_exists() -> None:
+    targets = set(re.findall(r"`?make (\w+)", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"demo", "test", "slow", "bench"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
