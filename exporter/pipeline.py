@@ -253,5 +253,5 @@ def _manifest(
 
 
 def _versions(target: str) -> dict[str, str]:
-    distributions = ("slide-export", "torch", "numpy", "pillow", *backends.load(target).DISTRIBUTIONS)
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in distributions}
+    ours = {name: importlib.metadata.version(name) for name in ("slide-export", "torch", "numpy", "pillow")}
+    return {"python": platform.python_version(), **ours, **backends.availability(target).versions}

@@ -32,8 +32,8 @@ class Backend(Protocol):
     PRECISIONS: tuple[str, ...]
     PRECISION_IN_GRAPH: bool
     """Whether the ONNX graph carries the precision as casts; else `lower` sees to it."""
-    DISTRIBUTIONS: tuple[str, ...]
-    """What pip has to have installed."""
+    DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
+    """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]
     Session: type[Session]
 
@@ -82,15 +82,27 @@ def require(target: str, precision: str) -> Backend:
 def availability(target: str) -> Availability:
     """Returns what is installed for a target, from the package metadata alone: nothing is imported."""
     backend = load(target)
-    versions, missing = {}, []
-    for distribution in backend.DISTRIBUTIONS:
-        try:
-            versions[distribution] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(distribution)
+    versions: dict[str, str] = {}
+    missing = []
+    for entry in backend.DISTRIBUTIONS:
+        alternatives = (entry,) if isinstance(entry, str) else entry
+        found = _first_installed(alternatives)
+        versions |= found
+        if not found:
+            missing.append(alternatives[0])
     install = f'pip install "slide-export[{target}]"'
     obstacle = "not installed" if missing else backend.obstacle()
     return Availability(target, backend.PRECISIONS, versions, tuple(missing), install, obstacle, backend.OPTIONS)
+
+
+def _first_installed(alternatives: tuple[str, ...]) -> dict[str, str]:
+    """Returns the first of them that is installed, with its version; nothing where none is."""
+    for distribution in alternatives:
+        try:
+            return {distribution: importlib.metadata.version(distribution)}
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {}
 
 
 def complete_options(target: str, given: Mapping[str, str]) -> dict[str, str]:

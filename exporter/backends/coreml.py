@@ -1,9 +1,8 @@
 """CoreML ML Programs: predicted by CoreML on macOS, elsewhere evaluated from the saved package.
 
 Inputs and outputs are float32 in both precisions. From iOS 16 on CoreML has float16 arrays too, which spare a cast on
-each side, but few callers have float16 at hand: whoever wants none of it takes image input. A device other than the CPU
-computes in float16 only; the Neural Engine runs every one of an enumerated set of shapes, but is reported to refuse
-some with LayerNorm (apple/coremltools issue 1909): a fixed batch of 1 is the safe choice there.
+each side, but few callers have float16 at hand. The Neural Engine computes in float16 only; it may run every one of an
+enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue 1909): a fixed batch is safer there.
 """
 
 import json

@@ -1,10 +1,10 @@
 """ONNX, run by ONNX Runtime."""
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slide_export import onnx_census
 from slide_export.errors import BundleError
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -13,7 +13,6 @@ PRECISIONS = ("fp32", "fp16")
 PRECISION_IN_GRAPH = True
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {}
-HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def obstacle() -> str | None:
@@ -32,20 +31,7 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     """Returns the types of the initializers and, of each convolution and matrix product, of its first input."""
     import onnx
 
-    proto = onnx.shape_inference.infer_shapes(onnx.load(path))
-    stored: Counter[str] = Counter()
-    for tensor in proto.graph.initializer:
-        stored[_type_name(tensor.data_type)] += len(tensor.raw_data)
-    types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    types |= {value.name: value.type.tensor_type.elem_type for value in (*proto.graph.value_info, *proto.graph.input)}
-    computed = Counter(_type_name(types[node.input[0]]) for node in proto.graph.node if node.op_type in HEAVY)
-    return Census(dict(stored), dict(computed))
-
-
-def _type_name(element: int) -> str:
-    import onnx
-
-    return str(onnx.helper.tensor_dtype_to_np_dtype(element))
+    return onnx_census.count(onnx.load(path))
 
 
 class Session:

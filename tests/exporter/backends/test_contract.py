@@ -1,6 +1,7 @@
 """What every backend owes the pipeline. A new file in exporter/backends/ is tested here without a change."""
 
 import ast
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_a_missing_runtime_is_unavailable_with_the_command(target: str, monkeypa
     ):
         backends.require(target, "fp32")
     assert not backends.availability(target).ready
+
+
+def test_any_one_of_the_alternatives_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends.load("onnx"), "DISTRIBUTIONS", (("no-such-runtime", "numpy", "torch"), "pillow"))
+    here = backends.availability("onnx")
+    assert here.ready
+    assert here.versions == {name: importlib.metadata.version(name) for name in ("numpy", "pillow")}
+
+
+def test_of_alternatives_the_first_is_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends.load("onnx"), "DISTRIBUTIONS", (("no-such-runtime", "nor-this-one"), "numpy"))
+    here = backends.availability("onnx")
+    assert here.missing == ("no-such-runtime",)
+    assert here.versions.keys() == {"numpy"}
 
 
 @pytest.mark.parametrize("target", backends.names())

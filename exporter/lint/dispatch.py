@@ -1,0 +1,149 @@
+"""A file, a directory or a module -> its findings, by what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slide_export.errors import BundleError, CheckpointError, RequestError
+
+from .finding import Finding, known_targets, union
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from slide_export.types import Model
+
+MANIFEST = "manifest.json"
+BATCH = 2
+ONNX_ARTIFACTS = ("model.onnx",)  # what bundles of targets that read ONNX keep beside their artifact
+
+
+def lint(
+    subject: Path | str | nn.Module | Model, targets: Iterable[str] = (), *, example: Tensor | None = None
+) -> tuple[Finding, ...]:
+    """Returns what will fail, run badly or could run faster, worst first.
+
+    Args:
+        subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
+        targets: names of `TARGETS`; none means all, of a bundle its own.
+        example: an input of the module, where the subject is a bare one.
+
+    Raises:
+        RequestError: there is no such target, or a bare module came without an example.
+        SlideExportError: the file is none of these, or cannot be read.
+    """
+    wanted = known_targets(targets)
+    if isinstance(subject, str | Path):
+        return union(_lint_path(Path(subject), wanted))
+    from slide_export.types import Model
+
+    if isinstance(subject, Model):
+        return union(_lint_model(subject, wanted))
+    if example is None:
+        raise RequestError("expected an example input with a bare module, found none: lint(module, example=tensor)")
+    from .module_rules import lint_module
+
+    return union(lint_module(subject, example, wanted))
+
+
+def _lint_path(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
+    if path.is_dir() and (path / MANIFEST).is_file():
+        return _lint_bundle(path, targets)
+    if path.suffix == ".mlpackage" or (path / "Manifest.json").is_file():
+        return _lint_package(path, targets)
+    if path.is_dir():
+        raise BundleError(f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json")
+    if path.suffix == ".onnx":
+        return _lint_onnx(path, targets)
+    from slide_export.checkpoint import load_checkpoint
+
+    return _lint_model(load_checkpoint(path), targets)
+
+
+def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from .onnx_rules import lint_onnx
+
+    try:
+        proto = onnx.load(path, load_external_data=False)  # the rules need shapes, not weights
+    except (OSError, DecodeError) as error:
+        raise CheckpointError(f"expected an ONNX model, {path} cannot be read: {error}") from error
+    return lint_onnx(proto, targets)
+
+
+def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
+    from slide_export.mil import MilError
+
+    from .ane import lint_package
+
+    try:
+        return lint_package(path, targets)
+    except MilError as error:
+        raise BundleError(str(error)) from error
+
+
+def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
+    """Returns the findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        target, artifact = str(manifest["target"]), path / str(manifest["artifact"]["path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"expected {MANIFEST} in {path} to name a target and an artifact: {error!r}") from error
+    if target not in targets:
+        return ()
+    for file in (artifact, *(path / name for name in ONNX_ARTIFACTS)):
+        if file.suffix in (".onnx", ".mlpackage") and file.exists():
+            return _lint_path(file, (target,))
+    raise BundleError(
+        f"expected an ONNX graph or an .mlpackage in {path}, found {artifact.name}, which has been lowered already: "
+        "lint the checkpoint instead"
+    )
+
+
+def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
+    """Returns the faults of what will be exported, and those of the trained form that are gone by then, as hints."""
+    import torch
+
+    from slide_export.fuse import fuse
+    from slide_export.lowering.choose import choose
+
+    from .finding import judge
+    from .module_rules import RULES
+    from .module_trace import Observation, observe
+
+    example = torch.zeros(BATCH, 3, *model.image_size)
+    trained = judge(RULES, observe(model.module, example), targets)
+    fused = fuse(model)
+    forms: dict[str, Observation] = {}
+    findings: list[Finding] = []
+    for target in targets:
+        lowered = choose(fused, target)
+        if lowered.lowering not in forms:
+            forms[lowered.lowering] = observe(lowered.module, example)
+        findings += judge(RULES, forms[lowered.lowering], (target,))
+    left = {(finding.rule, finding.module, target) for finding in findings for target in finding.targets}
+    return (*findings, *_handled(trained, left))
+
+
+def _handled(trained: Iterable[Finding], left: set[tuple[str, str, str]]) -> list[Finding]:
+    handled = []
+    for finding in trained:
+        gone = tuple(target for target in finding.targets if not _is_left(finding, target, left))
+        if gone:
+            fix = "nothing to do: fuse and lowering handle it"
+            found = f"trained form: {finding.found}"
+            handled.append(replace(finding, targets=gone, severity="hint", found=found, fix=fix))
+    return handled
+
+
+def _is_left(finding: Finding, target: str, left: set[tuple[str, str, str]]) -> bool:
+    """Returns whether what is exported has the fault too, in the same module or in one of the same parent."""
+    parent = finding.module.rpartition(".")[0]
+    places = (module for rule, module, name in left if (rule, name) == (finding.rule, target))
+    return any(module == finding.module or (parent and module.startswith(parent + ".")) for module in places)
