@@ -1,6 +1,6 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import demo, export, export_all, inspect, load_checkpoint, targets, verify
+from .api import demo, export, export_all, inspect, lint, load_checkpoint, targets, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
@@ -11,6 +11,7 @@ __all__ = [
     "export_all",
     "fuse",
     "inspect",
+    "lint",
     "load_checkpoint",
     "targets",
     "verify",

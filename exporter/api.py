@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from .demonstration import DemoRow
     from .every_target import TargetResult
+    from .linter import Finding
     from .pipeline import Step
 
 
@@ -80,6 +83,7 @@ def export_all(
     targets: Sequence[str] | None = None,
     *,
     timeout_s: float = 900.0,
+    jobs: int = 2,
     step: Step | None = None,
     **options: Unpack[ExportOptions],
 ) -> tuple[TargetResult, ...]:
@@ -89,6 +93,7 @@ def export_all(
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         targets: names of `targets()`; None takes all.
         timeout_s: for one target.
+        jobs: how many targets at a time.
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
@@ -96,7 +101,7 @@ def export_all(
     from .every_target import run_each
     from .pipeline import quiet
 
-    return run_each(_recipe(checkpoint, "all", options), targets or backends.names(), timeout_s, step or quiet)
+    return run_each(_recipe(checkpoint, "all", options), targets or backends.names(), timeout_s, jobs, step or quiet)
 
 
 def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Recipe:
@@ -126,6 +131,24 @@ def inspect(
     from .inspection import inspect_model
 
     return inspect_model(load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=input_size))
+
+
+def lint(
+    subject: Path | str | Model | nn.Module, targets: Sequence[str] = (), *, example: Tensor | None = None
+) -> tuple[Finding, ...]:
+    """Returns what will fail, run badly or could run faster on which target, worst first.
+
+    Args:
+        subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
+        targets: names of `targets()`; none takes all.
+        example: an input, where the subject is a bare module.
+
+    Raises:
+        SlideExportError: the subject is none of these, or a target does not exist.
+    """
+    from . import linter
+
+    return linter.lint(subject, targets, example=example)
 
 
 def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step | None = None) -> ParityReport:

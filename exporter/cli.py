@@ -76,6 +76,7 @@ def cli() -> None:
     \b
     slide-export ckpt.pt --target onnx        export and prove; `export` is the default command
     slide-export inspect ckpt.pt              what is in the file
+    slide-export lint ckpt.pt                 what would fail or run badly where
     slide-export verify exported/ckpt-onnx-fp32   repeat the proof anywhere
     """
 
@@ -106,14 +107,15 @@ def cli() -> None:
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="How many of `all` at a time.")
 @as_json
 def export(
-    target: str, labels: Path | None, pairs: tuple[str, ...], timeout: float, as_json: bool, **options: Any
+    target: str, labels: Path | None, pairs: tuple[str, ...], timeout: float, jobs: int, as_json: bool, **options: Any
 ) -> int:
     """Export a checkpoint and prove the artifact equal to it."""
     options |= {"labels": _read_labels(labels), "options": _read_pairs(pairs)}
     if target == "all":
-        return _export_all(as_json, timeout, options)
+        return _export_all(as_json, options | {"timeout_s": timeout, "jobs": jobs})
     from .console import Steps, show_export
 
     with Steps() as step:
@@ -126,13 +128,13 @@ def export(
     return 0
 
 
-def _export_all(as_json: bool, timeout: float, options: dict[str, Any]) -> int:
+def _export_all(as_json: bool, options: dict[str, Any]) -> int:
     """Returns the worst exit code of the targets."""
     from .console import Steps, show_every_target
     from .every_target import worst
 
     with Steps() as step:
-        results = api.export_all(**options, timeout_s=timeout, step=step)
+        results = api.export_all(**options, step=step)
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
     else:
@@ -156,6 +158,22 @@ def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
     from .console import show_inspection
 
     show_inspection(found)
+
+
+@cli.command()
+@click.argument("subject", type=click.Path(path_type=Path))
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="For which target; all without it.")
+@as_json
+def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
+    """Tell what would fail or run badly where: of a checkpoint, .onnx, .mlpackage or bundle. Exits 1 on an error."""
+    found = api.lint(subject, targets)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        from .console import show_findings
+
+        show_findings(subject, found)
+    return int(any(finding.severity == "error" for finding in found))
 
 
 @cli.command()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +18,7 @@ from .types import Availability, Inspection
 if TYPE_CHECKING:
     from .demonstration import DemoRow
     from .every_target import TargetResult
+    from .linter import Finding
 
 MIB = 2**20
 LOG_WIDTH = 120
@@ -131,9 +134,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
         if result.message:
             console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
         if result.bundle:
-            console.print(
-                f"[dim]{result.target}: {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True
-            )
+            console.print(f"[dim]{result.target}: {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True)
 
 
 def _target_cells(result: TargetResult) -> tuple[str, ...]:
@@ -172,6 +173,16 @@ def show_inspection(found: Inspection) -> None:
     for note in found.notes:
         table.add_row("note", note)
     _console(stderr=False).print(table)
+
+
+def show_findings(subject: Path, found: Sequence[Finding]) -> None:
+    """Prints what a lint found, rule by rule."""
+    from .linter.table import render
+
+    console = _console(stderr=False)
+    counts = Counter(finding.severity for finding in found)
+    console.print(f"[bold]{subject}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints")
+    console.print(render(found))
 
 
 def show_targets(found: Sequence[Availability]) -> None:

@@ -1,11 +1,13 @@
 """One export to several targets, each in its own process: one that crashes or hangs does not touch the others."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from .errors import SlideExportError
 from .pipeline import Step, quiet, run
 from .types import Bundle, Recipe
 
+JOBS = 2  # much of an export runs on one core: two take little longer than one
 CRASHED = 70  # sysexits.h EX_SOFTWARE
 WORST_FIRST = (1, CRASHED, 2, 3, 0)
 
@@ -37,18 +40,24 @@ class TargetResult:
     bundle: Bundle | None
 
 
-def run_each(recipe: Recipe, targets: Sequence[str], timeout_s: float, step: Step = quiet) -> tuple[TargetResult, ...]:
-    """Returns the result of a recipe for each target, one after the other.
+def run_each(
+    recipe: Recipe, targets: Sequence[str], timeout_s: float, jobs: int = JOBS, step: Step = quiet
+) -> tuple[TargetResult, ...]:
+    """Returns the result of a recipe for each target, in the order of `targets`.
 
     Args:
         timeout_s: a target that takes longer is stopped and reported.
+        jobs: how many run at a time; they share the processor's cores.
     """
-    results = []
-    for target in targets:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def one(target: str) -> TargetResult:
+        known = {name: value for name, value in recipe.options.items() if name in backends.load(target).OPTIONS}
         with step(f"export to {target}"):
-            known = {name: value for name, value in recipe.options.items() if name in backends.load(target).OPTIONS}
-            results.append(_run_one(replace(recipe, target=target, options=known), timeout_s))
-    return tuple(results)
+            return _run_one(replace(recipe, target=target, options=known), timeout_s, threads)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return tuple(pool.map(one, targets))
 
 
 def worst(results: Sequence[TargetResult]) -> int:
@@ -56,11 +65,14 @@ def worst(results: Sequence[TargetResult]) -> int:
     return min((result.exit_code for result in results), key=WORST_FIRST.index, default=0)
 
 
-def _run_one(recipe: Recipe, timeout_s: float) -> TargetResult:
+def _run_one(recipe: Recipe, timeout_s: float, threads: int) -> TargetResult:
     start = time.monotonic()
     command = [sys.executable, "-m", "slide_export.every_target"]
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     try:
-        done = subprocess.run(command, input=pickle.dumps(recipe), capture_output=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, input=pickle.dumps(recipe), capture_output=True, timeout=timeout_s, check=False, env=environment
+        )
         code, message, path = _outcome(done)
     except subprocess.TimeoutExpired:
         code, message, path = CRASHED, f"expected an end within {timeout_s:g} s, found none: it was stopped", None

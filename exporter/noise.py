@@ -44,5 +44,5 @@ class _Half(nn.Module):
         self.rounded = copy.deepcopy(module).half().float()
 
     def forward(self, images: Tensor) -> Any:
-        with _RoundToHalf():
+        with _RoundToHalf():  # type: ignore[no-untyped-call]
             return self.rounded(images)

@@ -14,13 +14,19 @@ HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def count(proto: onnx.ModelProto) -> Census:
-    """Returns the types of the initializers and, of each convolution and matrix product, of its first input."""
+    """Returns the types of the initializers and, of each convolution and matrix product, of its first input.
+
+    `proto` is used up: its large weights are taken out, since shape inference would copy them several times.
+    """
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(proto).graph
+    from slide_export.passes.weights import set_aside
+
     stored: Counter[str] = Counter()
-    for tensor in graph.initializer:
+    for tensor in proto.graph.initializer:
         stored[_type_name(tensor.data_type)] += len(tensor.raw_data)
+    set_aside(proto)
+    graph = shape_inference.infer_shapes(proto).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     types |= {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
     computed = Counter(_type_name(types[node.input[0]]) for node in graph.node if node.op_type in HEAVY)

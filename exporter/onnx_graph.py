@@ -41,6 +41,7 @@ def export(lowered: LoweredModel, interface: Interface) -> OnnxGraph:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
+    _unwrap(proto.graph)
     proto = passes.run(proto)
     _describe(proto, lowered, interface)
     return OnnxGraph(proto, _specs(proto.graph.input), _specs(proto.graph.output))
@@ -100,6 +101,22 @@ def _trace(module: nn.Module, example: Tensor, interface: Interface) -> bytes:
             dynamic_axes=None if interface.batch else {name: {0: "batch"} for name in names},
         )
     return buffer.getvalue()
+
+
+def _unwrap(graph: onnx.GraphProto) -> None:
+    """Takes the wrapper's name, the `module` of `Serving`, out of every name, so that paths are the model's own."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [_plain(name) for name in names]
+    for item in (*graph.initializer, *graph.value_info):
+        item.name = _plain(item.name)
+
+
+def _plain(name: str) -> str:
+    for prefix, rest in (("/module/", "/"), ("module.", "")):
+        if name.startswith(prefix):
+            return rest + name.removeprefix(prefix)
+    return name
 
 
 def _describe(proto: onnx.ModelProto, lowered: LoweredModel, interface: Interface) -> None:

@@ -121,7 +121,7 @@ def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.M
             logits = model(normalise(augment(grays[chosen])))
             loss = functional.cross_entropy(logits, classes[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
             optimizer.step()
             schedule.step()

@@ -8,8 +8,13 @@ from slide_export.types import FusedModel, LoweredModel
 
 from . import FORMS
 
-AUTO = {"onnx": "grouped"}
-"""The form that measured best for a target; see tests/benchmarks/."""
+AUTO = {
+    "coreml": "grouped",  # 323 operations against 715, and the evaluator has no speed of a device to go by
+    "onnx": "grouped",  # 123 ms against 120 with taps: the same, with half the nodes
+    "openvino": "taps",  # 132 ms against 151 with grouped
+    "tensorrt": "grouped",  # not timed; builds in half the time
+}
+"""The form for each target; milliseconds of Slide-Swin-T in tests/benchmarks/RESULTS.md."""
 
 
 def names() -> tuple[str, ...]:
@@ -29,7 +34,7 @@ def choose(fused: FusedModel, target: str, lowering: str = "auto") -> LoweredMod
     """
     if lowering not in names():
         raise RequestError(f"expected a lowering of {', '.join(names())}; found {lowering!r}")
-    form = AUTO.get(target, "grouped") if lowering == "auto" else lowering
+    form = AUTO[target] if lowering == "auto" else lowering
     shared = {id(value): value for value in (*fused.module.parameters(), *fused.module.buffers())}
     module = copy.deepcopy(fused.module, shared)
     for name, layer in list(module.named_modules()):

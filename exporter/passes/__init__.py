@@ -7,6 +7,7 @@ import onnx
 from .check import check
 from .module_names import module_names
 from .simplify import simplify
+from .weights import put_back, set_aside
 
 PASSES: tuple[Callable[[onnx.ModelProto], onnx.ModelProto], ...] = (
     simplify,  # folds constants and shape arithmetic, so that the later passes see the graph that ships
@@ -16,7 +17,8 @@ PASSES: tuple[Callable[[onnx.ModelProto], onnx.ModelProto], ...] = (
 
 
 def run(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph after every pass."""
+    """Returns the graph after every pass; `proto` itself is used up."""
+    large = set_aside(proto)
     for graph_pass in PASSES:
         proto = graph_pass(proto)
-    return proto
+    return put_back(proto, large)

@@ -9,13 +9,10 @@ from collections import Counter
 
 import onnx
 
-WRAPPER = "module"  # attribute of `Serving` that holds the model
-
 
 def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph with nodes named by module path and the wrapper's name gone from every name."""
-    _drop_wrapper(proto.graph)
-    weights = {item.name for item in proto.graph.initializer}
+    """Returns the graph with every node named by its module's path."""
+    weights = {item.name for item in (*proto.graph.initializer, *proto.graph.input)}
     scopes: dict[str, str] = {}  # value -> module path of the node that uses it
     used: list[tuple[onnx.NodeProto, str]] = []
     for node in reversed(proto.graph.node):
@@ -41,18 +38,3 @@ def _scope(value: str) -> str:
 def _path(weight: str) -> str:
     """Returns `/layers.1/blocks.0/attn/qkv`, as the tracer writes it, for `layers.1.blocks.0.attn.qkv.weight`."""
     return "/" + re.sub(r"\.(?=\D)", "/", weight.rpartition(".")[0])
-
-
-def _drop_wrapper(graph: onnx.GraphProto) -> None:
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [_plain(name) for name in names]
-    for item in (*graph.initializer, *graph.value_info):
-        item.name = _plain(item.name)
-
-
-def _plain(name: str) -> str:
-    for prefix, rest in ((f"/{WRAPPER}/", "/"), (f"{WRAPPER}.", "")):
-        if name.startswith(prefix):
-            return rest + name.removeprefix(prefix)
-    return name

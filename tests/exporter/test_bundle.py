@@ -106,5 +106,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_what_is_no_bundle_is_refused(manifest: str | None, tmp_path: Path) -> None:
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(BundleError, match="expected a (bundle|manifest)"):
+    with pytest.raises(BundleError, match=r"expected a (bundle|manifest)"):
         bundle.read(tmp_path)

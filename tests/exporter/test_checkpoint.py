@@ -81,7 +81,7 @@ def test_ema_and_raw_are_told_apart(state: dict[str, Tensor], tmp_path: Path) ->
 
 
 def test_missing_ema_is_said(state: dict[str, Tensor], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="expected ema weights .* found 'model'; it has 'model'"):
+    with pytest.raises(CheckpointError, match=r"expected ema weights .* found 'model'; it has 'model'"):
         load_checkpoint(save({"model": state}, tmp_path), weights="ema")
 
 
@@ -147,7 +147,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(with_torch: bool
         torch.save({"model": Attack(marker)}, path)
     else:
         path.write_bytes(pickle.dumps(Attack(marker), protocol=2))
-    with pytest.raises(CheckpointError, match="asks to import posix.system, which could run code"):
+    with pytest.raises(CheckpointError, match=r"asks to import posix\.system, which could run code"):
         load_checkpoint(path)
     assert not marker.exists()
 
@@ -166,7 +166,7 @@ def test_a_truncated_file_is_refused(keep: int, state: dict[str, Tensor], tmp_pa
 def test_another_kind_of_file_is_refused(content: bytes, tmp_path: Path) -> None:
     for name in ("ckpt.pth", "ckpt.safetensors"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match="expected a (PyTorch checkpoint|safetensors file)"):
+        with pytest.raises(CheckpointError, match=r"expected a (PyTorch checkpoint|safetensors file)"):
             load_checkpoint(tmp_path / name)
 
 

@@ -19,7 +19,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path, tmp_path: Path) -> None:
-    done, refused = run_each(Recipe(checkpoint, out=tmp_path, image_count=2), ("onnx", "onnx"), 300)
+    done, refused = run_each(Recipe(checkpoint, out=tmp_path, image_count=2), ("onnx", "onnx"), 300, jobs=1)
     assert (done.exit_code, done.message) == (0, "")
     assert done.bundle is not None
     assert done.bundle.manifest["parity"]["passed"]

@@ -9,8 +9,8 @@ def test_nodes_take_the_module_of_their_value_or_of_their_user() -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in ("x", "y"))
     nodes = [
         helper.make_node("Relu", ["x"], ["_v_1"], name="Relu_0"),
-        helper.make_node("Relu", ["_v_1"], ["/module/block/act/Relu_output_0"], name="Relu_1"),
-        helper.make_node("Neg", ["/module/block/act/Relu_output_0"], ["y"], name="anything"),
+        helper.make_node("Relu", ["_v_1"], ["/block/act/Relu_output_0"], name="Relu_1"),
+        helper.make_node("Neg", ["/block/act/Relu_output_0"], ["y"], name="anything"),
     ]
     proto = module_names(helper.make_model(helper.make_graph(nodes, "g", [x], [y])))
     assert [node.name for node in proto.graph.node] == ["/block/act/Relu", "/block/act/Relu_1", "/Neg"]

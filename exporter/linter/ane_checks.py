@@ -47,7 +47,8 @@ def precision(program: Program) -> Iterator[Place]:
     ]
     if len(wide) * 2 > len(program.operations):
         kinds = Counter(element for _, element in wide)
-        yield "", f"{len(wide)} of {len(program.operations)} operations give {', '.join(kinds)}"
+        total = sum(bool(output.type.shape) for op in program.operations for output in op.outputs)
+        yield "", f"{len(wide)} of {total} results are {', '.join(kinds)}"
         return
     for op, element in wide:
         yield program.place(op, f"gives {element}")

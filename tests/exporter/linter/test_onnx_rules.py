@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from slide_export.lint.onnx_rules import RULES, lint_onnx
+from slide_export.linter.onnx_rules import RULES, lint_onnx
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 node = helper.make_node

@@ -13,7 +13,7 @@ from torch import nn
 from slide_export import onnx_graph
 from slide_export.errors import BundleError, CheckpointError, RequestError
 from slide_export.fuse import fuse
-from slide_export.lint import TARGETS, lint
+from slide_export.linter import TARGETS, lint
 from slide_export.lowering.choose import choose
 from slide_export.types import Interface, Model
 
@@ -123,11 +123,11 @@ def test_an_unknown_target_is_refused() -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    check = "import sys, slide_export.lint; sys.exit(bool({'torch', 'onnx', 'coremltools'} & set(sys.modules)))"
+    check = "import sys, slide_export.linter; sys.exit(bool({'torch', 'onnx', 'coremltools'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
 def test_linting_raises_no_warning(checkpoint: Path) -> None:
-    check = f"from slide_export.lint import lint; lint({str(checkpoint)!r})"
+    check = f"from slide_export.linter import lint; lint({str(checkpoint)!r})"
     done = subprocess.run([sys.executable, "-W", "error", "-c", check], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

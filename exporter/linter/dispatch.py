@@ -79,11 +79,13 @@ def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     from slide_export.mil import MilError
+    from slide_export.mil.convert import quiet
 
     from .ane import lint_package
 
     try:
-        return lint_package(path, targets)
+        with quiet():  # the first import of coremltools logs what it lacks
+            return lint_package(path, targets)
     except MilError as error:
         raise BundleError(str(error)) from error
 

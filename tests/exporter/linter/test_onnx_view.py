@@ -10,8 +10,8 @@ from torch import nn
 
 from slide_export import onnx_graph
 from slide_export.fuse import fuse
-from slide_export.lint.onnx_rules import lint_onnx
-from slide_export.lint.onnx_view import dotted
+from slide_export.linter.onnx_rules import lint_onnx
+from slide_export.linter.onnx_view import dotted
 from slide_export.lowering.choose import choose
 from slide_export.types import Interface, Model
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from slide_export.fuse import fuse
-from slide_export.lint.mil_names import _dotted, module_names
+from slide_export.linter.mil_names import _dotted, module_names
 from slide_export.lowering.choose import choose
 from slide_export.types import Model
 

@@ -1,7 +1,7 @@
 import pytest
 
 from slide_export.errors import RequestError
-from slide_export.lint.finding import TARGETS, Finding, Rule, judge, known_targets, union
+from slide_export.linter.finding import TARGETS, Finding, Rule, judge, known_targets, union
 
 
 def rule(targets: tuple[str, ...] = TARGETS) -> "Rule[list[tuple[str, str]]]":

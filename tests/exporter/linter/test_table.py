@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from slide_export.lint import Finding
-from slide_export.lint.table import LISTED, render
+from slide_export.linter import Finding
+from slide_export.linter.table import LISTED, render
 
 
 def text(*findings: Finding) -> str:

@@ -25,6 +25,7 @@ WEIGHT = re.compile(
     r"(?P<module>.+)_(?:weight|bias|running_mean|running_var)(?:_to_fp16|_quantized|_palettized|_sparsified)*"
 )
 GENERATED = re.compile(r"(?:op|var|x|input|linear|conv|transpose|const)_\d+")  # names that coremltools makes up
+WRAPPER = "module."  # the model inside `Serving`, or inside DataParallel
 JOINED = ("patch_embed", "dep_conv1", "dep_conv")  # names of ours that hold an underscore where siblings part
 
 
@@ -32,7 +33,7 @@ def module_names(operations: Sequence[Operation]) -> dict[str, str]:
     """Returns the module of each operation by the name of its first result; "" where the program does not tell."""
     computing = [op for op in operations if not op.is_constant and op.outputs]
     owners = _owners(computing)
-    dotted = _dotted(owners.values())
+    dotted = {flat: name.removeprefix(WRAPPER) for flat, name in _dotted(owners.values()).items()}
     own = {result: dotted[flat] for result, flat in owners.items()}
     before, after = _before(computing, own), _after(computing, own)
     return {

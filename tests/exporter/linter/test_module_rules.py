@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_export.lint.module_rules import RULES, lint_module
+from slide_export.linter.module_rules import RULES, lint_module
 from slide_export.models.slide_attention import FusedSlideAttention, SlideAttention
 
 from .conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention
