@@ -156,7 +156,7 @@ def test_float32_is_one_error_for_the_program_and_one_for_each_feature(save: Sav
     package = save(program(relu, dtype="fp32"), "fp32")
     found = [(f.rule, f.module, f.found) for f in lint_package(package) if f.severity == "error"]
     assert found == [
-        ("ane-precision", "", "2 of 2 operations give fp32"),
+        ("ane-precision", "", "2 of 2 results are fp32"),
         ("ane-interface", "", "input x is fp32 (and 1 more here)"),
     ]
     assert not {"precision", "interface"} & ids(save(program(relu)))
