@@ -1,5 +1,6 @@
 """LoweredModel -> OnnxGraph: trace, run the passes, state what the graph takes and gives."""
 
+import copy
 import io
 import json
 import warnings
@@ -70,13 +71,13 @@ class _UnfoldWatch(TorchDispatchMode):
 
 
 def refuse_unfold(module: nn.Module, example: Tensor) -> None:
-    """Runs the module once and refuses Im2Col in the module itself; `passes.check` refuses it in the graph.
+    """Runs the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
 
     Raises:
         ExportError: an unfold or fold was called.
     """
     with torch.inference_mode(), _UnfoldWatch() as watch:
-        module(example)
+        copy.deepcopy(module).to("meta")(example.to("meta"))
     if watch.found:
         raise ExportError(
             f"expected no Im2Col in the model, found {', '.join(sorted(watch.found))}: "

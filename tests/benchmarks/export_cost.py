@@ -9,7 +9,7 @@ from slide_export.models import family_of
 
 from .process import interleave, run_once
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def save_random(variant: str, directory: Path) -> Path:
