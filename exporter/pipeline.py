@@ -124,9 +124,7 @@ def _session(backend: Backend, path: Path, graph: Path | None, settings: Mapping
     if obstacle is None or graph is None:
         return backend.Session(path, settings)
     session = backends.load("onnx").Session(graph, {})
-    session.evaluator += (
-        f", on the graph that the artifact was built from ({obstacle}; the artifact itself has not run)"
-    )
+    session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
     return session
 
 

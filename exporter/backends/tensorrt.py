@@ -46,7 +46,7 @@ OPTIONS: Mapping[str, Option] = {
 def obstacle() -> str | None:
     """Returns why no engine runs here, None where one can. Imports nothing heavy."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():  # dxg: WSL
-        return "no NVIDIA GPU on this machine: engines are built here and run elsewhere"
+        return "no NVIDIA GPU on this machine"
     if importlib.metadata.version("torch").endswith("+cpu"):  # its CUDA build holds the buffers of a session
         return "this PyTorch is built without CUDA, which an engine's inputs and outputs need"
     return None
