@@ -45,9 +45,7 @@ def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
     A `GateError` inside keeps it as `path.rejected`; anything else removes it. Nothing is ever half written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    partial.chmod(0o755)
+    partial = _beside(path)
     try:
         yield partial
         refuse_existing(path, overwrite=overwrite)
@@ -55,8 +53,27 @@ def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
     except GateError:
         _replace(partial, rejected(path))
         raise
+    except OSError as error:
+        raise BundleError(f"expected to write {path}, the system says: {error}; nothing was kept") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Returns a new empty directory next to `path`.
+
+    Raises:
+        BundleError: nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        partial.chmod(0o755)
+    except OSError as error:
+        raise BundleError(
+            f"expected a directory to write to, {path.parent} is none ({error}): choose another --out"
+        ) from error
+    return partial
 
 
 def rejected(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """A bundle is whole or not there, and says when it was altered."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         (directory / "model.onnx").write_bytes(b"half")
         raise RuntimeError("crash")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="No space left"), bundle.staging(tmp_path / "b", overwrite=False):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(BundleError, match="choose another --out"),
+        bundle.staging(tmp_path / "file" / "b", overwrite=False),
+    ):
+        pass
 
 
 def test_a_failed_proof_is_kept_as_rejected(tmp_path: Path) -> None:

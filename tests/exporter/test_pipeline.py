@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from slide_export import pipeline
 from slide_export.checkpoint import load_checkpoint
-from slide_export.errors import BundleError, CalibrationError, ParityError, RequestError
+from slide_export.errors import BundleError, CalibrationError, ParityError, PrecisionError, RequestError
 from slide_export.lowering.grouped import GroupedSlideAttention
 from slide_export.types import Bundle, Interface, Recipe
 
@@ -89,6 +89,22 @@ def test_a_wrong_lowering_is_rejected_and_kept(
         pipeline.run(Recipe(checkpoint, lowering="grouped", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp32.rejected"]
     assert "REJECTED" in (tmp_path / "small-onnx-fp32.rejected" / "report.md").read_text()
+
+
+def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path))
+    (output,) = bundle.manifest["parity"]["outputs"]
+    assert bundle.manifest["census"]["stored"]["float16"] > 0
+    assert output["sqnr_db"] > 50
+    assert 1e-5 < output["floor_max"] < 0.1
+    assert pipeline.verify(bundle.path, checkpoint).passed
+
+
+def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "to_half", lambda graph: graph)
+    with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16, 0 of"):
+        pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]
 
 
 def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
