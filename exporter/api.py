@@ -158,9 +158,10 @@ def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step 
         BundleError: the bundle is incomplete or altered.
         ParityError: the artifact is not the model.
     """
-    from . import pipeline
+    from . import verification
+    from .pipeline import quiet
 
-    return pipeline.verify(Path(bundle), None if against is None else Path(against), step or pipeline.quiet)
+    return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
 
 
 def targets() -> tuple[Availability, ...]:

@@ -147,9 +147,9 @@ def golden(bundle: Bundle) -> Reference:
     """
     try:
         with safe_open(bundle.path / GOLDEN, framework="numpy") as file:
-            metadata = json.loads(file.metadata()["reference"])
+            metadata = json.loads((file.metadata() or {})["reference"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise BundleError(
             f"expected a safetensors file {GOLDEN} in {bundle.path}, it cannot be read: {error}"
         ) from error

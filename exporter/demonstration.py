@@ -13,8 +13,9 @@ from slide_export.calibration.preprocess import normalise
 
 from . import backends
 from .checkpoint import load_checkpoint
-from .pipeline import Step, quiet, run, verify
+from .pipeline import Step, quiet, run
 from .types import Bundle, Interface, Model, Recipe
+from .verification import verify
 
 PARITY_IMAGES = 64
 

@@ -1,11 +1,7 @@
-"""The way from a checkpoint to a bundle, one line a stage; and the way back, from a bundle to its proof."""
+"""The way from a checkpoint to a bundle, one line a stage."""
 
-import importlib.metadata
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,25 +10,12 @@ from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, from_directory
 from slide_export.calibration.preprocess import normalise
 
-from . import backends, bundle, onnx_graph, parity, report, truth
-from .backends import Backend, Session
+from . import backends, bundle, gate, manifest, onnx_graph, parity, report
 from .checkpoint import load_checkpoint
-from .errors import BundleError, ParityError, PrecisionError, RequestError
+from .errors import RequestError
 from .fuse import certify, fuse
 from .lowering.choose import choose
-from .types import (
-    Artifact,
-    BlockCertificate,
-    Bundle,
-    Census,
-    LoweredModel,
-    Model,
-    OnnxGraph,
-    Order,
-    ParityReport,
-    Recipe,
-    Reference,
-)
+from .types import Bundle, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
 
 Step = Callable[[str], AbstractContextManager[Any]]
 """Told what begins, in a few words; the context ends when the stage does."""
@@ -81,72 +64,12 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
         with step("count what it stores and computes"):
             census = backend.census(artifact.path, artifact.settings)
         with step("check parity"):
-            session = _session(backend, artifact.path, artifact.graph, artifact.settings)
+            session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
             proof = parity.check(reference, session, recipe.interface.batch, classes=not recipe.interface.features)
-        manifest = _manifest(recipe, name, lowered, artifact, certificate, proof, census)
-        bundle.write(directory, manifest, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(manifest))
-        _gate(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
+        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census)
+        bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
+        gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
     return bundle.read(place)
-
-
-def verify(path: Path, against: Path | None = None, step: Step = quiet) -> ParityReport:
-    """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
-
-    Args:
-        against: derive the reference anew from this checkpoint, on the golden inputs.
-
-    Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
-        ParityError: the artifact is not the model.
-    """
-    with step("read the bundle"):
-        made = bundle.read(path)
-        manifest = made.manifest
-        backend = backends.require(manifest["target"], manifest["precision"])
-        reference = bundle.golden(made)
-    options = manifest["options"]
-    if against is not None:
-        with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-            reference = _rederive(against, manifest, reference)
-    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
-    with step("count what it stores and computes"):
-        census = backend.census(path / file, settings)
-    with step("check parity"):
-        session = _session(backend, path / file, path / graph if graph else None, settings)
-        proof = parity.check(reference, session, options["batch"], classes=not options["features"])
-    _gate(proof, census, manifest["precision"])
-    return proof
-
-
-def _session(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Session:
-    """Returns a session of the artifact or, where it cannot run, of the graph that it was built from."""
-    obstacle = backend.obstacle()
-    if obstacle is None or graph is None:
-        return backend.Session(path, settings)
-    session = backends.load("onnx").Session(graph, {})
-    session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
-    return session
-
-
-def _gate(proof: ParityReport, census: Census, precision: str, kept: str = "") -> None:
-    """Refuses what must not ship: another precision first, because it explains a wrong result."""
-    if not truth.honoured(census, precision):
-        raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
-    if not proof.passed:
-        raise ParityError(explain(proof) + kept)
-
-
-def explain(proof: ParityReport) -> str:
-    """Returns why a proof failed, in one sentence."""
-    for output in proof.outputs:
-        if not output.passed:
-            return (
-                f"expected {output.name} within {output.limit_max:.2e} (rms {output.limit_rms:.2e}) of the PyTorch "
-                f"model, found {output.max_abs:.2e} (rms {output.rms:.2e}), {output.sqnr_db:.0f} dB: "
-                "the artifact is not the model"
-            )
-    flip = proof.confident_flips[0]
-    return f"expected class {flip.expected} for {flip.image}, found {flip.found} against a margin of {flip.margin:.2e}"
 
 
 def _images(recipe: Recipe) -> ImageSet:
@@ -168,88 +91,3 @@ def _one_image(reference: Reference, model: Model, recipe: Recipe) -> torch.Tens
     """Returns the first image, normalised, [1, 3, H, W]."""
     fed = reference.feeds[recipe.interface.input_name][:1]
     return torch.from_numpy(normalise(fed, model.data) if recipe.interface.embed_preprocessing else fed)
-
-
-def _rederive(checkpoint: Path, manifest: Mapping[str, Any], golden: Reference) -> Reference:
-    from .types import Interface
-
-    made, options = manifest["checkpoint"], manifest["options"]
-    rows, cols = manifest["model"]["image_size"]
-    variant, weights = options["variant"], made["weights"]
-    model = load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=(rows, cols))
-    if model.provenance.sha256 != made["sha256"]:
-        raise BundleError(
-            f"expected the checkpoint with sha256 {made['sha256'][:16]}…, {checkpoint} has "
-            f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
-        )
-    interface = Interface(
-        options["batch"],
-        options["embed_preprocessing"],
-        options["softmax"],
-        options["features"],
-        tuple(manifest["labels"]),
-    )
-    return parity.rerun(model, golden, interface, manifest["precision"])
-
-
-def _manifest(
-    recipe: Recipe,
-    name: str,
-    lowered: LoweredModel,
-    artifact: Artifact,
-    certificate: tuple[BlockCertificate, ...],
-    proof: ParityReport,
-    census: Census,
-) -> dict[str, Any]:
-    model, interface = lowered.fused.trained, recipe.interface
-    data, made = model.data, model.provenance
-    return {
-        "name": name,
-        "target": artifact.target,
-        "precision": artifact.precision,
-        "artifact": {
-            "path": artifact.path.name,
-            "bytes": sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file()),
-            "graph": artifact.graph.name if artifact.graph else None,
-            "settings": dict(artifact.settings),
-        },
-        "checkpoint": {
-            "file": made.path.name,
-            "sha256": made.sha256,
-            "weights": made.weights,
-            "notes": list(made.notes),
-        },
-        "model": {
-            "family": model.family,
-            "variant": model.variant,
-            "image_size": list(model.image_size),
-            "parameters": sum(value.numel() for value in model.module.parameters()),
-            "config": asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
-        },
-        "options": {
-            "lowering": lowered.lowering,
-            "variant": recipe.variant,
-            "batch": interface.batch,
-            "embed_preprocessing": interface.embed_preprocessing,
-            "softmax": interface.softmax,
-            "features": interface.features,
-        },
-        "inputs": [asdict(spec) for spec in artifact.inputs],
-        "outputs": [asdict(spec) for spec in artifact.outputs],
-        "labels": list(interface.labels),
-        "preprocessing": {
-            **asdict(data),
-            "resize": list(data.resized(model.image_size)),
-            "crop": list(model.image_size),
-            "embedded": interface.embed_preprocessing,
-        },
-        "fusion": [asdict(block) for block in certificate],
-        "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
-        "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
-        "versions": _versions(artifact.target),
-    }
-
-
-def _versions(target: str) -> dict[str, str]:
-    ours = {name: importlib.metadata.version(name) for name in ("slide-export", "torch", "numpy", "pillow")}
-    return {"python": platform.python_version(), **ours, **backends.availability(target).versions}

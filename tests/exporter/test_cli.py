@@ -48,7 +48,7 @@ def test_a_failed_proof_exits_1(exported: tuple[Path, subprocess.CompletedProces
 
     import onnx
 
-    from tests.exporter.test_pipeline import rehash
+    from tests.exporter.test_verification import rehash
 
     bundle = shutil.copytree(exported[0] / "exported/small-onnx-fp32", tmp_path / "bundle")
     proto = onnx.load(bundle / "model.onnx")

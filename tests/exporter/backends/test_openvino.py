@@ -15,7 +15,7 @@ import pytest
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
-from slide_export import onnx_graph, parity, pipeline  # noqa: E402  # after the skip
+from slide_export import onnx_graph, parity, pipeline, verification  # noqa: E402  # after the skip
 from slide_export.backends import openvino as backend  # noqa: E402
 from slide_export.calibration.images import bundled  # noqa: E402
 from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
@@ -100,7 +100,7 @@ def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface
 
 def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:
     bundle = pipeline.run(Recipe(checkpoint, target="openvino", out=tmp_path, image_count=3))
-    assert pipeline.verify(bundle.path).passed
+    assert verification.verify(bundle.path).passed
 
 
 def test_fp16_stays_near_the_reference(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""The gate says what failed, precision before parity, and where the artifact is kept."""
+
+from dataclasses import replace
+
+import pytest
+
+from slide_export.errors import ParityError, PrecisionError
+from slide_export.gate import judge
+from slide_export.types import Census, Flip, OutputParity, ParityReport
+
+FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0)
+PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, ())
+SINGLE = Census({"float32": 100}, {"float32": 5})
+
+
+def test_what_is_right_passes() -> None:
+    judge(PROOF, SINGLE, "fp32")
+
+
+def test_precision_comes_first() -> None:
+    wrong = replace(PROOF, outputs=(replace(FINE, max_abs=1.0),))
+    with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16"):
+        judge(wrong, SINGLE, "fp16")
+
+
+@pytest.mark.parametrize("change", [{"max_abs": 5e-6}, {"rms": 9e-7}, {"max_abs": float("nan")}])
+def test_either_error_over_its_limit_fails(change: dict[str, float]) -> None:
+    with pytest.raises(ParityError, match=r"expected logits within 4\.00e-06 .* kept there"):
+        judge(replace(PROOF, outputs=(replace(FINE, **change),)), SINGLE, "fp32", "; kept there")
+
+
+def test_a_confident_flip_fails_and_one_within_rounding_does_not() -> None:
+    near, far = Flip("a.jpg", 3, 5, 1e-6), Flip("b.jpg", 3, 5, 0.1)
+    judge(replace(PROOF, flips=(near,)), SINGLE, "fp32")
+    with pytest.raises(ParityError, match=r"expected class 3 for b\.jpg, found 5"):
+        judge(replace(PROOF, flips=(near, far)), SINGLE, "fp32")

@@ -1,0 +1,80 @@
+"""A bundle is proved again from itself, and an altered one is not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from slide_export import backends, pipeline, verification
+from slide_export.errors import BundleError, ParityError
+from slide_export.types import Bundle, Recipe
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return pipeline.run(Recipe(checkpoint, out=tmp_path_factory.mktemp("out")))
+
+
+def rehash(bundle: Path) -> None:
+    """Makes a manifest agree with altered files, so that only the proof itself can tell."""
+    from slide_export import bundle as bundles
+
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] = bundles._hashes(bundle)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_verify_needs_the_bundle_alone(made: Bundle, checkpoint: Path) -> None:
+    alone, against = verification.verify(made.path), verification.verify(made.path, checkpoint)
+    assert alone.passed
+    assert alone == against
+
+
+def test_verify_refuses_another_checkpoint(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
+    other = torch.load(checkpoint)
+    other["model"]["head.bias"] += 1e-3
+    torch.save(other, tmp_path / "other.pth")
+    with pytest.raises(BundleError, match="made from another file"):
+        verification.verify(made.path, tmp_path / "other.pth")
+
+
+def test_one_changed_weight_in_the_artifact_fails_the_proof(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, out=tmp_path)).path
+    proto = onnx.load(bundle / "model.onnx")
+    tensor = next(item for item in proto.graph.initializer if item.name == "layers.3.blocks.0.mlp.fc1.bias")
+    values = numpy_helper.to_array(tensor).copy()
+    values[np.abs(values).argmax()] *= 1.01
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(proto, bundle / "model.onnx")
+    with pytest.raises(BundleError, match="it was altered"):
+        verification.verify(bundle)
+    rehash(bundle)
+    with pytest.raises(ParityError, match="the artifact is not the model"):
+        verification.verify(bundle)
+
+
+@pytest.mark.parametrize(
+    ("target", "weights"), [("openvino", "model.bin"), ("coreml", "weight.bin"), ("onnx", "model.onnx")]
+)
+def test_a_byte_flipped_in_any_targets_weights_fails_even_with_new_hashes(
+    target: str, weights: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """Sets the exponent of one float in the middle of the largest tensor's bytes: the file stays readable."""
+    if not backends.availability(target).ready:
+        pytest.skip(f"{target} is not installed")
+    bundle = pipeline.run(Recipe(checkpoint, target=target, out=tmp_path, image_count=2)).path
+    (file,) = bundle.rglob(weights)
+    data = bytearray(file.read_bytes())
+    state = torch.load(checkpoint)["model"]["layers.3.blocks.0.mlp.fc2.weight"].numpy()
+    at = next(
+        place for array in (state, state.T) if (place := data.find(np.ascontiguousarray(array)[:1, :8].tobytes())) > 0
+    )
+    data[at : at + 4] = np.float32(1.0).tobytes()
+    file.write_bytes(bytes(data))
+    rehash(bundle)
+    with pytest.raises(ParityError, match="the artifact is not the model"):
+        verification.verify(bundle)
