@@ -44,7 +44,7 @@ def test_a_checkpoint_has_no_error_and_names_what_fusing_handles(checkpoint: Pat
         ("train-time-form", "layers.2.blocks.0"),
         ("gather-constant", "layers.3.blocks.0.attn"),
     }
-    assert all(f.targets == TARGETS for f in handled)
+    assert all(f.targets == TARGETS for f in handled if f.rule != "multiplier")  # that one is the form's, by target
 
 
 def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model) -> None:
