@@ -5,7 +5,7 @@
 
 The position bias r of a head goes into the bias of the keys' convolution, so keys and values have one each. Every
 tensor is rank 4: heads stay in the batch axis.
-Source: Slide-Transformer (CVPR 2023), section 4.2, re-parameterization; `LOWERINGS` form "grouped".
+Source: Slide-Transformer (CVPR 2023), section 4.2, re-parameterization.
 """
 
 from torch import Tensor, nn

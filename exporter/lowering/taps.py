@@ -5,7 +5,7 @@
 
 Every tensor is rank 4 and as large as k itself; every backend has a tuned kernel for multiplier 1. The softmax over the
 k*k taps is written out over separate maps: a softmax over an inner axis of k*k costs several times as much.
-Source: the sum over taps of `slide_attention`, term by term; `LOWERINGS` form "taps".
+Source: the sum over taps of `slide_attention`, term by term.
 """
 
 import functools
