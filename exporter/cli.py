@@ -199,7 +199,7 @@ def targets(as_json: bool) -> None:
     """Tell which targets can be used here and how to install the rest."""
     found = api.targets()
     if as_json:
-        click.echo(json.dumps([{**asdict(target), "ready": target.ready} for target in found], indent=2))
+        click.echo(json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
         return
     from .console import show_targets
 

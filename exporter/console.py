@@ -188,21 +188,38 @@ def show_findings(subject: Path, found: Sequence[Finding]) -> None:
 def show_targets(found: Sequence[Availability]) -> None:
     """Prints what can be used here."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "target", "precisions", "installed", "runs here"):
+    for column in ("", "target", "precisions", "lowers", "runs or evaluates", "proves", "installed"):
         table.add_column(column)
     for target in found:
         table.add_row(
             GOOD if target.ready else BAD,
             f"[bold]{target.target}[/]",
             " ".join(target.precisions),
+            GOOD if target.ready else BAD,
+            GOOD if target.obstacle is None else BAD,
+            target.proves,
             ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
-            "yes" if target.obstacle is None else target.obstacle,
         )
     console = _console(stderr=False)
     console.print(table)
     for target in found:
         if not target.ready:
-            console.print(f"to install {target.target}: {target.install}", markup=False)
+            console.print(f"{target.target} is not installed: {target.install}", markup=False)
+        elif target.obstacle:
+            console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    console.print()
+    console.print(_option_table(found))
+
+
+def _option_table(found: Sequence[Availability]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("target", "--option NAME=", "default", "what it does"):
+        table.add_column(column)
+    for target in found:
+        for name, option in target.options.items():
+            choices = f": {', '.join(option.choices)}" if option.choices else ""
+            table.add_row(target.target, name, option.default or "-", f"{option.help}[dim]{choices}[/]")
+    return table
 
 
 def show_demo(rows: Sequence[DemoRow]) -> None:

@@ -229,8 +229,15 @@ class Availability:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether nothing is missing, so that artifacts can be made here."""
         return not self.missing
+
+    @property
+    def proves(self) -> str:
+        """What a proof here runs: the artifact, the graph that it was built from, or nothing."""
+        if not self.ready:
+            return "nothing"
+        return "its graph" if self.obstacle else "the artifact"
 
 
 @dataclass(frozen=True)
