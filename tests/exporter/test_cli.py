@@ -118,6 +118,7 @@ def test_targets_lists_onnx(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["doctor", "--json"]) == 0
     found = {target["target"]: target for target in json.loads(capfd.readouterr().out)}
     assert found["onnx"]["ready"]
+    assert found["onnx"]["proves"] == "the artifact"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

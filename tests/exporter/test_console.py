@@ -5,7 +5,7 @@ import pytest
 from slide_export.api import inspect, targets
 from slide_export.console import Steps, show_demo, show_inspection, show_targets
 from slide_export.demonstration import DemoRow
-from slide_export.types import Model
+from slide_export.types import Availability, Model, Option
 
 
 def test_steps_say_what_ended_and_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,9 @@ def test_targets_show_the_install_command_of_what_is_missing(capsys: pytest.Capt
 
     found = [replace(target, missing=("x",)) for target in targets()]
     show_targets(found)
-    assert 'pip install "slide-export[onnx]"' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert 'onnx is not installed: pip install "slide-export[onnx]"' in shown
+    assert "nothing" in shown
 
 
 def test_demo_shows_accuracies_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +41,12 @@ def test_demo_shows_accuracies_side_by_side(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "99.0%" in shown
     assert "98.0%" in shown
+
+
+def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    option = Option("a", "what it does", ("a", "b"))
+    show_targets([Availability("abacus", ("fp32",), {"beads": "1.0"}, (), "", "no table here", {"speed": option})])
+    shown = capsys.readouterr().out
+    assert "its graph" in shown
+    assert "abacus does not run here: no table here" in shown
+    assert "what it does: a, b" in shown
