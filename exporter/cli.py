@@ -106,13 +106,22 @@ def cli() -> None:
 @click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
+@click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="How many of `all` at a time.")
 @as_json
 def export(
-    target: str, labels: Path | None, pairs: tuple[str, ...], timeout: float, jobs: int, as_json: bool, **options: Any
+    target: str,
+    labels: Path | None,
+    pairs: tuple[str, ...],
+    trt_flavor: str | None,
+    timeout: float,
+    jobs: int,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Export a checkpoint and prove the artifact equal to it."""
+    pairs += (f"flavor={trt_flavor}",) if trt_flavor else ()
     options |= {"labels": _read_labels(labels), "options": _read_pairs(pairs)}
     if target == "all":
         return _export_all(as_json, options | {"timeout_s": timeout, "jobs": jobs})

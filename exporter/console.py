@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
@@ -31,19 +33,45 @@ def _console(*, stderr: bool = True) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG_WIDTH)
 
 
+class _Progress(logging.Handler):
+    """Shows what a stage logs: its progress beside the spinner, its warnings as lines that stay."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        super().__init__(logging.INFO)
+        self._console, self._status, self._log = console, status, logging.getLogger("slide_export")
+
+    def attach(self) -> None:
+        self._level = self._log.level
+        self._log.setLevel(logging.INFO)
+        self._log.addHandler(self)
+
+    def detach(self) -> None:
+        self._log.removeHandler(self)
+        self._log.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._console.print(f" [yellow]![/] {escape(record.getMessage())}")
+        else:
+            self._status.update(escape(record.getMessage()))
+
+
 class Steps:
     """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
 
     def __init__(self) -> None:
         self._console = _console()
         self._status = Status("start", console=self._console)
+        self._progress = _Progress(self._console, self._status)
 
     def __enter__(self) -> Steps:
+        self._progress.attach()
         self._status.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._status.stop()
+        self._progress.detach()
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:

@@ -80,6 +80,8 @@ def test_bad_input_is_one_sentence_exit_2_and_no_output(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("x.pth", "--target", "abacus"), "expected a target of"),
+        (("x.pth", "--target", "onnx", "--trt-flavor", "rtx"), "found 'flavor'"),
+        (("x.pth", "--option", "flavor"), "expected --option NAME=VALUE"),
         (("x.pth", "--input-size", "big"), "expected a size like 224"),
         (("x.pth", "--batch", "0"), "0 is not in the range"),
         (("x.pth", "--labels", "absent.txt"), "expected a text file of class names"),

@@ -1,5 +1,7 @@
 """What the terminal shows."""
 
+import logging
+
 import pytest
 
 from slide_export.api import inspect, targets
@@ -17,6 +19,17 @@ def test_steps_say_what_ended_and_what_failed(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().err
     assert "✓ load" in shown
     assert "✗ break" in shown
+
+
+def test_steps_show_what_a_stage_warns_of(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("slide_export.somewhere")
+    with Steps() as step, step("build"):
+        log.info("phase one")
+        log.warning("the builder says [so]")
+    log.warning("after the end")
+    shown = capsys.readouterr().err
+    assert "! the builder says [so]" in shown
+    assert "after the end" not in shown
 
 
 def test_inspection_shows_drift_and_counts(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
