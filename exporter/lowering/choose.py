@@ -10,8 +10,8 @@ from . import FORMS
 
 AUTO = {
     "coreml": "grouped",  # 323 operations against 715, and the evaluator has no speed of a device to go by
-    "onnx": "taps",  # 119 ms against 134 with grouped
-    "openvino": "taps",  # 139 ms against 155 with grouped
+    "onnx": "taps",  # 120, 119 and 130 ms in three runs, against 123, 134 and 130 with grouped
+    "openvino": "taps",  # 132, 139 and 123 ms, against 151, 155 and 142 with grouped
     "tensorrt": "grouped",  # not timed; builds in half the time
 }
 """The form for each target; milliseconds of Slide-Swin-T in tests/benchmarks/RESULTS.md."""
