@@ -1,6 +1,5 @@
 """The directory that ships: written beside its place and renamed whole, and read back for verification."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .digest import sha256_of
 from .errors import BundleError, GateError
 from .types import Bundle, Reference
 
@@ -108,14 +108,9 @@ def _hashes(directory: Path) -> dict[str, dict[str, Any]]:
     """Returns size and sha256 of every file but the manifest and the report, by relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (MANIFEST, REPORT))
     return {
-        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in files
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> Bundle:

@@ -1,7 +1,6 @@
 """File -> Model: read without running code, unwrap, recognise, check every key, load strictly."""
 
 import argparse
-import hashlib
 import pickle
 import re
 from collections import OrderedDict
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from slide_export.models import FAMILIES, Config, Family, ShapeError, State, family_of, variants
 
+from .digest import sha256_of
 from .errors import CheckpointError, RequestError
 from .types import Model, Provenance
 
@@ -59,7 +59,7 @@ def load_checkpoint(
             module, state = family.build(wanted), dict(family.adapt(state, trained, wanted))
     module.load_state_dict(state, strict=False)  # what is missing now is what `_check_keys` allowed
     module.eval().requires_grad_(False)
-    provenance = Provenance(path, _sha256(path), weights, tuple(notes))
+    provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
     return Model(module, family.name, _name(family, trained), wanted, family.read_data(tree), provenance)
 
 
@@ -214,8 +214,3 @@ def _name(family: Family, config: Config) -> str:
     """Returns the name of the variant of this size, whatever its input, classes and windows."""
     same = (name for name in family.variants if family.resize(config, name) == config)
     return next(same, f"{family.name} (custom)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

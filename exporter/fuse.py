@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .errors import FusionError
@@ -24,13 +25,24 @@ def fuse(model: Model) -> FusedModel:
     """
     if isinstance(model, FusedModel):
         raise FusionError("expected a trained model, found one that is fused already: fuse the checkpoint's model once")
-    shared = {id(value): value for value in (*model.module.parameters(), *model.module.buffers())}
-    module = copy.deepcopy(model.module, shared)
-    for name, layer in list(module.named_modules()):
-        if hasattr(layer, "fuse"):
+    module = replace_layers(model.module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
+    return FusedModel(module, model)
+
+
+def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) -> nn.Module:
+    """Returns a copy of a module, in eval mode, sharing its weights, with layers replaced; the module is not changed.
+
+    Args:
+        new: the layer to put in another's place, None to leave it.
+    """
+    shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
+    copied = copy.deepcopy(module, shared)
+    for name, layer in list(copied.named_modules()):
+        replacement = new(layer)
+        if replacement is not None:
             parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, layer.fuse())
-    return FusedModel(module.eval(), model)
+            setattr(copied.get_submodule(parent), child, replacement)
+    return copied.eval()
 
 
 def certify(fused: FusedModel, images: Tensor) -> tuple[BlockCertificate, ...]:

@@ -1,8 +1,7 @@
 """FusedModel -> LoweredModel: each fused slide attention in the form that the target runs best."""
 
-import copy
-
 from slide_export.errors import RequestError
+from slide_export.fuse import replace_layers
 from slide_export.models.slide_attention import FusedSlideAttention
 from slide_export.types import FusedModel, LoweredModel
 
@@ -35,10 +34,6 @@ def choose(fused: FusedModel, target: str, lowering: str = "auto") -> LoweredMod
     if lowering not in names():
         raise RequestError(f"expected a lowering of {', '.join(names())}; found {lowering!r}")
     form = AUTO[target] if lowering == "auto" else lowering
-    shared = {id(value): value for value in (*fused.module.parameters(), *fused.module.buffers())}
-    module = copy.deepcopy(fused.module, shared)
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, FusedSlideAttention):
-            parent, _, child = name.rpartition(".")
-            setattr(module.get_submodule(parent), child, FORMS[form](layer))
-    return LoweredModel(module.eval(), fused, form)
+    lower = FORMS[form]
+    module = replace_layers(fused.module, lambda x: lower(x) if isinstance(x, FusedSlideAttention) else None)
+    return LoweredModel(module, fused, form)
