@@ -2,14 +2,14 @@
 
 from . import slide_swin, swin
 from .data import DataConfig
-from .family import Config, Family, ShapeError, State
+from .family import Config, Family, Published, ShapeError, State
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
     swin.FAMILY,
 )
 
-__all__ = ["FAMILIES", "Config", "DataConfig", "Family", "ShapeError", "State", "family_of", "variants"]
+__all__ = ["FAMILIES", "Config", "DataConfig", "Family", "Published", "ShapeError", "State", "family_of", "variants"]
 
 
 def variants() -> tuple[str, ...]:

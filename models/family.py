@@ -1,7 +1,7 @@
 """What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from torch import Tensor, nn
@@ -27,6 +27,23 @@ class Config(Protocol):
 
 
 @dataclass(frozen=True)
+class Published:
+    """What the authors say of a variant on ImageNet-1K.
+
+    Attributes:
+        parameters_m: millions.
+        flops_g: thousand millions of multiply-adds at `image_size`, as papers count them.
+        top1: percent.
+        source: paper and table, or repository and file.
+    """
+
+    parameters_m: float
+    flops_g: float
+    top1: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Family:
     """One architecture and its checkpoint format.
 
@@ -41,6 +58,7 @@ class Family:
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
+        published: the authors' figures of variants, where they gave any.
     """
 
     name: str
@@ -53,6 +71,7 @@ class Family:
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State]
     optional: tuple[str, ...] = ()
+    published: Mapping[str, Published] = field(default_factory=dict)
 
 
 class ShapeError(ValueError):
