@@ -54,7 +54,7 @@ class Family:
         infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none.
         resize: (configuration, variant name) -> that configuration at the variant's widths, depths and heads.
         read_config: the configuration in the training code's own config tree, or None where it says too little.
-        read_data: the preprocessing in that tree (None: there is no tree).
+        read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
@@ -67,7 +67,7 @@ class Family:
     infer: Callable[[State], Any]
     resize: Callable[[Any, str], Any]
     read_config: Callable[[Mapping[str, Any]], Any | None]
-    read_data: Callable[[Mapping[str, Any] | None], DataConfig]
+    read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State]
     optional: tuple[str, ...] = ()

@@ -56,6 +56,14 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)))  # [B, H', W', 2C]
 
 
+class ChannelsLast(nn.Module):
+    """Turns a convolution's output into the layout of the blocks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, C, H, W]."""
+        return x.permute(0, 2, 3, 1)
+
+
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:
     """Returns x with `rows` and `cols` zeros after its last row and column, or x itself when there is nothing to add.
 

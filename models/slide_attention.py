@@ -55,7 +55,43 @@ class SlideAttention(nn.Module):
 
     def fuse(self) -> "FusedSlideAttention":
         """Returns the inference form, from the stored tensors of both paths: the shift path may have been trained."""
-        return FusedSlideAttention(self)
+        table = self.relative_position_bias_table
+        return FusedSlideAttention(self.qkv, self.proj, merged(self.dep_conv, self.dep_conv1), table, self.scale)
+
+    reparameterize = fuse
+
+
+class LepeSlideAttention(SlideAttention):
+    """Slide attention plus LePE, a depthwise 3x3 convolution `get_v` of the values, every channel with its own kernel.
+
+    The weights of the taps sum to one, so LePE may as well be added to the values of every tap: the inference form has
+    no third path, only values with a convolution of their own.
+    """
+
+    def __init__(self, dim: int, heads: int, kernel_size: int = 3) -> None:
+        super().__init__(dim, heads, kernel_size)
+        self.get_v = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        _, rows, cols, dim = x.shape
+        q, k, v = head_maps(self.qkv(x), self.heads)
+        lepe = self.get_v(v.reshape(-1, dim, rows, cols)).permute(0, 2, 3, 1)
+        k, v = (self.dep_conv(part) + self.dep_conv1(part) for part in (k, v))
+        return self.proj(slide(q * self.scale, k, v, self.relative_position_bias_table, x.shape) + lepe)
+
+    def fuse(self) -> "FusedSlideAttention":
+        """Returns the inference form, with LePE in the values' convolution."""
+        shared = merged(self.dep_conv, self.dep_conv1)
+        values = every_head(shared, self.heads)
+        margin, taps = self.kernel_size // 2 - 1, self.kernel_size**2
+        kernel = nn.functional.pad(self.get_v.weight.detach(), (margin,) * 4)
+        with torch.no_grad():
+            values.weight += kernel.repeat_interleave(taps, dim=0)
+            values.bias += self.get_v.bias.repeat_interleave(taps)  # type: ignore[operator, union-attr]  # both have one
+        return FusedSlideAttention(
+            self.qkv, self.proj, shared, self.relative_position_bias_table, self.scale, value_conv=values
+        )
 
     reparameterize = fuse
 
@@ -64,37 +100,81 @@ class FusedSlideAttention(nn.Module):
     """The inference form: both paths in one depthwise convolution.
 
     A lowering reads: `qkv` (rows head by head: q, k, v of one head after the other, upstream's order), `proj`,
-    `dep_conv` with weight [d*k*k, 1, k, k] (output channel c*k*k + o), `relative_position_bias` [nH, k*k], `scale`.
+    `dep_conv` with weight [d*k*k, 1, k, k] (output channel c*k*k + o), `relative_position_bias` [nH, k*k], `scale` and
+    `value_conv`, with weight [nH*d*k*k, 1, k, k], where values do not share the keys' convolution.
+
+    Args:
+        qkv: from C channels to 3 * nH * d.
+        proj: from nH * d channels to C.
+        dep_conv: of one head's d channels; it serves keys and every head.
+        table: bias of each head and tap [1, nH, 1, k*k, 1, 1].
+        scale: what the queries are multiplied by.
+        value_conv: of all heads' channels; None where `dep_conv` serves values too.
     """
 
     relative_position_bias: Tensor
 
-    def __init__(self, trained: SlideAttention) -> None:
+    def __init__(
+        self,
+        qkv: nn.Linear,
+        proj: nn.Linear,
+        dep_conv: nn.Conv2d,
+        table: Tensor,
+        scale: float,
+        *,
+        value_conv: nn.Conv2d | None = None,
+    ) -> None:
         super().__init__()
-        self.heads, self.width, self.kernel_size = trained.heads, trained.width, trained.kernel_size
-        self.scale, self.qkv, self.proj = trained.scale, trained.qkv, trained.proj
-        self.dep_conv = copy.deepcopy(trained.dep_conv)
-        with torch.no_grad():
-            self.dep_conv.weight += trained.dep_conv1.weight
-            self.dep_conv.bias += trained.dep_conv1.bias  # type: ignore[operator]  # both have a bias
-        self.register_buffer(
-            "relative_position_bias", trained.relative_position_bias_table.detach().reshape(self.heads, -1)
-        )
+        self.heads, self.width, self.kernel_size = table.shape[1], dep_conv.groups, dep_conv.kernel_size[0]
+        self.scale, self.qkv, self.proj, self.dep_conv, self.value_conv = scale, qkv, proj, dep_conv, value_conv
+        self.register_buffer("relative_position_bias", table.detach().reshape(self.heads, -1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
+        batch, rows, cols, _ = x.shape
         q, k, v = head_maps(self.qkv(x), self.heads)
+        values = self.dep_conv(v) if self.value_conv is None else self._own_values(v)
         table = self.relative_position_bias.reshape(1, self.heads, 1, -1, 1, 1)
-        return self.proj(slide(q * self.scale, self.dep_conv(k), self.dep_conv(v), table, x.shape))
+        shape = torch.Size((batch, rows, cols, self.heads * self.width))
+        return self.proj(slide(q * self.scale, self.dep_conv(k), values, table, shape))
+
+    def _own_values(self, v: Tensor) -> Tensor:
+        _, width, rows, cols = v.shape
+        taps = self.value_conv(v.reshape(-1, self.heads * width, rows, cols))  # type: ignore[misc]  # not None here
+        return taps.reshape(-1, width * self.kernel_size**2, rows, cols)  # [B*nH, d*k*k, H, W]
+
+
+def merged(conv: nn.Conv2d, other: nn.Conv2d) -> nn.Conv2d:
+    """Returns one convolution that is the sum of two of the same shape."""
+    both = copy.deepcopy(conv)
+    with torch.no_grad():
+        both.weight += other.weight
+        both.bias += other.bias  # type: ignore[operator]  # both have a bias
+    return both
+
+
+def every_head(conv: nn.Conv2d, heads: int) -> nn.Conv2d:
+    """Returns a depthwise convolution of one head's channels as one of all heads' channels."""
+    with torch.device("meta"):
+        wide = nn.Conv2d(
+            conv.in_channels * heads,
+            conv.out_channels * heads,
+            conv.kernel_size,  # type: ignore[arg-type]  # square: two numbers
+            padding="same",
+            groups=conv.groups * heads,
+        )
+    wide.weight = nn.Parameter(conv.weight.detach().repeat(heads, 1, 1, 1), requires_grad=False)
+    wide.bias = nn.Parameter(conv.bias.detach().repeat(heads), requires_grad=False)  # type: ignore[union-attr]
+    return wide
 
 
 class SlideBlock(nn.Module):
     """Pre-norm block: slide attention, then an MLP, each with a residual."""
 
-    def __init__(self, dim: int, heads: int, kernel_size: int, mlp_ratio: float) -> None:
+    def __init__(self, dim: int, heads: int, kernel_size: int, mlp_ratio: float, *, lepe: bool = False) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = SlideAttention(dim, heads, kernel_size)
+        self.attn = (LepeSlideAttention if lepe else SlideAttention)(dim, heads, kernel_size)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 

@@ -19,7 +19,7 @@ def matches(state: State) -> bool:
     return swin.is_swin(state) and any(".dep_conv1." in key for key in state)
 
 
-def read_data(tree: Mapping[str, Any] | None) -> DataConfig:
+def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataConfig:
     """Returns Slide-Transformer's preprocessing: both sides to 256/224 of the input, bicubic, centre crop.
 
     Source: slide_transformer/data/build.py, build_transform: `Resize((size, size))`, so the aspect is not kept.

@@ -182,7 +182,7 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
         return None
 
 
-def read_data(tree: Mapping[str, Any] | None) -> DataConfig:
+def read_data(tree: Mapping[str, Any] | None, _config: SwinConfig) -> DataConfig:
     """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
 
     Source: Swin data/build.py, build_transform; `TEST.CROP False` resizes both sides and crops nothing. `DATA.MEAN` and

@@ -141,7 +141,7 @@ class Windows:
         """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
         x = roll(pad_end(x, *self.padding), *self.shift)
         (wh, ww), dim = self.size, x.shape[3]
-        if self.size == self.padded:
+        if ww == self.padded[1]:  # a window is rows of the map as they lie in memory
             return x.reshape(-1, wh * ww, dim)
         x = x.reshape(-1, wh, self.padded[1] // ww, ww * dim)  # [B*rows of windows, wh, columns of windows, ww*C]
         return x.transpose(1, 2).reshape(-1, wh * ww, dim)
@@ -150,7 +150,7 @@ class Windows:
         """Returns the map [B, H, W, C] of windows [B*nW, N, C]: the inverse of `cut`."""
         (wh, ww), (rows, cols), dim = self.size, self.padded, windows.shape[2]
         x = windows
-        if self.size != self.padded:
+        if ww != cols:
             x = x.reshape(-1, cols // ww, wh, ww * dim).transpose(1, 2)  # [B*rows of windows, wh, columns, ww*C]
         x = x.reshape(-1, rows, cols, dim)
         x = roll(x, *(-s % r for s, r in zip(self.shift, self.padded, strict=True)))

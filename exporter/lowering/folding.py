@@ -22,21 +22,28 @@ def qkv_by_part(fused: FusedSlideAttention) -> nn.Linear:
     return linear(reorder(fused.qkv.weight), reorder(fused.qkv.bias))
 
 
-def tap_kernels(fused: FusedSlideAttention) -> Tensor:
-    """Returns the depthwise kernel of each tap for all heads' channels, [k*k, C, 1, k, k]."""
-    k = fused.kernel_size
-    weight = fused.dep_conv.weight.detach().reshape(fused.width, k * k, 1, k, k)
-    return weight.transpose(0, 1).repeat(1, fused.heads, 1, 1, 1)
+def tap_kernels(fused: FusedSlideAttention) -> tuple[Tensor, Tensor]:
+    """Returns the depthwise kernel of each tap for all heads' channels, of keys and of values, both [k*k, C, 1, k, k]."""
+    keys = _by_tap(fused, fused.dep_conv.weight).repeat(1, fused.heads, 1, 1, 1)
+    return keys, keys if fused.value_conv is None else _by_tap(fused, fused.value_conv.weight)
 
 
 def tap_biases(fused: FusedSlideAttention) -> tuple[Tensor, Tensor]:
     """Returns the bias of each tap for keys and for values, both [k*k, C]; a key's carries its head's position bias."""
-    if fused.dep_conv.bias is None:
+    shared = _by_tap(fused, _bias(fused.dep_conv)).repeat(1, fused.heads)
+    values = shared if fused.value_conv is None else _by_tap(fused, _bias(fused.value_conv))
+    return shared + torch.repeat_interleave(fused.relative_position_bias.T, fused.width, dim=1), values
+
+
+def _by_tap(fused: FusedSlideAttention, stored: Tensor) -> Tensor:
+    """Returns [k*k, channels, ...] of [channels*k*k, ...]."""
+    return stored.detach().reshape(-1, fused.kernel_size**2, *stored.shape[1:]).transpose(0, 1)
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    if conv.bias is None:
         raise TypeError("expected a depthwise convolution with a bias, found none")
-    shared = fused.dep_conv.bias.detach().reshape(fused.width, -1).T  # [k*k, d]
-    values = shared.repeat(1, fused.heads)
-    keys = values + torch.repeat_interleave(fused.relative_position_bias.T, fused.width, dim=1)
-    return keys, values
+    return conv.bias
 
 
 def depthwise(weight: Tensor, bias: Tensor, channels: int) -> nn.Conv2d:

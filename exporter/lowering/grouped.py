@@ -20,21 +20,20 @@ class GroupedSlideAttention(nn.Module):
 
     def __init__(self, fused: FusedSlideAttention) -> None:
         super().__init__()
-        self.width, self.taps = fused.width, fused.kernel_size**2
+        self.width, self.taps, self.dim = fused.width, fused.kernel_size**2, fused.heads * fused.width
         self.qkv, self.proj = qkv_by_part(fused), fused.proj
-        kernels = tap_kernels(fused).transpose(0, 1).flatten(0, 1)  # [C*k*k, 1, k, k]
-        keys, values = (bias.T.flatten() for bias in tap_biases(fused))  # [C*k*k]
-        dim = fused.heads * fused.width
-        self.keys, self.values = depthwise(kernels, keys, dim), depthwise(kernels, values, dim)
+        kernels = (kernel.transpose(0, 1).flatten(0, 1) for kernel in tap_kernels(fused))  # [C*k*k, 1, k, k]
+        biases = (bias.T.flatten() for bias in tap_biases(fused))  # [C*k*k]
+        self.keys, self.values = (depthwise(*both, self.dim) for both in zip(kernels, biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
-        _, rows, cols, dim = x.shape
-        q, k, v = self.qkv(x).permute(0, 3, 1, 2).split(dim, dim=1)  # [B, C, H, W]
+        _, rows, cols, _ = x.shape
+        q, k, v = self.qkv(x).permute(0, 3, 1, 2).split(self.dim, dim=1)  # [B, C, H, W]
         size = rows * cols
         q = q.reshape(-1, self.width, 1, size)  # [B*nH, d, 1, HW]
         k = self.keys(k).reshape(-1, self.width, self.taps, size)  # [B*nH, d, k*k, HW]
         v = self.values(v).reshape(-1, self.width, self.taps, size)  # [B*nH, d, k*k, HW]
         attention = (q * k).sum(dim=1, keepdim=True).softmax(dim=2)  # [B*nH, 1, k*k, HW]
-        out = (attention * v).sum(dim=2).reshape(-1, dim, rows, cols)  # [B, C, H, W]
+        out = (attention * v).sum(dim=2).reshape(-1, self.dim, rows, cols)  # [B, C, H, W]
         return self.proj(out.permute(0, 2, 3, 1))

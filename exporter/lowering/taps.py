@@ -23,24 +23,24 @@ class TapsSlideAttention(nn.Module):
 
     def __init__(self, fused: FusedSlideAttention) -> None:
         super().__init__()
-        self.heads, self.width = fused.heads, fused.width
+        self.width, self.dim = fused.width, fused.heads * fused.width
         self.qkv, self.proj = qkv_by_part(fused), fused.proj
-        dim, kernels = fused.heads * fused.width, tap_kernels(fused)
-        keys, values = tap_biases(fused)
-        self.keys = nn.ModuleList(depthwise(kernel, bias, dim) for kernel, bias in zip(kernels, keys, strict=True))
-        self.values = nn.ModuleList(depthwise(kernel, bias, dim) for kernel, bias in zip(kernels, values, strict=True))
+        self.keys, self.values = (
+            nn.ModuleList(depthwise(*tap, self.dim) for tap in zip(kernels, biases, strict=True))
+            for kernels, biases in zip(tap_kernels(fused), tap_biases(fused), strict=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
-        _, rows, cols, dim = x.shape
-        q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(dim, dim=-1))  # [B, C, H, W]
+        _, rows, cols, _ = x.shape
+        q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(self.dim, dim=-1))  # [B, C, H, W]
         logits = [self._by_head(q * conv(k)).sum(dim=1, keepdim=True) for conv in self.keys]  # [B*nH, 1, H, W]
         top = functools.reduce(torch.maximum, logits)
         weights = [(logit - top).exp() for logit in logits]
         total = functools.reduce(torch.add, weights)
         taps = zip(weights, self.values, strict=True)
         out = functools.reduce(torch.add, (weight * self._by_head(conv(v)) for weight, conv in taps)) / total
-        return self.proj(out.reshape(-1, dim, rows, cols).permute(0, 2, 3, 1))
+        return self.proj(out.reshape(-1, self.dim, rows, cols).permute(0, 2, 3, 1))
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.width, *x.shape[2:])  # [B*nH, d, H, W]

@@ -1,12 +1,16 @@
 """Every small upstream model, reproduced from its own weights: stage features and logits."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
+from slide_export.models.cswin import CSwinConfig, CSwinTransformer
 from slide_export.models.swin import SwinConfig, SwinTransformer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -14,8 +18,7 @@ CASES = json.loads((GOLDEN / "cases.json").read_text())
 TOLERANCE = 1e-5  # the goal; upstream and we both compute in float32, with sums in another order
 
 
-def build(name: str) -> tuple[SwinTransformer, dict[str, torch.Tensor]]:
-    case, tensors = CASES[name]["config"], load_file(GOLDEN / f"{name}.safetensors")
+def swin(case: dict[str, Any]) -> SwinTransformer:
     side = case["img_size"]
     config = SwinConfig(
         embed_dim=case["embed_dim"],
@@ -27,7 +30,48 @@ def build(name: str) -> tuple[SwinTransformer, dict[str, torch.Tensor]]:
         slide_stages=case.get("num_slide_stages", 0),
         kernel_size=case.get("ka", 3),
     )
-    model = SwinTransformer(config).eval()
+    return SwinTransformer(config)
+
+
+def cswin(case: dict[str, Any]) -> CSwinTransformer:
+    side = case["img_size"]
+    sizes = [side // (4 << stage) for stage in range(4)]
+    single = [size == stripe for size, stripe in zip(sizes, case["split_size"], strict=True)]
+    config = CSwinConfig(
+        embed_dim=case["embed_dim"],
+        depths=tuple(case["depth"]),
+        heads=tuple(case["num_heads"]),
+        stripes=tuple(0 if one else stripe for one, stripe in zip(single, case["split_size"], strict=True)),
+        image_size=(side, side),
+        num_classes=case["num_classes"],
+        mlp_ratio=case["mlp_ratio"],
+    )
+    return CSwinTransformer(config)
+
+
+def swin_stages(model: SwinTransformer, images: Tensor) -> Iterator[Tensor]:
+    x = model.patch_embed(images)
+    for stage in model.layers:
+        x = stage(x)
+        yield x.flatten(1, 2)
+
+
+def cswin_stages(model: CSwinTransformer, images: Tensor) -> Iterator[Tensor]:
+    return (x.flatten(1, 2) for x in model.maps(images))
+
+
+ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., Iterator[Tensor]]]] = {
+    "slide_swin": (swin, swin_stages),
+    "swin": (swin, swin_stages),
+    "cswin": (cswin, cswin_stages),
+}
+"""How upstream's options make our model, and the output of each of upstream's stages."""
+
+
+def build(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    make, _ = ARCHITECTURES[CASES[name]["architecture"]]
+    tensors = load_file(GOLDEN / f"{name}.safetensors")
+    model = make(CASES[name]["config"]).eval()
     model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("state.")}, strict=True)
     return model, tensors
 
@@ -43,12 +87,10 @@ def test_logits_match_upstream(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_stage_features_match_upstream(name: str) -> None:
     model, tensors = build(name)
-    stages = [key for key in tensors if key.startswith("feature.stage")]
+    _, outputs = ARCHITECTURES[CASES[name]["architecture"]]
     with torch.inference_mode():
-        x, features = model.patch_embed(tensors["input"]), {}
-        for number, stage in enumerate(model.layers, start=1):
-            x = stage(x)
-            features[f"feature.stage{number}"] = x.flatten(1, 2)
+        features = {f"feature.stage{n}": x for n, x in enumerate(outputs(model, tensors["input"]), start=1)}
+    stages = [key for key in tensors if key.startswith("feature.stage")]
     assert stages
     worst = max(float((features[key] - tensors[key]).abs().max() / tensors[key].abs().max()) for key in stages)
     assert worst <= TOLERANCE

@@ -31,8 +31,8 @@ def test_parameters_are_upstreams(name: str, parameters: int) -> None:
 
 
 def test_both_sides_are_resized() -> None:
-    assert not slide_swin.read_data(None).keep_aspect
-    assert swin.read_data(None).keep_aspect
+    assert not slide_swin.read_data(None, SMALL).keep_aspect
+    assert swin.read_data(None, SMALL).keep_aspect
 
 
 def test_variant_names_are_unique() -> None:

@@ -95,5 +95,5 @@ def test_read_config_is_none_where_the_tree_says_too_little() -> None:
 
 
 def test_read_data_takes_crop_mean_and_interpolation() -> None:
-    data = slide_swin.read_data({**tree(MEAN=[0.5] * 3, INTERPOLATION="bilinear"), "TEST": {"CROP": False}})
+    data = slide_swin.read_data({**tree(MEAN=[0.5] * 3, INTERPOLATION="bilinear"), "TEST": {"CROP": False}}, SMALL)
     assert (data.mean, data.interpolation, data.keep_aspect, data.scale) == ((0.5,) * 3, "bilinear", False, 1.0)

@@ -121,7 +121,7 @@ def test_calls_of_one_module_are_one_finding() -> None:
 
 
 def test_the_fused_form_is_no_train_time_form() -> None:
-    fused = FusedSlideAttention(SlideAttention(8, 2))
+    fused = SlideAttention(8, 2).fuse()
     assert "train-time-form" not in ids(fused, "onnx")
 
 

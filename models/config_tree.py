@@ -1,0 +1,53 @@
+"""The configuration of a model as a tree of plain values, for families whose upstream saves none.
+
+    {"MODEL": {"TYPE": "nat", "NUM_CLASSES": 10, "NAT": {"EMBED_DIM": 16, ...}}, "DATA": {"IMG_SIZE": [64, 64]}}
+
+Every field of the family's configuration stands under the family's name; the form is Swin's (config.py), the names are
+ours. A checkpoint that has it under "config" needs no guess from its shapes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from .family import Config
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
+
+
+def write_config(config: Any, family: str) -> dict[str, Any]:
+    """Returns the tree of a configuration, a frozen dataclass."""
+    values = asdict(config)
+    numbers = {name.upper(): value for name, value in values.items() if name not in ELSEWHERE}
+    return {
+        "MODEL": {"TYPE": family, "NUM_CLASSES": values["num_classes"], family.upper(): numbers},
+        "DATA": {"IMG_SIZE": list(values["image_size"])},
+    }
+
+
+def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> ConfigT | None:
+    """Returns the configuration in a tree, None where the tree is another family's or says too little.
+
+    Args:
+        kind: the family's configuration, a frozen dataclass.
+    """
+    try:
+        model = tree["MODEL"]
+        if model["TYPE"] != family:
+            return None
+        numbers = model[family.upper()]
+        values = {name: _plain(numbers[name.upper()]) for name in _names(kind) if name not in ELSEWHERE}
+        side = tree["DATA"]["IMG_SIZE"]
+        size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
+        return kind(**values, image_size=size, num_classes=int(model["NUM_CLASSES"]))
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,222 @@
+"""CSwin Transformer T, S, B, L: four stages of attention in cross-shaped windows, convolutions between them.
+
+Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py. Keys and shapes of the 224 and 384 models are the same, and
+no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be named.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from . import config_tree
+from .data import DataConfig
+from .family import Family, Published, ShapeError, State
+from .layers import ChannelsLast
+from .slide_attention import SlideBlock
+from .stripe_attention import StripeBlock
+from .swin import data_from_tree
+
+NARROW = 2  # stripes up to this width stay when the input grows
+WHOLE_IMAGE = 384  # from this side on nothing is cropped
+
+
+@dataclass(frozen=True)
+class CSwinConfig:
+    """The numbers of one CSwin or Slide-CSwin.
+
+    Attributes:
+        stripes: width of a stripe in each stage; 0 where the map is one window.
+        image_size: rows and columns of the input.
+        slide_stages: the stages (0-based) with slide attention in the place of stripes.
+        kernel_size: side k of the slide neighbourhood.
+        lepe: whether slide attention keeps CSwin's LePE, a depthwise convolution of the values.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    stripes: tuple[int, ...] = (1, 2, 7, 0)
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    mlp_ratio: float = 4.0
+    slide_stages: tuple[int, ...] = ()
+    kernel_size: int = 3
+    lepe: bool = False
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a stage (0-based): kernel 7, stride 4, padding 2, then halves."""
+        rows, cols = ((side + 1) // 4 for side in self.image_size)
+        return -(-rows // 2**stage), -(-cols // 2**stage)
+
+    def at(self, image_size: tuple[int, int]) -> "CSwinConfig":
+        """Returns this configuration for another input size.
+
+        Source: CSwin's own 384 models: stripes of 7 become 12, those of 1 and 2 stay.
+        """
+        growth = max(new / old for new, old in zip(image_size, self.image_size, strict=True))
+        stripes = tuple(width if width <= NARROW else round(width * growth) for width in self.stripes)
+        return replace(self, image_size=image_size, stripes=stripes)
+
+
+class CSwinTransformer(nn.Module):
+    """Convolutional embedding, stages of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
+
+    def __init__(self, config: CSwinConfig) -> None:
+        super().__init__()
+        dims = [config.embed_dim * 2**stage for stage in range(len(config.depths))]
+        self.stage1_conv_embed = nn.Sequential(
+            nn.Conv2d(3, dims[0], kernel_size=7, stride=4, padding=2), ChannelsLast(), nn.LayerNorm(dims[0])
+        )
+        for stage, dim in enumerate(dims):
+            blocks = nn.ModuleList(_block(config, stage, dim) for _ in range(config.depths[stage]))
+            self.add_module(f"stage{stage + 1}", blocks)
+        for stage, dim in enumerate(dims[:-1]):
+            self.add_module(f"merge{stage + 1}", Merging(dim))
+        self.norm = nn.LayerNorm(dims[-1])
+        self.head = nn.Linear(dims[-1], config.num_classes)
+        self.stages = len(dims)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Returns the map of each stage, [B, H, W, C]."""
+        x, maps = self.stage1_conv_embed(images), []
+        for stage in range(1, self.stages + 1):
+            for block in self.get_submodule(f"stage{stage}").children():
+                x = block(x)
+            maps.append(x)
+            if stage < self.stages:
+                x = self.get_submodule(f"merge{stage}")(x)
+        return maps
+
+
+class Merging(nn.Module):
+    """Halves the resolution and doubles the width: a strided 3x3 convolution, then LayerNorm."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(2 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+def _block(config: CSwinConfig, stage: int, dim: int) -> nn.Module:
+    if stage in config.slide_stages:
+        return SlideBlock(dim, config.heads[stage], config.kernel_size, config.mlp_ratio, lepe=config.lepe)
+    return StripeBlock(dim, config.heads[stage], config.resolution(stage), config.stripes[stage], config.mlp_ratio)
+
+
+def is_cswin(state: State) -> bool:
+    """Returns whether the keys are those of a CSwin with any attention."""
+    return "stage1_conv_embed.0.weight" in state
+
+
+def slides(state: State) -> bool:
+    """Returns whether any stage has slide attention."""
+    return any(".dep_conv1." in key for key in state)
+
+
+def infer(state: State) -> CSwinConfig:
+    """Returns the configuration that the shapes of a CSwin or Slide-CSwin state dict tell, for input 224.
+
+    Raises:
+        ShapeError: the shapes fit no such model, or leave its heads open.
+    """
+    embed_dim = state["stage1_conv_embed.0.weight"].shape[0]
+    depths = _depths(state)
+    heads = next((size.heads for size in VARIANTS.values() if size.embed_dim == embed_dim), None)
+    if heads is None or len(heads) != len(depths):
+        raise ShapeError(f"a CSwin of width {embed_dim} and {len(depths)} stages, whose heads no shape tells")
+    tables = {n: state.get(f"stage{n + 1}.0.attn.relative_position_bias_table") for n in range(len(depths))}
+    slide = {stage: table for stage, table in tables.items() if table is not None}
+    if any(table.shape[1] != heads[stage] for stage, table in slide.items()):
+        raise ShapeError(f"other heads than {heads}, which a CSwin of width {embed_dim} has")
+    widths = CSwinConfig.stripes
+    stripes = (w if f"stage{n + 1}.0.attns.1.get_v.weight" in state or n in slide else 0 for n, w in enumerate(widths))
+    return CSwinConfig(
+        embed_dim=embed_dim,
+        depths=depths,
+        heads=heads,
+        stripes=tuple(stripes),
+        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        mlp_ratio=state["stage1.0.mlp.fc1.bias"].shape[0] / embed_dim,
+        slide_stages=tuple(slide),
+        kernel_size=next((round(table.shape[3] ** 0.5) for table in slide.values()), 3),
+        lepe=any(".attn.get_v." in key for key in state),
+    )
+
+
+def read_data(tree: Mapping[str, Any] | None, config: CSwinConfig) -> DataConfig:
+    """Returns CSwin's preprocessing: short side to 1/0.9 of the input, bicubic, centre crop; from 384 on no crop.
+
+    Source: CSwin models/cswin.py, default_cfgs: crop_pct 0.9 and 1.0, timm's evaluation pipeline.
+    """
+    return data_from_tree(tree, DataConfig(scale=1.0 if min(config.image_size) >= WHOLE_IMAGE else 1 / 0.9))
+
+
+def resize(config: CSwinConfig, size: CSwinConfig) -> CSwinConfig:
+    """Returns `config` with the widths, depths and heads of `size`, and its input where that is not the usual 224."""
+    config = replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
+    usual = size.image_size == CSwinConfig.image_size
+    return config if usual or config.image_size == size.image_size else config.at(size.image_size)
+
+
+def adapt(state: State, _trained: CSwinConfig, _wanted: CSwinConfig) -> State:
+    """Returns the state dict as it is: no weight of a CSwin depends on the input size."""
+    return state
+
+
+def _depths(state: State) -> tuple[int, ...]:
+    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"stage(\d+)\.(\d+)\.", key))}
+    stages = max(stage for stage, _ in blocks)
+    return tuple(1 + max((block for s, block in blocks if s == n), default=-1) for n in range(1, stages + 1))
+
+
+_TINY = CSwinConfig(64, (1, 2, 21, 1), (2, 4, 8, 16))
+_SMALL = CSwinConfig(64, (2, 4, 32, 2), (2, 4, 8, 16))
+_BASE = CSwinConfig(96, (2, 4, 32, 2), (4, 8, 16, 32))
+_LARGE = CSwinConfig(144, (2, 4, 32, 2), (6, 12, 24, 24))
+
+VARIANTS = {
+    "cswin_tiny": _TINY,
+    "cswin_small": _SMALL,
+    "cswin_base": _BASE,
+    "cswin_large": _LARGE,
+    "cswin_base_384": _BASE.at((384, 384)),
+    "cswin_large_384": _LARGE.at((384, 384)),
+}
+
+README = "microsoft/CSWin-Transformer f111ae2, README.md"
+PUBLISHED = {
+    "cswin_tiny": Published(23, 4.3, 82.8, README),
+    "cswin_small": Published(35, 6.9, 83.6, README),
+    "cswin_base": Published(78, 15.0, 84.2, README),
+    "cswin_large": Published(173, 31.5, 86.5, f"{README}, pretrained on ImageNet-22K"),
+    "cswin_base_384": Published(78, 47.0, 85.5, README),
+    "cswin_large_384": Published(173, 96.8, 87.5, f"{README}, pretrained on ImageNet-22K"),
+}
+
+FAMILY = Family(
+    name="cswin",
+    variants=VARIANTS,
+    matches=lambda state: is_cswin(state) and not slides(state),
+    infer=infer,
+    resize=lambda config, name: resize(config, VARIANTS[name]),
+    read_config=lambda tree: config_tree.read_config(tree, "cswin", CSwinConfig),
+    read_data=read_data,
+    build=CSwinTransformer,
+    adapt=adapt,
+    published=PUBLISHED,
+)
