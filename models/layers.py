@@ -50,8 +50,8 @@ class PatchMerging(nn.Module):
         _, rows, cols, dim = x.shape
         x = pad_end(x, rows % 2, cols % 2)
         rows, cols = (rows + 1) // 2, (cols + 1) // 2
-        x = x.reshape(-1, 2, cols, 2 * dim)  # [B*H', row parity, W', column parity * C]
-        top, bottom = x[:, :1], x[:, 1:]  # [B*H', 1, W', 2C]; an index instead of a slice would become a Gather
+        x = x.reshape(-1, rows, 2, cols, 2 * dim)  # [B, H', row parity, W', column parity * C]
+        top, bottom = x[:, :, :1], x[:, :, 1:]  # [B, H', 1, W', 2C]; an index instead of a slice would become a Gather
         parts = (top[..., :dim], bottom[..., :dim], top[..., dim:], bottom[..., dim:])
         return self.reduction(self.norm(torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)))  # [B, H', W', 2C]
 

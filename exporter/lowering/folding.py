@@ -23,7 +23,7 @@ def qkv_by_part(fused: FusedSlideAttention) -> nn.Linear:
 
 
 def tap_kernels(fused: FusedSlideAttention) -> tuple[Tensor, Tensor]:
-    """Returns the depthwise kernel of each tap for all heads' channels, of keys and of values, both [k*k, C, 1, k, k]."""
+    """Returns the depthwise kernel of each tap for all channels, of keys and of values, both [k*k, C, 1, k, k]."""
     keys = _by_tap(fused, fused.dep_conv.weight).repeat(1, fused.heads, 1, 1, 1)
     return keys, keys if fused.value_conv is None else _by_tap(fused, fused.value_conv.weight)
 
@@ -53,3 +53,42 @@ def depthwise(weight: Tensor, bias: Tensor, channels: int) -> nn.Conv2d:
         conv = nn.Conv2d(channels, outputs, k, padding=k // 2, groups=channels)
     conv.weight, conv.bias = (nn.Parameter(value.contiguous(), requires_grad=False) for value in (weight, bias))
     return conv
+
+
+def pointwise(layer: nn.Linear) -> nn.Conv2d:
+    """Returns a linear layer as the 1x1 convolution of a map that is channels first."""
+    return grouped_pointwise(layer.weight.detach(), layer.bias.detach(), 1)
+
+
+def grouped_pointwise(weight: Tensor, bias: Tensor | None, groups: int) -> nn.Conv2d:
+    """Returns the 1x1 convolution of weight [out, in / groups] and bias [out]."""
+    outputs, inputs = weight.shape
+    with torch.device("meta"):
+        conv = nn.Conv2d(inputs * groups, outputs, 1, groups=groups, bias=bias is not None)
+    conv.weight = nn.Parameter(weight[:, :, None, None].contiguous(), requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
+    return conv
+
+
+def linears(fused: FusedSlideAttention) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+    """Returns q, k and v as layers of their own: nothing then has to be split."""
+    weights, biases = (value.detach().chunk(3) for value in (qkv_by_part(fused).weight, qkv_by_part(fused).bias))
+    q, k, v = (linear(weight.clone(), bias.clone()) for weight, bias in zip(weights, biases, strict=True))
+    return q, k, v
+
+
+def relative_to_centre(per_tap: Tensor) -> Tensor:
+    """Returns [k*k - 1, ...]: what every tap but the one in the middle has beyond that one, of [k*k, ...].
+
+    A softmax does not change when the same is taken from every logit. With the middle tap's taken, its own logit is 0,
+    and one tap in k*k need not be computed. Logits are linear in kernel and bias, so both may change here.
+    """
+    centre = per_tap.shape[0] // 2
+    return torch.cat((per_tap[:centre], per_tap[centre + 1 :])) - per_tap[centre]
+
+
+def offsets(kernel_size: int) -> list[tuple[int, int]]:
+    """Returns rows and columns by which each tap o of k*k looks away from the middle, o // k and o % k less k // 2."""
+    half = kernel_size // 2
+    return [(o // kernel_size - half, o % kernel_size - half) for o in range(kernel_size**2)]
