@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import warnings
+from collections.abc import Sequence
 
 import onnx
 import torch
@@ -27,24 +28,40 @@ LARGEST = 2**31 - 1  # bytes of one protobuf
 def export(lowered: LoweredModel, interface: Interface) -> OnnxGraph:
     """Returns the checked graph of a lowered model: simplified, no Im2Col, no tensor above rank 5, deterministic.
 
-    The TorchScript exporter is used: on Slide-Swin-T it takes 4 s where the dynamo exporter takes 25 s, for the same
-    graph after simplification, and its names carry the module paths. torch is pinned, so its deprecation cannot bite.
-
     Raises:
         ExportError: the model uses an unfold, or the graph breaks a rule.
     """
     model = lowered.fused.trained
     serving = Serving(lowered.module, model.data, interface).eval()
-    example = example_input(model, interface)
-    refuse_unfold(serving, example)
-    proto = onnx.load_from_string(_trace(serving, example, interface))
+    names = (interface.input_name, interface.output_names)
+    graph = export_module(serving, example_input(model, interface), *names, dynamic=not interface.batch)
+    _describe(graph.proto, lowered, interface)
+    return graph
+
+
+def export_module(
+    module: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], *, dynamic: bool = True
+) -> OnnxGraph:
+    """Returns the checked graph of any module of one input.
+
+    The TorchScript exporter is used: on Slide-Swin-T it takes 4 s where the dynamo exporter takes 25 s, for the same
+    graph after simplification, and its names carry the module paths. torch is pinned, so its deprecation cannot bite.
+
+    Args:
+        example: an input of a batch of at least 2, unless that is fixed.
+        dynamic: whether the batch, the first axis of input and outputs, is.
+
+    Raises:
+        ExportError: the module uses an unfold, or the graph breaks a rule.
+    """
+    refuse_unfold(module, example)
+    proto = onnx.load_from_string(_trace(module, example, [input_name, *output_names], dynamic=dynamic))
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
     _unwrap(proto.graph)
     proto = passes.run(proto)
-    _describe(proto, lowered, interface)
     return OnnxGraph(proto, _specs(proto.graph.input), _specs(proto.graph.output))
 
 
@@ -85,11 +102,10 @@ def refuse_unfold(module: nn.Module, example: Tensor) -> None:
         )
 
 
-def _trace(module: nn.Module, example: Tensor, interface: Interface) -> bytes:
+def _trace(module: nn.Module, example: Tensor, names: list[str], *, dynamic: bool) -> bytes:
     buffer = io.BytesIO()
-    names = [interface.input_name, *interface.output_names]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter, see `export`
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter, see `export_module`
         warnings.simplefilter("ignore", TracerWarning)  # sizes other than the batch are constants on purpose
         torch.onnx.export(
             module,
@@ -99,7 +115,7 @@ def _trace(module: nn.Module, example: Tensor, interface: Interface) -> bytes:
             opset_version=OPSET,
             input_names=names[:1],
             output_names=names[1:],
-            dynamic_axes=None if interface.batch else {name: {0: "batch"} for name in names},
+            dynamic_axes={name: {0: "batch"} for name in names} if dynamic else None,
         )
     return buffer.getvalue()
 

@@ -8,12 +8,13 @@ from slide_export.types import FusedModel, LoweredModel
 from . import FORMS
 
 AUTO = {
-    "coreml": "grouped",  # 323 operations against 715, and the evaluator has no speed of a device to go by
-    "onnx": "taps",  # 120, 119 and 130 ms in three runs, against 123, 134 and 130 with grouped
-    "openvino": "taps",  # 132, 139 and 123 ms, against 151, 155 and 142 with grouped
-    "tensorrt": "grouped",  # not timed; builds in half the time
+    "coreml": "grouped",  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
+    "onnx": "shifts",  # a block at 56x56: 8.8 ms against 11.9 of taps, at 28x28: 6.2 against 7.6
+    "openvino": "token_taps",  # 10.3 ms against 15.0 of taps, 6.9 against 8.2
+    "tensorrt": "grouped",  # not timed; builds in half the time of taps
 }
-"""The form for each target; milliseconds of Slide-Swin-T in tests/benchmarks/RESULTS.md."""
+"""The form for each target, as measured on a CPU with AVX2; tests/benchmarks/RESULTS.md has every form's times, and
+`--tune` measures on the machine at hand."""
 
 
 def names() -> tuple[str, ...]:
@@ -22,18 +23,39 @@ def names() -> tuple[str, ...]:
 
 
 def choose(fused: FusedModel, target: str, lowering: str = "auto") -> LoweredModel:
-    """Returns the model with every slide attention in one form; window attention is in its only form already.
+    """Returns the model with every slide attention in a form; window attention is in its only form already.
 
     Args:
         target: decides what "auto" means.
-        lowering: a name of `names()`.
+        lowering: a name of `names()`, or one for each stage that slides, with commas between them.
 
     Raises:
-        RequestError: there is no such form.
+        RequestError: there is no such form, or not one for each stage.
     """
-    if lowering not in names():
-        raise RequestError(f"expected a lowering of {', '.join(names())}; found {lowering!r}")
-    form = AUTO[target] if lowering == "auto" else lowering
-    lower = FORMS[form]
-    module = replace_layers(fused.module, lambda x: lower(x) if isinstance(x, FusedSlideAttention) else None)
-    return LoweredModel(module, fused, form)
+    asked = lowering.split(",")
+    if unknown := [name for name in asked if name not in names()]:
+        raise RequestError(f"expected a lowering of {', '.join(names())}; found {unknown[0]!r}")
+    stages = stages_of(fused)
+    if len(asked) not in (1, len(stages)):
+        raise RequestError(
+            f"expected one lowering, or one for each of {len(stages)} stages that slide; found {lowering!r}"
+        )
+    forms = [AUTO[target] if name == "auto" else name for name in asked]
+    by_stage = dict(zip(stages, forms * len(stages) if len(forms) == 1 else forms, strict=False))
+    module = replace_layers(
+        fused.module, lambda x: FORMS[by_stage[_width(x)]](x) if isinstance(x, FusedSlideAttention) else None
+    )
+    return LoweredModel(module, fused, forms[0] if len(set(forms)) == 1 else ",".join(forms))
+
+
+def stages_of(fused: FusedModel) -> dict[int, str]:
+    """Returns the stages with slide attention, in order: channels, and the name of the first such layer."""
+    stages: dict[int, str] = {}
+    for name, layer in fused.module.named_modules():
+        if isinstance(layer, FusedSlideAttention):
+            stages.setdefault(_width(layer), name)
+    return stages
+
+
+def _width(layer: FusedSlideAttention) -> int:
+    return layer.qkv.in_features

@@ -1,5 +1,6 @@
 """The exported graph keeps the rules, and the same request gives the same bytes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_no_constant_is_left_to_compute(graph: OnnxGraph) -> None:
 
 
 def test_slide_blocks_stay_at_rank_4(graph: OnnxGraph) -> None:
-    inside = {name: rank for name, rank in ranks(graph.proto).items() if "/layers.0/" in name or "/layers.1/" in name}
+    inside = {name: rank for name, rank in ranks(graph.proto).items() if re.match(r"/layers\.[01]/blocks", name)}
     assert inside
     assert max(inside.values()) == 4
 
@@ -44,7 +45,7 @@ def test_slide_blocks_stay_at_rank_4(graph: OnnxGraph) -> None:
 def test_nodes_carry_module_names(graph: OnnxGraph) -> None:
     names = [node.name for node in graph.proto.graph.node]
     assert len(set(names)) == len(names)
-    assert "/layers.1/blocks.1/attn/qkv/Gemm" in names
+    assert any(name.startswith("/layers.1/blocks.1/attn/q") for name in names)
     assert not any("module" in name for name in names)
     assert all(name.startswith(("/layers.", "/patch_embed", "/norm", "/head", "/ReduceMean")) for name in names)
 

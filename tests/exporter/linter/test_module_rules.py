@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.linter.module_rules import RULES, lint_module
-from slide_export.models.slide_attention import FusedSlideAttention, SlideAttention
+from slide_export.models.slide_attention import SlideAttention
 
 from .conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention
 
