@@ -95,5 +95,4 @@ class Shift(nn.Module):
         """Returns [B, C, H, W] for x [B, C, H, W]."""
         if not any(self.padding):
             return x
-        kernel = self.kernel.to(x.dtype)
-        return functional.conv2d(functional.pad(x, self.padding), kernel, groups=x.shape[1])
+        return functional.conv2d(functional.pad(x, self.padding), self.kernel, groups=len(self.kernel))
