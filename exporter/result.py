@@ -68,6 +68,7 @@ class ModuleTime:
         module: the PyTorch module's path; "" for what belongs to none.
         operator: the runtime's name of what it executed.
         kind: "gemm" for the products of linear and patch layers, "convolution", "softmax", "layout" or "other".
+            Products of two activations, as in window attention, are "other".
         ms: of one call, median over the profiled calls.
     """
 
@@ -83,11 +84,13 @@ class Run:
 
     Attributes:
         evaluator: the program that ran it.
+        stand_in: why its time says nothing of the target's device; "" where the target's own runtime ran it.
         settings: what its runtime was started with.
         rounds_ms: for each round, milliseconds of each call.
         warmup_calls: made before the first round, until the time was stable.
         stable: whether it became so.
-        load_ms: from a path to a session, the runtime's own import apart.
+        import_ms: of the runtime's own import.
+        load_ms: from a path to a session, the runtime being imported.
         first_ms: the first call, which allocates.
         peak_mib: largest resident set of the process that ran only this.
         images_per_s: throughput, batch over the median.
@@ -101,6 +104,7 @@ class Run:
     rounds_ms: tuple[tuple[float, ...], ...]
     warmup_calls: int
     stable: bool
+    import_ms: float
     load_ms: float
     first_ms: float
     peak_mib: float
@@ -108,6 +112,7 @@ class Run:
     p90_ms: Interval
     p99_ms: Interval
     images_per_s: float
+    stand_in: str = ""
     profile: tuple[ModuleTime, ...] = ()
 
 
@@ -118,7 +123,7 @@ class Comparison:
     Attributes:
         a, b: places in `Result.runs`.
         ratio: of a's time over b's, median over the rounds of the ratio within a round.
-        verdict: of a beside b; "same" only where the whole interval is within `Protocol.same_within` of 1.
+        verdict: of a beside b, where the whole interval is within `Protocol.same_within` of 1 or all on one side of it.
     """
 
     a: int

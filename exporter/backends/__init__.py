@@ -35,10 +35,15 @@ class Backend(Protocol):
     DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
     """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]
+    RUNTIME: tuple[str, ...]
+    """Modules that a session imports; a measurement imports them apart from loading."""
     Session: type[Session]
 
     def obstacle(self) -> str | None:
         """Returns why artifacts cannot be run on this machine, None where they can; the runtime is installed."""
+
+    def stand_in(self) -> str | None:
+        """Returns what runs here in the place of the target's own runtime and what its time is worth, else None."""
 
     def lower(self, source: Any, directory: Path, order: Order) -> Artifact:
         """Writes the artifact into `directory` and returns it; raises `LoweringError`."""

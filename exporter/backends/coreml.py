@@ -8,6 +8,7 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,7 @@ OPTIONS: Mapping[str, Option] = {
     "batches": Option(",".join(map(str, BATCH_SIZES)), "the batch sizes that a dynamic batch stands for"),
     "compute_units": Option("all", "what CoreML may use on macOS", ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")),
 }
+RUNTIME = ("torch", "coremltools", "slide_export.mil")
 HIGHEST_RANK = 5  # coremltools and the Neural Engine take no more
 SLIDE_RANK = 4  # what our forms of slide attention promise
 HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"})
@@ -54,6 +56,13 @@ HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_pro
 def obstacle() -> str | None:
     """Returns None: where CoreML is not, the evaluator runs."""
     return None
+
+
+def stand_in() -> str | None:
+    """Returns what the evaluator's time is worth, None on macOS."""
+    if sys.platform == "darwin":
+        return None
+    return "slide-export's own evaluator in CoreML's place, on this CPU: its time says nothing of an Apple device"
 
 
 def lower(source: LoweredModel, directory: Path, order: Order) -> Artifact:

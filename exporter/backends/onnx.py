@@ -13,10 +13,16 @@ PRECISIONS = ("fp32", "fp16")
 PRECISION_IN_GRAPH = True
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {}
+RUNTIME = ("onnxruntime",)
 
 
 def obstacle() -> str | None:
     """Returns None: ONNX Runtime's CPU provider runs wherever it installs."""
+    return None
+
+
+def stand_in() -> str | None:
+    """Returns None: ONNX Runtime is what ships."""
     return None
 
 
@@ -42,6 +48,7 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; they come back as exceptions too
+        options.intra_op_num_threads = settings.get("threads", 0)  # 0: one a core
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, all straight below Exception

@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
     "cache": Option("", "a directory for compiled models; none by default"),
 }
+RUNTIME = ("openvino",)
 HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
@@ -43,6 +44,11 @@ def obstacle() -> str | None:
     except (ImportError, OSError, RuntimeError) as error:
         return f"OpenVINO cannot start: {_reason(error)}"
     return None if "CPU" in devices else f"OpenVINO has no CPU device here, only {', '.join(devices) or 'none'}"
+
+
+def stand_in() -> str | None:
+    """Returns None: OpenVINO is what ships."""
+    return None
 
 
 def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
@@ -161,10 +167,11 @@ def _compile(path: Path, settings: Mapping[str, Any]) -> tuple[Any, Any]:
         raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
     device = settings["device"]
     _refuse_absent(device, core.available_devices)
+    threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
     try:
         # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
         # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
-        return model, core.compile_model(model, device, dict(settings["config"]))
+        return model, core.compile_model(model, device, {**settings["config"], **threads})
     except RuntimeError as error:
         raise LoweringError(f"expected {path} to compile for {device}, OpenVINO says: {_reason(error)}") from error
 

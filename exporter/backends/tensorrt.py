@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, Option] = {
     "workspace_mib": Option("", "limit of scratch memory while building; empty is the GPU's memory"),
     "timing_cache": Option("", "file that keeps kernel timings (tensorrt alone); empty keeps none"),
 }
+RUNTIME = ("torch",)  # the vendor's own comes with the flavor that the plan names
 
 
 def obstacle() -> str | None:
@@ -49,6 +50,11 @@ def obstacle() -> str | None:
         return "no NVIDIA GPU on this machine"
     if importlib.metadata.version("torch").endswith("+cpu"):  # its CUDA build holds the buffers of a session
         return "this PyTorch is built without CUDA, which an engine's inputs and outputs need"
+    return None
+
+
+def stand_in() -> str | None:
+    """Returns None: an engine runs on its GPU or not at all."""
     return None
 
 
