@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
+    from .result import Result
 
 MIB = 2**20
 LOG_WIDTH = 120
@@ -211,6 +212,15 @@ def show_findings(subject: Path, found: Sequence[Finding]) -> None:
     counts = Counter(finding.severity for finding in found)
     console.print(f"[bold]{subject}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints")
     console.print(render(found))
+
+
+def show_result(result: Result, *, stderr: bool) -> None:
+    """Prints what was measured, how it compares and where the time goes."""
+    from .measuring.table import render
+
+    console = _console(stderr=stderr)
+    for part in render(result):
+        console.print(part)
 
 
 def show_targets(found: Sequence[Availability]) -> None:

@@ -13,7 +13,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ UNTIMED = 1  # calls at the head of a round, see `Runner.call`
 WINDOW, WINDOWS, DRIFT = 4, 3, 0.05  # stable: the medians of 3 successive windows of 4 calls lie within 5 %
 WARMUP_CALLS, WARMUP_S = 100, 15.0  # where it is not stable, the measurement begins anyway, and says so
 TIMEOUT_S = 300.0
+PROFILED_CALLS = 10
 RANKS = (50.0, 90.0, 99.0)
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,8 @@ def measure(
     with tempfile.TemporaryDirectory() as scratch:
         orders = [_order(candidate, protocol, Path(scratch) / f"{i}.npz") for i, candidate in enumerate(candidates)]
         for batch in batches:
-            runs += _sitting(candidates, orders, batch, protocol, timeout_s, step)
+            sitting = _sitting(candidates, orders, batch, protocol, timeout_s, step)
+            runs += _profiled(sitting, candidates, orders, protocol, timeout_s, step) if profile else sitting
     found = tuple(runs)
     doubts = machine.warnings + theft.doubts()
     return Result(began, replace(machine, warnings=doubts), protocol, found, tuple(_comparisons(found, protocol)))
@@ -238,6 +240,22 @@ def _run(
         images_per_s=batch * 1e3 / p50.value,
         stand_in=backends.load(candidate.subject.target).stand_in() or "",
     )
+
+
+def _profiled(
+    runs: Iterable[Run],
+    candidates: Sequence[Candidate],
+    orders: Sequence[Mapping[str, Any]],
+    protocol: Protocol,
+    timeout_s: float,
+    step: Step,
+) -> Iterator[Run]:
+    """Yields each run with its profile, from a new process: a profiler costs time, memory and options of its own."""
+    for run, candidate, order in zip(runs, candidates, orders, strict=True):
+        own = Worker(candidate.label, {**order, "batch": run.batch}, protocol.threads, timeout_s)
+        with step(f"profile {candidate.label}, batch {run.batch}"), own as worker:
+            worker.answer()
+            yield replace(run, profile=worker.profile(PROFILED_CALLS))
 
 
 def _comparisons(runs: Sequence[Run], protocol: Protocol) -> Iterator[Comparison]:

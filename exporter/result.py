@@ -8,14 +8,16 @@ fields of the JSON, by the same names.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .errors import BundleError
+from .errors import BundleError, RequestError
 
 SCHEMA = "slide-export/result/1"
+KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of what a profile counts
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
 
 
@@ -67,8 +69,8 @@ class ModuleTime:
     Attributes:
         module: the PyTorch module's path; "" for what belongs to none.
         operator: the runtime's name of what it executed.
-        kind: "gemm" for the products of linear and patch layers, "convolution", "softmax", "layout" or "other".
-            Products of two activations, as in window attention, are "other".
+        kind: one of `KINDS`: "gemm" for the products of linear and patch layers; a product of two activations, as in
+            window attention, is "other".
         ms: of one call, median over the profiled calls.
     """
 
@@ -231,6 +233,22 @@ def read(path: Path) -> Result:
         return from_json(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"expected a result file, {path} cannot be read: {error}") from error
+
+
+def write(result: Result, path: Path) -> None:
+    """Writes the result, whole or not at all.
+
+    Raises:
+        RequestError: nothing can be written there.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            partial = Path(file.name)
+            file.write(to_json(result))
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        raise RequestError(f"expected a place for the result, {path} is none: {error}") from error
 
 
 def _environment(content: Mapping[str, Any]) -> Environment:

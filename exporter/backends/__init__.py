@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from slide_export.errors import BackendUnavailable, RequestError
+from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Availability, Census, Feeds, LoweredModel, OnnxGraph, Option, Order, Outputs
 
 
@@ -47,6 +48,13 @@ class Backend(Protocol):
 
     def lower(self, source: Any, directory: Path, order: Order) -> Artifact:
         """Writes the artifact into `directory` and returns it; raises `LoweringError`."""
+
+    def profile(self, path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns what the runtime's own profiler says of each operation, in the order of execution.
+
+        Raises:
+            RequestError: the runtime has no profiler that can be asked here.
+        """
 
     def census(self, path: Path, settings: Mapping[str, Any]) -> Census:
         """Returns what the saved artifact at `path` stores and computes."""

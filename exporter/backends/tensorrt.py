@@ -15,6 +15,7 @@ from typing import Any
 
 from slide_export import onnx_census
 from slide_export.errors import BackendUnavailable, BundleError, RequestError
+from slide_export.result import ModuleTime
 from slide_export.trt import builder, sidecar, vendor
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -103,6 +104,17 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     said = sidecar.read(path)
     sidecar.checked(path, said, "plan")
     return onnx_census.count(onnx.load_from_string(sidecar.checked(path, said, "graph")))
+
+
+def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+    """Refuses: TensorRT's `IProfiler` answers on a GPU alone, where this was never tried.
+
+    Raises:
+        RequestError: always.
+    """
+    raise RequestError(
+        f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
+    )
 
 
 class Session:

@@ -15,6 +15,7 @@ from typing import Any
 
 from slide_export import errors
 from slide_export.errors import MeasurementError
+from slide_export.result import ModuleTime
 
 COMMAND = (sys.executable, "-m", "slide_export.measuring.worker")
 LONGEST_WORDS = 300  # of a crash, in characters
@@ -83,6 +84,11 @@ class Worker:
         """Returns the answer to one request for calls."""
         self._send({"calls": calls, "untimed": untimed})
         return self.answer()
+
+    def profile(self, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns the profile of that many calls."""
+        self._send({"profile": calls})
+        return tuple(ModuleTime(**line) for line in self.answer()["profile"])
 
     def _send(self, content: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it is dead: the answer, which does not come, tells why

@@ -4,6 +4,7 @@ It is asked on standard input and answers on standard output, one JSON object a 
 
     first line   {"target", "path", "settings", "feeds", "batch", "affinity"}  {"evaluator", "import_ms", "load_ms"}
     then         {"untimed": 1, "calls": 5}                                    {"ms": [...], "peak_mib"}
+    or           {"profile": 5}                                                {"profile": [{"module", ...}, ...]}
     at last      the end of input                                              ends
 
 A refusal is {"error", "kind"}. `feeds` names an .npz file of real inputs, first axis the image, repeated to the batch.
@@ -19,6 +20,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,7 +34,7 @@ REST_LIMIT_S = 0.5
 
 
 class Runner:
-    """One artifact with its inputs; loaded before the first call, so that a profile can run without a session."""
+    """One artifact with its inputs."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         if order["affinity"] and hasattr(os, "sched_setaffinity"):
@@ -73,6 +75,11 @@ class Runner:
         _rest()
         return {"ms": times, "peak_mib": _peak_mib()}
 
+    def profile(self, calls: int) -> dict[str, Any]:
+        """Returns the lines of a profile: of a session of its own, for a profiler costs time."""
+        found = self._backend.profile(self._path, self._settings, self._feeds, calls)
+        return {"profile": [asdict(line) for line in found]}
+
 
 def _repeated(images: Any, batch: int) -> Any:
     return np.ascontiguousarray(images[np.arange(batch) % len(images)])
@@ -109,7 +116,8 @@ def answer(questions: TextIO, answers: TextIO) -> None:
         runner = Runner(json.loads(questions.readline()))
         say(runner.load())
         for line in questions:
-            say(runner.call(**json.loads(line)))
+            asked = json.loads(line)
+            say(runner.profile(asked["profile"]) if "profile" in asked else runner.call(**asked))
     except SlideExportError as error:
         say({"error": str(error), "kind": type(error).__name__})
 
