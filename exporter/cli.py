@@ -239,7 +239,7 @@ def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options:
     from . import result
     from .console import Steps, show_result
 
-    with Steps() as step:
+    with Steps(calm=True) as step:
         found = api.bench(bundles, **options, step=step)
     if out is not None:
         result.write(found, out)

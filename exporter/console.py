@@ -60,9 +60,14 @@ class _Progress(logging.Handler):
 class Steps:
     """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, calm: bool = False) -> None:
+        """Makes the display.
+
+        Args:
+            calm: redraw once a second: what is measured meanwhile should have the processors for itself.
+        """
         self._console = _console()
-        self._status = Status("start", console=self._console)
+        self._status = Status("start", console=self._console, refresh_per_second=1 if calm else 12.5)
         self._progress = _Progress(self._console, self._status)
 
     def __enter__(self) -> Steps:
@@ -220,7 +225,7 @@ def show_result(result: Result, *, stderr: bool) -> None:
 
     console = _console(stderr=stderr)
     for part in render(result):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def show_targets(found: Sequence[Availability]) -> None:

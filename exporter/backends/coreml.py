@@ -287,7 +287,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         for _ in range(WARM + calls):
             spent: Counter[str] = Counter()
             for start, end in _pieces(len(images), _sizes(entry)):
-                spent.update(timing.spent_ms(evaluator, {entry.name: _fed(entry, images[start:end])}))  # type: ignore[arg-type]
+                spent.update(timing.spent_ms(evaluator, {entry.name: _fed(entry, images[start:end])}))
             for result, ms in spent.items():
                 times[result].append(ms)
     except MilError as error:

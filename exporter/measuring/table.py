@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from slide_export.result import KINDS, Comparison, Environment, Interval, Protocol, Result, Run, Verdict
+from slide_export.result import KINDS, Environment, Protocol, Result, Run, Verdict
 
 from .profile import by_block, by_kind
 
 COLORS: dict[Verdict, str] = {"faster": "green", "slower": "red", "same": "default", "cannot tell": "dim"}
+PAIRS = 10
 BLOCKS = 10  # of a profile, the slowest ones
 
 
@@ -21,6 +21,9 @@ def render(result: Result) -> Iterator[RenderableType]:
     yield ""
     yield _machine(result.environment, result.protocol)
     yield _runs(result)
+    yield ""
+    if result.comparisons:
+        yield _comparisons(result)
     for warning in dict.fromkeys((*_doubts(result), *result.environment.warnings)):
         yield f"[yellow]![/] {escape(warning)}"
     for run in result.runs:
@@ -46,8 +49,7 @@ def _count(number: int, what: str) -> str:
 def _runs(result: Result) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("artifact", "batch", "p50 ms", "", "p90", "p99", "images/s", "load ms", "first ms", "peak MiB"):
-        table.add_column(column, justify="left" if column in ("artifact", "") else "right", no_wrap=True)
-    table.add_column("beside the first", no_wrap=True)
+        table.add_column(column, justify="left" if column in ("artifact", "") else "right")
     names = _names(result.runs)
     for place, run in enumerate(result.runs):
         table.add_row(
@@ -61,7 +63,6 @@ def _runs(result: Result) -> Table:
             f"{run.load_ms:,.0f}",
             _ms(run.first_ms),
             f"{run.peak_mib:,.0f}",
-            _beside_the_first(place, result),
         )
     return table
 
@@ -75,23 +76,26 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return [f"{run.subject.name} {run.subject.target} {run.subject.precision}" for run in runs]
 
 
-def _beside_the_first(place: int, result: Result) -> str:
-    """Returns the verdict beside the first run of the same batch; what cannot be compared with it has none."""
-    batch = result.runs[place].batch
-    first = next(index for index, run in enumerate(result.runs) if run.batch == batch)
-    found = next((one for one in result.comparisons if (one.a, one.b) == (place, first)), None)
-    return "" if found is None else _verdict(found)
-
-
-def _verdict(comparison: Comparison) -> str:
-    ratio: Interval = comparison.ratio
-    color = COLORS[comparison.verdict]
-    return f"{ratio.value:.2f}x [dim]{ratio.low:.2f} to {ratio.high:.2f}[/] [{color}]{comparison.verdict}[/]"
+def _comparisons(result: Result) -> Table:
+    """Returns a row a pair; beside the first of each batch alone where there are many."""
+    names = _names(result.runs)
+    few = len(result.comparisons) <= PAIRS
+    bases = {next(place for place, one in enumerate(result.runs) if one.batch == run.batch) for run in result.runs}
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=False)
+    for pair in result.comparisons:
+        if few or pair.b in bases:
+            low, high, color = pair.ratio.low, pair.ratio.high, COLORS[pair.verdict]
+            table.add_row(
+                f"[bold]{escape(names[pair.a])}[/] beside {escape(names[pair.b])}, batch {result.runs[pair.a].batch}",
+                f"[bold]{pair.ratio.value:.2f}[/] of its time [dim]{low:.2f} to {high:.2f}[/]",
+                f"[{color}]{pair.verdict}[/]",
+            )
+    return table
 
 
 def _ms(value: float) -> str:
-    """Returns milliseconds with three digits that mean something."""
-    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f}"
+    """Returns milliseconds with the three digits that mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _doubts(result: Result) -> Iterator[str]:
@@ -122,7 +126,7 @@ def _profile(run: Run) -> RenderableType:
     title = (
         f"\n[bold]{escape(run.subject.name)} {run.subject.target}[/], batch {run.batch}: {len(run.profile)} operators"
     )
-    return Group(f"{title} [dim]({escape(run.evaluator)}, its own profiler)[/]", Padding(table, (0, 0, 0, 0)))
+    return Group(f"{title} [dim]({escape(run.evaluator)}, its own profiler)[/]", table)
 
 
 def _cells(name: str, ms: dict[str, float], total: float) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ import gc
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -103,6 +102,8 @@ def _peak_mib() -> float:
     """
     with contextlib.suppress(OSError), Path("/proc/self/status").open() as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:"))
+    import resource  # not on Windows, whose peak nobody has asked for yet
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
 
 
