@@ -32,6 +32,7 @@ HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
 EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
+SPLIT = "/WithoutBiases"  # what OpenVINO adds to the name of a product whose bias it has split off
 WHERE = ("Exception from ", "Check '", "FrontEnd API failed ")  # how lines begin that are for OpenVINO's developers
 LONG = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint"}
 VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
@@ -145,7 +146,7 @@ def _origins(layer: Any) -> list[str]:
 
 def _module(layer: Any) -> str | None:
     """Returns the module of an executed layer: of its origins or, where they tell none, of its weights."""
-    origins = _origins(layer)
+    origins = [name.removesuffix(SPLIT) for name in _origins(layer)]
     product = layer is not None and layer.rt_info["layerType"].astype(str) in EXECUTED
     shared = shared_module(origins[:1] if product else origins)  # what follows a product was fused into it
     if shared is not None or layer is None:

@@ -8,7 +8,7 @@ from slide_export.measuring import intervals
 from slide_export.result import Interval, Verdict
 
 LEVEL = 0.95
-BOOTSTRAP = 0.01  # two bootstraps of 2000 and 9999 resamples with other seeds; relative
+BOOTSTRAP = 0.01  # two bootstraps of 2000 resamples with other seeds; relative
 ROUNDS, CALLS = 20, 5
 
 
@@ -43,6 +43,7 @@ def test_the_interval_is_scipys_over_rounds() -> None:
         lambda rows: np.median(times[rows]),
         vectorized=False,
         method="percentile",
+        n_resamples=intervals.RESAMPLES,
         confidence_level=LEVEL,
         rng=np.random.default_rng(1),
     ).confidence_interval
