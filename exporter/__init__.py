@@ -1,11 +1,12 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import demo, export, export_all, inspect, lint, load_checkpoint, targets, verify
+from .api import bench, demo, export, export_all, inspect, lint, load_checkpoint, targets, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
 __all__ = [
     "SlideExportError",
+    "bench",
     "demo",
     "export",
     "export_all",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .every_target import TargetResult
     from .linter import Finding
     from .pipeline import Step
+    from .result import Result
 
 
 class ExportOptions(TypedDict, total=False):
@@ -162,6 +163,52 @@ def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step 
     from .pipeline import quiet
 
     return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
+
+
+def bench(
+    bundles: Sequence[Path | str],
+    *,
+    batches: Sequence[int] = (1,),
+    rounds: int = 20,
+    calls: int = 5,
+    threads: int | None = None,
+    profile: bool = False,
+    stand_ins: bool = False,
+    device: str = "this machine",
+    timeout_s: float = 300.0,
+    step: Step | None = None,
+) -> Result:
+    """Returns the latency of bundles on this machine, measured in interleaved rounds, and how they compare.
+
+    Args:
+        bundles: directories that `export` wrote.
+        batches: numbers of images in a call.
+        rounds: of `calls` calls of each bundle; fewer than 6 allow no verdict.
+        threads: of each runtime; None takes one a processor.
+        profile: time each operator too, in a run of its own.
+        stand_ins: measure also what only an evaluator of ours runs here.
+        device: what the result calls this machine.
+        timeout_s: for loading, or for one round.
+        step: told of each stage.
+
+    Raises:
+        BundleError: a bundle is incomplete or altered.
+        BackendUnavailable: a bundle cannot run on this machine.
+        MeasurementError: a bundle's process crashed or hung.
+    """
+    from . import benchmark, latency
+    from .pipeline import quiet
+
+    return benchmark.bench(
+        [Path(path) for path in bundles],
+        latency.plan(rounds, calls, threads),
+        batches,
+        profile=profile,
+        stand_ins=stand_ins,
+        device=device,
+        timeout_s=timeout_s,
+        step=step or quiet,
+    )
 
 
 def targets() -> tuple[Availability, ...]:

@@ -58,6 +58,21 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         return int(numbers[0]), int(numbers[-1])
 
 
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """`1` or `1,8`."""
+
+    name = "N,N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Returns the numbers, each once."""
+        if isinstance(value, tuple):
+            return value
+        numbers = str(value).split(",")
+        if not all(number.isdigit() and int(number) > 0 for number in numbers):
+            self.fail(f"expected numbers like 1 or 1,8, found {value!r}", param, ctx)
+        return tuple(dict.fromkeys(map(int, numbers)))
+
+
 CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -78,6 +93,7 @@ def cli() -> None:
     slide-export inspect ckpt.pt              what is in the file
     slide-export lint ckpt.pt                 what would fail or run badly where
     slide-export verify exported/ckpt-onnx-fp32   repeat the proof anywhere
+    slide-export bench exported/ckpt-*        how fast they are on this machine, and which is faster
     """
 
 
@@ -200,6 +216,39 @@ def verify(bundle: Path, against: Path | None, as_json: bool) -> None:
         return
     show_parity(bundle.name, asdict(proof))
     click.echo(bundle)
+
+
+@cli.command()
+@click.argument("bundles", nargs=-1, required=True, type=DIRECTORY)
+@click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="Images in a call: 1 or 1,8.")
+@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="6 at least for a verdict.")
+@click.option("--calls", type=click.IntRange(min=1), default=5, show_default=True, help="In a round, of each bundle.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; one a processor without it.")
+@click.option("--profile", is_flag=True, help="Time each operator too, in a run of its own.")
+@click.option("--stand-in", "stand_ins", is_flag=True, help="Measure an evaluator where the target's runtime is not.")
+@click.option("--device", default="this machine", metavar="NAME", help="What the result calls this machine.")
+@click.option(
+    "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to load, or a round."
+)
+@click.option("-o", "--result", "out", type=CHECKPOINT, help="File for the result, JSON.")
+@as_json
+def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
+    """Measure bundles on this machine, in interleaved rounds, and tell which is faster."""
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise click.UsageError(f"expected a file in a directory that exists for the result, found {out}")
+    from . import result
+    from .console import Steps, show_result
+
+    with Steps(calm=True) as step:
+        found = api.bench(bundles, **options, step=step)
+    if out is not None:
+        result.write(found, out)
+    if as_json:
+        click.echo(result.to_json(found), nl=False)
+        return
+    show_result(found, stderr=out is not None)
+    if out is not None:
+        click.echo(out)
 
 
 @cli.command()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
+    from .result import Result
 
 MIB = 2**20
 LOG_WIDTH = 120
@@ -59,9 +60,14 @@ class _Progress(logging.Handler):
 class Steps:
     """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, calm: bool = False) -> None:
+        """Makes the display.
+
+        Args:
+            calm: redraw once a second: what is measured meanwhile should have the processors for itself.
+        """
         self._console = _console()
-        self._status = Status("start", console=self._console)
+        self._status = Status("start", console=self._console, refresh_per_second=1 if calm else 12.5)
         self._progress = _Progress(self._console, self._status)
 
     def __enter__(self) -> Steps:
@@ -211,6 +217,15 @@ def show_findings(subject: Path, found: Sequence[Finding]) -> None:
     counts = Counter(finding.severity for finding in found)
     console.print(f"[bold]{subject}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints")
     console.print(render(found))
+
+
+def show_result(result: Result, *, stderr: bool) -> None:
+    """Prints what was measured, how it compares and where the time goes."""
+    from .measuring.table import render
+
+    console = _console(stderr=stderr)
+    for part in render(result):
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def show_targets(found: Sequence[Availability]) -> None:

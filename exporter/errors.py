@@ -11,6 +11,7 @@ SlideExportError
 ├── GateError            the artifact was made, and must not ship                                    exit 1
 │   ├── ParityError      it does not equal the PyTorch model
 │   └── PrecisionError   it is not in the precision that was asked for
+├── MeasurementError     the process that was measured crashed or hung                               exit 70
 └── BackendUnavailable   the target's runtime is not installed here                                  exit 3
 
 Each message says what was expected, what was found and what to do.
@@ -65,6 +66,12 @@ class ParityError(GateError):
 
 class PrecisionError(GateError):
     """The artifact is not in the precision that was asked for."""
+
+
+class MeasurementError(SlideExportError):
+    """The process that was measured crashed or hung."""
+
+    exit_code = 70  # as a target that crashes in an export to all of them
 
 
 class BackendUnavailable(SlideExportError):

@@ -8,14 +8,16 @@ fields of the JSON, by the same names.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .errors import BundleError
+from .errors import BundleError, RequestError
 
 SCHEMA = "slide-export/result/1"
+KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of what a profile counts
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
 
 
@@ -67,7 +69,8 @@ class ModuleTime:
     Attributes:
         module: the PyTorch module's path; "" for what belongs to none.
         operator: the runtime's name of what it executed.
-        kind: "gemm" for the products of linear and patch layers, "convolution", "softmax", "layout" or "other".
+        kind: one of `KINDS`: "gemm" for the products of linear and patch layers; a product of two activations, as in
+            window attention, is "other".
         ms: of one call, median over the profiled calls.
     """
 
@@ -83,11 +86,13 @@ class Run:
 
     Attributes:
         evaluator: the program that ran it.
+        stand_in: why its time says nothing of the target's device; "" where the target's own runtime ran it.
         settings: what its runtime was started with.
         rounds_ms: for each round, milliseconds of each call.
         warmup_calls: made before the first round, until the time was stable.
         stable: whether it became so.
-        load_ms: from a path to a session, the runtime's own import apart.
+        import_ms: of the runtime's own import.
+        load_ms: from a path to a session, the runtime being imported.
         first_ms: the first call, which allocates.
         peak_mib: largest resident set of the process that ran only this.
         images_per_s: throughput, batch over the median.
@@ -101,6 +106,7 @@ class Run:
     rounds_ms: tuple[tuple[float, ...], ...]
     warmup_calls: int
     stable: bool
+    import_ms: float
     load_ms: float
     first_ms: float
     peak_mib: float
@@ -108,6 +114,7 @@ class Run:
     p90_ms: Interval
     p99_ms: Interval
     images_per_s: float
+    stand_in: str = ""
     profile: tuple[ModuleTime, ...] = ()
 
 
@@ -118,7 +125,7 @@ class Comparison:
     Attributes:
         a, b: places in `Result.runs`.
         ratio: of a's time over b's, median over the rounds of the ratio within a round.
-        verdict: of a beside b; "same" only where the whole interval is within `Protocol.same_within` of 1.
+        verdict: of a beside b, where the whole interval is within `Protocol.same_within` of 1 or all on one side of it.
     """
 
     a: int
@@ -226,6 +233,22 @@ def read(path: Path) -> Result:
         return from_json(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"expected a result file, {path} cannot be read: {error}") from error
+
+
+def write(result: Result, path: Path) -> None:
+    """Writes the result, whole or not at all.
+
+    Raises:
+        RequestError: nothing can be written there.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            partial = Path(file.name)
+            file.write(to_json(result))
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        raise RequestError(f"expected a place for the result, {path} is none: {error}") from error
 
 
 def _environment(content: Mapping[str, Any]) -> Environment:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from slide_export.errors import BackendUnavailable, RequestError
+from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Availability, Census, Feeds, LoweredModel, OnnxGraph, Option, Order, Outputs
 
 
@@ -35,13 +36,25 @@ class Backend(Protocol):
     DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
     """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]
+    RUNTIME: tuple[str, ...]
+    """Modules that a session imports; a measurement imports them apart from loading."""
     Session: type[Session]
 
     def obstacle(self) -> str | None:
         """Returns why artifacts cannot be run on this machine, None where they can; the runtime is installed."""
 
+    def stand_in(self) -> str | None:
+        """Returns what runs here in the place of the target's own runtime and what its time is worth, else None."""
+
     def lower(self, source: Any, directory: Path, order: Order) -> Artifact:
         """Writes the artifact into `directory` and returns it; raises `LoweringError`."""
+
+    def profile(self, path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns what the runtime's own profiler says of each operation, in the order of execution.
+
+        Raises:
+            RequestError: the runtime has no profiler that can be asked here.
+        """
 
     def census(self, path: Path, settings: Mapping[str, Any]) -> Census:
         """Returns what the saved artifact at `path` stores and computes."""

@@ -8,7 +8,8 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
 import json
 import math
 import re
-from collections import Counter
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide_export.errors import BundleError, LoweringError, RequestError
+from slide_export.measuring.profile import WARM, Executed, lines
+from slide_export.result import ModuleTime
 from slide_export.types import (
     BATCH_SIZES,
     Array,
@@ -32,7 +35,7 @@ from slide_export.types import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from slide_export.mil import Package
+    from slide_export.mil import Feature, Package
     from slide_export.mil.convert import Form
     from slide_export.mil.program import MilType
 
@@ -46,6 +49,7 @@ OPTIONS: Mapping[str, Option] = {
     "batches": Option(",".join(map(str, BATCH_SIZES)), "the batch sizes that a dynamic batch stands for"),
     "compute_units": Option("all", "what CoreML may use on macOS", ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")),
 }
+RUNTIME = ("torch", "coremltools", "slide_export.mil")
 HIGHEST_RANK = 5  # coremltools and the Neural Engine take no more
 SLIDE_RANK = 4  # what our forms of slide attention promise
 HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"})
@@ -54,6 +58,13 @@ HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_pro
 def obstacle() -> str | None:
     """Returns None: where CoreML is not, the evaluator runs."""
     return None
+
+
+def stand_in() -> str | None:
+    """Returns what the evaluator's time is worth, None on macOS."""
+    if sys.platform == "darwin":
+        return None
+    return "slide-export's own evaluator in CoreML's place, on this CPU: its time says nothing of an Apple device"
 
 
 def lower(source: LoweredModel, directory: Path, order: Order) -> Artifact:
@@ -256,6 +267,41 @@ def _read(path: Path) -> "Package":
         raise BundleError(f"expected an ML Program at {path}: {error}") from error
 
 
+def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+    """Returns the times of our evaluator, operation by operation.
+
+    Raises:
+        RequestError: on macOS, where CoreML tells coremltools no times.
+        BundleError: the package cannot be run.
+    """
+    if stand_in() is None:
+        raise RequestError(f"expected no --profile for {path} on macOS: Xcode's Core ML instrument shows its times")
+    from slide_export.linter.mil_names import module_names
+    from slide_export.mil import Evaluator, MilError, timing
+
+    package = _read(path)
+    (entry,) = package.inputs
+    images, times = feeds[entry.name], defaultdict[str, list[float]](list)
+    try:
+        evaluator = Evaluator(package, settings["mode"])
+        for _ in range(WARM + calls):
+            spent: Counter[str] = Counter()
+            for start, end in _pieces(len(images), _sizes(entry)):
+                spent.update(timing.spent_ms(evaluator, {entry.name: _fed(entry, images[start:end])}))
+            for result, ms in spent.items():
+                times[result].append(ms)
+    except MilError as error:
+        raise BundleError(f"expected a package that runs here: {error}") from error
+    modules, products = module_names(package.operations()), timing.products(package)
+    types = {operation.outputs[0].name: operation.type for operation in package.operations() if operation.outputs}
+    return lines(
+        [
+            Executed(modules[result] or None, types[result], products[result], tuple(ms[WARM:]))
+            for result, ms in times.items()
+        ]
+    )
+
+
 class Session:
     """A package under CoreML on macOS, which this was never run on, and under our evaluator elsewhere."""
 
@@ -265,7 +311,6 @@ class Session:
 
         package = _read(path)
         (self._input,) = package.inputs
-        self._sizes = sorted({shape[0] for shape in self._input.choices or (self._input.shape,)}, reverse=True)
         self._outputs = [output.name for output in package.outputs if output.kind != "scalar"]  # a label is one
         self._dtypes = ("uint8", "float32") if settings["bytes"] else ("float32",)
         try:
@@ -287,20 +332,29 @@ class Session:
         if set(found) != {self._input.name} or found[self._input.name] not in self._dtypes:
             raise RequestError(f"expected the input {self._input.name} of {' or '.join(self._dtypes)}, found {found}")
         images = feeds[self._input.name]
-        parts = [self._run(images[start:end]) for start, end in _pieces(len(images), self._sizes)]
+        parts = [self._run(images[start:end]) for start, end in _pieces(len(images), _sizes(self._input))]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
     def _run(self, images: Array) -> Outputs:
         """Returns the outputs for a permitted batch, [B, ...] each."""
         from slide_export.mil import MilError
 
-        fed = images[0] if self._input.kind == "image" else images.astype(np.float32)
         try:
-            results = self._engine.run(self._input.name, fed)
+            results = self._engine.run(self._input.name, _fed(self._input, images))
         except MilError as error:
             raise BundleError(f"expected a package that takes what it declares: {error}") from error
         arrays = {name: np.asarray(results[name], np.float32) for name in self._outputs}
         return {name: value[None] if value.ndim == 1 else value for name, value in arrays.items()}  # a classifier's
+
+
+def _sizes(entry: "Feature") -> list[int]:
+    """Returns the batch sizes that an input permits, the largest first."""
+    return sorted({shape[0] for shape in entry.choices or (entry.shape,)}, reverse=True)
+
+
+def _fed(entry: "Feature", images: Array) -> Array:
+    """Returns what the package takes for a permitted batch: one picture, or an array of float32."""
+    return images[0] if entry.kind == "image" else images.astype(np.float32)
 
 
 def _pieces(count: int, sizes: list[int]) -> Iterator[tuple[int, int]]:

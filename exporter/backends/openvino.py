@@ -8,13 +8,15 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 
 import io
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
+from slide_export.measuring.profile import WARM, Executed, Product, lines, shared_module
+from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
@@ -25,10 +27,12 @@ OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
     "cache": Option("", "a directory for compiled models; none by default"),
 }
+RUNTIME = ("openvino",)
 HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
 EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
+SPLIT = "/WithoutBiases"  # what OpenVINO adds to the name of a product whose bias it has split off
 WHERE = ("Exception from ", "Check '", "FrontEnd API failed ")  # how lines begin that are for OpenVINO's developers
 LONG = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint"}
 VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
@@ -43,6 +47,11 @@ def obstacle() -> str | None:
     except (ImportError, OSError, RuntimeError) as error:
         return f"OpenVINO cannot start: {_reason(error)}"
     return None if "CPU" in devices else f"OpenVINO has no CPU device here, only {', '.join(devices) or 'none'}"
+
+
+def stand_in() -> str | None:
+    """Returns None: OpenVINO is what ships."""
+    return None
 
 
 def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
@@ -107,6 +116,72 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     return Census(_rename(stored), _rename(computed), fixed=False)
 
 
+def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+    """Returns the times of OpenVINO's performance counters, layer by layer of the graph that the device executes."""
+    config = {key: value for key, value in settings["config"].items() if key != CACHE} | {"PERF_COUNT": True}
+    model, compiled = _compile(path, {**settings, "config": config})
+    request = compiled.create_infer_request()
+    times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for _ in range(WARM + calls):
+        request.infer(dict(feeds))
+        for info in request.profiling_info:
+            if info.status == info.Status.EXECUTED:
+                times[info.node_name, info.node_type].append(info.real_time.total_seconds() * 1e3)
+    layers = {layer.get_friendly_name(): layer for layer in compiled.get_runtime_model().get_ordered_ops()}
+    products = {layer.get_friendly_name(): _product(layer) for layer in model.get_ops()}
+    return lines(
+        [
+            Executed(_module(layers.get(name)), kind, _executed_product(layers.get(name), products), tuple(ms[WARM:]))
+            for (name, kind), ms in times.items()
+            if len(ms) > WARM  # what depends on no input is computed in the first call and kept
+        ]
+    )
+
+
+def _origins(layer: Any) -> list[str]:
+    """Returns the IR's names of the layers that an executed one replaces; a layer that replaces none was inserted."""
+    told = layer is not None and "originalLayersNames" in layer.rt_info
+    return [name for name in layer.rt_info["originalLayersNames"].astype(str).split(",") if name] if told else []
+
+
+def _module(layer: Any) -> str | None:
+    """Returns the module of an executed layer: of its origins or, where they tell none, of its weights."""
+    origins = [name.removesuffix(SPLIT) for name in _origins(layer)]
+    product = layer is not None and layer.rt_info["layerType"].astype(str) in EXECUTED
+    shared = shared_module(origins[:1] if product else origins)  # what follows a product was fused into it
+    if shared is not None or layer is None:
+        return shared
+    sources = (port.get_source_output().get_node().get_friendly_name() for port in layer.inputs())
+    return next((name.rpartition(".")[0] for name in sources if name.endswith((".weight", ".bias"))), None)
+
+
+def _product(layer: Any) -> Product | None:
+    """Returns what kind of product a layer of the IR is."""
+    kind = layer.get_type_name()
+    if kind not in HEAVY:
+        return None
+    if kind == "MatMul":
+        operands = [port.get_source_output().get_node() for port in layer.inputs()]
+        return "dense" if any(_is_constant(node) for node in operands) else "activations"
+    kernel = list(layer.input(1).get_partial_shape())[2:]
+    dense = kind == "Convolution" and [size.get_length() for size in kernel] == layer.get_attributes()["strides"]
+    return "dense" if dense else "spatial"
+
+
+def _is_constant(layer: Any) -> bool:
+    """Returns whether a layer is a weight, or one that is converted, say from float16, at each start."""
+    while layer.get_type_name() in ("Convert", "Multiply", "Reshape", "Subtract", "Transpose") and layer.inputs():
+        layer = layer.input_value(0).get_node()
+    return bool(layer.get_type_name() == "Constant")
+
+
+def _executed_product(layer: Any, products: Mapping[str, Product | None]) -> Product | None:
+    """Returns the first product among the origins of an executed layer."""
+    if layer is not None and layer.rt_info["layerType"].astype(str) == "FullyConnected":
+        return "dense"  # its name may have gone to its bias
+    return next((product for name in _origins(layer) if (product := products.get(name))), None)
+
+
 def _rename(counts: Mapping[str, int]) -> dict[str, int]:
     """Returns the counts with NumPy's names for OpenVINO's types: float16 for f16."""
     return {re.sub(r"^(bf|f|i|u)(?=\d)", lambda short: LONG[short[0]], kind): counts[kind] for kind in sorted(counts)}
@@ -161,10 +236,11 @@ def _compile(path: Path, settings: Mapping[str, Any]) -> tuple[Any, Any]:
         raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
     device = settings["device"]
     _refuse_absent(device, core.available_devices)
+    threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
     try:
         # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
         # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
-        return model, core.compile_model(model, device, dict(settings["config"]))
+        return model, core.compile_model(model, device, {**settings["config"], **threads})
     except RuntimeError as error:
         raise LoweringError(f"expected {path} to compile for {device}, OpenVINO says: {_reason(error)}") from error
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from slide_export import onnx_census
 from slide_export.errors import BackendUnavailable, BundleError, RequestError
+from slide_export.result import ModuleTime
 from slide_export.trt import builder, sidecar, vendor
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -41,6 +42,7 @@ OPTIONS: Mapping[str, Option] = {
     "workspace_mib": Option("", "limit of scratch memory while building; empty is the GPU's memory"),
     "timing_cache": Option("", "file that keeps kernel timings (tensorrt alone); empty keeps none"),
 }
+RUNTIME = ("torch",)  # the vendor's own comes with the flavor that the plan names
 
 
 def obstacle() -> str | None:
@@ -49,6 +51,11 @@ def obstacle() -> str | None:
         return "no NVIDIA GPU on this machine"
     if importlib.metadata.version("torch").endswith("+cpu"):  # its CUDA build holds the buffers of a session
         return "this PyTorch is built without CUDA, which an engine's inputs and outputs need"
+    return None
+
+
+def stand_in() -> str | None:
+    """Returns None: an engine runs on its GPU or not at all."""
     return None
 
 
@@ -97,6 +104,17 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     said = sidecar.read(path)
     sidecar.checked(path, said, "plan")
     return onnx_census.count(onnx.load_from_string(sidecar.checked(path, said, "graph")))
+
+
+def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+    """Refuses: TensorRT's `IProfiler` answers on a GPU alone, where this was never tried.
+
+    Raises:
+        RequestError: always.
+    """
+    raise RequestError(
+        f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
+    )
 
 
 class Session:

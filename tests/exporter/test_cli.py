@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import cli
+from slide_export import cli, result
 from slide_export.errors import BackendUnavailable
+from slide_export.result import Environment, Protocol, Result
+from slide_export.types import Bundle
 
 
 def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -158,3 +160,31 @@ def test_a_killed_export_leaves_nothing_half_done(checkpoint: Path, tmp_path: Pa
         not (tmp_path / "out" / "small-onnx-fp32").exists()
         or (tmp_path / "out" / "small-onnx-fp32" / "manifest.json").is_file()
     )
+
+
+def test_bench_writes_its_result_and_prints_the_path_alone(onnx_bundle: Bundle, tmp_path: Path) -> None:
+    options = ("--rounds", "1", "--calls", "1", "--threads", "1", "-o", tmp_path / "r.json")
+    done = command("bench", onnx_bundle.path, onnx_bundle.path, *options)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'r.json'}\n")
+    assert "cannot tell" in done.stderr
+    assert [run.batch for run in result.read(tmp_path / "r.json").runs] == [1, 1]
+
+
+def test_bench_prints_json_for_machines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    protocol = Protocol(1, 1, 1, ())
+    found = Result("2026-01-01", Environment("lab", "", (), 1, 1, "", "", "", {}, 0.0), protocol, ())
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(cli.api, "bench", lambda bundles, **options: asked.update(options) or found)
+    assert cli.run(["bench", str(tmp_path), "--batch", "1,8,1", "--stand-in", "--json"]) == 0
+    assert result.from_json(capsys.readouterr().out, "stdout") == found
+    assert (asked["batches"], asked["stand_ins"], asked["rounds"]) == ((1, 8), True, 20)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bench"], ["bench", ".", "--batch", "0"], ["bench", ".", "--batch", "1;2"], ["bench", ".", "-o", "."]],
+)
+def test_bench_refuses_what_it_cannot_take(arguments: list[str]) -> None:
+    assert cli.run(arguments) == 2

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,21 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
     assert all(not option.choices or option.default in option.choices for option in backend.OPTIONS.values())
     assert callable(backend.lower)
     assert callable(backend.census)
+    assert callable(backend.profile)
+
+
+@pytest.mark.parametrize("target", backends.names())
+def test_its_runtime_is_what_a_session_imports(target: str) -> None:
+    backend = backends.load(target)
+    assert backend.RUNTIME
+    if backends.availability(target).ready:
+        assert all(importlib.util.find_spec(module) for module in backend.RUNTIME)
+
+
+@pytest.mark.parametrize("target", backends.names())
+def test_a_stand_in_is_told_in_a_sentence_or_there_is_none(target: str) -> None:
+    told = backends.load(target).stand_in()
+    assert told is None or "time says nothing" in told
 
 
 @pytest.mark.parametrize("target", backends.names())

@@ -1,0 +1,72 @@
+"""Bundles -> `Result`: what a manifest says becomes the subject, its golden images become the feeds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import bundle, latency
+from .digest import sha256_of
+from .errors import RequestError
+from .pipeline import Step, quiet
+from .result import Protocol, Result, Subject
+
+
+def bench(
+    bundles: Sequence[Path],
+    protocol: Protocol,
+    batches: Sequence[int] = (1,),
+    *,
+    profile: bool = False,
+    stand_ins: bool = False,
+    device: str = "this machine",
+    timeout_s: float = latency.TIMEOUT_S,
+    step: Step = quiet,
+) -> Result:
+    """Returns the latency of bundles; see `latency.measure`.
+
+    Raises:
+        BundleError: a bundle is incomplete or altered.
+        RequestError: a bundle is made for another batch size.
+    """
+    with step("read the bundles"):
+        candidates = [_candidate(path, batches) for path in bundles]
+    return latency.measure(
+        candidates,
+        protocol,
+        batches,
+        profile=profile,
+        stand_ins=stand_ins,
+        device=device,
+        timeout_s=timeout_s,
+        step=step,
+    )
+
+
+def _candidate(path: Path, batches: Sequence[int]) -> latency.Candidate:
+    made = bundle.read(path)
+    manifest = made.manifest
+    fixed = manifest["options"]["batch"]
+    if fixed and set(batches) != {fixed}:
+        asked = ", ".join(map(str, batches))
+        raise RequestError(f"expected batch {fixed}, which {path} is made for, found {asked}: add --batch {fixed}")
+    artifact = manifest["artifact"]
+    subject = _subject(path, manifest)
+    return latency.Candidate(subject, path / artifact["path"], artifact["settings"], bundle.golden(made).feeds)
+
+
+def _subject(path: Path, manifest: Mapping[str, Any]) -> Subject:
+    model, rows_cols = manifest["model"], manifest["model"]["image_size"]
+    return Subject(
+        name=manifest["name"],
+        target=manifest["target"],
+        precision=manifest["precision"],
+        family=model["family"],
+        variant=model["variant"],
+        image_size=(rows_cols[0], rows_cols[1]),
+        lowering=manifest["options"]["lowering"],
+        parameters=model["parameters"],
+        artifact_bytes=manifest["artifact"]["bytes"],
+        manifest_sha256=sha256_of(path / bundle.MANIFEST),
+        parity=manifest["parity"],
+        accuracy=manifest.get("accuracy"),
+    )
