@@ -41,7 +41,8 @@ HEAVY = ("Conv", "Gemm", "MatMul")
 
 def write(graph: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
-    return backend.lower(graph, directory, Order(precision, Interface(), {"device": "CPU", "cache": "", **options}))
+    given = {"device": "CPU", "cache": "", "static-batches": "1", **options}
+    return backend.lower(graph, directory, Order(precision, Interface(), given))
 
 
 def layers(artifact: Artifact, kind: str) -> list[Mapping[str, str]]:
@@ -94,7 +95,8 @@ def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface
     assert manifest["parity"]["passed"]
     assert tuple(manifest["parity"]["batch_sizes"]) == ((interface.batch,) if interface.batch else BATCH_SIZES)
     assert manifest["parity"]["evaluator"] == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
-    assert manifest["artifact"]["settings"] == CPU
+    own = [] if manifest["options"]["batch"] else [1]
+    assert manifest["artifact"]["settings"] == {**CPU, "static_batches": own}
     assert [output["name"] for output in manifest["outputs"]] == list(interface.output_names)
 
 
@@ -177,7 +179,7 @@ def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, t
         from slide_export.types import Interface, OnnxGraph, Order, TensorSpec
         proto = onnx.load({str(tmp_path / "graph.onnx")!r})
         graph = OnnxGraph(proto, (TensorSpec("images", "", ()),), (TensorSpec("logits", "", ()),))
-        order = Order({artifact.precision!r}, Interface(), {{"device": "CPU", "cache": ""}})
+        order = Order({artifact.precision!r}, Interface(), {{"device": "CPU", "cache": "", "static-batches": ""}})
         openvino.lower(graph, Path({str(tmp_path)!r}), order)
     """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -248,3 +250,18 @@ def test_unknown_operator_is_named(graph: OnnxGraph, tmp_path: Path) -> None:
     proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", *ports), opset_imports=domains)
     with pytest.raises(LoweringError, match=r"nobody\.Nonsense"):
         write(replace(graph, proto=proto), tmp_path)
+
+
+def test_a_batch_size_of_its_own_gives_what_the_shared_model_gives(graph: OnnxGraph, tmp_path: Path) -> None:
+    artifact = write(graph, tmp_path, **{"static-batches": "1,2"})
+    images = np.random.default_rng(0).standard_normal((3, 3, 64, 64), dtype=np.float32)
+    own = backend.Session(artifact.path, artifact.settings)
+    shared = backend.Session(artifact.path, {**artifact.settings, "static_batches": []})
+    for count in (1, 2, 3):
+        feeds = {"images": images[:count]}
+        assert np.abs(own.run(feeds)["logits"] - shared.run(feeds)["logits"]).max() < SAME_WEIGHTS
+
+
+def test_batch_sizes_that_are_none_are_refused(graph: OnnxGraph, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="found '1,many'"):
+        write(graph, tmp_path, **{"static-batches": "1,many"})
