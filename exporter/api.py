@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
-    from .pipeline import Step
     from .result import Result
+    from .steps import Step
 
 
 class ExportOptions(TypedDict, total=False):
@@ -30,7 +30,8 @@ class ExportOptions(TypedDict, total=False):
         variant: a model's name; recognised from the file.
         weights: "raw" or "ema".
         input_size: rows and columns; the trained size.
-        lowering: a form of slide attention, or "auto".
+        lowering: a form of slide attention, one for each stage that slides with commas between, or "auto".
+        tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
         images: directory of real images for the parity check; the bundled photographs.
         image_count: how many of them at most; 8.
         options: what the target alone understands; `targets()` lists them.
@@ -49,6 +50,7 @@ class ExportOptions(TypedDict, total=False):
     weights: str
     input_size: tuple[int, int] | None
     lowering: str
+    tune: bool
     images: Path | str | None
     image_count: int
     options: Mapping[str, str]
@@ -67,14 +69,15 @@ def export(
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`.
-        step: told of each stage; see `slide_export.pipeline.Step`.
+        step: told of each stage; see `slide_export.steps.Step`.
         options: see `ExportOptions`.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
-    from .pipeline import quiet, run
+    from .pipeline import run
+    from .steps import quiet
 
     return run(_recipe(checkpoint, target, options), step or quiet)
 
@@ -100,7 +103,7 @@ def export_all(
     """
     from . import backends
     from .every_target import run_each
-    from .pipeline import quiet
+    from .steps import quiet
 
     return run_each(_recipe(checkpoint, "all", options), targets or backends.names(), timeout_s, jobs, step or quiet)
 
@@ -160,7 +163,7 @@ def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step 
         ParityError: the artifact is not the model.
     """
     from . import verification
-    from .pipeline import quiet
+    from .steps import quiet
 
     return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
 
@@ -197,7 +200,7 @@ def bench(
         MeasurementError: a bundle's process crashed or hung.
     """
     from . import benchmark, latency
-    from .pipeline import quiet
+    from .steps import quiet
 
     return benchmark.bench(
         [Path(path) for path in bundles],
@@ -221,7 +224,7 @@ def targets() -> tuple[Availability, ...]:
 def demo(out: Path | str = "exported", *, step: Step | None = None) -> tuple[DemoRow, ...]:
     """Returns the held-out accuracy of the bundled digits model, in PyTorch and as exported to each usable target."""
     from .demonstration import run_demo
-    from .pipeline import quiet
+    from .steps import quiet
 
     return run_demo(Path(out), step or quiet)
 

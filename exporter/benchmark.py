@@ -7,8 +7,8 @@ from typing import Any
 from . import bundle, latency
 from .digest import sha256_of
 from .errors import RequestError
-from .pipeline import Step, quiet
 from .result import Protocol, Result, Subject
+from .steps import Step, quiet
 
 
 def bench(

@@ -111,9 +111,11 @@ def cli() -> None:
     "--lowering",
     default="auto",
     show_default=True,
-    metavar="NAME",
-    help="Form of slide attention: auto, grouped, taps.",
+    metavar="NAME[,NAME]",
+    help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
+    "gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
 )
+@click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
 @click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
 @click.option("--softmax", is_flag=True, help="Return probabilities.")

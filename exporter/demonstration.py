@@ -13,7 +13,8 @@ from slide_export.calibration.preprocess import normalise
 
 from . import backends
 from .checkpoint import load_checkpoint
-from .pipeline import Step, quiet, run
+from .pipeline import run
+from .steps import Step, quiet
 from .types import Bundle, Interface, Model, Recipe
 from .verification import verify
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from . import backends, bundle
 from .errors import SlideExportError
-from .pipeline import Step, quiet, run
+from .pipeline import run
+from .steps import Step, quiet
 from .types import Bundle, Recipe
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one

@@ -26,8 +26,8 @@ from . import backends
 from .errors import BackendUnavailable, RequestError
 from .measuring import environment, intervals
 from .measuring.process import Worker
-from .pipeline import Step, quiet
 from .result import Comparison, Protocol, Result, Run, Subject
+from .steps import Step, quiet
 from .types import Feeds
 
 ROUNDS, CALLS = 20, 5

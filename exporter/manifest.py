@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from . import backends, parity, truth
+from .lowering.tune import StageTimes
 from .types import Artifact, BlockCertificate, Census, LoweredModel, ParityReport, Recipe
 
 
@@ -17,6 +18,7 @@ def describe(
     certificate: tuple[BlockCertificate, ...],
     proof: ParityReport,
     census: Census,
+    tuning: tuple[StageTimes, ...] = (),
 ) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
     model, interface = lowered.fused.trained, recipe.interface
@@ -52,6 +54,7 @@ def describe(
             "softmax": interface.softmax,
             "features": interface.features,
         },
+        "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in tuning],
         "inputs": [asdict(spec) for spec in artifact.inputs],
         "outputs": [asdict(spec) for spec in artifact.outputs],
         "labels": list(interface.labels),

@@ -1,9 +1,5 @@
 """The way from a checkpoint to a bundle, one line a stage."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
 
 from slide_export.calibration.half import to_half
@@ -15,15 +11,9 @@ from .checkpoint import load_checkpoint
 from .errors import RequestError
 from .fuse import certify, fuse
 from .lowering.choose import choose
-from .types import Bundle, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
-
-Step = Callable[[str], AbstractContextManager[Any]]
-"""Told what begins, in a few words; the context ends when the stage does."""
-
-
-def quiet(_what: str) -> AbstractContextManager[None]:
-    """Reports nothing."""
-    return nullcontext()
+from .lowering.tune import StageTimes, tune
+from .steps import Step, quiet
+from .types import Bundle, FusedModel, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
 
 
 def run(recipe: Recipe, step: Step = quiet) -> Bundle:
@@ -34,7 +24,7 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
         SlideExportError: see each stage.
     """
     backend = backends.require(recipe.target, recipe.precision)
-    options = backends.complete_options(recipe.target, recipe.options)
+    order = Order(recipe.precision, recipe.interface, backends.complete_options(recipe.target, recipe.options))
     name = recipe.name or recipe.checkpoint.stem
     place = recipe.out / f"{name}-{recipe.target}-{recipe.precision}"
     bundle.refuse_existing(place, overwrite=recipe.overwrite)
@@ -49,8 +39,9 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
+    tuning = _tune(fused, order, recipe, step)
     with step("lower"):
-        lowered = choose(fused, recipe.target, recipe.lowering)
+        lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.lowering)
     source: OnnxGraph | LoweredModel = lowered
     if backend.ACCEPTS is OnnxGraph:
         with step("export to ONNX"):
@@ -59,14 +50,14 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
                 source = to_half(source)
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
-            artifact = backend.lower(source, directory, Order(recipe.precision, recipe.interface, options))
+            artifact = backend.lower(source, directory, order)
         del source
         with step("count what it stores and computes"):
             census = backend.census(artifact.path, artifact.settings)
         with step("check parity"):
             session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
             proof = parity.check(reference, session, recipe.interface.batch, classes=not recipe.interface.features)
-        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census)
+        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census, tuning)
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
         gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
     return bundle.read(place)
@@ -77,6 +68,14 @@ def _images(recipe: Recipe) -> ImageSet:
         raise RequestError(f"expected at least 1 image for the parity check, found {recipe.image_count}")
     images = bundled() if recipe.images is None else from_directory(recipe.images)
     return images.spread(recipe.image_count)
+
+
+def _tune(fused: FusedModel, order: Order, recipe: Recipe, step: Step) -> tuple[StageTimes, ...]:
+    if not recipe.tune:
+        return ()
+    if recipe.lowering != "auto":
+        raise RequestError(f"expected --tune or --lowering, found both: leave out --lowering {recipe.lowering}")
+    return tune(fused, recipe.target, order, step)
 
 
 def _check_interface(recipe: Recipe, model: Model) -> None:

@@ -336,6 +336,8 @@ class Recipe:
     """One export, whole: what the command line says.
 
     Attributes:
+        lowering: of slide attention, or one for each stage that slides.
+        tune: measure every lowering on this machine and take the fastest.
         images: a directory for the parity check; None takes the bundled photographs.
         image_count: how many images at most.
         name: of the bundle; None takes the checkpoint's file name.
@@ -347,6 +349,7 @@ class Recipe:
     target: str = "onnx"
     precision: str = "fp32"
     lowering: str = "auto"
+    tune: bool = False
     out: Path = Path("exported")
     name: str | None = None
     overwrite: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 from . import backends, bundle, gate, parity
 from .checkpoint import load_checkpoint
 from .errors import BundleError
-from .pipeline import Step, quiet
+from .steps import Step, quiet
 from .types import Interface, ParityReport, Reference
 
 
