@@ -1,0 +1,162 @@
+"""Is slide attention fast? Slide-Swin-T beside Swin-T, beside what upstream's code exports to, beside Im2Col.
+
+python -m tests.benchmarks.speed [ROUNDS]
+"""
+
+import io
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxsim
+import torch
+from torch import nn
+
+from slide_export import backends, latency, onnx_graph
+from slide_export.fuse import fuse
+from slide_export.lowering import FORMS
+from slide_export.lowering.choose import choose
+from slide_export.measuring.profile import by_kind
+from slide_export.models import COMPARISON, FAMILIES, family_of
+from slide_export.result import Result, Run, Subject
+from slide_export.types import Interface, Model, OnnxGraph, Order, Provenance, TensorSpec
+
+from .upstream_order import in_upstream_order
+
+TARGETS = ("onnx", "openvino")
+ROUNDS, CALLS, THREADS = 15, 2, 2
+OURS, SWIN, IM2COL = "Slide-Swin-T", "Swin-T", "Im2Col-Swin-T"
+SLIDE_AS_IS, SWIN_AS_IS, WINDOW_7 = "Slide-Swin-T as it is", "Swin-T as it is", "Slide-Swin-T, window 7"
+GOALS = (
+    (OURS, SWIN, (1.00, 1.00)),
+    (OURS, SLIDE_AS_IS, (0.70, 0.50)),
+    (OURS, IM2COL, (0.45, 0.75)),
+    (SWIN, SWIN_AS_IS, (0.95, 0.95)),
+    (WINDOW_7, SWIN, (None, None)),
+)
+SHARE = 0.80
+
+
+def random_model(variant: str, **changes: object) -> Model:
+    """Returns a variant with random weights."""
+    family = family_of(variant, (*FAMILIES, *COMPARISON))
+    config = family.variants[variant]
+    config = type(config)(**{**vars(config), **changes})
+    torch.manual_seed(0)
+    module = family.build(config).eval().requires_grad_(False)
+    return Model(module, family.name, variant, config, family.read_data(None, config), Provenance(Path(), "", "raw"))
+
+
+def as_it_is(module: nn.Module) -> OnnxGraph:
+    """Returns what torch.onnx.export and onnxsim make of a module, batch 1."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example = torch.zeros(1, 3, 224, 224)
+        names = {"input_names": ["images"], "output_names": ["logits"]}
+        torch.onnx.export(module, (example,), buffer, dynamo=False, opset_version=17, **names)  # type: ignore[arg-type]
+    proto, _ = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
+    images, logits = TensorSpec("images", "float32", (1, 3, 224, 224)), TensorSpec("logits", "float32", (1, 1000))
+    return OnnxGraph(proto, (images,), (logits,))
+
+
+def graphs(target: str) -> dict[str, OnnxGraph]:
+    """Returns every contestant's graph for a target."""
+    slide, swin = random_model("slide_swin_tiny"), random_model("swin_tiny")
+    im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
+
+    def best(model: Model, *, ships: bool = True) -> OnnxGraph:
+        return onnx_graph.export(choose(fuse(model), target), Interface(), ships=ships)
+
+    return {
+        OURS: best(slide),
+        SWIN: best(swin),
+        SLIDE_AS_IS: as_it_is(in_upstream_order(slide.module)),
+        SWIN_AS_IS: as_it_is(in_upstream_order(swin.module)),
+        IM2COL: best(im2col, ships=False),
+        WINDOW_7: best(published),
+    }
+
+
+def sitting(target: str, contestants: dict[str, OnnxGraph], rounds: int, *, profile: bool = False) -> Result:
+    """Returns the contestants' times in interleaved rounds."""
+    backend, feeds = backends.load(target), {"images": np.random.default_rng(0).standard_normal((1, 3, 224, 224))}
+    feeds = {name: value.astype(np.float32) for name, value in feeds.items()}
+    with tempfile.TemporaryDirectory() as temporary:
+        candidates = []
+        for name, graph in contestants.items():
+            place = Path(temporary) / name.replace(" ", "-")
+            place.mkdir()
+            interface = Interface(batch=1 if graph.inputs[0].shape[0] == 1 else None)
+            options = backends.complete_options(target, {})
+            artifact = backend.lower(graph, place, Order("fp32", interface, options))
+            subject = Subject(name, target, "fp32", "", "", (224, 224), weights="random")
+            candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
+        return latency.measure(candidates, latency.plan(rounds, CALLS, THREADS), profile=profile)
+
+
+def ratio(a: Run, b: Run) -> float:
+    """Returns the median over the rounds of a's time over b's within the round."""
+    pairs = zip(a.rounds_ms, b.rounds_ms, strict=True)
+    return float(np.median([np.median(x) / np.median(y) for x, y in pairs]))
+
+
+def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dict[str, float]:
+    """Returns milliseconds of half a block in each form: what `--tune` measures."""
+    from slide_export.lowering.tune import HalfBlock
+    from slide_export.models.slide_attention import SlideAttention
+
+    torch.manual_seed(0)
+    layer, example = SlideAttention(channels, heads).eval().fuse(), torch.randn(2, side, side, channels)
+    contestants = {
+        name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), example, "images", ("out",))
+        for name, lower in FORMS.items()
+    }
+    backend, feeds = backends.load(target), {"images": np.asarray(example[:1])}
+    with tempfile.TemporaryDirectory() as temporary:
+        candidates = []
+        for name, graph in contestants.items():
+            place = Path(temporary) / name
+            place.mkdir()
+            artifact = backend.lower(graph, place, Order("fp32", Interface(), backends.complete_options(target, {})))
+            subject = Subject(name, target, "fp32", "", "", (side, side), weights="random")
+            candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
+        result = latency.measure(candidates, latency.plan(rounds, 5, THREADS))
+    return {run.subject.name: run.p50_ms.value for run in result.runs}
+
+
+def main(rounds: int = ROUNDS) -> None:
+    """Prints the tables in Markdown."""
+    results = {target: sitting(target, graphs(target), rounds) for target in TARGETS}
+    by_name = {target: {run.subject.name: run for run in result.runs} for target, result in results.items()}
+    print(f"## Slide-Swin-T 224x224, batch 1, fp32, {THREADS} threads, medians of {rounds} interleaved rounds\n")
+    print("| ms | " + " | ".join(TARGETS) + " |\n|---|---|---|")
+    for name in by_name["onnx"]:
+        print(f"| {name} | " + " | ".join(f"{by_name[t][name].p50_ms.value:.1f}" for t in TARGETS) + " |")
+    print("\n| paired ratio | onnx | goal | openvino | goal |\n|---|---|---|---|---|")
+    for a, b, goals in GOALS:
+        cells = (
+            f"{ratio(by_name[t][a], by_name[t][b]):.2f} | {'' if goal is None else f'≤ {goal:.2f}'}"
+            for t, goal in zip(TARGETS, goals, strict=True)
+        )
+        print(f"| {a} over {b} | " + " | ".join(cells) + " |", flush=True)
+    for target in TARGETS:
+        contestants = {name: graph for name, graph in graphs(target).items() if name in (OURS, SWIN)}
+        for run in sitting(target, contestants, 3, profile=True).runs:
+            kinds = by_kind(run.profile)
+            total = sum(kinds.values())
+            told = ", ".join(f"{kind} {ms / total:.0%}" for kind, ms in sorted(kinds.items(), key=lambda x: -x[1]))
+            print(f"\n{run.subject.name}, {target}: {told} (goal: gemm at least {SHARE:.0%})", flush=True)
+    print("\n## Half a slide block, x + attention(LayerNorm(x)), ms\n")
+    print("| form | " + " | ".join(f"{t} 56², C 96 | {t} 28², C 192" for t in TARGETS) + " |\n|---|---|---|---|---|")
+    shapes = ((56, 96, 3), (28, 192, 6))
+    times = [forms(target, *shape, rounds) for target in TARGETS for shape in shapes]
+    for name in FORMS:
+        print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in times) + " |")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
