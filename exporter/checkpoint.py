@@ -60,7 +60,7 @@ def load_checkpoint(
     module.load_state_dict(state, strict=False)  # what is missing now is what `_check_keys` allowed
     module.eval().requires_grad_(False)
     provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
-    return Model(module, family.name, variant or _name(family, trained), wanted, family.read_data(tree, trained), provenance)
+    return Model(module, family.name, _name(family, trained), wanted, family.read_data(tree, trained), provenance)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

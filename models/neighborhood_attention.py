@@ -111,18 +111,16 @@ class Tiles:
 
     def keys(self, x: Tensor) -> Tensor:
         """Returns every tile of x with its margin, [B*T, Nk, C], for x [B, H, W, C]; there are zeros around the map."""
-        (th, tw), (top, left), dim = self.queries.size, self.margin, x.shape[3]
-        blocks = [side // t + (1 if m else 0) for side, t, m in zip(self.queries.padded, (th, tw), self.margin, strict=True)]
-        below, right = blocks[0] * th - top - x.shape[1], blocks[1] * tw - left - x.shape[2]
-        if top or left or below or right:
-            x = functional.pad(x, (0, 0, left, right, top, below))  # [B, blocks*th, blocks*tw, C]
-        x = _overlap(x.reshape(-1, blocks[0], th, x.shape[2] * dim), 2 * top)  # [B, tiles, th + k - 1, W*C]
-        rows = th + 2 * top
-        x = _overlap(x.reshape(-1, blocks[1], tw, dim), 2 * left)  # [B*tiles*rows, tiles, tw + k - 1, C]
-        cols = tw + 2 * left
-        if left == 0 and blocks[1] == 1:
+        (rows, cols), (th, tw), (top, left), dim = self.grown, self.queries.size, self.margin, x.shape[3]
+        down, across = (-(-side // t) + bool(m) for side, t, m in zip(self.grown, (th, tw), self.margin, strict=True))
+        if (down * th, across * tw) != (rows, cols):
+            x = functional.pad(x, (0, 0, left, across * tw - left - cols, top, down * th - top - rows))
+        x = _overlap(x.reshape(-1, down, th, across * tw * dim), 2 * top)  # [B, tiles, th + 2m, W*C]
+        x = _overlap(x.reshape(-1, across, tw, dim), 2 * left)  # [B*tiles*(th + 2m), tiles, tw + 2m, C]
+        rows, cols = th + 2 * top, tw + 2 * left
+        if not left:  # one tile across
             return x.reshape(-1, rows * cols, dim)
-        return x.reshape(-1, rows, x.shape[1], cols * dim).transpose(1, 2).reshape(-1, rows * cols, dim)
+        return x.reshape(-1, rows, across - 1, cols * dim).transpose(1, 2).reshape(-1, rows * cols, dim)
 
     def index(self) -> Tensor:
         """Returns the place in a head's flat position table for each query and key of a tile, int64 [Nq, Nk]."""

@@ -8,7 +8,7 @@ LePE stays are options of the configuration; a slide block's key names are Slide
 
 from dataclasses import replace
 
-from . import config_tree, cswin
+from . import config_tree, cswin, slide_swin
 from .family import Published
 
 SIZES = ("tiny", "small", "base")
@@ -27,5 +27,6 @@ FAMILY = replace(
     resize=lambda config, name: cswin.resize(config, VARIANTS[name]),
     matches=lambda state: cswin.is_cswin(state) and cswin.slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_cswin", cswin.CSwinConfig),
+    read_data=slide_swin.read_data,  # the authors' own training code
     published=PUBLISHED,
 )

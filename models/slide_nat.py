@@ -8,7 +8,7 @@ them.
 
 from dataclasses import replace
 
-from . import config_tree, nat
+from . import config_tree, nat, slide_swin
 from .family import Published
 
 SIZES = ("mini", "tiny", "small")
@@ -27,5 +27,6 @@ FAMILY = replace(
     resize=lambda config, name: nat.resize(config, VARIANTS[name]),
     matches=lambda state: nat.is_nat(state) and nat.slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_nat", nat.NatConfig),
+    read_data=slide_swin.read_data,  # the authors' own training code
     published=PUBLISHED,
 )
