@@ -19,7 +19,9 @@ from torch.nn import functional
 from .layers import pad_end
 from .window_attention import Windows, fold_scale
 
-MASKED = -1e4  # float16 holds it and its exponential is exactly 0, which -100 does not promise (Apple ml-ane-transformers)
+MASKED = (
+    -1e4
+)  # float16 holds it and its exponential is exactly 0, which -100 does not promise (Apple ml-ane-transformers)
 LARGEST_WHOLE = 14  # a map up to this side is one tile
 SMALLEST_TILE = 7
 
