@@ -1,6 +1,7 @@
 # make demo    install, export the bundled digits model, verify it, compare accuracies
 # make test    install, lint, type-check, test            (what CI runs)
 # make slow    the tests that take minutes
+# make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=...
 # make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ SOURCES := exporter models calibration deploy_examples tests
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench lint clean
+.PHONY: demo test slow bench matrix lint clean
 
 demo: $(READY)
 	$(BIN)/slide-export demo
@@ -24,6 +25,9 @@ slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+matrix: $(READY)
+	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS)
 
 # mypy cannot follow an editable install that renames folders, so it reads a plain one.
 lint: $(READY)

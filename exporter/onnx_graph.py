@@ -107,6 +107,9 @@ def _trace(module: nn.Module, example: Tensor, names: list[str], *, dynamic: boo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter, see `export_module`
         warnings.simplefilter("ignore", TracerWarning)  # sizes other than the batch are constants on purpose
+        warnings.filterwarnings(
+            "ignore", "Constant folding - Only steps=1"
+        )  # of a Pad's sizes: `passes.simplify` folds
         torch.onnx.export(
             module,
             (example,),

@@ -1,13 +1,16 @@
 """The model zoo: one family a file. A new family is its file and one line in `FAMILIES`."""
 
-from . import cswin, slide_swin, swin
+from . import cswin, nat, slide_cswin, slide_nat, slide_swin, swin
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
     swin.FAMILY,
+    slide_cswin.FAMILY,
     cswin.FAMILY,
+    slide_nat.FAMILY,
+    nat.FAMILY,
 )
 
 __all__ = ["FAMILIES", "Config", "DataConfig", "Family", "Published", "ShapeError", "State", "family_of", "variants"]

@@ -18,6 +18,16 @@ FILES = {
     "swin_small_w7_224": "swin_small",
     "swin_base_w7_224": "swin_base",
     "swin_base_w12_384": "swin_base",
+    "cswin_tiny_224": "cswin_tiny",
+    "cswin_small_224": "cswin_small",
+    "cswin_base_224": "cswin_base",
+    "cswin_large_224": "cswin_large",
+    "cswin_base_384": "cswin_base_384",
+    "cswin_large_384": "cswin_large_384",
+    "nat_mini": "nat_mini",
+    "nat_tiny": "nat_tiny",
+    "nat_small": "nat_small",
+    "nat_base": "nat_base",
 }
 
 

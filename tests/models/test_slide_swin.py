@@ -11,8 +11,8 @@ from tests.conftest import SMALL
 def test_slide_and_plain_swin_are_told_apart() -> None:
     slide = SwinTransformer(SMALL).state_dict()
     plain = SwinTransformer(swin.resize(swin.VARIANTS["swin_tiny"].at((64, 64)), SMALL)).state_dict()
-    assert [family.matches(slide) for family in FAMILIES] == [True, False]
-    assert [family.matches(plain) for family in FAMILIES] == [False, True]
+    assert [family.name for family in FAMILIES if family.matches(slide)] == ["slide_swin"]
+    assert [family.name for family in FAMILIES if family.matches(plain)] == ["swin"]
 
 
 def test_variants_slide_in_two_stages_with_the_released_window() -> None:
@@ -36,6 +36,6 @@ def test_both_sides_are_resized() -> None:
 
 
 def test_variant_names_are_unique() -> None:
-    assert len(set(variants())) == len(variants()) == 6
+    assert len(set(variants())) == len(variants())
     with pytest.raises(KeyError):
         family_of("resnet50")

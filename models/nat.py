@@ -1,0 +1,264 @@
+"""NAT Mini, Tiny, Small, Base: four levels of neighbourhood attention with kernel 7.
+
+Source: SHI-Labs/Neighborhood-Attention-Transformer d334f5b, classification/nat.py.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import config_tree
+from .data import DataConfig
+from .family import Family, Published, ShapeError, State
+from .layers import Mlp
+from .neighborhood_attention import NeighborhoodAttention
+from .slide_attention import SlideAttention
+from .swin import data_from_tree
+
+SLIDE_KERNEL = 3
+
+
+@dataclass(frozen=True)
+class NatConfig:
+    """The numbers of one NAT or Slide-NAT.
+
+    Attributes:
+        kernel_size: side k of the neighbourhood.
+        layer_scale: what the residual scales start from; None: there are none.
+        image_size: rows and columns of the input.
+        slide_stages: the levels (0-based) with slide attention in the place of neighbourhood attention.
+        slide_kernel: side of the slide neighbourhood.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    mlp_ratio: float
+    layer_scale: float | None = None
+    kernel_size: int = 7
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    slide_stages: tuple[int, ...] = ()
+    slide_kernel: int = SLIDE_KERNEL
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a level (0-based): every convolution halves, rounded up."""
+        rows, cols = (-(-side // (4 << stage)) for side in self.image_size)
+        return rows, cols
+
+    def at(self, image_size: tuple[int, int]) -> "NatConfig":
+        """Returns this configuration for another input size."""
+        return replace(self, image_size=image_size)
+
+
+class Nat(nn.Module):
+    """Two strided convolutions, levels of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
+
+    def __init__(self, config: NatConfig) -> None:
+        super().__init__()
+        self.patch_embed = Tokenizer(config.embed_dim)
+        self.levels = nn.ModuleList(Level(config, level) for level in range(len(config.depths)))
+        width = config.embed_dim * 2 ** (len(config.depths) - 1)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns the map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Returns the map of each level before it is halved, [B, H, W, C]."""
+        x, maps = self.patch_embed(images), []
+        for level in self.levels:
+            if not isinstance(level, Level):
+                raise TypeError(f"expected a Level in levels, found {type(level).__name__}")
+            x = level.attend(x)
+            maps.append(x)
+            x = level.halve(x)
+        return maps
+
+
+class Tokenizer(nn.Module):
+    """Two 3x3 convolutions of stride 2 with nothing between them, then LayerNorm."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.Conv2d(3, dim // 2, kernel_size=3, stride=2, padding=1),
+            nn.Conv2d(dim // 2, dim, kernel_size=3, stride=2, padding=1),
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns [B, ceil(H/4), ceil(W/4), dim] for images [B, 3, H, W]."""
+        return self.norm(self.proj(images).permute(0, 2, 3, 1))
+
+
+class Downsampler(nn.Module):
+    """Halves the resolution and doubles the width: a strided 3x3 convolution without bias, then LayerNorm."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduction = nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1, bias=False)
+        self.norm = nn.LayerNorm(2 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+class Level(nn.Module):
+    """Blocks at one resolution, then a downsampler except after the last level."""
+
+    def __init__(self, config: NatConfig, level: int) -> None:
+        super().__init__()
+        dim = config.embed_dim * 2**level
+        self.blocks = nn.ModuleList(Block(config, level, dim) for _ in range(config.depths[level]))
+        self.downsample = Downsampler(dim) if level + 1 < len(config.depths) else None
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Returns x [B, H, W, C] after this level's blocks."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def halve(self, x: Tensor) -> Tensor:
+        """Returns x [B, H, W, C] at half the resolution, or x after the last level."""
+        return x if self.downsample is None else self.downsample(x)
+
+
+class Block(nn.Module):
+    """Pre-norm block: attention, then an MLP, each with a residual that may have a learned scale."""
+
+    def __init__(self, config: NatConfig, level: int, dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = _attention(config, level, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+        self.scaled = config.layer_scale is not None
+        if config.layer_scale is not None:
+            self.gamma1 = nn.Parameter(torch.full((dim,), config.layer_scale))
+            self.gamma2 = nn.Parameter(torch.full((dim,), config.layer_scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        if not self.scaled:
+            x = x + self.attn(self.norm1(x))
+            return x + self.mlp(self.norm2(x))
+        x = x + self.gamma1 * self.attn(self.norm1(x))
+        return x + self.gamma2 * self.mlp(self.norm2(x))
+
+
+def _attention(config: NatConfig, level: int, dim: int) -> nn.Module:
+    if level in config.slide_stages:
+        return SlideAttention(dim, config.heads[level], config.slide_kernel)
+    return NeighborhoodAttention(dim, config.heads[level], config.resolution(level), config.kernel_size)
+
+
+def is_nat(state: State) -> bool:
+    """Returns whether the keys are those of a NAT with any attention."""
+    return "levels.0.blocks.0.attn.qkv.weight" in state and "patch_embed.proj.1.weight" in state
+
+
+def slides(state: State) -> bool:
+    """Returns whether any level has slide attention."""
+    return any(".dep_conv1." in key for key in state)
+
+
+def infer(state: State) -> NatConfig:
+    """Returns the configuration that the shapes of a NAT or Slide-NAT state dict tell, for input 224.
+
+    Raises:
+        ShapeError: the shapes fit no such model.
+    """
+    depths = _depths(state)
+    places = [f"levels.{level}.blocks.0.attn." for level in range(len(depths))]
+    tables = [state.get(place + "rpb") for place in places]
+    slide = [state.get(place + "relative_position_bias_table") for place in places]
+    both = [slid if own is None else own.unsqueeze(0) for own, slid in zip(tables, slide, strict=True)]
+    if any(table is None for table in both):
+        raise ShapeError("a level has neither attn.rpb nor attn.relative_position_bias_table in its first block")
+    embed_dim = state["patch_embed.norm.weight"].shape[0]
+    gamma = state.get("levels.0.blocks.0.gamma1")
+    return NatConfig(
+        embed_dim=embed_dim,
+        depths=depths,
+        heads=tuple(table.shape[1] for table in both if table is not None),
+        mlp_ratio=state["levels.0.blocks.0.mlp.fc1.bias"].shape[0] / embed_dim,
+        layer_scale=None if gamma is None else LAYER_SCALE,
+        kernel_size=next((table.shape[1] // 2 + 1 for table in tables if table is not None), NatConfig.kernel_size),
+        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        slide_stages=tuple(level for level, table in enumerate(slide) if table is not None),
+        slide_kernel=next((round(table.shape[3] ** 0.5) for table in slide if table is not None), SLIDE_KERNEL),
+    )
+
+
+def read_data(tree: Mapping[str, Any] | None, _config: NatConfig) -> DataConfig:
+    """Returns NAT's preprocessing, timm's default: short side to 1/0.875 of the input, bicubic, centre crop.
+
+    Source: NAT classification/validate.py, `resolve_data_config` of a model without a default_cfg.
+    """
+    return data_from_tree(tree, DataConfig(scale=1 / 0.875))
+
+
+def resize(config: NatConfig, size: NatConfig) -> NatConfig:
+    """Returns `config` with the widths, depths, heads and residual scales of `size`."""
+    return replace(
+        config,
+        embed_dim=size.embed_dim,
+        depths=size.depths,
+        heads=size.heads,
+        mlp_ratio=size.mlp_ratio,
+        layer_scale=size.layer_scale,
+    )
+
+
+def adapt(state: State, _trained: NatConfig, _wanted: NatConfig) -> State:
+    """Returns the state dict as it is: no weight of a NAT depends on the input size."""
+    return state
+
+
+def _depths(state: State) -> tuple[int, ...]:
+    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"levels\.(\d+)\.blocks\.(\d+)\.", key))}
+    levels = 1 + max(level for level, _ in blocks)
+    return tuple(1 + max((block for at, block in blocks if at == level), default=-1) for level in range(levels))
+
+
+LAYER_SCALE = 1e-5
+
+VARIANTS = {
+    "nat_mini": NatConfig(64, (3, 4, 6, 5), (2, 4, 8, 16), 3.0),
+    "nat_tiny": NatConfig(64, (3, 4, 18, 5), (2, 4, 8, 16), 3.0),
+    "nat_small": NatConfig(96, (3, 4, 18, 5), (3, 6, 12, 24), 2.0, LAYER_SCALE),
+    "nat_base": NatConfig(128, (3, 4, 18, 5), (4, 8, 16, 32), 2.0, LAYER_SCALE),
+}
+
+README = "SHI-Labs/Neighborhood-Attention-Transformer d334f5b, NAT.md"
+PUBLISHED = {
+    "nat_mini": Published(20, 2.7, 81.8, README),
+    "nat_tiny": Published(28, 4.3, 83.2, README),
+    "nat_small": Published(51, 7.8, 83.7, README),
+    "nat_base": Published(90, 13.7, 84.3, README),
+}
+
+FAMILY = Family(
+    name="nat",
+    variants=VARIANTS,
+    matches=lambda state: is_nat(state) and not slides(state),
+    infer=infer,
+    resize=lambda config, name: resize(config, VARIANTS[name]),
+    read_config=lambda tree: config_tree.read_config(tree, "nat", NatConfig),
+    read_data=read_data,
+    build=Nat,
+    adapt=adapt,
+    published=PUBLISHED,
+)

@@ -1,0 +1,140 @@
+"""`make matrix`: every variant at its full size, to every target, proved and timed. Hours; a finished row is kept.
+
+    make matrix                                              everything that is not done yet
+    make matrix VARIANTS="nat_tiny slide_nat_tiny" TARGETS=onnx PRECISIONS=fp32
+
+A model and the one with slide attention that replaces it are measured in one sitting, so their ratio means something.
+Every export is a process of its own, and its bundle is deleted after it was measured. Rows stand in
+exported/matrix/rows.jsonl (delete it to begin anew); from them come tests/benchmarks/MATRIX.md and models/proved.json.
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from slide_export import backends
+from slide_export.errors import SlideExportError
+from slide_export.every_target import TargetResult, run_each
+from slide_export.models import variants
+from slide_export.types import Recipe
+
+from . import matrix_rows
+from .export_cost import save_random
+from .machine import machine
+from .matrix_rows import Row
+
+ROOT = Path(__file__).parents[2]
+ROWS = ROOT / "exported/matrix/rows.jsonl"
+TABLE = Path(__file__).with_name("MATRIX.md")
+PROVED = ROOT / "models/proved.json"
+PRECISIONS = ("fp32", "fp16")
+IMAGES = 2
+TIMEOUT_S = 3600.0
+SLIDE = "slide_"  # what the name of a model has before that of the one it replaces
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what is asked for and not done; returns 0 if every row of it was proved."""
+    asked = _parse(arguments)
+    for group in groups(asked.variants):
+        for target in asked.targets:
+            for precision in asked.precisions:
+                done = {row.key for row in matrix_rows.read(ROWS) if row.finished}
+                if not all((variant, target, precision) in done for variant in group):
+                    matrix_rows.append(ROWS, run_group(group, target, precision))
+                    _write()
+    keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
+    proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
+    _write()
+    return 0 if keys <= proved else 1
+
+
+def groups(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns the names in their order, each model together with the one that replaces its attention."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.removeprefix(SLIDE), []).append(name)
+    return [tuple(sorted(group, key=lambda name: name.startswith(SLIDE))) for group in found.values()]
+
+
+def run_group(group: Sequence[str], target: str, precision: str) -> list[Row]:
+    """Returns the rows of models that are measured together; nothing of them stays on the disk."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out, results = Path(temporary), []
+        for variant in group:
+            print(f"{variant} {target} {precision}", file=sys.stderr, flush=True)
+            with multiprocessing.get_context("spawn").Pool(1) as pool:  # gives the memory of the weights back
+                checkpoint = pool.apply(save_random, (variant, out))
+            recipe = Recipe(checkpoint, target, precision, out=out, variant=variant, image_count=IMAGES)
+            results += run_each(recipe, (target,), TIMEOUT_S, jobs=1)
+            checkpoint.unlink()
+        rows = [_row(*pair, precision) for pair in zip(group, results, strict=True)]
+        return _timed(rows, [result.bundle.path for result in results if result.bundle])
+
+
+def _row(variant: str, result: TargetResult, precision: str) -> Row:
+    row = Row(variant, result.target, precision, result.exit_code, result.message, round(result.seconds, 1))
+    if result.bundle is None:
+        return row
+    manifest = result.bundle.manifest
+    size, parameters = manifest["artifact"]["bytes"], manifest["model"]["parameters"]
+    return replace(row, parameters=parameters, bytes=size, parity=manifest["parity"])
+
+
+def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
+    """Returns the rows with their latency; as they are where the target cannot run here or a row has no bundle."""
+    if len(bundles) < len(rows) or importlib.util.find_spec("slide_export.latency") is None:
+        return list(rows)
+    from slide_export import benchmark, latency
+
+    try:
+        result = benchmark.bench(bundles, latency.plan())
+    except SlideExportError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return list(rows)
+    timed = [replace(row, latency_ms=run.p50_ms.value) for row, run in zip(rows, result.runs, strict=True)]
+    if len(timed) == 2:
+        slower = next(comparison for comparison in result.comparisons if {comparison.a, comparison.b} == {0, 1})
+        ratio = slower.ratio.value if slower.a == 1 else 1 / slower.ratio.value
+        timed[1] = replace(timed[1], over_parent=ratio)
+    return timed
+
+
+def _write() -> None:
+    """Writes both tables of the rows so far, in the order of the zoo."""
+    order = {name: place for place, name in enumerate(variants())}
+    rows = sorted(
+        matrix_rows.read(ROWS), key=lambda row: (order.get(row.variant, len(order)), row.target, row.precision)
+    )
+    for path, text in _texts(rows):
+        part = path.with_suffix(".part")
+        part.write_text(text)
+        part.replace(path)
+
+
+def _texts(rows: Sequence[Row]) -> Iterator[tuple[Path, str]]:
+    yield TABLE, matrix_rows.markdown(rows, machine())
+    before = json.loads(PROVED.read_text()) if PROVED.exists() else {}
+    yield PROVED, json.dumps(matrix_rows.proved(rows, before), indent=1, sort_keys=True) + "\n"
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make matrix", description="Proves and times every variant on every target.")
+    for name, choices in (("variants", variants()), ("targets", backends.names()), ("precisions", PRECISIONS)):
+        parser.add_argument(f"--{name}", nargs="*", default=choices, choices=choices, metavar=name.upper())
+    found = parser.parse_args(arguments)
+    return argparse.Namespace(
+        variants=found.variants or variants(),
+        targets=found.targets or backends.names(),
+        precisions=found.precisions or PRECISIONS,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

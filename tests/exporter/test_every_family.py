@@ -1,0 +1,56 @@
+"""A small model of each family, to every target, proved: rank, operators, dynamic batch and parity of its blocks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slide_export import backends, pipeline
+from slide_export.models import FAMILIES, Config, Family
+from slide_export.models.config_tree import write_config
+from slide_export.models.cswin import CSwinConfig
+from slide_export.models.nat import NatConfig
+from slide_export.types import Recipe
+from tests.conftest import randomise
+
+DEPTHS, HEADS = (1, 1, 1, 1), (2, 2, 4, 4)
+CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64), num_classes=10)
+NAT = NatConfig(16, DEPTHS, HEADS, 2.0, layer_scale=0.1, kernel_size=5, image_size=(64, 96), num_classes=10)
+SMALL: dict[str, Config] = {
+    "cswin": CSWIN,
+    "slide_cswin": CSwinConfig(16, DEPTHS, HEADS, CSWIN.stripes, (64, 64), 10, slide_stages=(0, 1), lepe=True),
+    "nat": NAT,
+    "slide_nat": NatConfig(16, DEPTHS, HEADS, 3.0, image_size=(64, 64), num_classes=10, slide_stages=(0, 1)),
+}
+"""Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
+
+
+def family(name: str) -> Family:
+    return next(family for family in FAMILIES if family.name == name)
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config, path = SMALL[request.param], tmp_path_factory.mktemp("small") / f"{request.param}.pth"
+    torch.manual_seed(0)
+    state = randomise(family(request.param).build(config)).state_dict()
+    torch.save({"model": state, "config": write_config(config, request.param)}, path)
+    return path
+
+
+def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
+    recipe = Recipe(checkpoint, target=target, precision=precision, out=out, image_count=2)
+    parity = pipeline.run(recipe).manifest["parity"]
+    assert parity["passed"]
+    assert parity["top1"] == 1.0
+
+
+def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
+    prove(small, "onnx", "fp32", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("target", backends.names())
+def test_family_is_proved_everywhere(small: Path, target: str, precision: str, tmp_path: Path) -> None:
+    prove(small, target, precision, tmp_path)
