@@ -114,10 +114,12 @@ class PyramidVisionTransformer(nn.Module):
         """
         table = self.get_parameter(f"pos_embed{stage + 1}")  # [1, N, C]
         _, rows, cols, dim = x.shape
-        if not class_token:
-            return x + table[:, self._has_token(stage) :].reshape(1, rows, cols, dim)
-        table = torch.cat((self.get_parameter("cls_token") + table[:, :1], table[:, 1:]), dim=1)
-        return functional.pad(x.reshape(-1, 1, rows * cols, dim), (0, 0, 1, 0)) + table.unsqueeze(1)
+        if class_token:
+            table = table + functional.pad(self.get_parameter("cls_token"), (0, 0, 0, rows * cols))  # [1, 1 + N, C]
+            return functional.pad(x.reshape(-1, 1, rows * cols, dim), (0, 0, 1, 0)) + table.unsqueeze(1)
+        if self._has_token(stage):
+            table = table[:, 1:]
+        return x + table.reshape(1, rows, cols, dim)
 
     def _has_token(self, stage: int) -> bool:
         return self.config.class_token and stage + 1 == self.stages
