@@ -218,7 +218,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _name(family: Family, config: Config) -> str:
-    """Returns the variant of this size, whatever its classes and windows: of this input if there is one, else of any."""
+    """Returns the variant of this size, whatever its classes and windows; of this input, if one of several is."""
     same = [name for name in family.variants if family.resize(config, name) == config]
     exact = (name for name in same if family.variants[name].image_size == config.image_size)
     return next(exact, same[0] if same else f"{family.name} (custom)")

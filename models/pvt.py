@@ -1,4 +1,4 @@
-"""PVT Tiny, Small, Medium, Large: four stages of attention to a reduced map, with position embeddings and a class token.
+"""PVT Tiny, Small, Medium, Large: four stages of attention to a reduced map, position embeddings, a class token.
 
 Source: whai362/PVT 57e2dfa, classification/pvt.py. Not every number stands in a shape: the heads are known of the
 published widths alone.
@@ -112,7 +112,7 @@ class PyramidVisionTransformer(nn.Module):
 
         The class token and its position are one row of the sum, so that no target has to repeat it for a batch.
         """
-        table = self.get_parameter(f"pos_embed{stage + 1}")  # [1, N, C]
+        table: Tensor = self.get_parameter(f"pos_embed{stage + 1}")  # [1, N, C]
         _, rows, cols, dim = x.shape
         if class_token:
             table = table + functional.pad(self.get_parameter("cls_token"), (0, 0, 0, rows * cols))  # [1, 1 + N, C]
@@ -201,7 +201,7 @@ def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
 def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """Returns position embeddings [1, H*W, C] of a map of size `old` for one of size `new`.
 
-    Source: _get_pos_embed: bilinear, corners not aligned. Upstream leaves a table alone wherever the new map has as many
+    Source: _get_pos_embed: bilinear, corners not aligned. Upstream leaves a table alone where the new map has as many
     tokens as the first stage's native one, which at input 448 breaks it in stage 2; here every stage is resized.
     """
     image = table.reshape(1, *old, -1).permute(0, 3, 1, 2)  # [1, C, H, W]

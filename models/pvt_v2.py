@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State
+from .family import Family, Published, State
 from .layers import ConvEmbed
 from .pvt import read_data
 from .slide_attention import SlideAttention

@@ -8,7 +8,7 @@ import re
 
 from .family import ShapeError, State
 
-HEADS = {(64, 128, 320, 512): (1, 2, 5, 8), (32, 64, 160, 256): (1, 2, 5, 8)}
+HEADS: dict[tuple[int, ...], tuple[int, ...]] = {(64, 128, 320, 512): (1, 2, 5, 8), (32, 64, 160, 256): (1, 2, 5, 8)}
 """The heads of the published widths: no shape of attention to a reduced map tells them."""
 
 
@@ -79,4 +79,6 @@ def refuse_empty(resolutions: tuple[tuple[int, int], ...], reductions: tuple[int
     """
     for stage, (resolution, reduction) in enumerate(zip(resolutions, reductions, strict=True), start=1):
         if min(resolution) < reduction:
-            raise ShapeError(f"a map of {resolution[0]}x{resolution[1]} in stage {stage}, which needs {reduction} a side")
+            raise ShapeError(
+                f"a map of {resolution[0]}x{resolution[1]} in stage {stage}, which needs {reduction} a side"
+            )

@@ -28,7 +28,9 @@ def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataC
 
 
 SIZES = ("tiny", "small", "base")
-VARIANTS = {f"slide_swin_{size}": replace(swin.VARIANTS[f"swin_{size}"], window=(56, 56), slide_stages=2) for size in SIZES}
+VARIANTS = {
+    f"slide_swin_{size}": replace(swin.VARIANTS[f"swin_{size}"], window=(56, 56), slide_stages=2) for size in SIZES
+}
 
 RESULTS = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of ImageNet results"
 PUBLISHED = {
