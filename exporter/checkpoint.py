@@ -50,7 +50,7 @@ def load_checkpoint(
     state = _sound(_tensors(content, weights, path, notes), notes)
     tree = content.get("config") if isinstance(content.get("config"), Mapping) else None
     family, trained = _recognise(state, tree, variant, notes)
-    wanted = trained if input_size is None else trained.at(input_size)
+    wanted = trained if input_size is None else _at(trained, input_size)
     with torch.random.fork_rng():
         module = family.build(trained)
         _check_keys(state, module.state_dict(), family, notes)
@@ -180,6 +180,13 @@ def _infer(family: Family, state: State, variant: str | None) -> Config:
     return config
 
 
+def _at(trained: Config, input_size: tuple[int, int]) -> Config:
+    try:
+        return trained.at(input_size)
+    except ShapeError as error:
+        raise RequestError(f"expected an input that this model can take, {_size(input_size)} gives {error}") from error
+
+
 def _check_keys(state: State, expected: State, family: Family, notes: list[str]) -> None:
     """Refuses missing, unexpected and misshapen keys, and buffers that say something else than the architecture."""
     missing = [key for key in expected if key not in state]
@@ -211,6 +218,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _name(family: Family, config: Config) -> str:
-    """Returns the name of the variant of this size, whatever its input, classes and windows."""
-    same = (name for name in family.variants if family.resize(config, name) == config)
-    return next(same, f"{family.name} (custom)")
+    """Returns the variant of this size, whatever its classes and windows; of this input, if one of several is."""
+    same = [name for name in family.variants if family.resize(config, name) == config]
+    exact = (name for name in same if family.variants[name].image_size == config.image_size)
+    return next(exact, same[0] if same else f"{family.name} (custom)")

@@ -1,6 +1,6 @@
 """The model zoo: one family a file. A new family is its file and one line in `FAMILIES`."""
 
-from . import cswin, nat, slide_cswin, slide_nat, slide_swin, swin
+from . import cswin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
 
@@ -11,6 +11,10 @@ FAMILIES: tuple[Family, ...] = (
     cswin.FAMILY,
     slide_nat.FAMILY,
     nat.FAMILY,
+    slide_pvt.FAMILY,
+    pvt.FAMILY,
+    slide_pvt_v2.FAMILY,
+    pvt_v2.FAMILY,
 )
 
 __all__ = ["FAMILIES", "Config", "DataConfig", "Family", "Published", "ShapeError", "State", "family_of", "variants"]

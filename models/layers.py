@@ -56,6 +56,29 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)))  # [B, H', W', 2C]
 
 
+class ConvEmbed(nn.Module):
+    """Strided convolution that makes a stage's map of images or of the stage before, then LayerNorm.
+
+    Rows and columns that the stride leaves over are dropped, as the sources do.
+
+    Args:
+        inputs: channels that come in.
+        dim: channels C that go out.
+        kernel: side of the kernel; patches do not overlap where it equals the stride.
+        stride: rows and columns to the next patch.
+        padding: zeros around the map.
+    """
+
+    def __init__(self, inputs: int, dim: int, kernel: int, stride: int, padding: int = 0) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(inputs, dim, kernel, stride=stride, padding=padding)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, inputs, rows, cols]."""
+        return self.norm(self.proj(x).permute(0, 2, 3, 1))
+
+
 class ChannelsLast(nn.Module):
     """Turns a convolution's output into the layout of the blocks."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import swin
 from .data import DataConfig
-from .family import State
+from .family import Published, State
 
 
 def matches(state: State) -> bool:
@@ -27,7 +27,17 @@ def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataC
     return swin.data_from_tree(tree, DataConfig(keep_aspect=False))
 
 
-VARIANTS = {f"slide_{name}": replace(size, window=(56, 56), slide_stages=2) for name, size in swin.VARIANTS.items()}
+SIZES = ("tiny", "small", "base")
+VARIANTS = {
+    f"slide_swin_{size}": replace(swin.VARIANTS[f"swin_{size}"], window=(56, 56), slide_stages=2) for size in SIZES
+}
+
+RESULTS = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of ImageNet results"
+PUBLISHED = {
+    "slide_swin_tiny": Published(29, 4.6, 82.3, RESULTS),
+    "slide_swin_small": Published(51, 8.9, 83.7, RESULTS),
+    "slide_swin_base": Published(89, 15.5, 84.2, RESULTS),
+}
 
 FAMILY = replace(
     swin.FAMILY,
@@ -36,4 +46,5 @@ FAMILY = replace(
     resize=lambda config, name: swin.resize(config, VARIANTS[name]),
     matches=matches,
     read_data=read_data,
+    published=PUBLISHED,
 )

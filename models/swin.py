@@ -1,4 +1,4 @@
-"""Swin Transformer T, S, B: four stages of window attention.
+"""Swin Transformer T, S, B, L: four stages of window attention.
 
 Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py and configs/swin/.
 """
@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from .data import DataConfig
-from .family import Family, ShapeError, State
+from .family import Family, Published, ShapeError, State
 from .layers import PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
 from .window_attention import WindowBlock, resize_table
 
 PATCH = 4
+WHOLE_IMAGE = 384  # from this side on nothing is cropped
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -182,13 +183,14 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
         return None
 
 
-def read_data(tree: Mapping[str, Any] | None, _config: SwinConfig) -> DataConfig:
-    """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
+def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
+    """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop; from 384 on no crop.
 
-    Source: Swin data/build.py, build_transform; `TEST.CROP False` resizes both sides and crops nothing. `DATA.MEAN` and
-    `DATA.STD` are this project's addition: upstream's code has them as constants.
+    Source: Swin data/build.py, build_transform; `TEST.CROP False`, which the 384 models have, resizes both sides and
+    crops nothing. `DATA.MEAN` and `DATA.STD` are this project's addition: upstream's code has them as constants.
     """
-    return data_from_tree(tree, DataConfig())
+    whole = min(config.image_size) >= WHOLE_IMAGE
+    return data_from_tree(tree, DataConfig(keep_aspect=False, scale=1.0) if whole else DataConfig())
 
 
 def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
@@ -249,10 +251,26 @@ def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
 
 
+_BASE = SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32))
+_LARGE = SwinConfig(192, (2, 2, 18, 2), (6, 12, 24, 48))
+
 VARIANTS = {
     "swin_tiny": SwinConfig(96, (2, 2, 6, 2), (3, 6, 12, 24)),
     "swin_small": SwinConfig(96, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "swin_base": SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_base": _BASE,
+    "swin_large": _LARGE,
+    "swin_base_384": _BASE.at((384, 384)),
+    "swin_large_384": _LARGE.at((384, 384)),
+}
+
+README = "microsoft/Swin-Transformer f82860b, README.md"
+PUBLISHED = {
+    "swin_tiny": Published(28, 4.5, 81.2, README),
+    "swin_small": Published(50, 8.7, 83.2, README),
+    "swin_base": Published(88, 15.4, 83.5, README),
+    "swin_large": Published(197, 34.5, 86.3, f"{README}, pretrained on ImageNet-22K"),
+    "swin_base_384": Published(88, 47.1, 84.5, README),
+    "swin_large_384": Published(197, 103.9, 87.3, f"{README}, pretrained on ImageNet-22K"),
 }
 
 FAMILY = Family(
@@ -266,4 +284,5 @@ FAMILY = Family(
     build=SwinTransformer,
     adapt=adapt,
     optional=REBUILT,
+    published=PUBLISHED,
 )

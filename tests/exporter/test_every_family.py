@@ -1,5 +1,6 @@
 """A small model of each family, to every target, proved: rank, operators, dynamic batch and parity of its blocks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,25 @@ from slide_export.models import FAMILIES, Config, Family
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
 from slide_export.models.nat import NatConfig
+from slide_export.models.pvt import PvtConfig
+from slide_export.models.pvt_v2 import PvtV2Config
 from slide_export.types import Recipe
 from tests.conftest import randomise
 
 DEPTHS, HEADS = (1, 1, 1, 1), (2, 2, 4, 4)
 CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64), num_classes=10)
 NAT = NatConfig(16, DEPTHS, HEADS, 2.0, layer_scale=0.1, kernel_size=5, image_size=(64, 96), num_classes=10)
+PVT = PvtConfig((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
+PVT_V2 = PvtV2Config((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(70, 64), num_classes=10)
 SMALL: dict[str, Config] = {
     "cswin": CSWIN,
     "slide_cswin": CSwinConfig(16, DEPTHS, HEADS, CSWIN.stripes, (64, 64), 10, slide_stages=(0, 1), lepe=True),
     "nat": NAT,
     "slide_nat": NatConfig(16, DEPTHS, HEADS, 3.0, image_size=(64, 64), num_classes=10, slide_stages=(0, 1)),
+    "pvt": PVT,
+    "slide_pvt": replace(PVT, slide_stages=(0, 3), class_token=False),
+    "pvt_v2": replace(PVT_V2, linear=True),
+    "slide_pvt_v2": replace(PVT_V2, slide_stages=(0, 1)),
 }
 """Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
 

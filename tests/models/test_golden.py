@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from slide_export.models.cswin import CSwinConfig, CSwinTransformer
 from slide_export.models.nat import Nat, NatConfig
+from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
+from slide_export.models.pvt_v2 import PvtV2Config, PyramidVisionTransformerV2
 from slide_export.models.swin import SwinConfig, SwinTransformer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -64,6 +66,26 @@ def nat(case: dict[str, Any]) -> Nat:
     return Nat(config)
 
 
+def pyramid(case: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "embed_dims": tuple(case["embed_dims"]),
+        "depths": tuple(case["depths"]),
+        "heads": tuple(case["num_heads"]),
+        "mlp_ratios": tuple(case["mlp_ratios"]),
+        "reductions": tuple(case["sr_ratios"]),
+        "image_size": (case["img_size"], case["img_size"]),
+        "num_classes": case["num_classes"],
+    }
+
+
+def pvt(case: dict[str, Any]) -> PyramidVisionTransformer:
+    return PyramidVisionTransformer(PvtConfig(**pyramid(case)))
+
+
+def pvt_v2(case: dict[str, Any]) -> PyramidVisionTransformerV2:
+    return PyramidVisionTransformerV2(PvtV2Config(**pyramid(case), linear=case.get("linear", False)))
+
+
 def swin_stages(model: SwinTransformer, images: Tensor) -> Iterator[Tensor]:
     x = model.patch_embed(images)
     for stage in model.layers:
@@ -79,11 +101,21 @@ def nat_stages(model: Nat, images: Tensor) -> Iterator[Tensor]:
     return (level.halve(x) for level, x in zip(model.levels, model.maps(images), strict=True))
 
 
+def pvt_stages(model: PyramidVisionTransformer, images: Tensor) -> Iterator[Tensor]:
+    return (x.flatten(1, 2) for x in model.maps(images, class_token=True))
+
+
+def pvt_v2_stages(model: PyramidVisionTransformerV2, images: Tensor) -> Iterator[Tensor]:
+    return (x.flatten(1, 2) for x in model.maps(images))
+
+
 ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., Iterator[Tensor]]]] = {
     "slide_swin": (swin, swin_stages),
     "swin": (swin, swin_stages),
     "cswin": (cswin, cswin_stages),
     "nat": (nat, nat_stages),
+    "pvt": (pvt, pvt_stages),
+    "pvt_v2": (pvt_v2, pvt_v2_stages),
 }
 """How upstream's options make our model, and the output of each of upstream's stages."""
 

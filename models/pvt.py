@@ -1,0 +1,242 @@
+"""PVT Tiny, Small, Medium, Large: four stages of attention to a reduced map, position embeddings, a class token.
+
+Source: whai362/PVT 57e2dfa, classification/pvt.py. Not every number stands in a shape: the heads are known of the
+published widths alone.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import config_tree, pyramid
+from .data import DataConfig
+from .family import Family, Published, ShapeError, State
+from .layers import ConvEmbed, Mlp
+from .slide_attention import SlideAttention
+from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
+from .swin import data_from_tree
+
+PATCH = 4
+
+
+@dataclass(frozen=True)
+class PvtConfig:
+    """The numbers of one PVT or Slide-PVT.
+
+    Attributes:
+        mlp_ratios: hidden width of each stage's MLPs over its width.
+        reductions: side of the square of tokens that becomes one key, in each stage.
+        image_size: rows and columns of the input.
+        slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
+        kernel_size: side k of the slide neighbourhood.
+        class_token: whether a class token is read in the last stage; else the mean of its map.
+    """
+
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    slide_stages: tuple[int, ...] = ()
+    kernel_size: int = 3
+    class_token: bool = True
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a stage (0-based); a remainder is dropped."""
+        return self.image_size[0] // (PATCH << stage), self.image_size[1] // (PATCH << stage)
+
+    def at(self, image_size: tuple[int, int]) -> "PvtConfig":
+        """Returns this configuration for another input size.
+
+        Raises:
+            ShapeError: a stage would have nothing to look at.
+        """
+        config = replace(self, image_size=image_size)
+        pyramid.refuse_empty(tuple(map(config.resolution, range(len(self.depths)))), self.reductions)
+        return config
+
+
+class PyramidVisionTransformer(nn.Module):
+    """Four times patch embedding, position embedding and blocks; LayerNorm and linear head on the class token."""
+
+    def __init__(self, config: PvtConfig) -> None:
+        super().__init__()
+        self.config, self.stages = config, len(config.depths)
+        inputs = (3, *config.embed_dims)
+        for stage, dim in enumerate(config.embed_dims):
+            patch = 2 if stage else PATCH
+            blocks = nn.ModuleList(_block(config, stage) for _ in range(config.depths[stage]))
+            tokens = math.prod(config.resolution(stage)) + self._has_token(stage)
+            self.add_module(f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch))
+            self.register_parameter(f"pos_embed{stage + 1}", _embedding(tokens, dim))
+            self.add_module(f"block{stage + 1}", blocks)
+        self.cls_token = _embedding(1, dim) if config.class_token else None
+        self.norm = nn.LayerNorm(dim, eps=EPS)
+        self.head = nn.Linear(dim, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        last = self.maps(images, class_token=self.config.class_token)[-1]
+        if not self.config.class_token:
+            return self.head(self.norm(last).mean(dim=(1, 2)))
+        return self.head(self.norm(last[:, :, :1]).reshape(-1, last.shape[3]))  # an index would become a Gather
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+
+        Source: detection/pvt.py, forward_features: the last stage has no class token there.
+        """
+        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images, class_token=False))
+
+    def maps(self, images: Tensor, *, class_token: bool) -> list[Tensor]:
+        """Returns the map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""
+        x, maps = images, []
+        for stage in range(self.stages):
+            x = self.get_submodule(f"patch_embed{stage + 1}")(x)
+            x = self._place(x, stage, class_token=class_token and self._has_token(stage))
+            for block in self.get_submodule(f"block{stage + 1}").children():
+                x = block(x)
+            maps.append(x)
+            x = x.permute(0, 3, 1, 2)
+        return maps
+
+    def _place(self, x: Tensor, stage: int, *, class_token: bool) -> Tensor:
+        """Returns x [B, H, W, C] plus its position embedding.
+
+        The class token and its position are one row of the sum, so that no target has to repeat it for a batch.
+        """
+        table: Tensor = self.get_parameter(f"pos_embed{stage + 1}")  # [1, N, C]
+        _, rows, cols, dim = x.shape
+        if class_token:
+            table = table + functional.pad(self.get_parameter("cls_token"), (0, 0, 0, rows * cols))  # [1, 1 + N, C]
+            return functional.pad(x.reshape(-1, 1, rows * cols, dim), (0, 0, 1, 0)) + table.unsqueeze(1)
+        if self._has_token(stage):
+            table = table[:, 1:]
+        return x + table.reshape(1, rows, cols, dim)
+
+    def _has_token(self, stage: int) -> bool:
+        return self.config.class_token and stage + 1 == self.stages
+
+
+def _embedding(tokens: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, dim), std=0.02))
+
+
+def _block(config: PvtConfig, stage: int) -> nn.Module:
+    dim, heads = config.embed_dims[stage], config.heads[stage]
+    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage])
+    if stage in config.slide_stages:
+        attention = SlideAttention(dim, heads, config.kernel_size)
+    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])))
+
+
+def is_pvt(state: State) -> bool:
+    """Returns whether the keys are those of a PVT with any attention."""
+    return "patch_embed1.proj.weight" in state and "pos_embed1" in state
+
+
+def infer(state: State) -> PvtConfig:
+    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input.
+
+    Raises:
+        ShapeError: the shapes fit no such model, or leave its heads or its input open.
+    """
+    dims = pyramid.dims(state)
+    side = math.isqrt(state["pos_embed1"].shape[1])
+    if side**2 != state["pos_embed1"].shape[1]:
+        raise ShapeError(f"{state['pos_embed1'].shape[1]} positions in stage 1, which is no square")
+    slide_stages, kernel_size = pyramid.slide_stages(state)
+    return PvtConfig(
+        embed_dims=dims,
+        depths=pyramid.depths(state),
+        heads=pyramid.heads(state, dims),
+        mlp_ratios=pyramid.ratios(state, dims),
+        reductions=pyramid.reductions(state, PvtConfig.reductions),
+        image_size=(side * PATCH, side * PATCH),
+        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        slide_stages=slide_stages,
+        kernel_size=kernel_size,
+        class_token="cls_token" in state,
+    )
+
+
+def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
+    """Returns PVT's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
+
+    Source: classification/datasets.py, build_transform.
+    """
+    return data_from_tree(tree, DataConfig())
+
+
+def resize(config: PvtConfig, size: PvtConfig) -> PvtConfig:
+    """Returns `config` with the widths, depths, heads, ratios and reductions of `size`."""
+    return replace(
+        config,
+        embed_dims=size.embed_dims,
+        depths=size.depths,
+        heads=size.heads,
+        mlp_ratios=size.mlp_ratios,
+        reductions=size.reductions,
+    )
+
+
+def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
+    """Returns the state dict with its position embeddings resized to `wanted`."""
+    adapted = dict(state)
+    for stage in range(len(trained.depths)):
+        key, token = f"pos_embed{stage + 1}", trained.class_token and stage + 1 == len(trained.depths)
+        old, new = trained.resolution(stage), wanted.resolution(stage)
+        grid = resize_positions(adapted[key][:, token:], old, new)
+        adapted[key] = torch.cat((adapted[key][:, :token], grid), dim=1)
+    return adapted
+
+
+def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Returns position embeddings [1, H*W, C] of a map of size `old` for one of size `new`.
+
+    Source: _get_pos_embed: bilinear, corners not aligned. Upstream leaves a table alone where the new map has as many
+    tokens as the first stage's native one, which at input 448 breaks it in stage 2; here every stage is resized.
+    """
+    image = table.reshape(1, *old, -1).permute(0, 3, 1, 2)  # [1, C, H, W]
+    image = functional.interpolate(image, size=new, mode="bilinear", align_corners=False)
+    return image.flatten(2).transpose(1, 2)
+
+
+def _size(*depths: int) -> PvtConfig:
+    return PvtConfig((64, 128, 320, 512), depths, (1, 2, 5, 8))
+
+
+VARIANTS = {
+    "pvt_tiny": _size(2, 2, 2, 2),
+    "pvt_small": _size(3, 4, 6, 3),
+    "pvt_medium": _size(3, 4, 18, 3),
+    "pvt_large": _size(3, 8, 27, 3),
+}
+
+SOURCE = "PVT (arXiv 2102.12122), table of ImageNet results; top-1 of whai362/PVT 57e2dfa, classification/README.md"
+PUBLISHED = {
+    "pvt_tiny": Published(13.2, 1.9, 75.1, SOURCE),
+    "pvt_small": Published(24.5, 3.8, 79.8, SOURCE),
+    "pvt_medium": Published(44.2, 6.7, 81.2, SOURCE),
+    "pvt_large": Published(61.4, 9.8, 81.7, SOURCE),
+}
+
+FAMILY = Family(
+    name="pvt",
+    variants=VARIANTS,
+    matches=lambda state: is_pvt(state) and not pyramid.slides(state),
+    infer=infer,
+    resize=lambda config, name: resize(config, VARIANTS[name]),
+    read_config=lambda tree: config_tree.read_config(tree, "pvt", PvtConfig),
+    read_data=read_data,
+    build=PyramidVisionTransformer,
+    adapt=adapt,
+    published=PUBLISHED,
+)

@@ -1,0 +1,191 @@
+"""PVTv2 B0 to B5 and B2-Li: PVT with overlapping patches and a convolution in each MLP, without position embeddings.
+
+Source: whai362/PVT 57e2dfa, classification/pvt_v2.py. No shape tells the input size, and any will do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from . import config_tree, pyramid
+from .conv_mlp import ConvMlp
+from .family import Family, Published, State
+from .layers import ConvEmbed
+from .pvt import read_data
+from .slide_attention import SlideAttention
+from .spatial_reduction import EPS, PooledAttention, ReducedAttention, ReducedBlock
+
+
+@dataclass(frozen=True)
+class PvtV2Config:
+    """The numbers of one PVTv2 or Slide-PVTv2.
+
+    Attributes:
+        mlp_ratios: hidden width of each stage's MLPs over its width.
+        reductions: side of the square of tokens that becomes one key, in each stage; unused in the linear form.
+        linear: whether every stage looks at its map pooled to 7x7.
+        image_size: rows and columns of the input.
+        slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
+        kernel_size: side k of the slide neighbourhood.
+    """
+
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    linear: bool = False
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    slide_stages: tuple[int, ...] = ()
+    kernel_size: int = 3
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a stage (0-based): overlapping patches round up."""
+        stride = 4 << stage
+        return -(-self.image_size[0] // stride), -(-self.image_size[1] // stride)
+
+    def at(self, image_size: tuple[int, int]) -> "PvtV2Config":
+        """Returns this configuration for another input size.
+
+        Raises:
+            ShapeError: a stage would have nothing to look at.
+        """
+        config = replace(self, image_size=image_size)
+        if not self.linear:
+            pyramid.refuse_empty(tuple(map(config.resolution, range(len(self.depths)))), self.reductions)
+        return config
+
+
+class PyramidVisionTransformerV2(nn.Module):
+    """Four times overlapping patch embedding, blocks and LayerNorm; mean and linear head."""
+
+    def __init__(self, config: PvtV2Config) -> None:
+        super().__init__()
+        self.stages = len(config.depths)
+        inputs = (3, *config.embed_dims)
+        for stage, dim in enumerate(config.embed_dims):
+            kernel, stride = (3, 2) if stage else (7, 4)
+            blocks = nn.ModuleList(_block(config, stage) for _ in range(config.depths[stage]))
+            embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2)
+            self.add_module(f"patch_embed{stage + 1}", embed)
+            self.add_module(f"block{stage + 1}", blocks)
+            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=EPS))
+        self.head = nn.Linear(dim, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        return self.head(self.maps(images)[-1].mean(dim=(1, 2)))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+
+        Source: detection/pvt_v2.py, forward_features: after the stage's norm.
+        """
+        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Returns the normed map of each stage, [B, H, W, C]."""
+        x, maps = images, []
+        for stage in range(1, self.stages + 1):
+            x = self.get_submodule(f"patch_embed{stage}")(x)
+            for block in self.get_submodule(f"block{stage}").children():
+                x = block(x)
+            maps.append(self.get_submodule(f"norm{stage}")(x))
+            x = maps[-1].permute(0, 3, 1, 2)
+        return maps
+
+
+def _block(config: PvtV2Config, stage: int) -> nn.Module:
+    dim = config.embed_dims[stage]
+    mlp = ConvMlp(dim, int(dim * config.mlp_ratios[stage]), relu=config.linear)
+    return ReducedBlock(dim, _attention(config, stage), mlp)
+
+
+def _attention(config: PvtV2Config, stage: int) -> nn.Module:
+    dim, heads = config.embed_dims[stage], config.heads[stage]
+    if stage in config.slide_stages:
+        return SlideAttention(dim, heads, config.kernel_size)
+    if config.linear:
+        return PooledAttention(dim, heads, config.resolution(stage))
+    return ReducedAttention(dim, heads, config.reductions[stage])
+
+
+def is_pvt_v2(state: State) -> bool:
+    """Returns whether the keys are those of a PVTv2 with any attention."""
+    return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
+
+
+def infer(state: State) -> PvtV2Config:
+    """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
+
+    Raises:
+        ShapeError: the shapes fit no such model, or leave its heads open.
+    """
+    dims = pyramid.dims(state)
+    slide_stages, kernel_size = pyramid.slide_stages(state)
+    linear = any(key.endswith(".attn.sr.weight") and value.shape[2] == 1 for key, value in state.items())
+    return PvtV2Config(
+        embed_dims=dims,
+        depths=pyramid.depths(state),
+        heads=pyramid.heads(state, dims),
+        mlp_ratios=pyramid.ratios(state, dims),
+        reductions=PvtV2Config.reductions if linear else pyramid.reductions(state, PvtV2Config.reductions),
+        linear=linear,
+        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        slide_stages=slide_stages,
+        kernel_size=kernel_size,
+    )
+
+
+def resize(config: PvtV2Config, size: PvtV2Config) -> PvtV2Config:
+    """Returns `config` with the widths, depths, heads, ratios, reductions and attention of `size`."""
+    return replace(
+        config,
+        embed_dims=size.embed_dims,
+        depths=size.depths,
+        heads=size.heads,
+        mlp_ratios=size.mlp_ratios,
+        reductions=size.reductions,
+        linear=size.linear,
+    )
+
+
+def _size(*depths: int) -> PvtV2Config:
+    return PvtV2Config((64, 128, 320, 512), depths, (1, 2, 5, 8))
+
+
+VARIANTS: Mapping[str, PvtV2Config] = {
+    "pvt_v2_b0": PvtV2Config((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8)),
+    "pvt_v2_b1": _size(2, 2, 2, 2),
+    "pvt_v2_b2": _size(3, 4, 6, 3),
+    "pvt_v2_b2_li": replace(_size(3, 4, 6, 3), linear=True),
+    "pvt_v2_b3": _size(3, 4, 18, 3),
+    "pvt_v2_b4": _size(3, 8, 27, 3),
+    "pvt_v2_b5": replace(_size(3, 6, 40, 3), mlp_ratios=(4.0, 4.0, 4.0, 4.0)),
+}
+
+SOURCE = "PVTv2 (arXiv 2106.13797), table 2; top-1 of whai362/PVT 57e2dfa, classification/README.md"
+PUBLISHED = {
+    "pvt_v2_b0": Published(3.4, 0.6, 70.5, SOURCE),
+    "pvt_v2_b1": Published(13.1, 2.1, 78.7, SOURCE),
+    "pvt_v2_b2": Published(25.4, 4.0, 82.0, SOURCE),
+    "pvt_v2_b2_li": Published(22.6, 3.9, 82.1, SOURCE),
+    "pvt_v2_b3": Published(45.2, 6.9, 83.1, SOURCE),
+    "pvt_v2_b4": Published(62.6, 10.1, 83.6, SOURCE),
+    "pvt_v2_b5": Published(82.0, 11.8, 83.8, SOURCE),
+}
+
+FAMILY = Family(
+    name="pvt_v2",
+    variants=VARIANTS,
+    matches=lambda state: is_pvt_v2(state) and not pyramid.slides(state),
+    infer=infer,
+    resize=lambda config, name: resize(config, VARIANTS[name]),
+    read_config=lambda tree: config_tree.read_config(tree, "pvt_v2", PvtV2Config),
+    read_data=read_data,
+    build=PyramidVisionTransformerV2,
+    adapt=lambda state, _trained, _wanted: state,  # no weight depends on the input size
+    published=PUBLISHED,
+)

@@ -1,0 +1,84 @@
+"""What the shapes of a PVT, a PVTv2 or a slide form of them tell: keys `patch_embed{n}` and `block{n}.{j}`, n from 1.
+
+Source: whai362/PVT 57e2dfa, classification/pvt.py and pvt_v2.py.
+"""
+
+import math
+import re
+
+from .family import ShapeError, State
+
+HEADS: dict[tuple[int, ...], tuple[int, ...]] = {(64, 128, 320, 512): (1, 2, 5, 8), (32, 64, 160, 256): (1, 2, 5, 8)}
+"""The heads of the published widths: no shape of attention to a reduced map tells them."""
+
+
+def slides(state: State) -> bool:
+    """Returns whether any stage has slide attention."""
+    return any(".dep_conv1." in key for key in state)
+
+
+def dims(state: State) -> tuple[int, ...]:
+    """Returns the width of each stage."""
+    stages = sum(bool(re.fullmatch(r"patch_embed\d+\.proj\.weight", key)) for key in state)
+    return tuple(state[f"patch_embed{n}.proj.weight"].shape[0] for n in range(1, stages + 1))
+
+
+def depths(state: State) -> tuple[int, ...]:
+    """Returns the number of blocks of each stage."""
+    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"block(\d+)\.(\d+)\.", key))}
+    stages = max(stage for stage, _ in blocks)
+    return tuple(1 + max((block for s, block in blocks if s == n), default=-1) for n in range(1, stages + 1))
+
+
+def heads(state: State, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the heads of each stage: published widths have the published ones; slide tables must agree.
+
+    Raises:
+        ShapeError: no shape tells them.
+    """
+    heads = HEADS.get(dims)
+    if heads is None:
+        raise ShapeError(f"widths {dims}, whose heads no shape tells")
+    for n, count in enumerate(heads, start=1):
+        table = state.get(f"block{n}.0.attn.relative_position_bias_table")
+        if table is not None and table.shape[1] != count:
+            raise ShapeError(f"{table.shape[1]} heads in stage {n}, where widths {dims} have {count}")
+    return heads
+
+
+def ratios(state: State, dims: tuple[int, ...]) -> tuple[float, ...]:
+    """Returns the MLPs' hidden width over each stage's width."""
+    return tuple(state[f"block{n}.0.mlp.fc1.bias"].shape[0] / dim for n, dim in enumerate(dims, start=1))
+
+
+def reductions(state: State, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns each stage's reduction; of a slide stage, which has none, the default's."""
+    convolutions = [state.get(f"block{n}.0.attn.sr.weight") for n in range(1, len(default) + 1)]
+    return tuple(
+        default[n] if f"block{n + 1}.0.attn.dep_conv1.weight" in state else 1 if conv is None else conv.shape[2]
+        for n, conv in enumerate(convolutions)
+    )
+
+
+def slide_stages(state: State) -> tuple[tuple[int, ...], int]:
+    """Returns the stages (0-based) that slide, and the side of their neighbourhood."""
+    tables = {
+        int(m[1]) - 1: value
+        for key, value in state.items()
+        if (m := re.fullmatch(r"block(\d+)\.0\.attn\.relative_position_bias_table", key))
+    }
+    sides = {math.isqrt(table.shape[3]) for table in tables.values()}
+    return tuple(sorted(tables)), sides.pop() if sides else 3
+
+
+def refuse_empty(resolutions: tuple[tuple[int, int], ...], reductions: tuple[int, ...]) -> None:
+    """Refuses maps that a reduction leaves nothing of.
+
+    Raises:
+        ShapeError: one is smaller than its reduction.
+    """
+    for stage, (resolution, reduction) in enumerate(zip(resolutions, reductions, strict=True), start=1):
+        if min(resolution) < reduction:
+            raise ShapeError(
+                f"a map of {resolution[0]}x{resolution[1]} in stage {stage}, which needs {reduction} a side"
+            )
