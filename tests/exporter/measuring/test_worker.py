@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,17 @@ def test_the_peak_is_this_processes_own() -> None:
     block = np.ones(2**20 * 64 // 8)  # 64 MiB, written to
     assert worker._peak_mib() >= before
     assert worker._peak_mib() >= block.nbytes / 2**20
+
+
+def test_it_rests_until_its_threads_do() -> None:
+    ended = threading.Event()
+
+    def spin() -> None:
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            pass
+        ended.set()
+
+    threading.Thread(target=spin).start()
+    worker._rest()
+    assert ended.is_set()
