@@ -214,6 +214,77 @@ def bench(
     )
 
 
+def compare(
+    variants: Sequence[str],
+    targets: Sequence[str] = ("onnx",),
+    *,
+    checkpoints: Mapping[str, Path | str] | None = None,
+    out: Path | str = "compared",
+    overwrite: bool = False,
+    precision: str = "fp32",
+    input_size: tuple[int, int] | None = None,
+    batches: Sequence[int] = (1,),
+    rounds: int = 20,
+    calls: int = 5,
+    threads: int | None = None,
+    profile: bool = False,
+    stand_ins: bool = False,
+    device: str = "this machine",
+    timeout_s: float = 300.0,
+    step: Step | None = None,
+) -> tuple[tuple[Result, ...], tuple[Path, ...]]:
+    """Returns how fast variants are on this machine, one result a target, and the files that say so.
+
+    Args:
+        variants: names, `im2col_swin_tiny` and its like among them; the first is what the others are told beside.
+        targets: each is measured in a sitting of its own.
+        checkpoints: trained weights of variants; the others get random ones, and are labelled so.
+        out: directory for `TARGET.json`, `report.html` and `report.md`.
+        overwrite: replace these files.
+        input_size: rows and columns; each variant's own.
+        batches, rounds, calls, threads, profile, stand_ins, device, timeout_s: see `bench`.
+        step: told of each stage.
+
+    Raises:
+        GateError: an artifact is not its model.
+        SlideExportError: the request or the machine does not allow it.
+    """
+    from .compare import Contest, compare
+    from .page import write
+    from .steps import quiet
+
+    files = {name: Path(path) for name, path in (checkpoints or {}).items()}
+    contest = Contest(tuple(variants), tuple(targets), precision, files, input_size)
+    write.refuse_existing(Path(out), contest.targets, overwrite=overwrite)
+    found = compare(
+        contest,
+        {"rounds": rounds, "calls": calls, "threads": threads},
+        batches,
+        profile=profile,
+        stand_ins=stand_ins,
+        device=device,
+        timeout_s=timeout_s,
+        step=step or quiet,
+    )
+    return found, write.directory(dict(zip(contest.targets, found, strict=True)), Path(out))
+
+
+def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.html",)) -> tuple[Path, ...]:
+    """Returns the paths of the pages that tell people what results say, one for each of `outs`.
+
+    Args:
+        results: files of `bench` or `compare`, from any machine.
+        outs: where to; `.html` is one self-contained page, `.md` has the same numbers in Markdown.
+
+    Raises:
+        RequestError: there is no result, one is given twice, or an ending is another.
+        BundleError: a file is no result, or a page cannot be written.
+    """
+    from .page import write
+
+    return write.reports([Path(path) for path in results], [Path(path) for path in outs])
+
+
 def targets() -> tuple[Availability, ...]:
     """Returns what each target can do on this machine."""
     from . import backends

@@ -63,7 +63,7 @@ def _subject(path: Path, manifest: Mapping[str, Any]) -> Subject:
         family=model["family"],
         variant=model["variant"],
         image_size=(rows_cols[0], rows_cols[1]),
-        lowering=manifest["options"]["lowering"],
+        lowering=manifest["options"]["lowering"] if manifest["fusion"] else "",  # none without slide attention
         parameters=model["parameters"],
         artifact_bytes=manifest["artifact"]["bytes"],
         manifest_sha256=sha256_of(path / bundle.MANIFEST),

@@ -4,14 +4,14 @@ import argparse
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from slide_export.models import FAMILIES, Config, Family, ShapeError, State, family_of, variants
+from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError, State, family_of
 
 from .digest import sha256_of
 from .errors import CheckpointError, RequestError
@@ -29,6 +29,7 @@ def load_checkpoint(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    families: Sequence[Family] = FAMILIES,
 ) -> Model:
     """Returns the trained model in a checkpoint, in eval mode, every key accounted for.
 
@@ -37,19 +38,20 @@ def load_checkpoint(
         variant: a name of `slide_export.models.variants()`; None recognises the model.
         weights: "raw" or "ema".
         input_size: rows and columns; None takes the trained size. Window tables are resized to another one.
+        families: which it may be of; those for comparison only are refused unless they are among them.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
         RequestError: the variant or the kind of weights does not exist.
     """
     path = Path(path)
-    if variant is not None and variant not in variants():
-        raise RequestError(f"expected a variant of {', '.join(variants())}; found {variant!r}")
+    if variant is not None:
+        _check_variant(variant, families)
     content = _read(path)
     notes: list[str] = []
     state = _sound(_tensors(content, weights, path, notes), notes)
     tree = content.get("config") if isinstance(content.get("config"), Mapping) else None
-    family, trained = _recognise(state, tree, variant, notes)
+    family, trained = _recognise(state, tree, variant, families, notes)
     wanted = trained if input_size is None else _at(trained, input_size)
     with torch.random.fork_rng():
         module = family.build(trained)
@@ -61,6 +63,22 @@ def load_checkpoint(
     module.eval().requires_grad_(False)
     provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
     return Model(module, family.name, _name(family, trained), wanted, family.read_data(tree, trained), provenance)
+
+
+def _check_variant(variant: str, families: Sequence[Family]) -> None:
+    known = [name for family in families for name in family.variants]
+    if variant in known:
+        return
+    if any(variant in family.variants for family in COMPARISON):
+        raise RequestError(f"expected a variant to export, found {_comparison_only(variant)}")
+    raise RequestError(f"expected a variant of {', '.join(known)}; found {variant!r}")
+
+
+def _comparison_only(name: str) -> str:
+    return (
+        f"{name}, a model for comparison only: it needs operators that targets lack or run badly; "
+        "`slide-export compare` measures it beside what replaces it"
+    )
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -149,12 +167,16 @@ def _sound(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
 
 
 def _recognise(
-    state: State, tree: Mapping[str, Any] | None, variant: str | None, notes: list[str]
+    state: State, tree: Mapping[str, Any] | None, variant: str | None, families: Sequence[Family], notes: list[str]
 ) -> tuple[Family, Config]:
     """Returns the family and the trained configuration: from the file's own config, else from the shapes."""
-    family = family_of(variant) if variant else next((family for family in FAMILIES if family.matches(state)), None)
+    for refused in COMPARISON:
+        if refused not in families and refused.matches(state):
+            raise CheckpointError(f"expected a model to export, found the weights of {_comparison_only(refused.name)}")
+    matching = (family for family in families if family.matches(state))
+    family = family_of(variant, families) if variant else next(matching, None)
     if family is None:
-        known = ", ".join(family.name for family in FAMILIES)
+        known = ", ".join(family.name for family in families)
         raise CheckpointError(f"expected the keys of {known}; found {_list(list(state))}: no known model has these")
     config = family.read_config(tree) if tree is not None else None
     source = "the checkpoint's own config"

@@ -6,6 +6,7 @@ import difflib
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(dict.fromkeys(map(int, numbers)))
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """`onnx` or `onnx,openvino`."""
+
+    name = "NAME,NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Returns the names."""
+        return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(",") if name)
+
+
 CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -81,6 +92,32 @@ weights = click.option("--weights", default="raw", show_default=True, metavar="r
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
+
+MEASURING = (
+    click.option(
+        "--batch", "batches", type=Numbers(), default="1", show_default=True, help="Images in a call: 1 or 1,8."
+    ),
+    click.option(
+        "--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="6 or more for a verdict."
+    ),
+    click.option("--calls", type=click.IntRange(min=1), default=5, show_default=True, help="Of each, in a round."),
+    click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; one a processor without it."),
+    click.option("--profile", is_flag=True, help="Time each operator too, in a run of its own."),
+    click.option(
+        "--stand-in", "stand_ins", is_flag=True, help="Measure an evaluator where the target's runtime is not."
+    ),
+    click.option("--device", default="this machine", metavar="NAME", help="What the result calls this machine."),
+    click.option(
+        "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to load, or a round."
+    ),
+)
+
+
+def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the command with the options of a measurement, in their order."""
+    for option in reversed(MEASURING):
+        command = option(command)
+    return command
 
 
 @click.group(cls=DefaultExport, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -222,16 +259,7 @@ def verify(bundle: Path, against: Path | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("bundles", nargs=-1, required=True, type=DIRECTORY)
-@click.option("--batch", "batches", type=Numbers(), default="1", show_default=True, help="Images in a call: 1 or 1,8.")
-@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="6 at least for a verdict.")
-@click.option("--calls", type=click.IntRange(min=1), default=5, show_default=True, help="In a round, of each bundle.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; one a processor without it.")
-@click.option("--profile", is_flag=True, help="Time each operator too, in a run of its own.")
-@click.option("--stand-in", "stand_ins", is_flag=True, help="Measure an evaluator where the target's runtime is not.")
-@click.option("--device", default="this machine", metavar="NAME", help="What the result calls this machine.")
-@click.option(
-    "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to load, or a round."
-)
+@measuring
 @click.option("-o", "--result", "out", type=CHECKPOINT, help="File for the result, JSON.")
 @as_json
 def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
@@ -251,6 +279,55 @@ def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options:
     show_result(found, stderr=out is not None)
     if out is not None:
         click.echo(out)
+
+
+@cli.command()
+@click.option("--variants", type=Names(), required=True, help="Names of models, im2col_swin_tiny and its like too.")
+@click.option("--targets", type=Names(), default="onnx", show_default=True, help="Each in a sitting of its own.")
+@click.option("--checkpoint", "pairs", multiple=True, metavar="VARIANT=PATH", help="Trained weights; else random ones.")
+@click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the targets have.")
+@input_size
+@click.option("-o", "--out", type=DIRECTORY, default=Path("compared"), show_default=True, help="Where results go.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@measuring
+@as_json
+def compare(pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Measure variants beside each other on this machine, and draw the paper's figure of speeds anew.
+
+    Each variant is exported and proved; without a checkpoint it has random weights, which cost the same time. The
+    others are told beside the first.
+    """
+    from .console import Steps, show_result
+
+    with Steps() as step:
+        found, paths = api.compare(**options, checkpoints=_read_pairs(pairs, "--checkpoint VARIANT=PATH"), step=step)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in found], indent=2))
+        return
+    for result in found:
+        show_result(result, stderr=True)
+    click.echo("\n".join(map(str, paths)))
+
+
+@cli.command()
+@click.argument("results", nargs=-1, required=True, type=CHECKPOINT)
+@click.option(
+    "-o",
+    "--out",
+    "outs",
+    multiple=True,
+    type=CHECKPOINT,
+    default=(Path("report.html"),),
+    show_default="report.html",
+    help="Where to; .html or .md, repeat it for both.",
+)
+def report(results: tuple[Path, ...], outs: tuple[Path, ...]) -> None:
+    """Write what results say as one page for people: decision, plots, every number, doubts.
+
+    RESULTS are files of `bench` or `compare`, from this machine or others: runs of one sitting are compared, sittings
+    are put side by side.
+    """
+    click.echo("\n".join(map(str, api.report(results, outs))))
 
 
 @cli.command()
@@ -303,9 +380,9 @@ def _read_labels(path: Path | None) -> tuple[str, ...]:
         raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error
 
 
-def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+def _read_pairs(pairs: tuple[str, ...], form: str = "--option NAME=VALUE") -> dict[str, str]:
     if bare := [pair for pair in pairs if "=" not in pair]:
-        raise click.UsageError(f"expected --option NAME=VALUE, found {bare[0]!r}")
+        raise click.UsageError(f"expected {form}, found {bare[0]!r}")
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 

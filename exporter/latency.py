@@ -122,17 +122,26 @@ def _refuse_unfit(candidates: Sequence[Candidate], batches: Sequence[int], stand
     if not candidates or not batches or min(batches) < 1:
         raise RequestError(f"expected artifacts and batch sizes of 1 or more, found {len(candidates)} and {batches}")
     for candidate in candidates:
-        target = candidate.subject.target
-        backend = backends.require(target, candidate.subject.precision)
-        if obstacle := backend.obstacle():
-            raise BackendUnavailable(
-                f"expected {candidate.label} to run here, found {obstacle}: measure it on a machine that runs it"
-            )
-        if (stand_in := backend.stand_in()) and not stand_ins:
-            raise BackendUnavailable(
-                f"expected the runtime of {target} for {candidate.label}, found {stand_in}; "
-                "--stand-in measures that, if it is of use"
-            )
+        refuse_unrunnable(candidate.subject.target, candidate.subject.precision, candidate.label, stand_ins)
+
+
+def refuse_unrunnable(target: str, precision: str, what: str, stand_ins: bool) -> None:
+    """Refuses a target whose artifacts cannot be measured on this machine.
+
+    Args:
+        what: is to be measured, for the message.
+
+    Raises:
+        RequestError: there is no such target, or it lacks the precision.
+        BackendUnavailable: it is not installed or cannot run here, or only a stand-in can.
+    """
+    backend = backends.require(target, precision)
+    if obstacle := backend.obstacle():
+        raise BackendUnavailable(f"expected {what} to run here, found {obstacle}: measure it on a machine that runs it")
+    if (stand_in := backend.stand_in()) and not stand_ins:
+        raise BackendUnavailable(
+            f"expected the runtime of {target} for {what}, found {stand_in}; --stand-in measures that, if it is of use"
+        )
 
 
 def _order(candidate: Candidate, protocol: Protocol, feeds: Path) -> dict[str, Any]:

@@ -25,8 +25,11 @@ TRACE_BATCH = 2  # tracing with 1 bakes the batch in (pytorch#133653)
 LARGEST = 2**31 - 1  # bytes of one protobuf
 
 
-def export(lowered: LoweredModel, interface: Interface) -> OnnxGraph:
+def export(lowered: LoweredModel, interface: Interface, *, ships: bool = True) -> OnnxGraph:
     """Returns the checked graph of a lowered model: simplified, no Im2Col, no tensor above rank 5, deterministic.
+
+    Args:
+        ships: False allows Im2Col and higher ranks, for a model that is only measured.
 
     Raises:
         ExportError: the model uses an unfold, or the graph breaks a rule.
@@ -34,13 +37,19 @@ def export(lowered: LoweredModel, interface: Interface) -> OnnxGraph:
     model = lowered.fused.trained
     serving = Serving(lowered.module, model.data, interface).eval()
     names = (interface.input_name, interface.output_names)
-    graph = export_module(serving, example_input(model, interface), *names, dynamic=not interface.batch)
+    graph = export_module(serving, example_input(model, interface), *names, dynamic=not interface.batch, ships=ships)
     _describe(graph.proto, lowered, interface)
     return graph
 
 
 def export_module(
-    module: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], *, dynamic: bool = True
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    *,
+    dynamic: bool = True,
+    ships: bool = True,
 ) -> OnnxGraph:
     """Returns the checked graph of any module of one input.
 
@@ -50,18 +59,20 @@ def export_module(
     Args:
         example: an input of a batch of at least 2, unless that is fixed.
         dynamic: whether the batch, the first axis of input and outputs, is.
+        ships: see `export`.
 
     Raises:
         ExportError: the module uses an unfold, or the graph breaks a rule.
     """
-    refuse_unfold(module, example)
+    if ships:
+        refuse_unfold(module, example)
     proto = onnx.load_from_string(_trace(module, example, [input_name, *output_names], dynamic=dynamic))
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
     _unwrap(proto.graph)
-    proto = passes.run(proto)
+    proto = passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
     return OnnxGraph(proto, _specs(proto.graph.input), _specs(proto.graph.output))
 
 

@@ -5,6 +5,7 @@ import torch
 from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, from_directory
 from slide_export.calibration.preprocess import normalise
+from slide_export.models import COMPARISON, FAMILIES, ships
 
 from . import backends, bundle, gate, manifest, onnx_graph, parity, report
 from .checkpoint import load_checkpoint
@@ -31,7 +32,11 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     images = _images(recipe)
     with step("load the checkpoint"):
         model = load_checkpoint(
-            recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
+            recipe.checkpoint,
+            variant=recipe.variant,
+            weights=recipe.weights,
+            input_size=recipe.input_size,
+            families=(*FAMILIES, *COMPARISON) if recipe.comparison else FAMILIES,
         )
         _check_interface(recipe, model)
     with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
@@ -45,7 +50,7 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     source: OnnxGraph | LoweredModel = lowered
     if backend.ACCEPTS is OnnxGraph:
         with step("export to ONNX"):
-            source = onnx_graph.export(lowered, recipe.interface)
+            source = onnx_graph.export(lowered, recipe.interface, ships=ships(model.family))
             if backend.PRECISION_IN_GRAPH and recipe.precision == "fp16":
                 source = to_half(source)
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:

@@ -343,6 +343,7 @@ class Recipe:
         name: of the bundle; None takes the checkpoint's file name.
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
+        comparison: take models too that are for comparison only; what becomes of them is measured and never ships.
     """
 
     checkpoint: Path
@@ -360,6 +361,7 @@ class Recipe:
     image_count: int = 8
     interface: Interface = Interface()
     options: Mapping[str, str] = field(default_factory=dict)
+    comparison: bool = False
 
 
 @dataclass(frozen=True)

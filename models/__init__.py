@@ -1,6 +1,8 @@
 """The model zoo: one family a file. A new family is its file and one line in `FAMILIES`."""
 
-from . import cswin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
+from collections.abc import Sequence
+
+from . import cswin, im2col_swin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
 
@@ -17,7 +19,29 @@ FAMILIES: tuple[Family, ...] = (
     pvt_v2.FAMILY,
 )
 
-__all__ = ["FAMILIES", "Config", "DataConfig", "Family", "Published", "ShapeError", "State", "family_of", "variants"]
+COMPARISON: tuple[Family, ...] = (
+    im2col_swin.FAMILY,  # what the paper argues against
+)
+"""Built and measured by `compare`, never offered, recognised or exported: they break rules that the targets need."""
+
+__all__ = [
+    "COMPARISON",
+    "FAMILIES",
+    "Config",
+    "DataConfig",
+    "Family",
+    "Published",
+    "ShapeError",
+    "State",
+    "family_of",
+    "ships",
+    "variants",
+]
+
+
+def ships(family: str) -> bool:
+    """Returns whether models of the family may be exported, rather than measured only."""
+    return all(family != refused.name for refused in COMPARISON)
 
 
 def variants() -> tuple[str, ...]:
@@ -25,13 +49,13 @@ def variants() -> tuple[str, ...]:
     return tuple(name for family in FAMILIES for name in family.variants)
 
 
-def family_of(variant: str) -> Family:
-    """Returns the family that has a variant of this name.
+def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:
+    """Returns the one of the families that has a variant of this name.
 
     Raises:
-        KeyError: no family has it.
+        KeyError: none has it.
     """
-    for family in FAMILIES:
+    for family in families:
         if variant in family.variants:
             return family
     raise KeyError(variant)

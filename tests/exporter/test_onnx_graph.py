@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -15,8 +16,10 @@ from slide_export.errors import ExportError
 from slide_export.fuse import fuse
 from slide_export.lowering import FORMS
 from slide_export.lowering.choose import choose
-from slide_export.passes.check import ranks
-from slide_export.types import Interface, Model, OnnxGraph
+from slide_export.models import im2col_swin
+from slide_export.passes.check import check, ranks
+from slide_export.types import FusedModel, Interface, LoweredModel, Model, OnnxGraph
+from tests.conftest import SMALL
 
 
 @pytest.fixture(scope="module", params=list(FORMS))
@@ -117,3 +120,15 @@ def test_a_graph_over_2_gib_is_refused(model: Model, monkeypatch: pytest.MonkeyP
 
 def test_the_checker_accepts_it_in_full(graph: OnnxGraph) -> None:
     onnx.checker.check_model(graph.proto, full_check=True)
+
+
+def test_what_is_only_measured_may_unfold(model: Model) -> None:
+    unfolding = im2col_swin.build(SMALL).eval()
+    trained = replace(model, module=unfolding, family="im2col_swin")
+    lowered = LoweredModel(unfolding, FusedModel(unfolding, trained), "")
+    with pytest.raises(ExportError, match="expected no Im2Col in the model"):
+        onnx_graph.export(lowered, Interface())
+    graph = onnx_graph.export(lowered, Interface(), ships=False)
+    assert "Gather" in {node.op_type for node in graph.proto.graph.node}
+    with pytest.raises(ExportError, match="without Im2Col"):
+        check(graph.proto)

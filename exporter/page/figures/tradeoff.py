@@ -1,0 +1,67 @@
+"""Speed against what it costs: accuracy where it was measured, else as published, else the size of the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from .axis import label, linear
+from .svg import canvas, dot, grid, horizontal, ruler, text
+
+HEIGHT, MARGIN = 300, 24
+RADIUS = 9
+SERIES = 4  # colours
+HOLLOW = "Hollow: as published by the authors, not measured here."
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run in the plane.
+
+    Attributes:
+        x: milliseconds.
+        y: of the quantity that the axis names.
+        series: 0 to 3; sets the colour.
+        hollow: not measured here but published.
+    """
+
+    x: float
+    y: float
+    name: str
+    series: int
+    hollow: bool
+
+
+def draw(points: Sequence[Point], unit: str, what: str) -> str:
+    """Returns the plane with numbered points, and under it what each number is: names would not fit on a phone.
+
+    Args:
+        unit: of y.
+        what: y is.
+    """
+    across, up = linear([point.x for point in points]), linear([point.y for point in points], 4)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - up.low) / (up.high - up.low), 1)
+
+    levels = [
+        horizontal(0, 100, y(tick), "grid") + text(0, y(tick) - 3, f"{label(tick)} {unit}", "tick") for tick in up.ticks
+    ]
+    marks = [
+        dot(across.at(p.x), y(p.y), RADIUS, f"point {_kind(p)}")
+        + text(across.at(p.x), y(p.y) + 4, str(number), f"number-in {_kind(p)}", "middle")
+        for number, p in enumerate(points, 1)
+    ]
+    key = "".join(f"<li>{escape(p.name)} <b>{p.x:.1f} ms</b>, {p.y:.1f} {unit}</li>" for p in points)
+    said = "; ".join(f"{p.name} {p.x:.1f} ms, {p.y:g} {unit}" for p in points)
+    return (
+        f'<p class="axis">{what} ↑</p>'
+        + canvas(HEIGHT, (grid(across, HEIGHT), *levels, *marks), said, "plane")
+        + ruler(across, "ms")
+        + f'<p class="axis right">median latency →</p><ol class="key">{key}</ol>'
+    )
+
+
+def _kind(point: Point) -> str:
+    return f"series-{point.series}{' hollow' * point.hollow}"
