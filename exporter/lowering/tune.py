@@ -93,7 +93,8 @@ def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
 
     def record(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            _, *sizes[name] = inputs[0].shape  # type: ignore[misc]  # three numbers
+            _, rows, cols, channels = inputs[0].shape
+            sizes[name] = (rows, cols, channels)
 
         return hook
 
@@ -105,7 +106,7 @@ def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: (size[0], size[1], size[2]) for name, size in sizes.items()}
+    return sizes
 
 
 def _stage(

@@ -19,15 +19,17 @@ from slide_export import backends, latency, onnx_graph
 from slide_export.fuse import fuse
 from slide_export.lowering import FORMS
 from slide_export.lowering.choose import choose
+from slide_export.lowering.tune import HalfBlock
 from slide_export.measuring.profile import by_kind
 from slide_export.models import COMPARISON, FAMILIES, family_of
+from slide_export.models.slide_attention import SlideAttention
 from slide_export.result import Result, Run, Subject
 from slide_export.types import Interface, Model, OnnxGraph, Order, Provenance, TensorSpec
 
 from .upstream_order import in_upstream_order
 
 TARGETS = ("onnx", "openvino")
-ROUNDS, CALLS, THREADS = 15, 2, 2
+ROUNDS, CALLS, FORM_CALLS, THREADS = 15, 2, 5, 2
 OURS, SWIN, IM2COL = "Slide-Swin-T", "Swin-T", "Im2Col-Swin-T"
 SLIDE_AS_IS, SWIN_AS_IS, WINDOW_7 = "Slide-Swin-T as it is", "Swin-T as it is", "Slide-Swin-T, window 7"
 GOALS = (
@@ -81,21 +83,31 @@ def graphs(target: str) -> dict[str, OnnxGraph]:
     }
 
 
-def sitting(target: str, contestants: dict[str, OnnxGraph], rounds: int, *, profile: bool = False) -> Result:
-    """Returns the contestants' times in interleaved rounds."""
-    backend, feeds = backends.load(target), {"images": np.random.default_rng(0).standard_normal((1, 3, 224, 224))}
-    feeds = {name: value.astype(np.float32) for name, value in feeds.items()}
+def sitting(
+    target: str,
+    contestants: dict[str, OnnxGraph],
+    images: np.ndarray,
+    rounds: int,
+    calls: int,
+    *,
+    profile: bool = False,
+) -> Result:
+    """Returns the contestants' times in interleaved rounds.
+
+    Args:
+        images: what each of them is given, under its input's name.
+    """
+    backend, candidates = backends.load(target), []
     with tempfile.TemporaryDirectory() as temporary:
-        candidates = []
         for name, graph in contestants.items():
             place = Path(temporary) / name.replace(" ", "-")
             place.mkdir()
             interface = Interface(batch=1 if graph.inputs[0].shape[0] == 1 else None)
-            options = backends.complete_options(target, {})
-            artifact = backend.lower(graph, place, Order("fp32", interface, options))
-            subject = Subject(name, target, "fp32", "", "", (224, 224), weights="random")
+            artifact = backend.lower(graph, place, Order("fp32", interface, backends.complete_options(target, {})))
+            subject = Subject(name, target, "fp32", "", "", (images.shape[1], images.shape[2]), weights="random")
+            feeds = {graph.inputs[0].name: images}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
-        return latency.measure(candidates, latency.plan(rounds, CALLS, THREADS), profile=profile)
+        return latency.measure(candidates, latency.plan(rounds, calls, THREADS), profile=profile)
 
 
 def ratio(a: Run, b: Run) -> float:
@@ -106,31 +118,20 @@ def ratio(a: Run, b: Run) -> float:
 
 def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dict[str, float]:
     """Returns milliseconds of half a block in each form: what `--tune` measures."""
-    from slide_export.lowering.tune import HalfBlock
-    from slide_export.models.slide_attention import SlideAttention
-
     torch.manual_seed(0)
     layer, example = SlideAttention(channels, heads).eval().fuse(), torch.randn(2, side, side, channels)
     contestants = {
         name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), example, "images", ("out",))
         for name, lower in FORMS.items()
     }
-    backend, feeds = backends.load(target), {"images": np.asarray(example[:1])}
-    with tempfile.TemporaryDirectory() as temporary:
-        candidates = []
-        for name, graph in contestants.items():
-            place = Path(temporary) / name
-            place.mkdir()
-            artifact = backend.lower(graph, place, Order("fp32", Interface(), backends.complete_options(target, {})))
-            subject = Subject(name, target, "fp32", "", "", (side, side), weights="random")
-            candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
-        result = latency.measure(candidates, latency.plan(rounds, 5, THREADS))
+    result = sitting(target, contestants, np.asarray(example[:1]), rounds, FORM_CALLS)
     return {run.subject.name: run.p50_ms.value for run in result.runs}
 
 
 def main(rounds: int = ROUNDS) -> None:
     """Prints the tables in Markdown."""
-    results = {target: sitting(target, graphs(target), rounds) for target in TARGETS}
+    images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
+    results = {target: sitting(target, graphs(target), images, rounds, CALLS) for target in TARGETS}
     by_name = {target: {run.subject.name: run for run in result.runs} for target, result in results.items()}
     print(f"## Slide-Swin-T 224x224, batch 1, fp32, {THREADS} threads, medians of {rounds} interleaved rounds\n")
     print("| ms | " + " | ".join(TARGETS) + " |\n|---|---|---|")
@@ -145,7 +146,7 @@ def main(rounds: int = ROUNDS) -> None:
         print(f"| {a} over {b} | " + " | ".join(cells) + " |", flush=True)
     for target in TARGETS:
         contestants = {name: graph for name, graph in graphs(target).items() if name in (OURS, SWIN)}
-        for run in sitting(target, contestants, 3, profile=True).runs:
+        for run in sitting(target, contestants, images, 3, CALLS, profile=True).runs:
             kinds = by_kind(run.profile)
             total = sum(kinds.values())
             told = ", ".join(f"{kind} {ms / total:.0%}" for kind, ms in sorted(kinds.items(), key=lambda x: -x[1]))
