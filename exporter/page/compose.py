@@ -114,7 +114,7 @@ def _tradeoff(result: Result, published: Published) -> Iterator[Block]:
     absent = [subject(run) for run, value in zip(runs, values, strict=True) if not value]
     caption = f"Further left is faster. Batch {runs[0].batch}."
     caption += f" {tradeoff.HOLLOW}" * hollow + (f" Not drawn, for it is unknown: {listed(absent)}." if absent else "")
-    yield Figure(f"Median latency and {what}", tradeoff.draw(points, unit, what), caption)
+    yield Figure(f"Median latency and {what}", tradeoff.draw(points, unit, what, from_zero=unit == "MiB"), caption)
     yield tables.costs([run for run, _ in drawn], what, unit, [value for _, value in drawn])
 
 

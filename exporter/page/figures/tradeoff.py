@@ -33,14 +33,18 @@ class Point:
     hollow: bool
 
 
-def draw(points: Sequence[Point], unit: str, what: str) -> str:
+def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> str:
     """Returns the plane with numbered points, and under it what each number is: names would not fit on a phone.
 
     Args:
         unit: of y.
         what: y is.
+        from_zero: y begins at 0, for what is judged by its ratio rather than its difference.
     """
-    across, up = linear([point.x for point in points]), linear([point.y for point in points], 4)
+    across, up = (
+        linear([point.x for point in points]),
+        linear([*([0.0] * from_zero), *(point.y for point in points)], 4),
+    )
 
     def y(value: float) -> float:
         return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - up.low) / (up.high - up.low), 1)

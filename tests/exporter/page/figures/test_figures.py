@@ -61,12 +61,18 @@ def test_bars_add_up_to_their_block() -> None:
 
 def test_points_are_numbered_and_named() -> None:
     points = [tradeoff.Point(58.0, 81.3, "swin", 0, True), tradeoff.Point(61.0, 82.3, EVIL, 1, True)]
-    root = parsed(tradeoff.draw(points, "%", "accuracy"))
+    root = parsed(tradeoff.draw(points, "%", "accuracy", from_zero=False))
     left, right = places(root, "point", "cx")
     high, low = places(root, "point", "cy")
     assert left < right
     assert high > low  # y grows downwards
     assert [item.text.strip() for item in root.iter("li") if item.text] == ["swin", EVIL]
+
+
+def test_sizes_that_hardly_differ_look_so() -> None:
+    points = [tradeoff.Point(58.0, 107.91, "a", 0, False), tradeoff.Point(61.0, 107.94, "b", 0, False)]
+    high, low = places(parsed(tradeoff.draw(points, "MiB", "size", from_zero=True)), "point", "cy")
+    assert high == pytest.approx(low, abs=0.2)
 
 
 @pytest.mark.parametrize("draw", [latency.draw, parity.draw])
