@@ -2,6 +2,7 @@
 # make test    install, lint, type-check, test            (what CI runs)
 # make slow    the tests that take minutes
 # make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=...
+# make counts  parameters and multiply-adds of every variant, for `slide-export variants`
 # make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ SOURCES := exporter models calibration deploy_examples tests
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix lint clean
+.PHONY: demo test slow bench matrix counts lint clean
 
 demo: $(READY)
 	$(BIN)/slide-export demo
@@ -28,6 +29,9 @@ bench: $(READY)
 
 matrix: $(READY)
 	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS)
+
+counts: $(READY)
+	$(BIN)/python -m tests.benchmarks.counts
 
 # mypy cannot follow an editable install that renames folders, so it reads a plain one.
 lint: $(READY)

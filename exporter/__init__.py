@@ -1,6 +1,6 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import bench, demo, export, export_all, inspect, lint, load_checkpoint, targets, verify
+from .api import bench, demo, export, export_all, inspect, lint, load_checkpoint, targets, variants, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
@@ -15,5 +15,6 @@ __all__ = [
     "lint",
     "load_checkpoint",
     "targets",
+    "variants",
     "verify",
 ]

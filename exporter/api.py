@@ -12,6 +12,7 @@ from .types import Availability, Bundle, Inspection, Interface, Model, ParityRep
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from .catalogue import Entry
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
@@ -290,6 +291,20 @@ def targets() -> tuple[Availability, ...]:
     from . import backends
 
     return tuple(backends.availability(name) for name in backends.names())
+
+
+def variants(family: str | None = None) -> tuple[Entry, ...]:
+    """Returns what the zoo holds: each variant's size, cost, published figures and the targets it was proved on.
+
+    Args:
+        family: its name; None takes all.
+
+    Raises:
+        RequestError: there is no such family.
+    """
+    from .catalogue import catalogue
+
+    return catalogue(family)
 
 
 def demo(out: Path | str = "exported", *, step: Step | None = None) -> tuple[DemoRow, ...]:

@@ -347,6 +347,20 @@ cli.add_command(targets, "doctor")
 
 
 @cli.command()
+@click.option("--family", metavar="NAME", help="Only this one.")
+@as_json
+def variants(family: str | None, as_json: bool) -> None:
+    """Tell which models there are: sizes, cost, published accuracy, and where each was proved."""
+    found = api.variants(family)
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+        return
+    from .console import show_variants
+
+    show_variants(found)
+
+
+@cli.command()
 @click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundles.")
 @as_json
 def demo(out: Path, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from .types import Availability, Inspection
 
 if TYPE_CHECKING:
+    from .catalogue import Entry
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
@@ -252,6 +253,44 @@ def show_targets(found: Sequence[Availability]) -> None:
             console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
     console.print()
     console.print(_option_table(found))
+
+
+def show_variants(found: Sequence[Entry]) -> None:
+    """Prints the zoo, family by family; the authors' figures in brackets beside ours, their sources below."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    targets = sorted({target for entry in found for target in entry.proved})
+    for column in ("variant", "input", "M parameters", "G multiply-adds, fused", "top-1"):
+        table.add_column(column, justify="left" if column == "variant" else "right", no_wrap=True)
+    for target in targets:
+        table.add_column(f"proved: {target}")
+    sources = list(dict.fromkeys(entry.published.source for entry in found if entry.published))
+    for before, entry in zip((None, *found), found, strict=False):
+        if before is None or before.family != entry.family:
+            table.add_row(f"[bold]{entry.family}[/]")
+        table.add_row(*_variant_cells(entry, sources), *(" ".join(entry.proved.get(target, ())) for target in targets))
+    console = _console(stderr=False)
+    console.print(table)
+    console.print("\nIn brackets: published. Of ImageNet-1K top-1, in percent:")
+    for number, source in enumerate(sources, start=1):
+        console.print(f"[{number}] {source}", markup=False)
+    if not targets:
+        console.print("No variant has a shipped proof yet: make matrix writes them.")
+
+
+def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:
+    rows, cols = entry.image_size
+    known, counts = entry.published, entry.counts
+    figures = (f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}")
+    if known is None:
+        return (f"  {entry.variant}", f"{rows}x{cols}", *(f"{figure} {'':>7}" for figure in figures), "-")
+    beside = (f"{known.parameters_m:g}", f"{known.flops_g:g}")
+    cells = (f"{figure} {f'({other})':>7}" for figure, other in zip(figures, beside, strict=True))
+    return (
+        f"  {entry.variant}",
+        f"{rows}x{cols}",
+        *cells,
+        escape(f"{known.top1:.1f} [{sources.index(known.source) + 1}]"),
+    )
 
 
 def _option_table(found: Sequence[Availability]) -> Table:

@@ -25,8 +25,12 @@ def fuse(model: Model) -> FusedModel:
     """
     if isinstance(model, FusedModel):
         raise FusionError("expected a trained model, found one that is fused already: fuse the checkpoint's model once")
-    module = replace_layers(model.module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
-    return FusedModel(module, model)
+    return FusedModel(inference_form(model.module), model)
+
+
+def inference_form(module: nn.Module) -> nn.Module:
+    """Returns a copy of a module, in eval mode, sharing its weights, where each layer's own `fuse()` replaced it."""
+    return replace_layers(module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
 
 
 def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Trains a small Slide-Swin on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
+"""Trains a small Slide model on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
 
 The recipe is upstream's in small: AdamW, warm-up and cosine, gradient clipping, label smoothing and timm's EMA.
 Source: LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/{main_ema,optimizer,lr_scheduler,config}.py.
@@ -20,31 +20,54 @@ from torch import Tensor, nn
 from torch.nn import functional
 from yacs.config import CfgNode
 
-from slide_export.models.slide_swin import FAMILY
+from slide_export.models import FAMILIES
+from slide_export.models.config_tree import write_config
+from slide_export.models.cswin import CSwinConfig
+from slide_export.models.nat import NatConfig
+from slide_export.models.pvt import PvtConfig
+from slide_export.models.pvt_v2 import PvtV2Config
 
 SIDE = 64  # 16, 8, 4 and 2 rows in the four stages: every stage has a neighbourhood to attend to
 HELD_OUT = 500
 SPLIT_SEED = 0  # apart from --seed, so that every run is judged by the same images
 BATCH = 64
 PEAK_RATE, WEIGHT_DECAY, CLIP_NORM, SMOOTHING = 2e-3, 0.05, 5.0, 0.1
+NO_DECAY = ("relative_position_bias_table", "rpb", "pos_embed", "cls_token")  # parts of names: tables of positions
 WARM_UP = 0.1  # share of all steps
 EMA_DECAY = 0.99  # upstream's 0.9999 averages over more steps than this training has
 
+DEPTHS, SIZE = (1, 2, 2, 1), {"image_size": (SIDE, SIDE), "num_classes": 10, "slide_stages": (0, 1)}
+PYRAMID = ((16, 32, 64, 128), DEPTHS, (2, 4, 8, 16), (4.0,) * 4)
+CONFIGS = {
+    "slide_pvt": PvtConfig(*PYRAMID, **SIZE),
+    "slide_pvt_v2": PvtV2Config(*PYRAMID, **SIZE),
+    "slide_cswin": CSwinConfig(16, DEPTHS, (2, 4, 8, 16), stripes=(1, 2, 2, 0), **SIZE),
+    "slide_nat": NatConfig(16, DEPTHS, (2, 4, 8, 16), 3.0, **SIZE),
+}
+"""The small models of families whose upstream has no configuration files; Slide-Swin's has: `swin_tree`."""
 
-def config_tree() -> CfgNode:
-    """Returns the numbers of model and data, under the names of upstream's config.py."""
+
+def config_tree(family: str = "slide_swin") -> CfgNode:
+    """Returns the numbers of model and data, under the names of upstream's config.py; under ours where it has none."""
+    tree = swin_tree() if family == "slide_swin" else write_config(CONFIGS[family], family)
+    tree["DATA"] |= {"INTERPOLATION": "bicubic", "MEAN": [0.5] * 3, "STD": [0.5] * 3}
+    return CfgNode(tree | {"TEST": {"CROP": False}})
+
+
+def swin_tree() -> dict[str, Any]:
+    """Returns the model's part of the tree of a Slide-Swin."""
     swin = {"PATCH_SIZE": 4, "IN_CHANS": 3, "EMBED_DIM": 16, "DEPTHS": [1, 2, 2, 1], "NUM_HEADS": [2, 4, 8, 16]}
     swin |= {"WINDOW_SIZE": SIDE, "MLP_RATIO": 4.0, "QKV_BIAS": True, "QK_SCALE": None, "APE": False}
     swin |= {"PATCH_NORM": True}
     model = {"TYPE": "slide_swin", "NAME": "slide_swin_digits", "NUM_CLASSES": 10, "SWIN": swin}
     model |= {"SLIDE": {"KA": 3, "NUM_SLIDE_STAGES": 2}}
-    data = {"IMG_SIZE": SIDE, "INTERPOLATION": "bicubic", "MEAN": [0.5] * 3, "STD": [0.5] * 3}
-    return CfgNode({"MODEL": model, "DATA": data, "TEST": {"CROP": False}})
+    return {"MODEL": model, "DATA": {"IMG_SIZE": SIDE}}
 
 
 def build_model(tree: CfgNode) -> nn.Module:
     """Returns the randomly initialised model that the tree describes, so that file and model cannot disagree."""
-    return FAMILY.build(FAMILY.read_config(tree))
+    family = next(family for family in FAMILIES if family.name == tree["MODEL"]["TYPE"])
+    return family.build(family.read_config(tree))
 
 
 def draw_digits() -> tuple[Tensor, Tensor]:
@@ -79,7 +102,7 @@ def augment(grays: Tensor) -> Tensor:
 def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
     """Returns AdamW without decay on biases, norms and position tables; frozen shift kernels are left out."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    plain = {name for name, value in named if value.ndim == 1 or name.endswith("relative_position_bias_table")}
+    plain = {name for name, value in named if value.ndim == 1 or any(part in name for part in NO_DECAY)}
     groups: list[dict[str, Any]] = [
         {"params": [value for name, value in named if name not in plain]},
         {"params": [value for name, value in named if name in plain], "weight_decay": 0.0},
@@ -132,9 +155,8 @@ def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.M
     return ema
 
 
-def write_checkpoint(out: Path, model: nn.Module, ema: nn.Module, best: float, epochs: int) -> None:
+def write_checkpoint(out: Path, tree: CfgNode, model: nn.Module, ema: nn.Module, best: float, epochs: int) -> None:
     """Writes upstream's dict without optimizer and schedule, beside `out` first and then renamed."""
-    tree = config_tree()
     tree.freeze()  # as upstream does before it saves
     whole = {"model": model.state_dict(), "state_dict_ema": ema.state_dict(), "max_accuracy": best}
     partial = out.with_name(out.name + ".partial")
@@ -153,11 +175,12 @@ def write_images(folder: Path, grays: Tensor, classes: Tensor, indices: Tensor) 
 
 
 @click.command()
+@click.option("--family", type=click.Choice(["slide_swin", *CONFIGS]), default="slide_swin", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default="digits.pth", show_default=True, help="The checkpoint.")
 @click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Times through the images.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation; the split is fixed.")
 @click.option("--heldout", type=click.Path(path_type=Path), help="New directory for the held-out images.")
-def main(out: Path, epochs: int, seed: int, heldout: Path | None) -> None:
+def main(family: str, out: Path, epochs: int, seed: int, heldout: Path | None) -> None:
     """Trains the model and prints the checkpoint's path."""
     if not out.parent.is_dir():
         raise click.UsageError(f"--out must be in a directory; {out.parent} is none")
@@ -167,13 +190,14 @@ def main(out: Path, epochs: int, seed: int, heldout: Path | None) -> None:
     torch.set_num_threads(2)  # the order of sums, and so the last digits, follow the number of threads
     grays, classes = draw_digits()
     chosen, held_out = split(classes)
-    start, model = time.perf_counter(), build_model(config_tree())
+    tree = config_tree(family)
+    start, model = time.perf_counter(), build_model(tree)
     ema = train(model, grays[chosen], classes[chosen], epochs)
     seconds = time.perf_counter() - start
     raw, mean = (accuracy(each, grays[held_out], classes[held_out]) for each in (model, ema))
     size = sum(value.numel() for value in model.parameters())
     click.echo(f"held-out accuracy {raw:.1f} % (EMA {mean:.1f} %), {size:,} parameters, {seconds:.0f} s", err=True)
-    write_checkpoint(out, model, ema, raw, epochs)
+    write_checkpoint(out, tree, model, ema, raw, epochs)
     if heldout is not None:
         write_images(heldout, grays, classes, held_out)
     click.echo(out)

@@ -125,6 +125,18 @@ def test_targets_lists_onnx(capfd: pytest.CaptureFixture[str]) -> None:
     assert found["onnx"]["proves"] == "the artifact"
 
 
+def test_variants_lists_one_family(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["variants", "--family", "slide_pvt", "--json"]) == 0
+    first, *_ = json.loads(capfd.readouterr().out)
+    assert (first["variant"], first["image_size"], first["counts"]["parameters"]) == (
+        "slide_pvt_tiny",
+        [224, 224],
+        12_234_340,
+    )
+    assert cli.run(["variants", "--family", "resnet"]) == 2
+    assert "expected a family of slide_swin" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_name_the_program(
     shell: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

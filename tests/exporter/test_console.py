@@ -5,8 +5,10 @@ import logging
 import pytest
 
 from slide_export.api import inspect, targets
-from slide_export.console import Steps, show_demo, show_inspection, show_targets
+from slide_export.catalogue import Counts, Entry, Proof
+from slide_export.console import Steps, show_demo, show_inspection, show_targets, show_variants
 from slide_export.demonstration import DemoRow
+from slide_export.models import Published
 from slide_export.types import Availability, Model, Option
 
 
@@ -63,3 +65,14 @@ def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFix
     assert "its graph" in shown
     assert "abacus does not run here: no table here" in shown
     assert "what it does: a, b" in shown
+
+
+def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.CaptureFixture[str]) -> None:
+    proof = {"onnx": {"fp32": Proof(130.0, "ONNX Runtime")}}
+    published = Published(12.2, 2.0, 78.0, "a table [1]")
+    known = Entry("slide_pvt", "slide_pvt_tiny", (224, 224), Counts(12_234_340, 2_121, 2_016_000_000), published, proof)
+    show_variants([known, Entry("slide_pvt", "slide_pvt_medium", (224, 256), Counts(1, 2, 3), None, {})])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["slide_pvt_tiny", "224x224", "12.2", "(12.2)", "2.02", "(2)", "78.0", "[1]", "fp32"]
+    assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "0.00", "-"]
+    assert "[1] a table [1]" in lines

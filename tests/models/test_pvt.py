@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from slide_export.checkpoint import load_checkpoint
 from slide_export.errors import RequestError
-from slide_export.fuse import replace_layers
+from slide_export.fuse import inference_form
 from slide_export.models import ShapeError, config_tree, pvt, slide_pvt
 from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 from tests.conftest import randomise
@@ -24,10 +23,6 @@ def model(config: PvtConfig) -> PyramidVisionTransformer:
     built = randomise(PyramidVisionTransformer(config))
     assert isinstance(built, PyramidVisionTransformer)
     return built
-
-
-def fused(module: nn.Module) -> nn.Module:
-    return replace_layers(module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
 
 
 def test_class_token_is_read_and_seen() -> None:
@@ -62,7 +57,7 @@ def test_features_are_the_maps_without_a_class_token() -> None:
 def test_fused_model_is_the_trained_one(config: PvtConfig) -> None:
     built, images = model(config), torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        assert (fused(built)(images) - built(images)).abs().max() < SINGLE
+        assert (inference_form(built)(images) - built(images)).abs().max() < SINGLE
 
 
 def test_a_remainder_of_the_input_is_dropped() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slide_export.fuse import replace_layers
+from slide_export.fuse import inference_form
 from slide_export.models import ShapeError, pvt_v2, slide_pvt_v2
 from slide_export.models.pvt_v2 import PvtV2Config, PyramidVisionTransformerV2
 from tests.conftest import randomise
@@ -25,7 +25,7 @@ def model(config: PvtV2Config) -> PyramidVisionTransformerV2:
 @pytest.mark.parametrize("config", FORMS)
 def test_fused_model_is_the_trained_one(config: PvtV2Config) -> None:
     built, images = model(config), torch.randn(2, 3, *config.image_size)
-    fused = replace_layers(built, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
+    fused = inference_form(built)
     with torch.inference_mode():
         assert (fused(images) - built(images)).abs().max() < SINGLE
 
