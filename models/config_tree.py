@@ -40,7 +40,7 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
         values = {name: _plain(numbers[name.upper()]) for name in _names(kind) if name not in ELSEWHERE}
         side = tree["DATA"]["IMG_SIZE"]
         size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
-        return kind(**values, image_size=size, num_classes=int(model["NUM_CLASSES"]))
+        return kind(**values, **{"image_size": size, "num_classes": int(model["NUM_CLASSES"])})
     except (KeyError, TypeError, ValueError, IndexError):
         return None
 

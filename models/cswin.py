@@ -1,7 +1,7 @@
 """CSwin Transformer T, S, B, L: four stages of attention in cross-shaped windows, convolutions between them.
 
-Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py. Keys and shapes of the 224 and 384 models are the same, and
-no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be named.
+Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py. Keys and shapes of the 224 and 384 models are the same,
+and no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be named.
 """
 
 import re
@@ -62,7 +62,7 @@ class CSwinConfig:
 
 
 class CSwinTransformer(nn.Module):
-    """Convolutional embedding, stages of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
+    """Convolution, stages of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
 
     def __init__(self, config: CSwinConfig) -> None:
         super().__init__()

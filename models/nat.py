@@ -56,7 +56,7 @@ class NatConfig:
 
 
 class Nat(nn.Module):
-    """Two strided convolutions, levels of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
+    """Two convolutions, levels of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
 
     def __init__(self, config: NatConfig) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """NAT's neighbourhood attention without NATTEN: dense attention of tiles, in operators that every target has.
 
-A query attends to the k*k keys around it. At a border the window does not shrink, it moves inwards (n: rows of the map):
+A query attends to the k*k keys around it. A border does not cut the window, it moves it inwards (n rows):
 
     s(y) = clamp(y - k//2, 0, n - k)      keys of y: s(y) .. s(y) + k - 1      bias of key ky: rpb[ky - y + k - 1]
 

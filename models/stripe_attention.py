@@ -145,7 +145,7 @@ def lepe(qkv: Tensor, size: tuple[int, int], conv: nn.Module) -> Tensor:
 
 
 def within(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Conv2d:
-    """Returns a 3x3 convolution without the taps that lie outside every window of `size`: the sides of a single pixel."""
+    """Returns a 3x3 convolution without the taps that lie outside every window of `size`, a single pixel wide."""
     rows, cols = (slice(1, 2) if side == 1 else slice(0, 3) for side in size)
     weight = conv.weight.detach()[:, :, rows, cols].contiguous()
     kernel = (weight.shape[2], weight.shape[3])

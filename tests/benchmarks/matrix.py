@@ -9,7 +9,6 @@ exported/matrix/rows.jsonl (delete it to begin anew); from them come tests/bench
 """
 
 import argparse
-import importlib.util
 import json
 import multiprocessing
 import sys
@@ -18,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slide_export import backends
-from slide_export.errors import SlideExportError
+from slide_export import backends, benchmark, latency
+from slide_export.errors import BackendUnavailable, MeasurementError
 from slide_export.every_target import TargetResult, run_each
 from slide_export.models import variants
 from slide_export.types import Recipe
@@ -89,20 +88,16 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
 
 def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
     """Returns the rows with their latency; as they are where the target cannot run here or a row has no bundle."""
-    if len(bundles) < len(rows) or importlib.util.find_spec("slide_export.latency") is None:
+    if len(bundles) < len(rows):
         return list(rows)
-    from slide_export import benchmark, latency
-
     try:
         result = benchmark.bench(bundles, latency.plan())
-    except SlideExportError as error:
+    except (BackendUnavailable, MeasurementError) as error:
         print(f"not measured: {error}", file=sys.stderr)
         return list(rows)
     timed = [replace(row, latency_ms=run.p50_ms.value) for row, run in zip(rows, result.runs, strict=True)]
-    if len(timed) == 2:
-        slower = next(comparison for comparison in result.comparisons if {comparison.a, comparison.b} == {0, 1})
-        ratio = slower.ratio.value if slower.a == 1 else 1 / slower.ratio.value
-        timed[1] = replace(timed[1], over_parent=ratio)
+    for comparison in result.comparisons:  # the parent stands first: a is what slides
+        timed[comparison.a] = replace(timed[comparison.a], over_parent=comparison.ratio.value)
     return timed
 
 

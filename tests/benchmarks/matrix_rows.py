@@ -1,4 +1,4 @@
-"""Rows of the matrix: kept as JSON lines while it runs, then written as Markdown and as the table of what was proved."""
+"""Rows of the matrix: kept as JSON lines while it runs, written as Markdown and as the table of what was proved."""
 
 import json
 from collections.abc import Iterable
@@ -11,6 +11,11 @@ Proved = dict[str, dict[str, dict[str, Any]]]
 MIB = 2**20
 FINISHED = (0, 1)  # exported and judged; a crash or a missing target is tried again
 HEADER = ("variant", "target", "precision", "M parameters", "MiB", "verdict", "largest error", "limit", "SQNR")
+
+INTRODUCTION = """Full-size models with random weights, against the unfused PyTorch model in float64. Proved: the
+error is within the limit, eight times what PyTorch itself loses at that precision. TensorRT engines are built without a
+GPU; the graph that one is built from is proved. A dash: not measured here.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,7 @@ def markdown(rows: Iterable[Row], machine: str) -> str:
     columns = (*HEADER, "ms", "of parent's ms", "export s")
     lines = [
         f"# Every variant on every target\n\nMeasured on {machine}. Command: `make matrix`.\n",
-        "Full-size models with random weights against the trained, unfused PyTorch model in float64. Proved: the error is",
-        "within the limit, eight times what PyTorch itself loses at that precision. A TensorRT engine is built without a",
-        "GPU; the graph that it is built from is proved. A dash: not measured here.\n",
+        INTRODUCTION,
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
     ]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slide_export.models.slide_attention import SlideAttention, SlideBlock, shift_kernel
+from slide_export.models.slide_attention import LepeSlideAttention, SlideAttention, SlideBlock, shift_kernel
 from tests.conftest import randomise
 
 ROUNDING = 1e-12  # float64
@@ -78,3 +78,17 @@ def test_fused_is_another_class_and_answers_timms_hook() -> None:
     assert not hasattr(fused, "fuse")
     assert not hasattr(fused, "dep_conv1")
     assert block(torch.randn(1, 4, 4, 8)).shape == (1, 4, 4, 8)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_lepe_adds_a_convolution_of_the_values(kernel: int) -> None:
+    attention = randomise(LepeSlideAttention(8, 2, kernel)).double()
+    x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
+    values = attention.qkv(x).reshape(2, 5, 6, 2, 3, 4)[..., 2, :].flatten(3)
+    padded, weight = torch.nn.functional.pad(values, (0, 0, 1, 1, 1, 1)), attention.get_v.weight[:, 0]
+    lepe = sum(weight[:, i, j] * padded[:, i : i + 5, j : j + 6] for i in range(3) for j in range(3))
+    with torch.inference_mode():
+        without = by_definition(attention, x)
+        expected = without + (lepe + attention.get_v.bias) @ attention.proj.weight.T
+        assert (attention(x) - expected).abs().max() < ROUNDING
+        assert (attention.fuse()(x) - expected).abs().max() < ROUNDING
