@@ -1,6 +1,6 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import demo, export, export_all, inspect, lint, load_checkpoint, targets, verify
+from .api import demo, export, export_all, inspect, lint, load_checkpoint, measure_accuracy, targets, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
@@ -13,6 +13,7 @@ __all__ = [
     "inspect",
     "lint",
     "load_checkpoint",
+    "measure_accuracy",
     "targets",
     "verify",
 ]

@@ -7,10 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from .errors import RequestError
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
 
     from .demonstration import DemoRow
     from .every_target import TargetResult
@@ -38,6 +41,9 @@ class ExportOptions(TypedDict, total=False):
         softmax: return probabilities instead of logits.
         features: return the four stage maps instead of logits.
         labels: class names.
+        evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
+        max_drop: points of top-1 that the artifact may lose there; 1.
+        min_sqnr_db: what its outputs must reach where the images have no classes; 20.
     """
 
     precision: str
@@ -56,6 +62,9 @@ class ExportOptions(TypedDict, total=False):
     softmax: bool
     features: bool
     labels: Sequence[str]
+    evaluation: Path | str | None
+    max_drop: float | None
+    min_sqnr_db: float | None
 
 
 def export(
@@ -110,10 +119,24 @@ def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Reci
     facing = {name: value for name, value in given.items() if name in own}
     facing["labels"] = tuple(facing.get("labels", ()))
     rest = {name: value for name, value in given.items() if name not in own}
+    asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
+    rest["accuracy"] = _goal(**asked)
     for name in ("out", "images"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
     return Recipe(Path(checkpoint), target, interface=Interface(**facing), **rest)
+
+
+def _goal(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:
+    limits = {"max_drop": max_drop, "min_sqnr_db": min_sqnr_db}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if evaluation is None:
+        if given:
+            raise RequestError("expected evaluation images (--eval) to measure an accuracy on, found a limit alone")
+        return None
+    from slide_export.calibration.accuracy import AccuracyGoal
+
+    return AccuracyGoal(Path(evaluation), **given)
 
 
 def inspect(
@@ -162,6 +185,30 @@ def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step 
     from .pipeline import quiet
 
     return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
+
+
+def measure_accuracy(
+    bundle: Path | str,
+    against: Path | str,
+    evaluation: Path | str,
+    *,
+    max_drop: float | None = None,
+    min_sqnr_db: float | None = None,
+    step: Step | None = None,
+) -> AccuracyReport:
+    """Returns what a bundle loses to its checkpoint on evaluation images; see `ExportOptions` for the limits.
+
+    Raises:
+        CalibrationError: the images or their classes are not fit for the model.
+        AccuracyError: it loses more than was allowed.
+    """
+    from . import verification
+    from .pipeline import quiet
+
+    goal = _goal(evaluation, max_drop, min_sqnr_db)
+    if goal is None:
+        raise RequestError("expected evaluation images, found None")
+    return verification.measure_accuracy(Path(bundle), Path(against), goal, step or quiet)
 
 
 def targets() -> tuple[Availability, ...]:

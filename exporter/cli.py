@@ -66,6 +66,18 @@ weights = click.option("--weights", default="raw", show_default=True, metavar="r
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
+evaluation = click.option(
+    "--eval",
+    "evaluation",
+    type=click.Path(path_type=Path),
+    help="Images for the accuracy gate: class folders, a CSV list of file,label, or a directory without classes.",
+)
+max_drop = click.option(
+    "--max-drop", type=click.FloatRange(min=0), help="Points of top-1 that the artifact may lose on --eval; 1."
+)
+min_sqnr = click.option(
+    "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval without classes asks of the outputs; 20."
+)
 
 
 @click.group(cls=DefaultExport, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -105,6 +117,9 @@ def cli() -> None:
 @click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
+@evaluation
+@max_drop
+@min_sqnr
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
@@ -188,17 +203,27 @@ def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
 @cli.command()
 @click.argument("bundle", type=DIRECTORY)
 @click.option("--against", type=CHECKPOINT, help="Derive the reference from this checkpoint anew.")
+@evaluation
+@max_drop
+@min_sqnr
 @as_json
-def verify(bundle: Path, against: Path | None, as_json: bool) -> None:
+def verify(bundle: Path, against: Path | None, evaluation: Path | None, as_json: bool, **limits: Any) -> None:
     """Repeat a bundle's proof, from its golden file alone or against the checkpoint."""
-    from .console import Steps, show_parity
+    from .console import Steps, show_accuracy, show_parity
 
+    if evaluation is not None and against is None:
+        raise click.UsageError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     with Steps() as step:
         proof = api.verify(bundle, against, step=step)
+        measured = None
+        if evaluation is not None and against is not None:
+            measured = api.measure_accuracy(bundle, against, evaluation, step=step, **limits)
+    accuracy = None if measured is None else {**asdict(measured), "passed": measured.passed}
     if as_json:
-        click.echo(json.dumps({**asdict(proof), "passed": proof.passed}, indent=2))
+        click.echo(json.dumps({**asdict(proof), "passed": proof.passed, "accuracy": accuracy}, indent=2))
         return
     show_parity(bundle.name, asdict(proof))
+    show_accuracy(accuracy)
     click.echo(bundle)
 
 

@@ -1,12 +1,16 @@
 """What an artifact has to pass before it ships, on the day of its export and ever after."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from slide_export.calibration.accuracy import AccuracyReport
+
 from . import backends, truth
 from .backends import Backend, Session
-from .errors import ParityError, PrecisionError
+from .errors import AccuracyError, ParityError, PrecisionError
+from .evaluation import sentence
 from .types import Census, ParityReport
 
 
@@ -20,20 +24,26 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     return session
 
 
-def judge(proof: ParityReport, census: Census, precision: str, kept: str = "") -> None:
+def judge(
+    proof: ParityReport, census: Census, precision: str, kept: str = "", accuracy: AccuracyReport | None = None
+) -> None:
     """Refuses what must not ship: another precision first, because it explains a wrong result.
 
     Args:
         kept: where the refused artifact is, as the end of the sentence.
+        accuracy: None where it was not measured.
 
     Raises:
         PrecisionError: the artifact is not in the precision asked for.
         ParityError: the artifact is not the model.
+        AccuracyError: it loses more accuracy than was allowed.
     """
     if not truth.honoured(census, precision):
         raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
     if not proof.passed:
         raise ParityError(explain(proof) + kept)
+    if accuracy is not None and not accuracy.passed:
+        raise AccuracyError(explain_accuracy(accuracy) + kept)
 
 
 def explain(proof: ParityReport) -> str:
@@ -47,3 +57,13 @@ def explain(proof: ParityReport) -> str:
             )
     flip = proof.confident_flips[0]
     return f"expected class {flip.expected} for {flip.image}, found {flip.found} against a margin of {flip.margin:.2e}"
+
+
+def explain_accuracy(report: AccuracyReport) -> str:
+    """Returns which goal an artifact missed, in one sentence."""
+    found = sentence(asdict(report))
+    if report.pytorch is not None:
+        return f"expected a drop of at most {report.max_drop:g} points of top-1, found {found}"
+    if report.drop is not None and not report.drop <= report.max_drop:
+        return f"expected at most {report.max_drop:g}% of the answers to change, found {report.drop:.2f}%: {found}"
+    return f"expected at least {report.min_sqnr_db:g} dB, found {found}"

@@ -5,7 +5,9 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from . import backends, parity, truth
+from slide_export.calibration.accuracy import AccuracyReport
+
+from . import backends, evaluation, parity, truth
 from .types import Artifact, BlockCertificate, Census, LoweredModel, ParityReport, Recipe
 
 
@@ -17,6 +19,7 @@ def describe(
     certificate: tuple[BlockCertificate, ...],
     proof: ParityReport,
     census: Census,
+    accuracy: AccuracyReport | None = None,
 ) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
     model, interface = lowered.fused.trained, recipe.interface
@@ -64,6 +67,7 @@ def describe(
         "fusion": [asdict(block) for block in certificate],
         "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
         "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
+        "accuracy": evaluation.described(accuracy),
         "versions": _versions(artifact.target),
     }
 

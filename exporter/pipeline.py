@@ -10,7 +10,7 @@ from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, from_directory
 from slide_export.calibration.preprocess import normalise
 
-from . import backends, bundle, gate, manifest, onnx_graph, parity, report
+from . import backends, bundle, evaluation, gate, manifest, onnx_graph, parity, report
 from .checkpoint import load_checkpoint
 from .errors import RequestError
 from .fuse import certify, fuse
@@ -30,7 +30,7 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     """Returns the proved bundle of a recipe.
 
     Raises:
-        ParityError: the artifact is not the PyTorch model; it is kept beside as `*.rejected`.
+        GateError: the artifact is not the PyTorch model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
     backend = backends.require(recipe.target, recipe.precision)
@@ -44,6 +44,10 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
         )
         _check_interface(recipe, model)
+    goal, judged_on = recipe.accuracy, None
+    if goal is not None:
+        with step("try the trained model on some of the evaluation images"):
+            judged_on = evaluation.open_images(goal, model, recipe.interface)
     with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
         reference = parity.reference(model, images, recipe.interface, recipe.precision)
     with step("fuse and certify"):
@@ -66,9 +70,13 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
         with step("check parity"):
             session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
             proof = parity.check(reference, session, recipe.interface.batch, classes=not recipe.interface.features)
-        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census)
+        accuracy = None
+        if goal is not None and judged_on is not None:
+            with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+                accuracy = evaluation.evaluate(model, session, judged_on, goal, recipe.interface)
+        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census, accuracy)
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
-        gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
+        gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}", accuracy)
     return bundle.read(place)
 
 

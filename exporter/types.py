@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from slide_export.calibration.accuracy import AccuracyGoal
     from slide_export.models import Config, DataConfig
 
 Array: TypeAlias = "NDArray[Any]"
@@ -341,6 +342,7 @@ class Recipe:
         name: of the bundle; None takes the checkpoint's file name.
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
+        accuracy: what the artifact may lose; None measures nothing.
     """
 
     checkpoint: Path
@@ -357,6 +359,7 @@ class Recipe:
     image_count: int = 8
     interface: Interface = Interface()
     options: Mapping[str, str] = field(default_factory=dict)
+    accuracy: AccuracyGoal | None = None
 
 
 @dataclass(frozen=True)
