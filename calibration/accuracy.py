@@ -186,7 +186,7 @@ class Tally:
         self.won += int((second & ~first).sum())
 
     def _score(self, scores: NDArray[np.generic], classes: NDArray[np.int64], into: list[int]) -> NDArray[np.bool_]:
-        right = scores.argmax(axis=1) == classes
+        right = np.asarray(scores.argmax(axis=1) == classes)
         into[0] += int(right.sum())
         if self.width > TOP:
             best = np.argpartition(scores, -TOP, axis=1)[:, -TOP:]

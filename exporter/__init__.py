@@ -1,12 +1,13 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import demo, export, export_all, inspect, lint, load_checkpoint, measure_accuracy, targets, verify
+from .api import demo, diagnose, export, export_all, inspect, lint, load_checkpoint, measure_accuracy, targets, verify
 from .errors import SlideExportError
 from .fuse import fuse
 
 __all__ = [
     "SlideExportError",
     "demo",
+    "diagnose",
     "export",
     "export_all",
     "fuse",

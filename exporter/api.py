@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
 
     from .demonstration import DemoRow
+    from .diagnosis import Diagnosis
     from .every_target import TargetResult
     from .linter import Finding
     from .pipeline import Step
@@ -209,6 +210,22 @@ def measure_accuracy(
     if goal is None:
         raise RequestError("expected evaluation images, found None")
     return verification.measure_accuracy(Path(bundle), Path(against), goal, step or quiet)
+
+
+def diagnose(bundle: Path | str, against: Path | str, *, step: Step | None = None) -> Diagnosis:
+    """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
+
+    Args:
+        against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        LoweringError: the artifact shows none of the model's modules.
+    """
+    from . import diagnosis
+    from .pipeline import quiet
+
+    return diagnosis.diagnose(Path(bundle), Path(against), step or quiet)
 
 
 def targets() -> tuple[Availability, ...]:

@@ -90,6 +90,7 @@ def cli() -> None:
     slide-export inspect ckpt.pt              what is in the file
     slide-export lint ckpt.pt                 what would fail or run badly where
     slide-export verify exported/ckpt-onnx-fp32   repeat the proof anywhere
+    slide-export diagnose exported/ckpt-onnx-fp32.rejected --against ckpt.pt   name the layer to blame
     """
 
 
@@ -225,6 +226,32 @@ def verify(bundle: Path, against: Path | None, evaluation: Path | None, as_json:
     show_parity(bundle.name, asdict(proof))
     show_accuracy(accuracy)
     click.echo(bundle)
+
+
+@cli.command()
+@click.argument("bundle", type=DIRECTORY)
+@click.option("--against", type=CHECKPOINT, help="The checkpoint: a bundle does not hold what is inside the model.")
+@click.option("--all", "every", is_flag=True, help="Show every module, not only blocks and their parts.")
+@as_json
+def diagnose(bundle: Path, against: Path | None, every: bool, as_json: bool) -> int:
+    """Name the layer where an artifact leaves the trained model. Exits 1 if there is one."""
+    from .console import Steps
+
+    if against is None:
+        raise click.UsageError(
+            "expected --against CHECKPOINT: a bundle holds the trained model's outputs, not what is inside it"
+        )
+    with Steps() as step:
+        found = api.diagnose(bundle, against, step=step)
+    if as_json:
+        from .diagnosis.table import as_plain
+
+        click.echo(json.dumps(as_plain(found), indent=2))
+    else:
+        from .diagnosis.table import show
+
+        show(found, every=every)
+    return int(found.culprit is not None)
 
 
 @cli.command()

@@ -1,17 +1,30 @@
 """What an artifact has to pass before it ships, on the day of its export and ever after."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyReport
 
 from . import backends, truth
-from .backends import Backend, Session
+from .backends import Backend, Session, Value
 from .errors import AccuracyError, ParityError, PrecisionError
 from .evaluation import sentence
 from .types import Census, ParityReport
+
+
+@dataclass(frozen=True)
+class Inside:
+    """An artifact to look into.
+
+    Attributes:
+        values: that it computes, in the order of execution.
+        open: returns a session that shows values by name.
+    """
+
+    values: tuple[Value, ...]
+    open: Callable[[Sequence[str]], Session]
 
 
 def open_session(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Session:
@@ -19,19 +32,37 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     obstacle = backend.obstacle()
     if obstacle is None or graph is None:
         return backend.Session(path, settings)
-    session = backends.load("onnx").Session(graph, {})
+    return _on_graph(backends.load("onnx").Session(graph, {}), obstacle)
+
+
+def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Inside:
+    """Returns the values of the artifact or, where it cannot run, of the graph that it was built from."""
+    obstacle = backend.obstacle()
+    if obstacle is None or graph is None:
+        return Inside(backend.values(path, settings), lambda names: backend.intermediates(path, settings, names))
+    onnx = backends.load("onnx")
+    return Inside(onnx.values(graph, {}), lambda names: _on_graph(onnx.intermediates(graph, {}, names), obstacle))
+
+
+def _on_graph(session: Session, obstacle: str) -> Session:
     session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
     return session
 
 
 def judge(
-    proof: ParityReport, census: Census, precision: str, kept: str = "", accuracy: AccuracyReport | None = None
+    proof: ParityReport,
+    census: Census,
+    precision: str,
+    kept: str = "",
+    accuracy: AccuracyReport | None = None,
+    hint: str = "",
 ) -> None:
     """Refuses what must not ship: another precision first, because it explains a wrong result.
 
     Args:
         kept: where the refused artifact is, as the end of the sentence.
         accuracy: None where it was not measured.
+        hint: what tells more of a wrong result, after that.
 
     Raises:
         PrecisionError: the artifact is not in the precision asked for.
@@ -41,9 +72,9 @@ def judge(
     if not truth.honoured(census, precision):
         raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
     if not proof.passed:
-        raise ParityError(explain(proof) + kept)
+        raise ParityError(explain(proof) + kept + hint)
     if accuracy is not None and not accuracy.passed:
-        raise AccuracyError(explain_accuracy(accuracy) + kept)
+        raise AccuracyError(explain_accuracy(accuracy) + kept + hint)
 
 
 def explain(proof: ParityReport) -> str:

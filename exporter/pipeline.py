@@ -76,7 +76,9 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
                 accuracy = evaluation.evaluate(model, session, judged_on, goal, recipe.interface)
         content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census, accuracy)
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
-        gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}", accuracy)
+        kept = bundle.rejected(place)
+        hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` names the layer"
+        gate.judge(proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint)
     return bundle.read(place)
 
 

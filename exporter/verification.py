@@ -1,11 +1,13 @@
 """From a bundle back to its proof."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
 
 from . import backends, bundle, evaluation, gate, parity
-from .backends import Session
+from .backends import Backend, Session
 from .checkpoint import load_checkpoint
 from .errors import AccuracyError, BundleError
 from .pipeline import Step, quiet
@@ -66,10 +68,19 @@ def open_bundle(made: Bundle) -> Session:
     Raises:
         BackendUnavailable: the target is not installed here.
     """
+    return gate.open_session(*artifact_of(made))
+
+
+def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
+    """Returns backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
+
+    Raises:
+        BackendUnavailable: the target is not installed here.
+    """
     manifest = made.manifest
     backend = backends.require(manifest["target"], manifest["precision"])
     file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
-    return gate.open_session(backend, made.path / file, made.path / graph if graph else None, settings)
+    return backend, made.path / file, made.path / graph if graph else None, settings
 
 
 def interface_of(made: Bundle) -> Interface:

@@ -7,14 +7,16 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
 
 import json
 import math
+import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slide_export.backends import Value
 from slide_export.errors import BundleError, LoweringError, RequestError
 from slide_export.types import (
     BATCH_SIZES,
@@ -254,6 +256,72 @@ def _read(path: Path) -> "Package":
             return Package.read(path)
     except MilError as error:
         raise BundleError(f"expected an ML Program at {path}: {error}") from error
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the program that depends on an input, in the order of execution.
+
+    The package says which module each operation is; one that says nothing is read by the names of its weights.
+
+    Raises:
+        BundleError: the package cannot be read.
+    """
+    from slide_export.linter.mil_names import module_names, references
+
+    package = _read(path)
+    computing = [operation for operation in package.operations() if not operation.is_constant]
+    modules = package.modules() or module_names(computing)
+    live = set(package.program.inputs)
+    found = []
+    for operation in computing:
+        takes = tuple(name for name in references(operation) if name in live)
+        names = [output.name for output in operation.outputs]
+        if takes:
+            live.update(names)
+            scope = modules.get(operation.name, modules.get(names[0]))
+            found += [Value(name, scope, takes) for name in names]
+    return tuple(found)
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Watched":
+    """Returns a session of our evaluator that gives these values: CoreML itself shows none.
+
+    Raises:
+        BundleError: the package cannot be evaluated.
+    """
+    return Watched(path, settings, names)
+
+
+class Watched:
+    """The values inside a package, by our evaluator."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+        from slide_export.mil import Evaluator, MilError
+
+        package = _read(path)
+        (self._input,) = package.inputs
+        self._names = names
+        try:
+            self._evaluator = Evaluator(package, settings["mode"])
+        except MilError as error:
+            raise BundleError(f"expected a package that can be evaluated: {error}") from error
+        self.evaluator = f"evaluated on {platform.system()} ({settings['mode']})"
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns the values for one batch that the package permits.
+
+        Raises:
+            BundleError: the package cannot be evaluated.
+        """
+        from slide_export.mil import MilError
+
+        images = feeds[self._input.name]
+        fed = images[0] if self._input.kind == "image" else images.astype(np.float32)
+        try:
+            results = self._evaluator.run({self._input.name: fed}, watch=self._names)
+        except MilError as error:
+            raise BundleError(f"expected a package that takes what it declares: {error}") from error
+        return {name: results[name] for name in self._names}
 
 
 class Session:

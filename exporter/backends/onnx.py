@@ -1,10 +1,11 @@
 """ONNX, run by ONNX Runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_export import onnx_census
+from slide_export import onnx_census, onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BundleError
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -34,18 +35,33 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     return onnx_census.count(onnx.load(path))
 
 
-class Session:
-    """An ONNX file under ONNX Runtime's CPU provider."""
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the graph that depends on an input, in the order of execution."""
+    import onnx
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    return onnx_inside.values(onnx.load(path))
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session that gives these values beside the outputs."""
+    import onnx
+
+    return Session(onnx_inside.showing(onnx.load(path), names).SerializeToString(), settings)
+
+
+class Session:
+    """An ONNX file, or its bytes, under ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path | bytes, settings: Mapping[str, Any]) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        name = "a graph in memory" if isinstance(path, bytes) else str(path)
         options.log_severity_level = 3  # errors; they come back as exceptions too
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, all straight below Exception
-            raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {path}: {error}") from error
+            raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {name}: {error}") from error
         self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU"
 
     def run(self, feeds: Feeds) -> Outputs:

@@ -9,11 +9,13 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from slide_export import onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -150,15 +152,20 @@ def _computed(model: Any, compiled: Any) -> dict[str, int]:
     return dict(computed)
 
 
-def _compile(path: Path, settings: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Returns the IR and the same compiled with exactly these settings."""
+def _read(core: Any, path: Path) -> Any:
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+
+
+def _compile(path: Path, settings: Mapping[str, Any], shown: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Returns the IR and the same compiled with exactly these settings, with more values among its outputs."""
     import openvino
 
     core = openvino.Core()
-    try:
-        model = core.read_model(path)
-    except RuntimeError as error:
-        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+    model = _read(core, path)
+    _show(model, shown)
     device = settings["device"]
     _refuse_absent(device, core.available_devices)
     try:
@@ -187,13 +194,57 @@ def _reason(error: BaseException) -> str:
     return " ".join(line for line in lines if line and not line.startswith(WHERE))
 
 
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the IR that depends on an input, in the order of execution.
+
+    Layers are called after the ONNX graph's nodes, so after modules; those that the ONNX reader added have no path.
+
+    Raises:
+        BundleError: the IR cannot be read.
+    """
+    import openvino
+
+    live: set[str] = set()
+    found = []
+    for layer in _read(openvino.Core(), path).get_ordered_ops():
+        takes = tuple(name for name in map(_value_name, layer.input_values()) if name in live)
+        if takes or layer.get_type_name() == "Parameter":
+            names = [_value_name(port) for port in layer.outputs()]
+            live.update(names)
+            name = layer.get_friendly_name()
+            scope = onnx_inside.scope_of(name) if name.startswith("/") else None
+            found += [Value(name, scope, takes) for name in names if takes and layer.get_type_name() != "Result"]
+    return tuple(found)
+
+
+def _value_name(port: Any) -> str:
+    return f"{port.get_node().get_friendly_name()}:{port.get_index()}"
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session that gives these values beside the outputs.
+
+    Raises:
+        BundleError, BackendUnavailable, LoweringError: see `Session`.
+    """
+    return Session(path, settings, names)
+
+
+def _show(model: Any, names: Sequence[str]) -> None:
+    """Makes outputs of values, called as `values` calls them."""
+    ports = {_value_name(port): port for layer in model.get_ordered_ops() for port in layer.outputs()}
+    for name, port in zip(names, model.add_outputs([ports[name] for name in names]), strict=True):
+        port.get_tensor().add_names({name})
+
+
 class Session:
     """An IR compiled by OpenVINO."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         import openvino
 
-        model, self._compiled = _compile(path, settings)
+        model, self._compiled = _compile(path, settings, shown)
+        self._shown = shown
         self._inputs = {port.get_any_name(): str(port.get_element_type().to_dtype()) for port in self._compiled.inputs}
         devices = ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
         types = "/".join(
@@ -215,4 +266,8 @@ class Session:
             results = self._compiled(dict(feeds))
         except RuntimeError as error:
             raise RequestError(f"expected inputs that the artifact takes, OpenVINO says: {_reason(error)}") from error
-        return {port.get_any_name(): results[port] for port in self._compiled.outputs}
+        return {name: results[port] for port in self._compiled.outputs for name in self._called(port)}
+
+    def _called(self, port: Any) -> tuple[str, ...]:
+        """Returns what an output is asked for by: a value that is shown has its layer's name beside others."""
+        return tuple(port.get_names().intersection(self._shown)) or (port.get_any_name(),)

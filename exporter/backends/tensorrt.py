@@ -9,11 +9,13 @@ tensorrt_rtx 1.7 on one machine differ, and `tensorrt` chooses kernels by timing
 """
 
 import importlib.metadata
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_export import onnx_census
+from slide_export import onnx_census, onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.trt import builder, sidecar, vendor
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
@@ -97,6 +99,46 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     said = sidecar.read(path)
     sidecar.checked(path, said, "plan")
     return onnx_census.count(onnx.load_from_string(sidecar.checked(path, said, "graph")))
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the graph that the engine was built from.
+
+    Raises:
+        BundleError: the graph is not the one of the sidecar.
+    """
+    import onnx
+
+    return onnx_inside.values(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session of an engine built for it, from the same graph and recipe with these values as outputs.
+
+    Never run so far, for want of a GPU: the tests build the engine.
+
+    Raises:
+        BackendUnavailable: there is no GPU here.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        return Session(build_showing(path, names, Path(directory)), settings)
+
+
+def build_showing(path: Path, names: Sequence[str], directory: Path) -> Path:
+    """Returns the plan of an engine that gives these values too, written into a directory.
+
+    Raises:
+        BundleError: the graph is not the one of the sidecar.
+        LoweringError: see `lower`.
+    """
+    import onnx
+
+    said = sidecar.read(path)
+    shown = onnx_inside.showing(onnx.load_from_string(sidecar.checked(path, said, "graph")), names)
+    source = shown.SerializeToString(deterministic=True)
+    (directory / sidecar.GRAPH).write_bytes(source)
+    _build(source, directory / sidecar.PLAN, said["precision"], said["options"])
+    return directory / sidecar.PLAN
 
 
 class Session:

@@ -26,10 +26,10 @@ from torch import nn
 from torch.jit._trace import TracerWarning
 
 from slide_export.mil.errors import MilError
+from slide_export.mil.package import MODULES
 
 CLASS_LABEL = "classLabel"
 CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
-MODULES = "modules"  # key of the user-defined metadata
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/apple/coremltools/mlpackage")
 WRONG_PASSES = frozenset({"common::fuse_elementwise_to_batchnorm"})
 """Makes one `batch_norm` of a `mul` and an `add` per channel and leaves its epsilon at 1e-5 with a variance of 1: every
