@@ -1,7 +1,9 @@
 """Finding and decoding images: a directory of the user's, or the photographs that come with slide-export."""
 
 import importlib.resources
-from collections.abc import Sequence
+import logging
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from slide_export.models import DataConfig
 from .preprocess import crop
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+BROKEN_SHARE = 0.02
+"""Of files that may be undecodable: big collections have a few, and a name or two is no reason to start over."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,18 @@ class ImageSet:
     def names(self) -> tuple[str, ...]:
         """Returns each file's path relative to the root, with forward slashes."""
         return tuple(file.relative_to(self.root).as_posix() for file in self.files)
+
+    def sample(self, count: int, seed: int) -> "ImageSet":
+        """Returns at most `count` files in their order, drawn with a seed: the same ones every time."""
+        if len(self.files) <= count:
+            return self
+        drawn = sorted(random.Random(seed).sample(range(len(self.files)), count))
+        return ImageSet(self.source, self.root, tuple(self.files[index] for index in drawn))
+
+    def without(self, others: "ImageSet") -> "ImageSet":
+        """Returns the set without the files of another one."""
+        taken = set(others.files)
+        return ImageSet(self.source, self.root, tuple(file for file in self.files if file not in taken))
 
     def spread(self, count: int) -> "ImageSet":
         """Returns at most `count` files, evenly spread over the set: the same ones every time."""
@@ -70,6 +88,27 @@ def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDAr
         CalibrationError: a file cannot be decoded.
     """
     return np.stack([crop(decode(file), data, size) for file in files])
+
+
+def pictures(images: ImageSet, data: DataConfig, size: tuple[int, int]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yields name and cropped picture, uint8 [H, W, 3] RGB, of every file that can be decoded, one at a time.
+
+    Raises:
+        CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded.
+    """
+    broken = 0
+    for name, file in zip(images.names(), images.files, strict=True):
+        try:
+            picture = decode(file)
+        except CalibrationError as error:
+            broken += 1
+            if broken > BROKEN_SHARE * len(images.files):
+                raise CalibrationError(
+                    f"{error} (number {broken} of {len(images.files)} files; up to {BROKEN_SHARE:.0%} are skipped)"
+                ) from error
+            _log.warning("skipped %s: it cannot be decoded", name)
+            continue
+        yield name, crop(picture, data, size)
 
 
 def decode(file: Path) -> Image.Image:

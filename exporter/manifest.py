@@ -5,8 +5,8 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from . import backends, parity, truth
-from .types import Artifact, BlockCertificate, Census, LoweredModel, ParityReport, Recipe
+from . import backends, truth
+from .types import Artifact, BlockCertificate, CalibrationReport, Census, LoweredModel, ParityReport, Recipe
 
 
 def describe(
@@ -17,6 +17,7 @@ def describe(
     certificate: tuple[BlockCertificate, ...],
     proof: ParityReport,
     census: Census,
+    calibration: CalibrationReport | None = None,
 ) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
     model, interface = lowered.fused.trained, recipe.interface
@@ -62,7 +63,8 @@ def describe(
             "embedded": interface.embed_preprocessing,
         },
         "fusion": [asdict(block) for block in certificate],
-        "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
+        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
+        "calibration": None if calibration is None else asdict(calibration),
         "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
         "versions": _versions(artifact.target),
     }

@@ -1,0 +1,81 @@
+"""Images decoded once and kept on disk: any number of passes over any number of them takes one image's memory."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_export.models import DataConfig
+from slide_export.types import Feeds, Interface
+
+from .images import ImageSet, pictures
+from .preprocess import normalise
+
+EVERY = 25  # images between two words of progress
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Spool:
+    """Cropped images, uint8 [H, W, 3] one after the other in a file.
+
+    Attributes:
+        names: of the images, in the file's order.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        rows, cols = self.size
+        with self.file.open("rb") as content:
+            for _ in self.names:
+                yield np.frombuffer(content.read(rows * cols * 3), np.uint8).reshape(rows, cols, 3)
+
+
+def spool(images: ImageSet, data: DataConfig, size: tuple[int, int], file: Path) -> Spool:
+    """Returns the images that can be decoded, written to `file`.
+
+    Raises:
+        CalibrationError: see `images.pictures`.
+    """
+    names = []
+    with file.open("wb") as content:
+        for name, picture in pictures(images, data, size):
+            content.write(picture.tobytes())
+            names.append(name)
+            if len(names) % EVERY == 0:
+                _log.info("read %d of %d images", len(names), len(images.files))
+    return Spool(file, tuple(names), size)
+
+
+@dataclass(frozen=True)
+class FedImages:
+    """A spool as a graph is fed with it, one image at a time."""
+
+    spool: Spool
+    data: DataConfig
+    interface: Interface
+
+    def __len__(self) -> int:
+        return len(self.spool)
+
+    def __iter__(self) -> Iterator[Feeds]:
+        batch = self.interface.batch or 1
+        for done, picture in enumerate(self.spool):
+            if done % EVERY == 0:
+                _log.info("observe ranges: %d of %d images", done, len(self))
+            pixels = np.repeat(picture[None], batch, axis=0)  # a graph of a fixed batch takes no other
+            yield {
+                self.interface.input_name: pixels
+                if self.interface.embed_preprocessing
+                else normalise(pixels, self.data)
+            }
