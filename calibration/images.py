@@ -1,8 +1,10 @@
-"""Finding and decoding images: a directory of the user's, or the photographs that come with slide-export."""
+"""Finding and decoding images: the user's, wherever they are, or the photographs that come with slide-export."""
 
+import csv
 import importlib.resources
 import logging
 import random
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from slide_export.errors import CalibrationError
 from slide_export.models import DataConfig
 
+from .archives import members, open_member
 from .preprocess import crop
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -81,6 +84,40 @@ def from_directory(root: Path) -> ImageSet:
     return ImageSet(root.name, root, files)
 
 
+def find(place: Path) -> ImageSet:
+    """Returns the images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
+
+    Raises:
+        CalibrationError: there is nothing like that at `place`, or no image in it.
+    """
+    kind = place.suffix.lower()
+    if place.is_dir() or kind not in (".zip", ".npz", ".csv"):
+        return from_directory(place)
+    if not place.is_file():
+        raise CalibrationError(f"expected images in {place}, found no such file")
+    root = place.parent if kind == ".csv" else place
+    files = _listed(place) if kind == ".csv" else members(place, SUFFIXES)
+    if not files:
+        raise CalibrationError(f"expected images in {place}, found none")
+    return ImageSet(place.name, root, files)
+
+
+def _listed(path: Path) -> tuple[Path, ...]:
+    """Returns the files in the first column of a list, relative to it; a heading without a suffix is none."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            names = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CalibrationError(f"expected a CSV list of images, {path} cannot be read: {error}") from error
+    files = tuple(path.parent / name for name in names[bool(names) and not Path(names[0]).suffix :])
+    for file in files:
+        if not file.is_file():
+            raise CalibrationError(f"expected an image at {file}, as {path} says; found none")
+        if not file.is_relative_to(path.parent) or ".." in file.relative_to(path.parent).parts:
+            raise CalibrationError(f"expected files below {path.parent} in {path}, found {file}: move the list above")
+    return files
+
+
 def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Returns the decoded, rotated (EXIF), resized and cropped images, uint8 [B, H, W, 3] RGB.
 
@@ -90,8 +127,8 @@ def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDAr
     return np.stack([crop(decode(file), data, size) for file in files])
 
 
-def pictures(images: ImageSet, data: DataConfig, size: tuple[int, int]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yields name and cropped picture, uint8 [H, W, 3] RGB, of every file that can be decoded, one at a time.
+def pictures(images: ImageSet) -> Iterator[tuple[str, Image.Image]]:
+    """Yields name and upright RGB picture of every file that can be decoded, one at a time.
 
     Raises:
         CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded.
@@ -108,7 +145,7 @@ def pictures(images: ImageSet, data: DataConfig, size: tuple[int, int]) -> Itera
                 ) from error
             _log.warning("skipped %s: it cannot be decoded", name)
             continue
-        yield name, crop(picture, data, size)
+        yield name, picture
 
 
 def decode(file: Path) -> Image.Image:
@@ -118,9 +155,9 @@ def decode(file: Path) -> Image.Image:
         CalibrationError: the file cannot be decoded.
     """
     try:
-        with Image.open(file) as picture:
+        with Image.open(file) if file.is_file() else open_member(file) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise CalibrationError(
             f"expected an image, {file} cannot be decoded ({reason}): remove or replace it"

@@ -18,6 +18,8 @@ import yaml
 from slide_export.errors import RequestError
 
 KINDS = ("linear", "convolution", "depthwise")
+ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")
+"""Errors of the calibration audit that a recipe may allow; random images are never fit."""
 CHOICES: dict[str, tuple[Any, ...]] = {
     "library": ("onnxruntime", "nncf", "coremltools"),
     "weights": ("linear", "palettized"),
@@ -180,7 +182,9 @@ def _value(name: str, key: str, value: Any) -> Any:
 def _check(recipe: QuantizationRecipe, name: str) -> None:
     """Refuses what no library of the recipe can do."""
     wrong = [kind for kind in recipe.quantize if kind not in KINDS]
+    unknown = [name for name in recipe.accept if name not in ACCEPTABLE]
     refusals = {
+        f"findings of {', '.join(ACCEPTABLE)} in `accept`, found {unknown[0] if unknown else ''!r}": bool(unknown),
         f"kinds of {', '.join(KINDS)} in `quantize`, found {wrong[0] if wrong else ''!r}": bool(wrong),
         "a percentile over 50 and at most 100": not 50 < recipe.percentile <= 100,
         "smooth_quant within 0 and 1": recipe.smooth_quant is not None and not 0 <= recipe.smooth_quant <= 1,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from slide_export.calibration.images import ImageSet, bundled, from_directory
+from slide_export.calibration.images import ImageSet, bundled, find
 from slide_export.calibration.preprocess import normalise
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
@@ -94,7 +94,7 @@ def _images(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     """Returns every image, and those of the proof."""
     if recipe.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {recipe.image_count}")
-    images = bundled() if recipe.images is None else from_directory(recipe.images)
+    images = bundled() if recipe.images is None else find(recipe.images)
     return images, images.spread(recipe.image_count)
 
 
