@@ -26,7 +26,7 @@ class ExportOptions(TypedDict, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
     Attributes:
-        precision: "fp32" or "fp16", where the target has it.
+        precision: "fp32", "fp16", "int8" or "w8" (8-bit weights alone), where the target has it.
         out: directory that receives the bundle; "exported".
         name: of the bundle; the checkpoint's file name.
         overwrite: replace a bundle of the same name.
@@ -34,8 +34,11 @@ class ExportOptions(TypedDict, total=False):
         weights: "raw" or "ema".
         input_size: rows and columns; the trained size.
         lowering: a form of slide attention, or "auto".
-        images: directory of real images for the parity check; the bundled photographs.
-        image_count: how many of them at most; 8.
+        images: real images for proof and calibration, a folder, zip, npz or CSV list; the bundled photographs.
+        image_count: how many of them the proof takes at most; 8.
+        calibration_size: how many of them int8 is calibrated on at most; 300.
+        seed: draws them; 0.
+        quantization_recipe: a YAML file of what is quantized; the target's own.
         options: what the target alone understands; `targets()` lists them.
         batch: a fixed batch size; dynamic.
         embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
@@ -57,6 +60,9 @@ class ExportOptions(TypedDict, total=False):
     lowering: str
     images: Path | str | None
     image_count: int
+    calibration_size: int
+    seed: int
+    quantization_recipe: Path | str | None
     options: Mapping[str, str]
     batch: int | None
     embed_preprocessing: bool
@@ -122,7 +128,7 @@ def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Reci
     rest = {name: value for name, value in given.items() if name not in own}
     asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
     rest["accuracy"] = _goal(**asked)
-    for name in ("out", "images"):
+    for name in ("out", "images", "quantization_recipe"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
     return Recipe(Path(checkpoint), target, interface=Interface(**facing), **rest)

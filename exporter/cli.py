@@ -59,6 +59,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 
 
 CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+IMAGES = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
@@ -116,11 +117,14 @@ def cli() -> None:
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
 @click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
 @click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
-@click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
+@click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
 @evaluation
 @max_drop
 @min_sqnr
+@click.option("--calibration-size", type=click.IntRange(min=1), default=300, show_default=True, help="Images for int8.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the calibration images.")
+@click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")

@@ -86,6 +86,16 @@ def explain(proof: ParityReport) -> str:
                 f"model, found {output.max_abs:.2e} (rms {output.rms:.2e}), {output.sqnr_db:.0f} dB: "
                 "the artifact is not the model"
             )
+    for output in proof.noisy_outputs:
+        return (
+            f"expected a signal to quantization noise of {proof.accepted.min_sqnr_db:g} dB in {output.name}, found "
+            f"{output.sqnr_db:.1f} dB: keep the layer to blame in float (keep_fp32), or take another precision"
+        )
+    if not proof.confident_flips:
+        return (
+            f"expected {proof.accepted.min_top1:.0%} of the top classes as in PyTorch, found "
+            f"{proof.images - len(proof.flips)} of {proof.images}: calibrate on more images, or take another precision"
+        )
     flip = proof.confident_flips[0]
     return f"expected class {flip.expected} for {flip.image}, found {flip.found} against a margin of {flip.margin:.2e}"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyReport
 
-from . import backends, evaluation, parity, truth
-from .types import Artifact, BlockCertificate, Census, LoweredModel, ParityReport, Recipe
+from . import backends, evaluation, truth
+from .types import Artifact, BlockCertificate, CalibrationReport, Census, LoweredModel, ParityReport, Recipe
 
 
 def describe(
@@ -19,6 +19,7 @@ def describe(
     certificate: tuple[BlockCertificate, ...],
     proof: ParityReport,
     census: Census,
+    calibration: CalibrationReport | None = None,
     accuracy: AccuracyReport | None = None,
 ) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
@@ -65,7 +66,8 @@ def describe(
             "embedded": interface.embed_preprocessing,
         },
         "fusion": [asdict(block) for block in certificate],
-        "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
+        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
+        "calibration": None if calibration is None else asdict(calibration),
         "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
         "accuracy": evaluation.described(accuracy),
         "versions": _versions(artifact.target),

@@ -4,21 +4,35 @@ from collections.abc import Mapping
 
 from .types import Census
 
-TYPES = {"fp32": "float32", "fp16": "float16"}
+TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8", "w8": "int8"}
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-ENOUGH = {"fp32": 1.0, "fp16": 0.95}
-"""Of weight bytes and of products: in fp16, what softmax and LayerNorm need may stay float32."""
+WEIGHTS = FLOATS | {"int8", "uint8"}
+STORED = {"fp32": 1.0, "fp16": 0.95, "int8": 0.5, "w8": 0.5}
+"""Of weight bytes: in fp16, what softmax and LayerNorm need may stay float32; in int8, slide convolutions and what a
+recipe keeps."""
+COMPUTED = {"fp32": 1.0, "fp16": 0.95}
+"""Of all products."""
+QUANTIZED = 0.8
+"""Of the products that have 8-bit weights, in int8: a runtime may leave one in float whose neighbours are."""
 
 
 def honoured(census: Census, precision: str) -> bool:
-    """Returns whether weights and, where the artifact fixes their type, products are in the precision asked for."""
-    judged = [census.stored, census.computed] if census.fixed else [census.stored]
-    return all(share(counts, precision) >= ENOUGH[precision] for counts in judged)
+    """Returns whether weights and products are in the precision asked for.
+
+    A runtime's choice of type is judged in int8 alone: there it is what was asked for, and no other machine's concern.
+    """
+    if share(census.stored, precision) < STORED[precision]:
+        return False
+    if precision == "int8":
+        return census.computed.get("int8", 0) >= QUANTIZED * census.marked > 0
+    if precision == "w8":
+        return census.marked > 0
+    return not census.fixed or share(census.computed, precision) >= COMPUTED[precision]
 
 
 def share(counts: Mapping[str, int], precision: str) -> float:
-    """Returns how much of what is floating point has the precision's type, 0 to 1."""
-    total = sum(count for kind, count in counts.items() if kind in FLOATS)
+    """Returns how much of what is a weight or computes with weights has the precision's type, 0 to 1."""
+    total = sum(count for kind, count in counts.items() if kind in WEIGHTS)
     return counts.get(TYPES[precision], 0) / total if total else 0.0
 
 
@@ -27,7 +41,12 @@ def sentence(census: Census, precision: str) -> str:
     products = sum(census.computed.values())
     right = census.computed.get(TYPES[precision], 0)
     where = "" if census.fixed else " on this machine, whose runtime chooses"
-    return (
-        f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {TYPES[precision]}, "
-        f"{right} of {products} products compute in it{where}"
-    )
+    weights = f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {TYPES[precision]}, "
+    if precision == "w8":
+        return f"{weights}those of {census.marked} of {products} products, which compute in float"
+    if precision == "int8":
+        others = products - right
+        return (
+            f"{weights}{right} of {census.marked} products with such weights compute in int8, {others} in float{where}"
+        )
+    return f"{weights}{right} of {products} products compute in it{where}"

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+from slide_export.calibration.quantization import FILE
+from slide_export.calibration.recipe import QuantizationRecipe, parse
 
 from . import backends, bundle, evaluation, gate, parity
 from .backends import Backend, Session
@@ -29,16 +31,18 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
         manifest = made.manifest
         backend = backends.require(manifest["target"], manifest["precision"])
         reference = bundle.golden(made)
+        quantization = quantization_of(made)
     options = manifest["options"]
     if against is not None:
         with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-            reference = parity.rerun(trained(made, against), reference, interface_of(made), manifest["precision"])
+            model, interface = trained(made, against), interface_of(made)
+            reference = parity.rerun(model, reference, interface, manifest["precision"], quantization)
     file, settings = (manifest["artifact"][key] for key in ("path", "settings"))
     with step("count what it stores and computes"):
         census = backend.census(path / file, settings)
     with step("check parity"):
-        session = open_bundle(made)
-        proof = parity.check(reference, session, options["batch"], classes=not options["features"])
+        session, accepted = open_bundle(made), parity.accepted(quantization)
+        proof = parity.check(reference, session, options["batch"], classes=not options["features"], accepted=accepted)
     gate.judge(proof, census, manifest["precision"])
     return proof
 
@@ -111,3 +115,9 @@ def trained(made: Bundle, checkpoint: Path) -> Model:
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
     return model
+
+
+def quantization_of(made: Bundle) -> QuantizationRecipe | None:
+    """Returns how a bundle was quantized, None where it is a float one."""
+    file = made.path / FILE
+    return parse(file.read_text(encoding="utf-8"), FILE) if file.exists() else None

@@ -50,8 +50,8 @@ class Backend(Protocol):
     ACCEPTS: type[OnnxGraph] | type[LoweredModel]
     """The stage that `lower` starts from."""
     PRECISIONS: tuple[str, ...]
-    PRECISION_IN_GRAPH: bool
-    """Whether the ONNX graph carries the precision as casts; else `lower` sees to it."""
+    IN_GRAPH: frozenset[str]
+    """Precisions that the ONNX graph carries, as casts or Q/DQ; `lower` sees to the others."""
     DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
     """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from slide_export.mil.program import MilType
 
 ACCEPTS = LoweredModel
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = False
+PRECISIONS = ("fp32", "fp16", "w8")
+IN_GRAPH = frozenset[str]()
 DISTRIBUTIONS = ("coremltools",)
 OPTIONS: Mapping[str, Option] = {
     "deployment": Option("iOS16", "oldest system that has to run it", ("iOS16", "iOS17", "iOS18", "iOS26")),

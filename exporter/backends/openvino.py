@@ -20,8 +20,8 @@ from slide_export.errors import BackendUnavailable, BundleError, LoweringError, 
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = False
+PRECISIONS = ("fp32", "fp16", "int8", "w8")
+IN_GRAPH = frozenset({"int8", "w8"})
 DISTRIBUTIONS = ("openvino",)
 OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
@@ -106,7 +106,26 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     """
     config = {key: value for key, value in settings["config"].items() if key != CACHE}  # a cached model has no origins
     stored, computed = _stored(path), _computed(*_compile(path, {**settings, "config": config}))
-    return Census(_rename(stored), _rename(computed), fixed=False)
+    return Census(_rename(stored), _integers(_rename(computed)), fixed=False, marked=_marked(path))
+
+
+def _marked(path: Path) -> int:
+    """Returns the number of 8-bit weights in an IR: constants of more than one axis that are converted to a float."""
+    layers = ElementTree.parse(path).iterfind("./layers/layer[@type='Const']")
+    found = 0
+    for layer in layers:
+        data = layer.find("data")
+        sides = [int(side) for side in (data.get("shape") or "0").split(",")] if data is not None else []
+        found += data is not None and data.get("element_type") in ("i8", "u8") and sum(side > 1 for side in sides) > 1
+    return found
+
+
+def _integers(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts with signed and unsigned 8-bit activations under one name: weights are signed with both."""
+    merged: Counter[str] = Counter()
+    for kind, number in counts.items():
+        merged["int8" if kind in ("int8", "uint8") else kind] += number
+    return dict(merged)
 
 
 def _rename(counts: Mapping[str, int]) -> dict[str, int]:

@@ -21,8 +21,8 @@ from slide_export.trt import builder, sidecar, vendor
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = True
+PRECISIONS = ("fp32", "fp16", "int8")
+IN_GRAPH = frozenset({"fp16", "int8"})
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",

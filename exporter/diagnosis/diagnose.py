@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from slide_export import bundle, gate, verification
 from slide_export.backends import Session
+from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.errors import LoweringError
 from slide_export.fuse import fuse
 from slide_export.lowering.choose import choose
 from slide_export.noise import at_precision
 from slide_export.pipeline import Step, quiet
 from slide_export.serving import Serving
+from slide_export.simulated import simulated
 from slide_export.types import Array, Bundle, Interface, Model
 
 from .exits import outputs_of
 from .finding import Diagnosis, Row
 from .watch import anchored, recorded
 
-FLOORS = ("fp32", "fp16")  # precisions that PyTorch can be rounded to
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
 """Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
@@ -50,7 +51,9 @@ def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
     if not places:
         raise LoweringError(f"expected values named after the model's modules in {path}, found none")
     with step(f"compare {len(places)} modules on {len(fed)} images"):
-        rows, shown = _rows(model, session, places, interface, fed, made.manifest["precision"])
+        rows, shown = _rows(
+            model, session, places, interface, fed, made.manifest["precision"], verification.quantization_of(made)
+        )
     hidden = tuple(name for name in modules if name not in shown)
     return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden)
 
@@ -116,30 +119,41 @@ def _tensor(fed: Array, interface: Interface, dtype: torch.dtype) -> Tensor:
 
 
 def _rows(
-    model: Model, session: Session, places: Mapping[str, str], interface: Interface, fed: Array, precision: str
+    model: Model,
+    session: Session,
+    places: Mapping[str, str],
+    interface: Interface,
+    fed: Array,
+    precision: str,
+    quantization: QuantizationRecipe | None,
 ) -> tuple[tuple[Row, ...], set[str]]:
     """Returns the rows in the order of execution, and which modules the artifact shows."""
     exact = _double(model.module, model, interface)
-    floor = (
-        at_precision(Serving(model.module, model.data, interface).eval(), precision) if precision in FLOORS else None
-    )
+    floor = _floor(model, interface, fed, precision, quantization)
     powers: dict[str, _Powers] = {}
     for batch in _batches(fed, interface.batch):
         expected = recorded(exact, places, _tensor(batch, interface, torch.float64))
         raw = session.run({interface.input_name: batch})
         found = _aligned(expected, {name: raw[value] for name, value in places.items()})
         added = anchored(exact, found, _tensor(batch, interface, torch.float64))
-        rounded, rounded_added = {}, {}
-        if floor is not None:
-            rounded = recorded(floor, found, _tensor(batch, interface, torch.float32))
-            rounded_added = anchored(exact, rounded, _tensor(batch, interface, torch.float64))
+        rounded = recorded(floor, found, _tensor(batch, interface, torch.float32))
+        rounded_added = anchored(exact, rounded, _tensor(batch, interface, torch.float64))
         for name in (name for name in expected if name in found):
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
-            if floor is not None:
-                power.add_floor(expected[name], rounded[name], rounded_added[name])
+            power.add_floor(expected[name], rounded[name], rounded_added[name])
     smallest = SMALLEST.get(precision)
     return tuple(power.row(name, powers, smallest) for name, power in powers.items()), set(powers)
+
+
+def _floor(
+    model: Model, interface: Interface, fed: Array, precision: str, quantization: QuantizationRecipe | None
+) -> nn.Module:
+    """Returns PyTorch at the artifact's precision, as the parity check has it."""
+    serving = Serving(model.module, model.data, interface).eval()
+    if quantization is None:
+        return at_precision(serving, precision)
+    return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))
 
 
 def _batches(fed: Array, batch: int | None) -> Iterator[Array]:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from slide_export import api, cli, evaluation, pipeline, verification
+from slide_export.calibration import quantization
 from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, read
@@ -83,7 +84,7 @@ def test_an_artifact_that_loses_too_much_is_rejected_and_kept(
         weight.raw_data = np.roll(values, 1, axis=1 if values.shape[1] == 10 else 0).tobytes()
         return made
 
-    monkeypatch.setattr(pipeline, "to_half", damaged)
+    monkeypatch.setattr(quantization, "to_half", damaged)
     monkeypatch.setattr("slide_export.types.ParityReport.passed", property(lambda _: True))
     goal = AccuracyGoal(folders)
     with pytest.raises(AccuracyError, match=r"drop of at most 1 points .* kept as .*small-onnx-fp16\.rejected"):
