@@ -10,16 +10,26 @@ from slide_export.backends import Value
 if TYPE_CHECKING:
     import onnx
 
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
 
 def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
-    """Returns every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes."""
+    """Returns every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes.
+
+    A value that is quantized belongs to the layer that takes it, which it is quantized for; a convolution's result to
+    the convolution, whose kernel gives it so.
+    """
     live = {value.name for value in proto.graph.input}
+    convolved: set[str] = set()
     found = []
     for node in proto.graph.node:
         takes = tuple(name for name in node.input if name in live)
         if takes:
             live.update(node.output)
-            scope = scope_of(node.name)
+            if node.op_type == "Conv" or (node.op_type in QUANTIZING and convolved.issuperset(takes)):
+                convolved.update(node.output)
+            foreign = node.op_type in QUANTIZING and not convolved.issuperset(takes)
+            scope = None if foreign else scope_of(node.name)
             found += [Value(name, scope, takes) for name in node.output if name]
     return tuple(found)
 
