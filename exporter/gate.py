@@ -15,7 +15,7 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     obstacle = backend.obstacle()
     if obstacle is None or graph is None:
         return backend.Session(path, settings)
-    session = backends.load("onnx").Session(graph, {})
+    session = backends.load("onnx").Session(graph, {"literal": True})
     session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
     return session
 
