@@ -63,9 +63,9 @@ def spool(images: ImageSet, data: DataConfig, size: tuple[int, int], file: Path)
 
 
 def smoothness(picture: Image.Image) -> float:
-    """Returns the correlation of neighbouring pixels in the middle of a picture: 0 in white noise, near 1 in a photograph.
+    """Returns the correlation of neighbouring pixels in the middle of a picture.
 
-    1 where all pixels are equal.
+    0 in white noise, near 1 in a photograph, 1 where all pixels are equal.
     """
     left, top = max(0, (picture.width - PATCH) // 2), max(0, (picture.height - PATCH) // 2)
     patch = np.asarray(

@@ -13,6 +13,8 @@ from .errors import AccuracyError, ParityError, PrecisionError
 from .evaluation import sentence
 from .types import Census, ParityReport
 
+LITERALLY = {"literal": True}  # settings of the onnx backend for a graph that another runtime was built from
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -32,7 +34,7 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     obstacle = backend.obstacle()
     if obstacle is None or graph is None:
         return backend.Session(path, settings)
-    return _on_graph(backends.load("onnx").Session(graph, {}), obstacle)
+    return _on_graph(backends.load("onnx").Session(graph, LITERALLY), obstacle)
 
 
 def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Inside:
@@ -41,7 +43,7 @@ def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapp
     if obstacle is None or graph is None:
         return Inside(backend.values(path, settings), lambda names: backend.intermediates(path, settings, names))
     onnx = backends.load("onnx")
-    return Inside(onnx.values(graph, {}), lambda names: _on_graph(onnx.intermediates(graph, {}, names), obstacle))
+    return Inside(onnx.values(graph, LITERALLY), lambda names: _on_graph(onnx.intermediates(graph, LITERALLY, names), obstacle))
 
 
 def _on_graph(session: Session, obstacle: str) -> Session:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from .types import Census
 
+EIGHT = frozenset({"int8", "uint8", "uint6", "uint4"})  # palettized weights are indices of 4 to 8 bits
 TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8", "w8": "int8"}
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-WEIGHTS = FLOATS | {"int8", "uint8"}
+WEIGHTS = FLOATS | EIGHT
 STORED = {"fp32": 1.0, "fp16": 0.95, "int8": 0.5, "w8": 0.5}
 """Of weight bytes: in fp16, what softmax and LayerNorm need may stay float32; in int8, slide convolutions and what a
 recipe keeps."""
@@ -32,8 +33,9 @@ def honoured(census: Census, precision: str) -> bool:
 
 def share(counts: Mapping[str, int], precision: str) -> float:
     """Returns how much of what is a weight or computes with weights has the precision's type, 0 to 1."""
+    right = EIGHT if precision in ("int8", "w8") else {TYPES[precision]}
     total = sum(count for kind, count in counts.items() if kind in WEIGHTS)
-    return counts.get(TYPES[precision], 0) / total if total else 0.0
+    return sum(count for kind, count in counts.items() if kind in right) / total if total else 0.0
 
 
 def sentence(census: Census, precision: str) -> str:

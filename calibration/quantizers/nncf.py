@@ -76,7 +76,18 @@ def _parameters(nncf: Any, recipe: QuantizationRecipe) -> Any:
 
 
 def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph without NNCF's record of how it was called: ours is in the bundle."""
+    """Returns the graph without NNCF's record of how it was called, and with scales as ONNX wants them.
+
+    NNCF 3.4 gives the scales of a convolution's weights four axes; DequantizeLinear takes one, or none.
+    """
+    scales = {node.input[1]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    for tensor in proto.graph.initializer:
+        if tensor.name in scales and sum(side != 1 for side in tensor.dims) == 1 < len(tensor.dims):
+            axis = next(index for index, side in enumerate(tensor.dims) if side != 1)
+            tensor.dims[:] = [tensor.dims[axis]]
+            node = scales[tensor.name]
+            del node.attribute[:]
+            node.attribute.append(onnx.helper.make_attribute("axis", axis))
     kept = [entry for entry in proto.metadata_props if not entry.key.startswith("nncf")]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from slide_export.mil import Package
     from slide_export.mil.convert import Form
-    from slide_export.mil.program import MilType
+    from slide_export.mil.program import MilType, Operation
 
 ACCEPTS = LoweredModel
 PRECISIONS = ("fp32", "fp16", "w8")
@@ -71,7 +71,7 @@ def lower(source: LoweredModel, directory: Path, order: Order) -> Artifact:
     path = directory / "model.mlpackage"
     form = _form(source, order)
     try:
-        modules = save(_entrance(source, order, form), path, form, _metadata(source, order))
+        modules = save(_entrance(source, order, form), path, form, _metadata(source, order), order.quantization)
         with quiet():
             package = Package.read(path)
     except MilError as error:
@@ -121,7 +121,7 @@ def _form(source: LoweredModel, order: Order) -> "Form":
         image=image,
         outputs=interface.output_names,
         labels=labels,
-        precision=order.precision,
+        precision="fp32" if order.precision == "fp32" else "fp16",  # w8: what the Neural Engine computes in
         deployment=order.options["deployment"],
     )
 
@@ -217,8 +217,20 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
         BundleError: the package cannot be read.
     """
     package = _read(path)
-    results = (op.outputs[0].type.element for op in package.operations() if op.type in HEAVY)
-    return Census(_stored(package), dict(Counter(_numpy_name(element) for element in results)))
+    heavy = [operation for operation in package.operations() if operation.type in HEAVY]
+    computed = Counter(_numpy_name(operation.outputs[0].type.element) for operation in heavy)
+    return Census(_stored(package), dict(computed), marked=_compressed(package, heavy))
+
+
+def _compressed(package: "Package", heavy: "list[Operation]") -> int:
+    """Returns how many of the operations have a weight that a `constexpr_*` operation decompresses."""
+    from slide_export.mil.program import Reference
+
+    packed = {output.name for op in package.operations() if op.type.startswith("constexpr_") for output in op.outputs}
+    fed = (
+        {value.name for _, values in op.bindings() for value in values if isinstance(value, Reference)} for op in heavy
+    )
+    return sum(bool(packed & names) for names in fed)
 
 
 def _stored(package: "Package") -> dict[str, int]:

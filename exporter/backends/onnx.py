@@ -17,6 +17,7 @@ PRECISIONS = ("fp32", "fp16", "int8", "w8")
 IN_GRAPH = frozenset({"fp16", "int8", "w8"})
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {}
+LITERAL = "literal"  # a setting of `Session`
 INTEGER = ("QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
 FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
@@ -57,12 +58,19 @@ def _fused(path: Path) -> dict[str, int]:
     return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
 
 
-def _open(path: Path, optimized: Path | None = None) -> Any:
-    """Returns a session of ONNX Runtime; it writes what its optimizer makes of the graph to `optimized`."""
+def _open(path: Path, optimized: Path | None = None, *, literal: bool = False) -> Any:
+    """Returns a session of ONNX Runtime; it writes what its optimizer makes of the graph to `optimized`.
+
+    Args:
+        literal: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow on some
+            CPUs: for a graph that another runtime's engine was built from.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they come back as exceptions too
+    if literal:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     try:
@@ -91,8 +99,9 @@ class Session:
     def __init__(self, path: Path | bytes, settings: Mapping[str, Any]) -> None:
         import onnxruntime
 
-        self._session = _open(path)
-        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU"
+        literal = bool(settings.get(LITERAL))
+        self._session = _open(path, literal=literal)
+        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU" + (", Q/DQ as written" if literal else "")
 
     def run(self, feeds: Feeds) -> Outputs:
         """Returns every output by name for the inputs by name."""
