@@ -1,6 +1,8 @@
 """OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16) or as Q/DQ (int8, w8)."""
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from slide_export.errors import RequestError
@@ -12,6 +14,7 @@ from .half import to_half
 from .images import ImageSet
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
+from .scope import layers, refuse_unknown
 from .spool import FedImages, spool
 
 QUANTIZED = frozenset({"int8", "w8"})
@@ -28,6 +31,8 @@ def recipe_of(export: Recipe) -> QuantizationRecipe | None:
     if export.precision not in QUANTIZED:
         if given is not None:
             raise RequestError(f"expected --quantization-recipe with int8 or w8, found it with {export.precision}")
+        if export.keep_fp32 and export.precision == "fp32":
+            raise RequestError("expected --keep-fp32 with a smaller precision, found it with fp32")
         return None
     chosen = recipes.load(given, export.precision) if given else recipes.default(export.target, export.precision)
     if chosen.calibrated and export.images is None:
@@ -35,7 +40,7 @@ def recipe_of(export: Recipe) -> QuantizationRecipe | None:
             f"expected --images with {export.precision}: activations are calibrated on pictures like those that the "
             "model will see, 100 to 500 of them; w8 needs none"
         )
-    return chosen.resolved()
+    return replace(chosen, keep_fp32=(*chosen.keep_fp32, *export.keep_fp32)).resolved()
 
 
 def calibration_images(images: ImageSet, proof: ImageSet, export: Recipe) -> ImageSet:
@@ -51,15 +56,20 @@ def in_precision(
     images: ImageSet,
     model: Model,
     interface: Interface,
+    keep: Sequence[str] = (),
 ) -> tuple[OnnxGraph, CalibrationReport | None]:
     """Returns the graph in a precision, and what was calibrated on where anything was.
+
+    Args:
+        keep: modules that stay in float in fp16; a recipe has its own.
 
     Raises:
         CalibrationError: the images are not fit for calibration, see `audit`.
         SlideExportError: see `to_half` and `quantize`.
     """
     if recipe is None:
-        return (to_half(graph) if precision == "fp16" else graph), None
+        refuse_unknown(layers(graph.proto), keep)
+        return (to_half(graph, keep) if precision == "fp16" else graph), None
     if not recipe.calibrated:
         return quantize(graph, None, recipe), None
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,6 +1,7 @@
 """Which nodes of an ONNX graph a recipe quantizes, by the PyTorch modules that they are."""
 
 import difflib
+from collections.abc import Sequence
 
 import onnx
 
@@ -42,12 +43,21 @@ def selected(found: dict[str, tuple[str, str]], recipe: QuantizationRecipe) -> l
     Raises:
         RequestError: `keep_fp32` names a module that is not there, or nothing is left to quantize.
     """
-    modules = sorted({module for module, _ in found.values()})
-    for pattern in recipe.keep_fp32:
-        if not any(matches(module, pattern) for module in modules):
-            close = difflib.get_close_matches(pattern, modules, n=1) or modules[:1]
-            raise RequestError(f"expected modules of the model in keep_fp32, found {pattern!r}: one is {close[0]!r}")
+    refuse_unknown(found, recipe.keep_fp32)
     names = [name for name, (module, kind) in found.items() if recipe.quantizes(module, kind)]
     if not names:
         raise RequestError("expected something to quantize, the recipe keeps every layer in float: use fp32 or fp16")
     return names
+
+
+def refuse_unknown(found: dict[str, tuple[str, str]], patterns: Sequence[str]) -> None:
+    """Refuses patterns that name none of the layers that `layers` found.
+
+    Raises:
+        RequestError: names the first, and a module like it.
+    """
+    modules = sorted({module for module, _ in found.values()})
+    for pattern in patterns:
+        if not any(matches(module, pattern) for module in modules):
+            close = difflib.get_close_matches(pattern, modules, n=1) or modules[:1]
+            raise RequestError(f"expected modules of the model in keep_fp32, found {pattern!r}: one is {close[0]!r}")

@@ -26,7 +26,7 @@ class ExportOptions(TypedDict, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
     Attributes:
-        precision: "fp32", "fp16", "int8" or "w8" (8-bit weights alone), where the target has it.
+        precision: "fp32", "fp16", "int8", "w8" (8-bit weights alone) or "mixed", where the target has it.
         out: directory that receives the bundle; "exported".
         name: of the bundle; the checkpoint's file name.
         overwrite: replace a bundle of the same name.
@@ -48,6 +48,8 @@ class ExportOptions(TypedDict, total=False):
         evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
         max_drop: points of top-1 that the artifact may lose there; 1.
         min_sqnr_db: what its outputs must reach where the images have no classes; 20.
+        keep_fp32: PyTorch modules that stay in float, with all that is in them.
+        mixed_base: "int8" or "fp16": what `precision="mixed"` mixes with float; int8.
     """
 
     precision: str
@@ -72,6 +74,8 @@ class ExportOptions(TypedDict, total=False):
     evaluation: Path | str | None
     max_drop: float | None
     min_sqnr_db: float | None
+    keep_fp32: Sequence[str]
+    mixed_base: str
 
 
 def export(
@@ -89,7 +93,8 @@ def export(
         GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
-    from .pipeline import quiet, run
+    from .mixed import export as run
+    from .pipeline import quiet
 
     return run(_recipe(checkpoint, target, options), step or quiet)
 
@@ -128,6 +133,7 @@ def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Reci
     rest = {name: value for name, value in given.items() if name not in own}
     asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
     rest["accuracy"] = _goal(**asked)
+    rest["keep_fp32"] = tuple(rest.get("keep_fp32", ()))
     for name in ("out", "images", "quantization_recipe"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])

@@ -122,6 +122,14 @@ def cli() -> None:
 @evaluation
 @max_drop
 @min_sqnr
+@click.option("--keep-fp32", multiple=True, metavar="MODULE", help="PyTorch module that stays in float; repeatable.")
+@click.option(
+    "--mixed-base",
+    type=click.Choice(["int8", "fp16"]),
+    default="int8",
+    show_default=True,
+    help="What --precision mixed mixes with float.",
+)
 @click.option("--calibration-size", type=click.IntRange(min=1), default=300, show_default=True, help="Images for int8.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the calibration images.")
 @click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")

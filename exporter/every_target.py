@@ -14,7 +14,8 @@ from typing import Any
 
 from . import backends, bundle
 from .errors import SlideExportError
-from .pipeline import Step, quiet, run
+from .mixed import export
+from .pipeline import Step, quiet
 from .types import Bundle, Recipe
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
@@ -95,7 +96,7 @@ def _worker() -> None:
     """Runs the recipe on standard input; the last line of standard output says how it ended."""
     recipe: Recipe = pickle.loads(sys.stdin.buffer.read())
     try:
-        made = run(recipe)
+        made = export(recipe)
         answer = {"exit_code": 0, "message": "", "path": str(made.path)}
     except SlideExportError as error:
         answer = {"exit_code": error.exit_code, "message": str(error), "path": None}

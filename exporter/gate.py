@@ -34,7 +34,7 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     obstacle = backend.obstacle()
     if obstacle is None or graph is None:
         return backend.Session(path, settings)
-    return _on_graph(backends.load("onnx").Session(graph, LITERALLY), obstacle)
+    return on_graph(backends.load("onnx").Session(graph, LITERALLY), obstacle)
 
 
 def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Inside:
@@ -43,10 +43,13 @@ def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapp
     if obstacle is None or graph is None:
         return Inside(backend.values(path, settings), lambda names: backend.intermediates(path, settings, names))
     onnx = backends.load("onnx")
-    return Inside(onnx.values(graph, LITERALLY), lambda names: _on_graph(onnx.intermediates(graph, LITERALLY, names), obstacle))
+    return Inside(
+        onnx.values(graph, LITERALLY), lambda names: on_graph(onnx.intermediates(graph, LITERALLY, names), obstacle)
+    )
 
 
-def _on_graph(session: Session, obstacle: str) -> Session:
+def on_graph(session: Session, obstacle: str) -> Session:
+    """Returns the session of a graph after making it say that it stands for an artifact that has not run."""
     session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
     return session
 
@@ -58,6 +61,8 @@ def judge(
     kept: str = "",
     accuracy: AccuracyReport | None = None,
     hint: str = "",
+    *,
+    some_kept: bool = False,
 ) -> None:
     """Refuses what must not ship: another precision first, because it explains a wrong result.
 
@@ -65,13 +70,14 @@ def judge(
         kept: where the refused artifact is, as the end of the sentence.
         accuracy: None where it was not measured.
         hint: what tells more of a wrong result, after that.
+        some_kept: whether modules were to stay in float.
 
     Raises:
         PrecisionError: the artifact is not in the precision asked for.
         ParityError: the artifact is not the model.
         AccuracyError: it loses more accuracy than was allowed.
     """
-    if not truth.honoured(census, precision):
+    if not truth.honoured(census, precision, some_kept=some_kept):
         raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
     if not proof.passed:
         raise ParityError(explain(proof) + kept + hint)

@@ -55,6 +55,7 @@ def describe(
             "embed_preprocessing": interface.embed_preprocessing,
             "softmax": interface.softmax,
             "features": interface.features,
+            "keep_fp32": list(recipe.keep_fp32),
         },
         "inputs": [asdict(spec) for spec in artifact.inputs],
         "outputs": [asdict(spec) for spec in artifact.outputs],
@@ -70,6 +71,7 @@ def describe(
         "calibration": None if calibration is None else asdict(calibration),
         "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
         "accuracy": evaluation.described(accuracy),
+        "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
         "versions": _versions(artifact.target),
     }
 

@@ -41,6 +41,8 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     place = recipe.out / f"{name}-{recipe.target}-{recipe.precision}"
     bundle.refuse_existing(place, overwrite=recipe.overwrite)
     quantization = recipe_of(recipe)
+    if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
+        raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
     every, images = _images(recipe)
     with step("load the checkpoint"):
         model = load_checkpoint(
@@ -67,7 +69,13 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             calibrated_on = calibration_images(every, images, recipe)
             with step(f"write {recipe.precision} into the graph"):
                 source, calibration = in_precision(
-                    source, recipe.precision, quantization, calibrated_on, model, recipe.interface
+                    source,
+                    recipe.precision,
+                    quantization,
+                    calibrated_on,
+                    model,
+                    recipe.interface,
+                    recipe.keep_fp32,
                 )
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
@@ -96,7 +104,9 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
         kept = bundle.rejected(place)
         hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` names the layer"
-        gate.judge(proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint)
+        gate.judge(
+            proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=bool(recipe.keep_fp32)
+        )
     return bundle.read(place)
 
 

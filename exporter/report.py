@@ -10,6 +10,7 @@ def markdown(manifest: Mapping[str, Any]) -> str:
         _head(manifest),
         _parity(manifest),
         _accuracy(manifest["accuracy"]),
+        _mixed(manifest["mixed"]),
         _fusion(manifest["fusion"]),
         _use(manifest),
         _versions(manifest),
@@ -80,6 +81,22 @@ Drop {accuracy["drop"]:.2f} points, 95% interval {low:.2f} to {high:.2f}. Right 
 in the artifact alone: {accuracy["won"]}; McNemar's exact p = {accuracy["p_value"]:.3g}. Top-1 agreement \
 {accuracy["agreement"]:.2%}, {accuracy["sqnr_db"]:.1f} dB.
 """
+
+
+def _mixed(search: Mapping[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    kept = "".join(f"- `{module}`\n" for module in search["kept"]) or "- none: the goal is reached without\n"
+    rows = "".join(f"| `{one['module']}` | {one['sqnr_db']:.1f} |\n" for one in search["ranking"])
+    return f"""
+## Kept in float
+
+{kept}
+With every layer in {search["base"]}: {search["before"]}. With these in float: {search["after"]}.
+
+| layer, alone in {search["base"]} | SQNR dB |
+|---|---|
+{rows}"""
 
 
 def _fusion(fusion: list[Mapping[str, Any]]) -> str:

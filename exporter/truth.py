@@ -13,22 +13,25 @@ STORED = {"fp32": 1.0, "fp16": 0.95, "int8": 0.5, "w8": 0.5}
 recipe keeps."""
 COMPUTED = {"fp32": 1.0, "fp16": 0.95}
 """Of all products."""
+HALF_KEPT = 0.5
+"""The least of either where modules were kept in float on purpose: with more of them it is another precision."""
 QUANTIZED = 0.8
 """Of the products that have 8-bit weights, in int8: a runtime may leave one in float whose neighbours are."""
 
 
-def honoured(census: Census, precision: str) -> bool:
-    """Returns whether weights and products are in the precision asked for.
+def honoured(census: Census, precision: str, *, some_kept: bool = False) -> bool:
+    """Returns whether weights and products are in the precision asked for, at least half of them where some are kept.
 
     A runtime's choice of type is judged in int8 alone: there it is what was asked for, and no other machine's concern.
     """
-    if share(census.stored, precision) < STORED[precision]:
+    most = HALF_KEPT if some_kept else 1.0
+    if share(census.stored, precision) < min(STORED[precision], most):
         return False
     if precision == "int8":
         return census.computed.get("int8", 0) >= QUANTIZED * census.marked > 0
     if precision == "w8":
         return census.marked > 0
-    return not census.fixed or share(census.computed, precision) >= COMPUTED[precision]
+    return not census.fixed or share(census.computed, precision) >= min(COMPUTED[precision], most)
 
 
 def share(counts: Mapping[str, int], precision: str) -> float:

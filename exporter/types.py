@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from slide_export.calibration.accuracy import AccuracyGoal
     from slide_export.calibration.recipe import QuantizationRecipe
+    from slide_export.calibration.search import MixedSearch
     from slide_export.models import Config, DataConfig
 
 Array: TypeAlias = "NDArray[Any]"
@@ -418,6 +419,9 @@ class Recipe:
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
         accuracy: what the artifact may lose; None measures nothing.
+        keep_fp32: modules that stay in float, beside those that a quantization recipe keeps.
+        mixed_base: what `mixed` mixes with float.
+        mixed: the search that `keep_fp32` comes from.
     """
 
     checkpoint: Path
@@ -438,6 +442,9 @@ class Recipe:
     interface: Interface = Interface()
     options: Mapping[str, str] = field(default_factory=dict)
     accuracy: AccuracyGoal | None = None
+    keep_fp32: tuple[str, ...] = ()
+    mixed_base: str = "int8"
+    mixed: MixedSearch | None = None
 
 
 @dataclass(frozen=True)

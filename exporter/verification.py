@@ -43,7 +43,7 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
     with step("check parity"):
         session, accepted = open_bundle(made), parity.accepted(quantization)
         proof = parity.check(reference, session, options["batch"], classes=not options["features"], accepted=accepted)
-    gate.judge(proof, census, manifest["precision"])
+    gate.judge(proof, census, manifest["precision"], some_kept=bool(options["keep_fp32"]))
     return proof
 
 
