@@ -1,6 +1,15 @@
-"""Top-1 accuracy on labelled images: one folder a class, scored alike for PyTorch and for an artifact."""
+"""The accuracy gate: the trained PyTorch model and an artifact on the same images, image by image.
 
-from collections.abc import Callable
+With classes the artifact may lose `max_drop` points of top-1. Without them nobody knows who is right, but the accuracy
+lost is at most the share of images whose top class changed, so that share is held to the same limit, and the outputs to
+a signal-to-noise ratio.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +18,262 @@ from numpy.typing import NDArray
 from slide_export.errors import CalibrationError
 from slide_export.models import DataConfig
 
-from .images import ImageSet, from_directory, read
+from .images import from_directory, read
+from .labelled import EvaluationSet, load
+from .significance import better_than_chance, drop_interval, mcnemar
 
-CHUNK = 50  # images in memory at a time
+CHUNK = 48  # images in memory at a time; whole batches of 8
+PREVIEW = 192  # images on which a labelling is tried before anything is exported
+TOP = 5
+Scores = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]]
+"""From cropped images, uint8 [B, H, W, 3], to the outputs by name, [B, ...]; scores of classes are one output alone."""
 
 
-def class_indices(images: ImageSet) -> NDArray[np.int64]:
-    """Returns the class of each image: the place of its folder among the set's folders, sorted by name.
+@dataclass(frozen=True)
+class AccuracyGoal:
+    """What an artifact may lose, and on which images that is measured.
+
+    Attributes:
+        images: a directory of class folders, a directory without, or a CSV list of file,label.
+        max_drop: points of top-1; without classes, points of disagreement.
+        min_sqnr_db: of the outputs, asked only where there are no classes.
+    """
+
+    images: Path
+    max_drop: float = 1.0
+    min_sqnr_db: float = 20.0
+
+
+@dataclass(frozen=True)
+class Hits:
+    """How often one model is right, as shares.
+
+    Attributes:
+        top5: None where the head has five classes or fewer.
+    """
+
+    top1: float
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """What an artifact loses to PyTorch in float32 on the same images.
+
+    Attributes:
+        evaluator: what ran the artifact.
+        source: where the images came from.
+        digest: of the images' names and classes.
+        pytorch, artifact: None without classes.
+        lost, won: images that PyTorch alone, and the artifact alone, has right.
+        p_value: McNemar's exact test of "neither is better"; None without classes.
+        drop: points of top-1 lost; without classes, points of disagreement: the most that can be lost; None where the
+            outputs are no scores.
+        interval: of the drop, 95 %, points; None without classes.
+        agreement: share of images with the same top class; None where the outputs are no scores.
+        sqnr_db: of the artifact's outputs against PyTorch's.
+        max_drop, min_sqnr_db: the goal.
+    """
+
+    evaluator: str
+    source: str
+    digest: str
+    images: int
+    pytorch: Hits | None
+    artifact: Hits | None
+    lost: int
+    won: int
+    p_value: float | None
+    drop: float | None
+    interval: tuple[float, float] | None
+    agreement: float | None
+    sqnr_db: float
+    max_drop: float
+    min_sqnr_db: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the goal is met; a NaN meets none."""
+        near = self.pytorch is not None or self.sqnr_db >= self.min_sqnr_db
+        return near and (self.drop is None or self.drop <= self.max_drop)
+
+
+def compare(
+    pytorch: Scores,
+    artifact: Scores,
+    data: EvaluationSet,
+    config: DataConfig,
+    size: tuple[int, int],
+    goal: AccuracyGoal,
+    evaluator: str,
+) -> AccuracyReport:
+    """Returns what the artifact loses on all images, read and scored a chunk at a time.
 
     Raises:
-        CalibrationError: an image lies outside a class folder.
+        CalibrationError: an image cannot be decoded, or the classes are not the model's.
     """
-    folders = [file.relative_to(images.root).parts[0] for file in images.files]
-    stray = [file for file in images.files if file.parent == images.root]
-    if stray:
-        raise CalibrationError(f"expected one folder a class in {images.root}, found {stray[0].name} outside them")
-    order = {folder: index for index, folder in enumerate(sorted(set(folders)))}
-    return np.array([order[folder] for folder in folders])
+    tally = Tally()
+    for pictures, classes in _chunks(data, config, size):
+        tally.add(pytorch(pictures), artifact(pictures), classes)
+    refuse_unfit(tally, data)
+    return _report(tally, data, goal, evaluator)
+
+
+def preview(pytorch: Scores, data: EvaluationSet, config: DataConfig, size: tuple[int, int]) -> None:
+    """Refuses images whose classes are not the model's, after a few of them spread over the whole set.
+
+    Raises:
+        CalibrationError: the trained model itself does no better than guessing on them, and why that may be.
+    """
+    if data.classes is None:
+        return
+    total = len(data.images.files)
+    picked = [index * total // min(total, PREVIEW) for index in range(min(total, PREVIEW))]
+    few = EvaluationSet(data.images.spread(PREVIEW), data.classes[picked], data.names)
+    tally = Tally()
+    for pictures, classes in _chunks(few, config, size):
+        scores = pytorch(pictures)
+        tally.add(scores, scores, classes)
+    refuse_unfit(tally, few)
+
+
+def _chunks(
+    data: EvaluationSet, config: DataConfig, size: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
+    files = data.images.files
+    for start in range(0, len(files), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield read(files[part], config, size), None if data.classes is None else data.classes[part]
+
+
+@dataclass
+class Tally:
+    """Counts over the images seen so far."""
+
+    images: int = 0
+    width: int = 0  # classes of the head, 0 where the outputs are no scores
+    agreed: int = 0
+    pytorch: list[int] = field(default_factory=lambda: [0, 0])  # right among the first 1, among the first 5
+    artifact: list[int] = field(default_factory=lambda: [0, 0])
+    lost: int = 0
+    won: int = 0
+    signal: float = 0.0
+    noise: float = 0.0
+    answers: Counter[tuple[int, int]] = field(default_factory=Counter)  # (class, PyTorch's answer)
+
+    def add(
+        self,
+        expected: Mapping[str, NDArray[np.generic]],
+        found: Mapping[str, NDArray[np.generic]],
+        classes: NDArray[np.int64] | None,
+    ) -> None:
+        """Counts one chunk."""
+        for name, values in expected.items():
+            exact = np.asarray(values, np.float64)
+            self.signal += float(np.square(exact).sum())
+            self.noise += float(np.square(np.asarray(found[name], np.float64) - exact).sum())
+        ours, theirs = np.asarray(next(iter(expected.values()))), np.asarray(next(iter(found.values())))
+        self.images += len(ours)
+        if ours.ndim != 2 or len(expected) > 1:
+            return
+        self.width = ours.shape[1]
+        self.agreed += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+        if classes is None:
+            return
+        self.answers.update(zip(classes.tolist(), ours.argmax(axis=1).tolist(), strict=True))
+        first, second = self._score(ours, classes, self.pytorch), self._score(theirs, classes, self.artifact)
+        self.lost += int((first & ~second).sum())
+        self.won += int((second & ~first).sum())
+
+    def _score(self, scores: NDArray[np.generic], classes: NDArray[np.int64], into: list[int]) -> NDArray[np.bool_]:
+        right = np.asarray(scores.argmax(axis=1) == classes)
+        into[0] += int(right.sum())
+        if self.width > TOP:
+            best = np.argpartition(scores, -TOP, axis=1)[:, -TOP:]
+            into[1] += int((best == classes[:, None]).any(axis=1).sum())
+        return right
+
+
+def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: str) -> AccuracyReport:
+    known = data.classes is not None
+    scored = tally.width > 0
+    agreement = tally.agreed / tally.images if scored else None
+    drop = 100 * (tally.lost - tally.won) / tally.images if known else None
+    interval = drop_interval(tally.lost, tally.won, tally.images) if known else None
+    if drop is None and agreement is not None:
+        drop = 100 * (tally.images - tally.agreed) / tally.images
+    return AccuracyReport(
+        evaluator=evaluator,
+        source=data.images.source,
+        digest=data.digest(),
+        images=tally.images,
+        pytorch=_hits(tally.pytorch, tally) if known else None,
+        artifact=_hits(tally.artifact, tally) if known else None,
+        lost=tally.lost,
+        won=tally.won,
+        p_value=mcnemar(tally.lost, tally.won) if known else None,
+        drop=drop,
+        interval=(100 * interval[0], 100 * interval[1]) if interval else None,
+        agreement=agreement,
+        sqnr_db=_decibel(tally.signal, tally.noise),
+        max_drop=goal.max_drop,
+        min_sqnr_db=goal.min_sqnr_db,
+    )
+
+
+def _hits(right: list[int], tally: Tally) -> Hits:
+    return Hits(right[0] / tally.images, right[1] / tally.images if tally.width > TOP else None)
+
+
+def _decibel(signal: float, noise: float) -> float:
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
+
+
+def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
+    """Refuses classes that the trained model itself contradicts, naming the likely cause.
+
+    Raises:
+        CalibrationError: it does no better than guessing, or it calls a whole class by another's name and back.
+    """
+    if data.classes is None:
+        return
+    if swapped := _swapped(tally.answers):
+        said = ", ".join(f"{data.names[index] or index} is what it calls {answer}" for index, answer in swapped[:4])
+        raise CalibrationError(
+            f"expected the classes of {data.images.source} in the order of the model's head, found {len(swapped)} in "
+            f"another order ({said}): give the class names in the head's order with --labels, or rename the folders"
+        )
+    right = tally.pytorch[0]
+    if better_than_chance(right, tally.images, tally.width):
+        return
+    if not better_than_chance(tally.images, tally.images, tally.width):
+        raise CalibrationError(f"expected enough images to judge by, found {tally.images} in {data.images.source}")
+    raise CalibrationError(
+        f"expected the trained model to do better than guessing on {data.images.source}, found it right on {right} of "
+        f"{tally.images} images with {tally.width} classes: the images are mislabelled or not of the kind that it was "
+        "trained on"
+    )
+
+
+def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns (class, answer) of each class that the model mostly calls another one, where these form closed rings.
+
+    A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one.
+    """
+    totals: Counter[int] = Counter()
+    for (label, _), count in answers.items():
+        totals[label] += count
+    moved = {
+        label: answer
+        for (label, answer), count in answers.items()
+        if label != answer and 2 * count > totals[label] and totals[label] > 1
+    }
+    while moved and set(moved) != set(moved.values()):  # peel off what leads into no ring
+        targets = set(moved.values())
+        moved = {label: answer for label, answer in moved.items() if label in targets and answer in moved}
+    return sorted(moved.items())
 
 
 def top1(
@@ -35,11 +283,15 @@ def top1(
 
     Args:
         scores: from cropped images, uint8 [B, H, W, 3], to [B, classes].
+
+    Raises:
+        CalibrationError: there are no class folders, or an image lies outside them.
     """
     images = from_directory(root)
-    classes = class_indices(images)
-    right = 0
-    for start in range(0, len(images.files), CHUNK):
-        pictures = read(images.files[start : start + CHUNK], data, size)
-        right += int((np.asarray(scores(pictures)).argmax(axis=1) == classes[start : start + CHUNK]).sum())
+    folders = {file.relative_to(root).parts[0] for file in images.files if file.parent != root}
+    labelled, right = load(root, (), len(folders)), 0
+    if labelled.classes is None:
+        raise CalibrationError(f"expected one folder a class in {root}, found images without folders")
+    for pictures, classes in _chunks(labelled, data, size):
+        right += int((np.asarray(scores(pictures)).argmax(axis=1) == classes).sum())
     return right / len(images.files)

@@ -13,7 +13,7 @@ neighbours that are both kept in float32 (106 times in Slide-Swin-T "taps"), app
 that `onnx.checker` refuses the graph, and clamps weights beyond float16 without a word.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -23,6 +23,9 @@ from onnx import TensorProto, helper, numpy_helper
 from slide_export.errors import LoweringError
 from slide_export.types import OnnxGraph
 
+from .recipe import matches
+from .scope import module_of
+
 FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
@@ -30,16 +33,19 @@ FRONT = frozenset({"Cast", "Mul", "Add", "Sub", "Div", "Transpose", "Reshape"})
 """What embedded preprocessing is made of, see `serving.py`."""
 
 
-def to_half(graph: OnnxGraph) -> OnnxGraph:
+def to_half(graph: OnnxGraph, keep: Sequence[str] = ()) -> OnnxGraph:
     """Returns the graph in float16, the same bytes for the same graph; inputs and outputs keep their types.
 
     A weight is rounded to the nearest float16, subnormal ones included, so its error is at most 2^-25 below 6e-5. A
     node stays in float32 where that would turn a whole tensor of weights to zero.
 
+    Args:
+        keep: PyTorch modules that stay in float32 with all that is in them; * and ? are wildcards.
+
     Raises:
         LoweringError: a weight is beyond float16, or an operator cannot be typed in float16.
     """
-    writer = _Writer(graph.proto)
+    writer = _Writer(graph.proto, keep)
     for node in writer.source.node:
         writer.add(node)
     proto = writer.finish(graph.proto)
@@ -53,10 +59,10 @@ def to_half(graph: OnnxGraph) -> OnnxGraph:
 class _Writer:
     """The graph as it is being rewritten: each node in its type, a cast before the first user that differs."""
 
-    def __init__(self, proto: onnx.ModelProto) -> None:
+    def __init__(self, proto: onnx.ModelProto, keep: Sequence[str]) -> None:
         self.source = onnx.shape_inference.infer_shapes(proto).graph
         self.weights = _weights(self.source)
-        self.wide = _wide(self.source, self.weights)
+        self.wide = _wide(self.source, self.weights) | _kept(self.source, keep)
         values = (*self.source.value_info, *self.source.input, *self.source.output)
         self.floats = {value.name for value in values if value.type.tensor_type.elem_type == FULL}
         self.graph_outputs = {value.name for value in self.source.output}
@@ -159,6 +165,16 @@ def _wide(graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto]) -> se
         if node.op_type in INTERIORS or divides or any(_vanishes(weights[n]) for n in node.input if n in weights):
             wide.update(node.output)
     return wide | sums
+
+
+def _kept(graph: onnx.GraphProto, keep: Sequence[str]) -> set[str]:
+    """Returns the outputs of the nodes of modules that were asked for in float32."""
+    return {
+        name
+        for node in graph.node
+        if any(matches(module_of(node.name), pattern) for pattern in keep)
+        for name in node.output
+    }
 
 
 def _vanishes(tensor: onnx.TensorProto) -> bool:

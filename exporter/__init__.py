@@ -1,6 +1,19 @@
 """slide-export: a trained Slide-Transformer checkpoint becomes an artifact that is proved equal to it."""
 
-from .api import bench, demo, export, export_all, inspect, lint, load_checkpoint, targets, variants, verify
+from .api import (
+    bench,
+    demo,
+    diagnose,
+    export,
+    export_all,
+    inspect,
+    lint,
+    load_checkpoint,
+    measure_accuracy,
+    targets,
+    variants,
+    verify,
+)
 from .errors import SlideExportError
 from .fuse import fuse
 
@@ -8,12 +21,14 @@ __all__ = [
     "SlideExportError",
     "bench",
     "demo",
+    "diagnose",
     "export",
     "export_all",
     "fuse",
     "inspect",
     "lint",
     "load_checkpoint",
+    "measure_accuracy",
     "targets",
     "variants",
     "verify",

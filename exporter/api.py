@@ -7,13 +7,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from .errors import RequestError
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+
     from .catalogue import Entry
     from .demonstration import DemoRow
+    from .diagnosis import Diagnosis
     from .every_target import TargetResult
     from .linter import Finding
     from .result import Result
@@ -24,7 +28,7 @@ class ExportOptions(TypedDict, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
     Attributes:
-        precision: "fp32" or "fp16", where the target has it.
+        precision: "fp32", "fp16", "int8", "w8" (8-bit weights alone) or "mixed", where the target has it.
         out: directory that receives the bundle; "exported".
         name: of the bundle; the checkpoint's file name.
         overwrite: replace a bundle of the same name.
@@ -33,14 +37,22 @@ class ExportOptions(TypedDict, total=False):
         input_size: rows and columns; the trained size.
         lowering: a form of slide attention, one for each stage that slides with commas between, or "auto".
         tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
-        images: directory of real images for the parity check; the bundled photographs.
-        image_count: how many of them at most; 8.
+        images: real images for proof and calibration, a folder, zip, npz or CSV list; the bundled photographs.
+        image_count: how many of them the proof takes at most; 8.
+        calibration_size: how many of them int8 is calibrated on at most; 300.
+        seed: draws them; 0.
+        quantization_recipe: a YAML file of what is quantized; the target's own.
         options: what the target alone understands; `targets()` lists them.
         batch: a fixed batch size; dynamic.
         embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: return probabilities instead of logits.
         features: return the four stage maps instead of logits.
         labels: class names.
+        evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
+        max_drop: points of top-1 that the artifact may lose there; 1.
+        min_sqnr_db: what its outputs must reach where the images have no classes; 20.
+        keep_fp32: PyTorch modules that stay in float, with all that is in them.
+        mixed_base: "int8" or "fp16": what `precision="mixed"` mixes with float; int8.
     """
 
     precision: str
@@ -54,12 +66,20 @@ class ExportOptions(TypedDict, total=False):
     tune: bool
     images: Path | str | None
     image_count: int
+    calibration_size: int
+    seed: int
+    quantization_recipe: Path | str | None
     options: Mapping[str, str]
     batch: int | None
     embed_preprocessing: bool
     softmax: bool
     features: bool
     labels: Sequence[str]
+    evaluation: Path | str | None
+    max_drop: float | None
+    min_sqnr_db: float | None
+    keep_fp32: Sequence[str]
+    mixed_base: str
 
 
 def export(
@@ -77,7 +97,7 @@ def export(
         GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
-    from .pipeline import run
+    from .mixed import export as run
     from .steps import quiet
 
     return run(_recipe(checkpoint, target, options), step or quiet)
@@ -115,10 +135,25 @@ def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Reci
     facing = {name: value for name, value in given.items() if name in own}
     facing["labels"] = tuple(facing.get("labels", ()))
     rest = {name: value for name, value in given.items() if name not in own}
-    for name in ("out", "images"):
+    asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
+    rest["accuracy"] = _goal(**asked)
+    rest["keep_fp32"] = tuple(rest.get("keep_fp32", ()))
+    for name in ("out", "images", "quantization_recipe"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
     return Recipe(Path(checkpoint), target, interface=Interface(**facing), **rest)
+
+
+def _goal(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:
+    limits = {"max_drop": max_drop, "min_sqnr_db": min_sqnr_db}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if evaluation is None:
+        if given:
+            raise RequestError("expected evaluation images (--eval) to measure an accuracy on, found a limit alone")
+        return None
+    from slide_export.calibration.accuracy import AccuracyGoal
+
+    return AccuracyGoal(Path(evaluation), **given)
 
 
 def inspect(
@@ -284,6 +319,46 @@ def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.
     from .page import write
 
     return write.reports([Path(path) for path in results], [Path(path) for path in outs])
+
+
+def measure_accuracy(
+    bundle: Path | str,
+    against: Path | str,
+    evaluation: Path | str,
+    *,
+    max_drop: float | None = None,
+    min_sqnr_db: float | None = None,
+    step: Step | None = None,
+) -> AccuracyReport:
+    """Returns what a bundle loses to its checkpoint on evaluation images; see `ExportOptions` for the limits.
+
+    Raises:
+        CalibrationError: the images or their classes are not fit for the model.
+        AccuracyError: it loses more than was allowed.
+    """
+    from . import verification
+    from .steps import quiet
+
+    goal = _goal(evaluation, max_drop, min_sqnr_db)
+    if goal is None:
+        raise RequestError("expected evaluation images, found None")
+    return verification.measure_accuracy(Path(bundle), Path(against), goal, step or quiet)
+
+
+def diagnose(bundle: Path | str, against: Path | str, *, step: Step | None = None) -> Diagnosis:
+    """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
+
+    Args:
+        against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        LoweringError: the artifact shows none of the model's modules.
+    """
+    from . import diagnosis
+    from .steps import quiet
+
+    return diagnosis.diagnose(Path(bundle), Path(against), step or quiet)
 
 
 def targets() -> tuple[Availability, ...]:

@@ -85,12 +85,25 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 
 CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+IMAGES = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
 weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
+)
+evaluation = click.option(
+    "--eval",
+    "evaluation",
+    type=click.Path(path_type=Path),
+    help="Images for the accuracy gate: class folders, a CSV list of file,label, or a directory without classes.",
+)
+max_drop = click.option(
+    "--max-drop", type=click.FloatRange(min=0), help="Points of top-1 that the artifact may lose on --eval; 1."
+)
+min_sqnr = click.option(
+    "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval without classes asks of the outputs; 20."
 )
 
 MEASURING = (
@@ -131,6 +144,7 @@ def cli() -> None:
     slide-export lint ckpt.pt                 what would fail or run badly where
     slide-export verify exported/ckpt-onnx-fp32   repeat the proof anywhere
     slide-export bench exported/ckpt-*        how fast they are on this machine, and which is faster
+    slide-export diagnose exported/ckpt-onnx-fp32.rejected --against ckpt.pt   name the layer to blame
     """
 
 
@@ -158,8 +172,22 @@ def cli() -> None:
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
 @click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
 @click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
-@click.option("--images", type=DIRECTORY, help="Real images for the parity check; bundled photographs without it.")
+@click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
+@evaluation
+@max_drop
+@min_sqnr
+@click.option("--keep-fp32", multiple=True, metavar="MODULE", help="PyTorch module that stays in float; repeatable.")
+@click.option(
+    "--mixed-base",
+    type=click.Choice(["int8", "fp16"]),
+    default="int8",
+    show_default=True,
+    help="What --precision mixed mixes with float.",
+)
+@click.option("--calibration-size", type=click.IntRange(min=1), default=300, show_default=True, help="Images for int8.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the calibration images.")
+@click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
@@ -243,17 +271,27 @@ def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
 @cli.command()
 @click.argument("bundle", type=DIRECTORY)
 @click.option("--against", type=CHECKPOINT, help="Derive the reference from this checkpoint anew.")
+@evaluation
+@max_drop
+@min_sqnr
 @as_json
-def verify(bundle: Path, against: Path | None, as_json: bool) -> None:
+def verify(bundle: Path, against: Path | None, evaluation: Path | None, as_json: bool, **limits: Any) -> None:
     """Repeat a bundle's proof, from its golden file alone or against the checkpoint."""
-    from .console import Steps, show_parity
+    from .console import Steps, show_accuracy, show_parity
 
+    if evaluation is not None and against is None:
+        raise click.UsageError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     with Steps() as step:
         proof = api.verify(bundle, against, step=step)
+        measured = None
+        if evaluation is not None and against is not None:
+            measured = api.measure_accuracy(bundle, against, evaluation, step=step, **limits)
+    accuracy = None if measured is None else {**asdict(measured), "passed": measured.passed}
     if as_json:
-        click.echo(json.dumps({**asdict(proof), "passed": proof.passed}, indent=2))
+        click.echo(json.dumps({**asdict(proof), "passed": proof.passed, "accuracy": accuracy}, indent=2))
         return
     show_parity(bundle.name, asdict(proof))
+    show_accuracy(accuracy)
     click.echo(bundle)
 
 
@@ -328,6 +366,32 @@ def report(results: tuple[Path, ...], outs: tuple[Path, ...]) -> None:
     are put side by side.
     """
     click.echo("\n".join(map(str, api.report(results, outs))))
+
+
+@cli.command()
+@click.argument("bundle", type=DIRECTORY)
+@click.option("--against", type=CHECKPOINT, help="The checkpoint: a bundle does not hold what is inside the model.")
+@click.option("--all", "every", is_flag=True, help="Show every module, not only blocks and their parts.")
+@as_json
+def diagnose(bundle: Path, against: Path | None, every: bool, as_json: bool) -> int:
+    """Name the layer where an artifact leaves the trained model. Exits 1 if there is one."""
+    from .console import Steps
+
+    if against is None:
+        raise click.UsageError(
+            "expected --against CHECKPOINT: a bundle holds the trained model's outputs, not what is inside it"
+        )
+    with Steps() as step:
+        found = api.diagnose(bundle, against, step=step)
+    if as_json:
+        from .diagnosis.table import as_plain
+
+        click.echo(json.dumps(as_plain(found), indent=2))
+    else:
+        from .diagnosis.table import show
+
+        show(found, every=every)
+    return int(found.culprit is not None)
 
 
 @cli.command()

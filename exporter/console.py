@@ -108,6 +108,15 @@ def show_export(manifest: Mapping[str, Any]) -> None:
     _fusion_line(console, manifest["fusion"])
     console.print(f"{GOOD} {manifest['census']['sentence']}")
     _parity_table(console, manifest["parity"])
+    show_accuracy(manifest["accuracy"])
+
+
+def show_accuracy(accuracy: Mapping[str, Any] | None) -> None:
+    """Prints what was lost to PyTorch, nothing where it was not measured."""
+    if accuracy is not None:
+        from .evaluation import sentence
+
+        _console().print(f"{GOOD} {sentence(accuracy)}", soft_wrap=True)
 
 
 def _fusion_line(console: Console, fusion: Sequence[Mapping[str, Any]]) -> None:

@@ -10,7 +10,8 @@ SlideExportError
 ├── BundleError          a bundle is incomplete, altered or in the way                               exit 2
 ├── GateError            the artifact was made, and must not ship                                    exit 1
 │   ├── ParityError      it does not equal the PyTorch model
-│   └── PrecisionError   it is not in the precision that was asked for
+│   ├── PrecisionError   it is not in the precision that was asked for
+│   └── AccuracyError    it loses more accuracy than was allowed
 ├── MeasurementError     the process that was measured crashed or hung                               exit 70
 └── BackendUnavailable   the target's runtime is not installed here                                  exit 3
 
@@ -66,6 +67,10 @@ class ParityError(GateError):
 
 class PrecisionError(GateError):
     """The artifact is not in the precision that was asked for."""
+
+
+class AccuracyError(GateError):
+    """The artifact loses more accuracy than was allowed."""
 
 
 class MeasurementError(SlideExportError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import backends, bundle
 from .errors import SlideExportError
-from .pipeline import run
+from .mixed import export
 from .steps import Step, quiet
 from .types import Bundle, Recipe
 
@@ -96,7 +96,7 @@ def _worker() -> None:
     """Runs the recipe on standard input; the last line of standard output says how it ended."""
     recipe: Recipe = pickle.loads(sys.stdin.buffer.read())
     try:
-        made = run(recipe)
+        made = export(recipe)
         answer = {"exit_code": 0, "message": "", "path": str(made.path)}
     except SlideExportError as error:
         answer = {"exit_code": error.exit_code, "message": str(error), "path": None}

@@ -5,9 +5,11 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from . import backends, parity, truth
+from slide_export.calibration.accuracy import AccuracyReport
+
+from . import backends, evaluation, truth
 from .lowering.tune import StageTimes
-from .types import Artifact, BlockCertificate, Census, LoweredModel, ParityReport, Recipe
+from .types import Artifact, BlockCertificate, CalibrationReport, Census, LoweredModel, ParityReport, Recipe
 
 
 def describe(
@@ -19,6 +21,8 @@ def describe(
     proof: ParityReport,
     census: Census,
     tuning: tuple[StageTimes, ...] = (),
+    calibration: CalibrationReport | None = None,
+    accuracy: AccuracyReport | None = None,
 ) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
     model, interface = lowered.fused.trained, recipe.interface
@@ -53,6 +57,7 @@ def describe(
             "embed_preprocessing": interface.embed_preprocessing,
             "softmax": interface.softmax,
             "features": interface.features,
+            "keep_fp32": list(recipe.keep_fp32),
         },
         "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in tuning],
         "inputs": [asdict(spec) for spec in artifact.inputs],
@@ -65,8 +70,11 @@ def describe(
             "embedded": interface.embed_preprocessing,
         },
         "fusion": [asdict(block) for block in certificate],
-        "parity": {**asdict(proof), "multiple": parity.MULTIPLE, "passed": proof.passed},
+        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
+        "calibration": None if calibration is None else asdict(calibration),
         "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
+        "accuracy": evaluation.described(accuracy),
+        "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
         "versions": _versions(artifact.target),
     }
 

@@ -16,6 +16,7 @@ HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 def count(proto: onnx.ModelProto) -> Census:
     """Returns the types of the initializers and, of each convolution and matrix product, of its first input.
 
+    A product computes in 8 bits where both its inputs come from a DequantizeLinear, as every runtime reads it.
     `proto` is used up: its large weights are taken out, since shape inference would copy them several times.
     """
     from onnx import shape_inference
@@ -25,12 +26,21 @@ def count(proto: onnx.ModelProto) -> Census:
     stored: Counter[str] = Counter()
     for tensor in proto.graph.initializer:
         stored[_type_name(tensor.data_type)] += len(tensor.raw_data)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    dequantized = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
     set_aside(proto)
     graph = shape_inference.infer_shapes(proto).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     types |= {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
-    computed = Counter(_type_name(types[node.input[0]]) for node in graph.node if node.op_type in HEAVY)
-    return Census(dict(stored), dict(computed))
+    computed: Counter[str] = Counter()
+    marked = 0
+    for node in graph.node:
+        if node.op_type in HEAVY:
+            weight = dequantized.get(node.input[1])
+            marked += weight is not None and weight.input[0] in weights
+            whole = weight is not None and node.input[0] in dequantized
+            computed["int8" if whole else _type_name(types[node.input[0]])] += 1
+    return Census(dict(stored), dict(computed), marked=marked)
 
 
 def _type_name(element: int) -> str:

@@ -15,22 +15,52 @@ from torch import Tensor, nn
 
 from slide_export.calibration.images import ImageSet, read
 from slide_export.calibration.preprocess import normalise
+from slide_export.calibration.recipe import QuantizationRecipe
 
 from .backends import Session
 from .noise import at_precision
 from .serving import Serving
-from .types import BATCH_SIZES, Array, Feeds, Flip, Interface, Model, OutputParity, Outputs, ParityReport, Reference
+from .simulated import simulated
+from .types import (
+    BATCH_SIZES,
+    Acceptance,
+    Array,
+    Feeds,
+    Flip,
+    Interface,
+    Model,
+    OutputParity,
+    Outputs,
+    ParityReport,
+    Reference,
+)
 
 MULTIPLE = 8.0
 """Accepted error over the noise floor. A runtime adds the same terms in another order with other kernels, so its error
 is a small multiple of the floor, the same for every model: seen are 0.4 to 1.2 (CoreML, ONNX Runtime) and 1.8 to 3.3
 (OpenVINO, whose matrix products add long sums one by one). One weight off by a percent gives dozens to thousands."""
 
+QUANTIZED_MULTIPLE = 4.0
+"""The same where the floor is the error of a simulated quantization: both round to grids of the same step."""
+
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
 
 
-def reference(model: Model, images: ImageSet, interface: Interface, precision: str = "fp32") -> Reference:
+def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
+    """Returns what a proof accepts of an artifact that is quantized in this way, or not at all (None)."""
+    if recipe is None:
+        return Acceptance(MULTIPLE)
+    return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
+
+
+def reference(
+    model: Model,
+    images: ImageSet,
+    interface: Interface,
+    precision: str = "fp32",
+    recipe: QuantizationRecipe | None = None,
+) -> Reference:
     """Returns the trained model's outputs for real images, in float64 and at the artifact's precision.
 
     Raises:
@@ -39,34 +69,56 @@ def reference(model: Model, images: ImageSet, interface: Interface, precision: s
     pictures = read(images.files, model.data, model.image_size)
     fed: Array = pictures if interface.embed_preprocessing else normalise(pictures, model.data)
     blank = Reference(images.source, images.names(), {interface.input_name: fed}, {}, {})
-    return rerun(model, blank, interface, precision)
+    return rerun(model, blank, interface, precision, recipe)
 
 
-def rerun(model: Model, reference: Reference, interface: Interface, precision: str = "fp32") -> Reference:
+def rerun(
+    model: Model,
+    reference: Reference,
+    interface: Interface,
+    precision: str = "fp32",
+    recipe: QuantizationRecipe | None = None,
+) -> Reference:
     """Returns `reference` with its outputs computed anew by the trained model, from the same feeds."""
     fed = reference.feeds[interface.input_name]
     serving = Serving(model.module, model.data, interface).eval()
-    rounded = _outputs(at_precision(serving, precision), fed, interface, torch.float32)
+    single = serving
+    if recipe is not None:
+        single = simulated(serving, recipe, _one_by_one(fed, interface, torch.float32))
+    elif precision != "fp32":
+        single = at_precision(serving, precision)
+    rounded = _outputs(single, fed, interface, torch.float32)
     exact = _outputs(copy.deepcopy(serving).double(), fed, interface, torch.float64)
     return replace(reference, exact=exact, rounded=rounded)
 
 
 def _outputs(serving: nn.Module, fed: Array, interface: Interface, dtype: torch.dtype) -> Outputs:
     """Runs image by image: one image's activations in memory at a time."""
-    rows: list[tuple[Tensor, ...]] = []
     with torch.inference_mode():
-        for image in torch.from_numpy(fed).split(1):
-            rows.append(serving(image if interface.embed_preprocessing else image.to(dtype)))
+        rows = [serving(image) for image in _one_by_one(fed, interface, dtype)]
     joined = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
     return dict(zip(interface.output_names, joined, strict=True))
 
 
-def check(reference: Reference, session: Session, batch: int | None, *, classes: bool) -> ParityReport:
+def _one_by_one(fed: Array, interface: Interface, dtype: torch.dtype) -> Iterator[Tensor]:
+    for image in torch.from_numpy(fed).split(1):
+        yield image if interface.embed_preprocessing else image.to(dtype)
+
+
+def check(
+    reference: Reference,
+    session: Session,
+    batch: int | None,
+    *,
+    classes: bool,
+    accepted: Acceptance = Acceptance(MULTIPLE),  # noqa: B008  # frozen
+) -> ParityReport:
     """Returns the verdict on an artifact, over every image and, where the batch is dynamic, every batch size.
 
     Args:
         batch: the artifact's fixed batch size, None for a dynamic one.
         classes: whether the outputs are scores of classes, so that top-1 means something.
+        accepted: what passes.
     """
     count = len(reference.images)
     found: dict[str, list[Array]] = {name: [] for name in reference.exact}
@@ -78,7 +130,7 @@ def check(reference: Reference, session: Session, batch: int | None, *, classes:
             found[name].append(outputs[name])
     picked = np.concatenate(order)
     merged = {name: np.concatenate(parts) for name, parts in found.items()}
-    outputs_report = tuple(_compare(name, merged[name], reference, picked) for name in merged)
+    outputs_report = tuple(_compare(name, merged[name], reference, picked, accepted.multiple) for name in merged)
     top1, flips = _flips(reference, merged, picked) if classes else (None, ())
     return ParityReport(
         evaluator=session.evaluator,
@@ -88,6 +140,7 @@ def check(reference: Reference, session: Session, batch: int | None, *, classes:
         outputs=outputs_report,
         top1=top1,
         flips=flips,
+        accepted=accepted,
     )
 
 
@@ -100,7 +153,7 @@ def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
         yield np.arange(start, start + sizes[-1]) % count
 
 
-def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.intp]) -> OutputParity:
+def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.intp], multiple: float) -> OutputParity:
     exact = reference.exact[name].astype(np.float64)
     floor = np.abs(reference.rounded[name].astype(np.float64) - exact)
     smallest = SMALLEST_FLOOR * float(np.abs(exact).max())
@@ -114,8 +167,8 @@ def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.i
         rms=_rms(error),
         floor_max=floor_max,
         floor_rms=floor_rms,
-        limit_max=MULTIPLE * floor_max,
-        limit_rms=MULTIPLE * floor_rms,
+        limit_max=multiple * floor_max,
+        limit_rms=multiple * floor_rms,
         sqnr_db=sqnr_db(expected, error),
         cosine=_cosine(found.astype(np.float64), expected),
     )

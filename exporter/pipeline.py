@@ -2,34 +2,40 @@
 
 import torch
 
-from slide_export.calibration.half import to_half
-from slide_export.calibration.images import ImageSet, bundled, from_directory
+from slide_export.calibration.images import ImageSet, bundled, find
 from slide_export.calibration.preprocess import normalise
+from slide_export.calibration.quantization import FILE as QUANTIZATION
+from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
+from slide_export.calibration.recipe import dump
 from slide_export.models import COMPARISON, FAMILIES, ships
 
-from . import backends, bundle, gate, manifest, onnx_graph, parity, report
+from . import backends, bundle, evaluation, gate, manifest, onnx_graph, parity, report
 from .checkpoint import load_checkpoint
 from .errors import RequestError
 from .fuse import certify, fuse
 from .lowering.choose import choose
 from .lowering.tune import StageTimes, tune
 from .steps import Step, quiet
-from .types import Bundle, FusedModel, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
+from .types import Bundle, CalibrationReport, FusedModel, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
 
 
 def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     """Returns the proved bundle of a recipe.
 
     Raises:
-        ParityError: the artifact is not the PyTorch model; it is kept beside as `*.rejected`.
+        GateError: the artifact is not the PyTorch model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
     backend = backends.require(recipe.target, recipe.precision)
-    order = Order(recipe.precision, recipe.interface, backends.complete_options(recipe.target, recipe.options))
+    options = backends.complete_options(recipe.target, recipe.options)
     name = recipe.name or recipe.checkpoint.stem
     place = recipe.out / f"{name}-{recipe.target}-{recipe.precision}"
     bundle.refuse_existing(place, overwrite=recipe.overwrite)
-    images = _images(recipe)
+    quantization = recipe_of(recipe)
+    order = Order(recipe.precision, recipe.interface, options, quantization)
+    if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
+        raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
+    every, images = _images(recipe)
     with step("load the checkpoint"):
         model = load_checkpoint(
             recipe.checkpoint,
@@ -39,8 +45,12 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             families=(*FAMILIES, *COMPARISON) if recipe.comparison else FAMILIES,
         )
         _check_interface(recipe, model)
+    goal, judged_on = recipe.accuracy, None
+    if goal is not None:
+        with step("try the trained model on some of the evaluation images"):
+            judged_on = evaluation.open_images(goal, model, recipe.interface)
     with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
-        reference = parity.reference(model, images, recipe.interface, recipe.precision)
+        reference = parity.reference(model, images, recipe.interface, recipe.precision, quantization)
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
@@ -48,11 +58,22 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     with step("lower"):
         lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.lowering)
     source: OnnxGraph | LoweredModel = lowered
+    calibration: CalibrationReport | None = None
     if backend.ACCEPTS is OnnxGraph:
         with step("export to ONNX"):
             source = onnx_graph.export(lowered, recipe.interface, ships=ships(model.family))
-            if backend.PRECISION_IN_GRAPH and recipe.precision == "fp16":
-                source = to_half(source)
+        if recipe.precision in backend.IN_GRAPH:
+            calibrated_on = calibration_images(every, images, recipe)
+            with step(f"write {recipe.precision} into the graph"):
+                source, calibration = in_precision(
+                    source,
+                    recipe.precision,
+                    quantization,
+                    calibrated_on,
+                    model,
+                    recipe.interface,
+                    recipe.keep_fp32,
+                )
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
             artifact = backend.lower(source, directory, order)
@@ -61,18 +82,37 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             census = backend.census(artifact.path, artifact.settings)
         with step("check parity"):
             session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
-            proof = parity.check(reference, session, recipe.interface.batch, classes=not recipe.interface.features)
-        content = manifest.describe(recipe, name, lowered, artifact, certificate, proof, census, tuning)
+            proof = parity.check(
+                reference,
+                session,
+                recipe.interface.batch,
+                classes=not recipe.interface.features,
+                accepted=parity.accepted(quantization),
+            )
+        accuracy = None
+        if goal is not None and judged_on is not None:
+            with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+                accuracy = evaluation.evaluate(model, session, judged_on, goal, recipe.interface)
+        content = manifest.describe(
+            recipe, name, lowered, artifact, certificate, proof, census, tuning, calibration, accuracy
+        )
+        if quantization is not None:
+            (directory / QUANTIZATION).write_text(dump(quantization, f"{name}, {recipe.target} {recipe.precision}"))
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
-        gate.judge(proof, census, recipe.precision, f"; kept as {bundle.rejected(place)}")
+        kept = bundle.rejected(place)
+        hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` names the layer"
+        gate.judge(
+            proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=bool(recipe.keep_fp32)
+        )
     return bundle.read(place)
 
 
-def _images(recipe: Recipe) -> ImageSet:
+def _images(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+    """Returns every image, and those of the proof."""
     if recipe.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {recipe.image_count}")
-    images = bundled() if recipe.images is None else from_directory(recipe.images)
-    return images.spread(recipe.image_count)
+    images = bundled() if recipe.images is None else find(recipe.images)
+    return images, images.spread(recipe.image_count)
 
 
 def _tune(fused: FusedModel, order: Order, recipe: Recipe, step: Step) -> tuple[StageTimes, ...]:

@@ -9,6 +9,8 @@ def markdown(manifest: Mapping[str, Any]) -> str:
     parts = [
         _head(manifest),
         _parity(manifest),
+        _accuracy(manifest["accuracy"]),
+        _mixed(manifest["mixed"]),
         _fusion(manifest["fusion"]),
         _use(manifest),
         _versions(manifest),
@@ -52,6 +54,49 @@ from it. Accepted are {parity["multiple"]:g} times the floor, for the largest er
 {rows}{top1}{flips}
 Precision: {manifest["census"]["sentence"]}.
 """
+
+
+def _accuracy(accuracy: Mapping[str, Any] | None) -> str:
+    if accuracy is None:
+        return ""
+    verdict = "within the goal" if accuracy["passed"] else "**REJECTED: beyond the goal**"
+    goal = f"a drop of at most {accuracy['max_drop']:g} points"
+    if accuracy["pytorch"] is None:
+        goal = f"at most {accuracy['max_drop']:g}% changed answers and at least {accuracy['min_sqnr_db']:g} dB"
+        return f"\n## Accuracy\n\n{accuracy['sentence']}: {verdict} ({goal}), {accuracy['evaluator']}.\n"
+    rows = "".join(
+        f"| {what} | {hits['top1']:.2%} | {'-' if hits['top5'] is None else format(hits['top5'], '.2%')} |\n"
+        for what, hits in (("PyTorch", accuracy["pytorch"]), ("artifact", accuracy["artifact"]))
+    )
+    low, high = accuracy["interval"]
+    return f"""
+## Accuracy
+
+On {accuracy["images"]} images ({accuracy["source"]}): {verdict} ({goal}), {accuracy["evaluator"]}.
+
+| model | top-1 | top-5 |
+|---|---|---|
+{rows}
+Drop {accuracy["drop"]:.2f} points, 95% interval {low:.2f} to {high:.2f}. Right in PyTorch alone: {accuracy["lost"]}, \
+in the artifact alone: {accuracy["won"]}; McNemar's exact p = {accuracy["p_value"]:.3g}. Top-1 agreement \
+{accuracy["agreement"]:.2%}, {accuracy["sqnr_db"]:.1f} dB.
+"""
+
+
+def _mixed(search: Mapping[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    kept = "".join(f"- `{module}`\n" for module in search["kept"]) or "- none: the goal is reached without\n"
+    rows = "".join(f"| `{one['module']}` | {one['sqnr_db']:.1f} |\n" for one in search["ranking"])
+    return f"""
+## Kept in float
+
+{kept}
+With every layer in {search["base"]}: {search["before"]}. With these in float: {search["after"]}.
+
+| layer, alone in {search["base"]} | SQNR dB |
+|---|---|
+{rows}"""
 
 
 def _fusion(fusion: list[Mapping[str, Any]]) -> str:

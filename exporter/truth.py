@@ -4,22 +4,41 @@ from collections.abc import Mapping
 
 from .types import Census
 
-TYPES = {"fp32": "float32", "fp16": "float16"}
+EIGHT = frozenset({"int8", "uint8", "uint6", "uint4"})  # palettized weights are indices of 4 to 8 bits
+TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8", "w8": "int8"}
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-ENOUGH = {"fp32": 1.0, "fp16": 0.95}
-"""Of weight bytes and of products: in fp16, what softmax and LayerNorm need may stay float32."""
+WEIGHTS = FLOATS | EIGHT
+STORED = {"fp32": 1.0, "fp16": 0.95, "int8": 0.5, "w8": 0.5}
+"""Of weight bytes: in fp16, what softmax and LayerNorm need may stay float32; in int8, slide convolutions and what a
+recipe keeps."""
+COMPUTED = {"fp32": 1.0, "fp16": 0.95}
+"""Of all products."""
+HALF_KEPT = 0.5
+"""The least of either where modules were kept in float on purpose: with more of them it is another precision."""
+QUANTIZED = 0.8
+"""Of the products that have 8-bit weights, in int8: a runtime may leave one in float whose neighbours are."""
 
 
-def honoured(census: Census, precision: str) -> bool:
-    """Returns whether weights and, where the artifact fixes their type, products are in the precision asked for."""
-    judged = [census.stored, census.computed] if census.fixed else [census.stored]
-    return all(share(counts, precision) >= ENOUGH[precision] for counts in judged)
+def honoured(census: Census, precision: str, *, some_kept: bool = False) -> bool:
+    """Returns whether weights and products are in the precision asked for, at least half of them where some are kept.
+
+    A runtime's choice of type is judged in int8 alone: there it is what was asked for, and no other machine's concern.
+    """
+    most = HALF_KEPT if some_kept else 1.0
+    if share(census.stored, precision) < min(STORED[precision], most):
+        return False
+    if precision == "int8":
+        return census.computed.get("int8", 0) >= QUANTIZED * census.marked > 0
+    if precision == "w8":
+        return census.marked > 0
+    return not census.fixed or share(census.computed, precision) >= min(COMPUTED[precision], most)
 
 
 def share(counts: Mapping[str, int], precision: str) -> float:
-    """Returns how much of what is floating point has the precision's type, 0 to 1."""
-    total = sum(count for kind, count in counts.items() if kind in FLOATS)
-    return counts.get(TYPES[precision], 0) / total if total else 0.0
+    """Returns how much of what is a weight or computes with weights has the precision's type, 0 to 1."""
+    right = EIGHT if precision in ("int8", "w8") else {TYPES[precision]}
+    total = sum(count for kind, count in counts.items() if kind in WEIGHTS)
+    return sum(count for kind, count in counts.items() if kind in right) / total if total else 0.0
 
 
 def sentence(census: Census, precision: str) -> str:
@@ -27,7 +46,12 @@ def sentence(census: Census, precision: str) -> str:
     products = sum(census.computed.values())
     right = census.computed.get(TYPES[precision], 0)
     where = "" if census.fixed else " on this machine, whose runtime chooses"
-    return (
-        f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {TYPES[precision]}, "
-        f"{right} of {products} products compute in it{where}"
-    )
+    weights = f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {TYPES[precision]}, "
+    if precision == "w8":
+        return f"{weights}those of {census.marked} of {products} products, which compute in float"
+    if precision == "int8":
+        others = products - right
+        return (
+            f"{weights}{right} of {census.marked} products with such weights compute in int8, {others} in float{where}"
+        )
+    return f"{weights}{right} of {products} products compute in it{where}"

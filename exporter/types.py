@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.calibration.recipe import QuantizationRecipe
+    from slide_export.calibration.search import MixedSearch
     from slide_export.models import Config, DataConfig
 
 Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Mapping[str, Array]"
 Outputs: TypeAlias = "Mapping[str, Array]"
 
+SIGNIFICANCE = 0.01
 BATCH_SIZES = (1, 2, 3, 8)  # where a dynamic batch is checked: 0 and 1 are what exporters bake in
 
 
@@ -185,11 +190,13 @@ class Order:
 
     Attributes:
         options: every option of the backend, validated, with the defaults filled in.
+        quantization: how weights are quantized, None in the float precisions.
     """
 
     precision: str
     interface: Interface
     options: Mapping[str, str] = field(default_factory=dict)
+    quantization: QuantizationRecipe | None = None
 
 
 @dataclass(frozen=True)
@@ -200,11 +207,13 @@ class Census:
         stored: bytes of weights by element type.
         computed: convolutions and matrix products by the type that they compute in.
         fixed: whether the artifact itself fixes what it computes in; else this machine's runtime chose.
+        marked: convolutions and matrix products that the artifact has 8-bit weights for.
     """
 
     stored: Mapping[str, int]
     computed: Mapping[str, int]
     fixed: bool = True
+    marked: int = 0
 
 
 @dataclass(frozen=True)
@@ -299,6 +308,21 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """What a proof accepts.
+
+    Attributes:
+        multiple: of the noise floor, for the largest error and for the root mean square.
+        min_sqnr_db: of every output; None asks for none, the floor says it all.
+        min_top1: refused where this share of equal top classes can be ruled out; None likewise.
+    """
+
+    multiple: float
+    min_sqnr_db: float | None = None
+    min_top1: float | None = None
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """The verdict on one artifact.
 
@@ -309,6 +333,7 @@ class ParityReport:
         batch_sizes: which were run.
         top1: share of images whose top class agrees; None without classes.
         flips: the images that do not.
+        accepted: what was accepted.
     """
 
     evaluator: str
@@ -318,11 +343,29 @@ class ParityReport:
     outputs: tuple[OutputParity, ...]
     top1: float | None
     flips: tuple[Flip, ...]
+    accepted: Acceptance
 
     @property
     def passed(self) -> bool:
-        """Whether every output is within its limits and no confident answer changed."""
-        return all(output.passed for output in self.outputs) and not self.confident_flips
+        """Whether every output is within its limits and clear enough, and no confident answer changed."""
+        within = all(output.passed for output in self.outputs)
+        return within and not (self.noisy_outputs or self.confident_flips or self.too_many_flips)
+
+    @property
+    def noisy_outputs(self) -> tuple[OutputParity, ...]:
+        """Outputs whose signal to noise is below what was accepted; a NaN is."""
+        least = self.accepted.min_sqnr_db
+        return () if least is None else tuple(o for o in self.outputs if not o.sqnr_db >= least)
+
+    @property
+    def too_many_flips(self) -> bool:
+        """Whether so few top classes are equal that the accepted share is ruled out, at 1 percent significance."""
+        share = self.accepted.min_top1
+        if share is None or self.top1 is None:
+            return False
+        equal = self.images - len(self.flips)
+        chances = (math.comb(self.images, n) * share**n * (1 - share) ** (self.images - n) for n in range(equal + 1))
+        return math.fsum(chances) < SIGNIFICANCE
 
     @property
     def confident_flips(self) -> tuple[Flip, ...]:
@@ -332,18 +375,56 @@ class ParityReport:
 
 
 @dataclass(frozen=True)
+class AuditFinding:
+    """Something about calibration images that makes them less fit, or unfit.
+
+    Attributes:
+        name: of the check, `wrong-normalisation` for instance.
+        severity: "error" or "warning".
+        message: what was expected, what was found, what to do.
+    """
+
+    name: str
+    severity: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What the ranges of activations were observed on.
+
+    Attributes:
+        source: where the images came from.
+        images: how many.
+        sha256: of their pixels, as the model sees them before normalisation, in order.
+        findings: what the audit said.
+    """
+
+    source: str
+    images: int
+    sha256: str
+    findings: tuple[AuditFinding, ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One export, whole: what the command line says.
 
     Attributes:
         lowering: of slide attention, or one for each stage that slides.
         tune: measure every lowering on this machine and take the fastest.
-        images: a directory for the parity check; None takes the bundled photographs.
-        image_count: how many images at most.
+        images: for the parity check and, in int8, the calibration; None takes the bundled photographs.
+        image_count: how many images the parity check takes at most.
+        calibration_size: how many images the calibration takes at most, drawn with `seed`.
+        quantization_recipe: a YAML file; None takes the target's own.
         name: of the bundle; None takes the checkpoint's file name.
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
         comparison: take models too that are for comparison only; what becomes of them is measured and never ships.
+        accuracy: what the artifact may lose; None measures nothing.
+        keep_fp32: modules that stay in float, beside those that a quantization recipe keeps.
+        mixed_base: what `mixed` mixes with float.
+        mixed: the search that `keep_fp32` comes from.
     """
 
     checkpoint: Path
@@ -359,9 +440,16 @@ class Recipe:
     input_size: tuple[int, int] | None = None
     images: Path | None = None
     image_count: int = 8
+    calibration_size: int = 300
+    seed: int = 0
+    quantization_recipe: Path | None = None
     interface: Interface = Interface()
     options: Mapping[str, str] = field(default_factory=dict)
     comparison: bool = False
+    accuracy: AccuracyGoal | None = None
+    keep_fp32: tuple[str, ...] = ()
+    mixed_base: str = "int8"
+    mixed: MixedSearch | None = None
 
 
 @dataclass(frozen=True)

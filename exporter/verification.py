@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import backends, bundle, gate, parity
+from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+from slide_export.calibration.quantization import FILE
+from slide_export.calibration.recipe import QuantizationRecipe, parse
+
+from . import backends, bundle, evaluation, gate, parity
+from .backends import Backend, Session
 from .checkpoint import load_checkpoint
-from .errors import BundleError
+from .errors import AccuracyError, BundleError
 from .steps import Step, quiet
-from .types import Interface, ParityReport, Reference
+from .types import Bundle, Interface, Model, ParityReport
 
 
 def verify(path: Path, against: Path | None = None, step: Step = quiet) -> ParityReport:
@@ -26,35 +31,93 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
         manifest = made.manifest
         backend = backends.require(manifest["target"], manifest["precision"])
         reference = bundle.golden(made)
+        quantization = quantization_of(made)
     options = manifest["options"]
     if against is not None:
         with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-            reference = _rederive(against, manifest, reference)
-    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
+            model, interface = trained(made, against), interface_of(made)
+            reference = parity.rerun(model, reference, interface, manifest["precision"], quantization)
+    file, settings = (manifest["artifact"][key] for key in ("path", "settings"))
     with step("count what it stores and computes"):
         census = backend.census(path / file, settings)
     with step("check parity"):
-        session = gate.open_session(backend, path / file, path / graph if graph else None, settings)
-        proof = parity.check(reference, session, options["batch"], classes=not options["features"])
-    gate.judge(proof, census, manifest["precision"])
+        session, accepted = open_bundle(made), parity.accepted(quantization)
+        proof = parity.check(reference, session, options["batch"], classes=not options["features"], accepted=accepted)
+    gate.judge(proof, census, manifest["precision"], some_kept=bool(options["keep_fp32"]))
     return proof
 
 
-def _rederive(checkpoint: Path, manifest: Mapping[str, Any], golden: Reference) -> Reference:
-    made, options = manifest["checkpoint"], manifest["options"]
-    rows, cols = manifest["model"]["image_size"]
-    variant, weights = options["variant"], made["weights"]
-    model = load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=(rows, cols))
-    if model.provenance.sha256 != made["sha256"]:
-        raise BundleError(
-            f"expected the checkpoint with sha256 {made['sha256'][:16]}…, {checkpoint} has "
-            f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
-        )
-    interface = Interface(
+def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Step = quiet) -> AccuracyReport:
+    """Returns what a bundle loses to the checkpoint that it was made from, on the images of a goal.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        CalibrationError: the images or their classes are not fit for the model.
+        AccuracyError: it loses more than the goal allows.
+    """
+    with step("try the trained model on some of the evaluation images"):
+        made = bundle.read(path)
+        model, interface = trained(made, against), interface_of(made)
+        data = evaluation.open_images(goal, model, interface)
+    with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
+        report = evaluation.evaluate(model, open_bundle(made), data, goal, interface)
+    if not report.passed:
+        raise AccuracyError(gate.explain_accuracy(report))
+    return report
+
+
+def open_bundle(made: Bundle) -> Session:
+    """Returns a session of a bundle's artifact or, where it cannot run, of the graph that it was built from.
+
+    Raises:
+        BackendUnavailable: the target is not installed here.
+    """
+    return gate.open_session(*artifact_of(made))
+
+
+def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
+    """Returns backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
+
+    Raises:
+        BackendUnavailable: the target is not installed here.
+    """
+    manifest = made.manifest
+    backend = backends.require(manifest["target"], manifest["precision"])
+    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
+    return backend, made.path / file, made.path / graph if graph else None, settings
+
+
+def interface_of(made: Bundle) -> Interface:
+    """Returns what goes into a bundle's artifact and comes out of it."""
+    options = made.manifest["options"]
+    return Interface(
         options["batch"],
         options["embed_preprocessing"],
         options["softmax"],
         options["features"],
-        tuple(manifest["labels"]),
+        tuple(made.manifest["labels"]),
     )
-    return parity.rerun(model, golden, interface, manifest["precision"])
+
+
+def trained(made: Bundle, checkpoint: Path) -> Model:
+    """Returns the trained model that a bundle was made from.
+
+    Raises:
+        BundleError: the checkpoint is another one.
+    """
+    manifest = made.manifest
+    said, (rows, cols) = manifest["checkpoint"], manifest["model"]["image_size"]
+    variant, weights = manifest["options"]["variant"], said["weights"]
+    model = load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=(rows, cols))
+    if model.provenance.sha256 != said["sha256"]:
+        raise BundleError(
+            f"expected the checkpoint with sha256 {said['sha256'][:16]}…, {checkpoint} has "
+            f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
+        )
+    return model
+
+
+def quantization_of(made: Bundle) -> QuantizationRecipe | None:
+    """Returns how a bundle was quantized, None where it is a float one."""
+    file = made.path / FILE
+    return parse(file.read_text(encoding="utf-8"), FILE) if file.exists() else None

@@ -3,13 +3,30 @@
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from slide_export.errors import BackendUnavailable, RequestError
 from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Availability, Census, Feeds, LoweredModel, OnnxGraph, Option, Order, Outputs
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value that an artifact computes from its inputs.
+
+    Attributes:
+        name: what `intermediates` knows it by.
+        scope: dotted path of the PyTorch module that computed it, perhaps with a tail that is no module; None where the
+            artifact does not tell.
+        takes: names of the values that it is computed from.
+    """
+
+    name: str
+    scope: str | None
+    takes: tuple[str, ...]
 
 
 class Session(Protocol):
@@ -25,14 +42,17 @@ class Session(Protocol):
         """Returns every output by name for the inputs by name."""
 
 
+Loaded: TypeAlias = Session  # inside `Backend`, `Session` is its attribute
+
+
 class Backend(Protocol):
     """One target. Its vendor's package is imported inside its functions, never when its file is."""
 
     ACCEPTS: type[OnnxGraph] | type[LoweredModel]
     """The stage that `lower` starts from."""
     PRECISIONS: tuple[str, ...]
-    PRECISION_IN_GRAPH: bool
-    """Whether the ONNX graph carries the precision as casts; else `lower` sees to it."""
+    IN_GRAPH: frozenset[str]
+    """Precisions that the ONNX graph carries, as casts or Q/DQ; `lower` sees to the others."""
     DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
     """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]
@@ -58,6 +78,16 @@ class Backend(Protocol):
 
     def census(self, path: Path, settings: Mapping[str, Any]) -> Census:
         """Returns what the saved artifact at `path` stores and computes."""
+
+    def values(self, path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+        """Returns every value that the artifact computes from its inputs, in the order of execution."""
+
+    def intermediates(self, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Loaded:
+        """Returns a session that gives these values beside the outputs, or instead, by the names of `values`.
+
+        Showing a value keeps a runtime from fusing across it, so results may differ from the plain session's by
+        rounding.
+        """
 
 
 def names() -> tuple[str, ...]:

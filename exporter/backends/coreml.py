@@ -7,15 +7,17 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
 
 import json
 import math
+import platform
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slide_export.backends import Value
 from slide_export.errors import BundleError, LoweringError, RequestError
 from slide_export.measuring.profile import WARM, Executed, lines
 from slide_export.result import ModuleTime
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 
     from slide_export.mil import Feature, Package
     from slide_export.mil.convert import Form
-    from slide_export.mil.program import MilType
+    from slide_export.mil.program import MilType, Operation
 
 ACCEPTS = LoweredModel
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = False
+PRECISIONS = ("fp32", "fp16", "w8")
+IN_GRAPH = frozenset[str]()
 DISTRIBUTIONS = ("coremltools",)
 OPTIONS: Mapping[str, Option] = {
     "deployment": Option("iOS16", "oldest system that has to run it", ("iOS16", "iOS17", "iOS18", "iOS26")),
@@ -80,7 +82,7 @@ def lower(source: LoweredModel, directory: Path, order: Order) -> Artifact:
     path = directory / "model.mlpackage"
     form = _form(source, order)
     try:
-        modules = save(_entrance(source, order, form), path, form, _metadata(source, order))
+        modules = save(_entrance(source, order, form), path, form, _metadata(source, order), order.quantization)
         with quiet():
             package = Package.read(path)
     except MilError as error:
@@ -130,7 +132,7 @@ def _form(source: LoweredModel, order: Order) -> "Form":
         image=image,
         outputs=interface.output_names,
         labels=labels,
-        precision=order.precision,
+        precision="fp32" if order.precision == "fp32" else "fp16",  # w8: what the Neural Engine computes in
         deployment=order.options["deployment"],
     )
 
@@ -226,8 +228,20 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
         BundleError: the package cannot be read.
     """
     package = _read(path)
-    results = (op.outputs[0].type.element for op in package.operations() if op.type in HEAVY)
-    return Census(_stored(package), dict(Counter(_numpy_name(element) for element in results)))
+    heavy = [operation for operation in package.operations() if operation.type in HEAVY]
+    computed = Counter(_numpy_name(operation.outputs[0].type.element) for operation in heavy)
+    return Census(_stored(package), dict(computed), marked=_compressed(package, heavy))
+
+
+def _compressed(package: "Package", heavy: "list[Operation]") -> int:
+    """Returns how many of the operations have a weight that a `constexpr_*` operation decompresses."""
+    from slide_export.mil.program import Reference
+
+    packed = {output.name for op in package.operations() if op.type.startswith("constexpr_") for output in op.outputs}
+    fed = (
+        {value.name for _, values in op.bindings() for value in values if isinstance(value, Reference)} for op in heavy
+    )
+    return sum(bool(packed & names) for names in fed)
 
 
 def _stored(package: "Package") -> dict[str, int]:
@@ -300,6 +314,72 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
             for result, ms in times.items()
         ]
     )
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the program that depends on an input, in the order of execution.
+
+    The package says which module each operation is; one that says nothing is read by the names of its weights.
+
+    Raises:
+        BundleError: the package cannot be read.
+    """
+    from slide_export.linter.mil_names import module_names, references
+
+    package = _read(path)
+    computing = [operation for operation in package.operations() if not operation.is_constant]
+    modules = package.modules() or module_names(computing)
+    live = set(package.program.inputs)
+    found = []
+    for operation in computing:
+        takes = tuple(name for name in references(operation) if name in live)
+        names = [output.name for output in operation.outputs]
+        if takes:
+            live.update(names)
+            scope = modules.get(operation.name, modules.get(names[0]))
+            found += [Value(name, scope, takes) for name in names]
+    return tuple(found)
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Watched":
+    """Returns a session of our evaluator that gives these values: CoreML itself shows none.
+
+    Raises:
+        BundleError: the package cannot be evaluated.
+    """
+    return Watched(path, settings, names)
+
+
+class Watched:
+    """The values inside a package, by our evaluator."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+        from slide_export.mil import Evaluator, MilError
+
+        package = _read(path)
+        (self._input,) = package.inputs
+        self._names = names
+        try:
+            self._evaluator = Evaluator(package, settings["mode"])
+        except MilError as error:
+            raise BundleError(f"expected a package that can be evaluated: {error}") from error
+        self.evaluator = f"evaluated on {platform.system()} ({settings['mode']})"
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns the values for one batch that the package permits.
+
+        Raises:
+            BundleError: the package cannot be evaluated.
+        """
+        from slide_export.mil import MilError
+
+        images = feeds[self._input.name]
+        fed = images[0] if self._input.kind == "image" else images.astype(np.float32)
+        try:
+            results = self._evaluator.run({self._input.name: fed}, watch=self._names)
+        except MilError as error:
+            raise BundleError(f"expected a package that takes what it declares: {error}") from error
+        return {name: results[name] for name in self._names}
 
 
 class Session:

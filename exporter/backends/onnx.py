@@ -2,11 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_export import onnx_census
+from slide_export import onnx_census, onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BundleError
 from slide_export.measuring import onnx_trace
 from slide_export.measuring.profile import WARM, lines
@@ -14,11 +17,16 @@ from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = True
+PRECISIONS = ("fp32", "fp16", "int8", "w8")
+IN_GRAPH = frozenset({"fp16", "int8", "w8"})
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {}
 RUNTIME = ("onnxruntime",)
+LITERAL = "literal"
+"""A setting of `Session`: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow
+on some CPUs; for a graph that another runtime's engine was built from."""
+INTEGER = ("QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
+FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 
 def obstacle() -> str | None:
@@ -39,10 +47,43 @@ def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
 
 
 def census(path: Path, settings: Mapping[str, Any]) -> Census:
-    """Returns the types of the initializers and, of each convolution and matrix product, of its first input."""
+    """Returns the types of the initializers and, of each convolution and matrix product, of its first input.
+
+    Where there are quantized products, ONNX Runtime is asked which of them it has a kernel for: it computes the others
+    in float, between a DequantizeLinear and a QuantizeLinear.
+    """
     import onnx
 
-    return onnx_census.count(onnx.load(path))
+    said = onnx_census.count(onnx.load(path))
+    return replace(said, computed=_fused(path), fixed=False) if said.computed.get("int8") else said
+
+
+def _fused(path: Path) -> dict[str, int]:
+    """Returns the number of products in int8 and in float32 of the graph that ONNX Runtime makes of a quantized one."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as temporary:
+        optimized = Path(temporary) / "optimized.onnx"
+        options = _options({})
+        options.optimized_model_filepath = str(optimized)
+        _open(path, options)
+        kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
+    integer = sum(kinds[kind] for kind in INTEGER)
+    return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the graph that depends on an input, in the order of execution."""
+    import onnx
+
+    return onnx_inside.values(onnx.load(path))
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session that gives these values beside the outputs."""
+    import onnx
+
+    return Session(onnx_inside.showing(onnx.load(path), names).SerializeToString(), settings)
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
@@ -64,10 +105,12 @@ def _options(settings: Mapping[str, Any]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they come back as exceptions too
     options.intra_op_num_threads = settings.get("threads", 0)  # 0: one a core
+    if settings.get(LITERAL):
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 
-def _open(path: Path, options: Any) -> Any:
+def _open(path: Path | bytes, options: Any) -> Any:
     import onnxruntime
 
     try:
@@ -77,13 +120,14 @@ def _open(path: Path, options: Any) -> Any:
 
 
 class Session:
-    """An ONNX file under ONNX Runtime's CPU provider."""
+    """An ONNX file, or its bytes, under ONNX Runtime's CPU provider."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | bytes, settings: Mapping[str, Any]) -> None:
         import onnxruntime
 
-        self._session = _open(path, _options(settings))
-        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU"
+        options, literal = _options(settings), bool(settings.get(LITERAL))
+        self._session = _open(path, options)
+        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU" + (", Q/DQ as written" if literal else "")
 
     def run(self, feeds: Feeds) -> Outputs:
         """Returns every output by name for the inputs by name."""

@@ -9,19 +9,21 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 import io
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from slide_export import onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
 from slide_export.measuring.profile import WARM, Executed, Product, lines, shared_module
 from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = False
+PRECISIONS = ("fp32", "fp16", "int8", "w8")
+IN_GRAPH = frozenset({"int8", "w8"})
 DISTRIBUTIONS = ("openvino",)
 OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
@@ -131,7 +133,26 @@ def census(path: Path, settings: Mapping[str, Any]) -> Census:
     config = {key: value for key, value in settings["config"].items() if key != CACHE}  # a cached model has no origins
     first = next(iter(settings.get("static_batches", ())), None)
     stored, computed = _stored(path), _computed(*_compile(path, {**settings, "config": config}, first))
-    return Census(_rename(stored), _rename(computed), fixed=False)
+    return Census(_rename(stored), _integers(_rename(computed)), fixed=False, marked=_marked(path))
+
+
+def _marked(path: Path) -> int:
+    """Returns the number of 8-bit weights in an IR: constants of more than one axis that are converted to a float."""
+    layers = ElementTree.parse(path).iterfind("./layers/layer[@type='Const']")
+    found = 0
+    for layer in layers:
+        data = layer.find("data")
+        sides = [int(side) for side in (data.get("shape") or "0").split(",")] if data is not None else []
+        found += data is not None and data.get("element_type") in ("i8", "u8") and sum(side > 1 for side in sides) > 1
+    return found
+
+
+def _integers(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts with signed and unsigned 8-bit activations under one name: weights are signed with both."""
+    merged: Counter[str] = Counter()
+    for kind, number in counts.items():
+        merged["int8" if kind in ("int8", "uint8") else kind] += number
+    return dict(merged)
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
@@ -243,15 +264,26 @@ def _computed(model: Any, compiled: Any) -> dict[str, int]:
     return dict(computed)
 
 
-def _compile(path: Path, settings: Mapping[str, Any], batch: int | None = None) -> tuple[Any, Any]:
-    """Returns the IR and the same compiled with exactly these settings, for one batch size where they say so."""
+def _read(core: Any, path: Path) -> Any:
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+
+
+def _compile(
+    path: Path, settings: Mapping[str, Any], batch: int | None = None, shown: Sequence[str] = ()
+) -> tuple[Any, Any]:
+    """Returns the IR and the same compiled with exactly these settings, for one batch size where they say so.
+
+    Args:
+        shown: more values to have among the outputs.
+    """
     import openvino
 
     core = openvino.Core()
-    try:
-        model = core.read_model(path)
-    except RuntimeError as error:
-        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {_reason(error)}") from error
+    model = _read(core, path)
+    _show(model, shown)
     device = settings["device"]
     _refuse_absent(device, core.available_devices)
     threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
@@ -283,16 +315,59 @@ def _reason(error: BaseException) -> str:
     return " ".join(line for line in lines if line and not line.startswith(WHERE))
 
 
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the IR that depends on an input, in the order of execution.
+
+    Layers are called after the ONNX graph's nodes, so after modules; those that the ONNX reader added have no path.
+
+    Raises:
+        BundleError: the IR cannot be read.
+    """
+    import openvino
+
+    live: set[str] = set()
+    found = []
+    for layer in _read(openvino.Core(), path).get_ordered_ops():
+        takes = tuple(name for name in map(_value_name, layer.input_values()) if name in live)
+        if takes or layer.get_type_name() == "Parameter":
+            names = [_value_name(port) for port in layer.outputs()]
+            live.update(names)
+            name = layer.get_friendly_name()
+            scope = onnx_inside.scope_of(name) if name.startswith("/") else None
+            found += [Value(name, scope, takes) for name in names if takes and layer.get_type_name() != "Result"]
+    return tuple(found)
+
+
+def _value_name(port: Any) -> str:
+    return f"{port.get_node().get_friendly_name()}:{port.get_index()}"
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session that gives these values beside the outputs.
+
+    Raises:
+        BundleError, BackendUnavailable, LoweringError: see `Session`.
+    """
+    return Session(path, settings, names)
+
+
+def _show(model: Any, names: Sequence[str]) -> None:
+    """Makes outputs of values, called as `values` calls them."""
+    ports = {_value_name(port): port for layer in model.get_ordered_ops() for port in layer.outputs()}
+    for name, port in zip(names, model.add_outputs([ports[name] for name in names]), strict=True):
+        port.get_tensor().add_names({name})
+
+
 class Session:
     """An IR compiled by OpenVINO: once for each batch size that the settings name, once more for all others."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         import openvino
 
-        self._path, self._settings = path, settings
+        self._path, self._settings, self._shown = path, settings, shown
         self._static = tuple(settings.get("static_batches", ()))
         first = self._static[0] if self._static else None
-        model, compiled = _compile(path, settings, first)
+        model, compiled = _compile(path, settings, first, shown)
         self._compiled = {first: compiled}
         self._inputs = {port.get_any_name(): str(port.get_element_type().to_dtype()) for port in compiled.inputs}
         devices = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
@@ -314,11 +389,15 @@ class Session:
             results = compiled(dict(feeds))
         except RuntimeError as error:
             raise RequestError(f"expected inputs that the artifact takes, OpenVINO says: {_reason(error)}") from error
-        return {port.get_any_name(): results[port] for port in compiled.outputs}
+        return {name: results[port] for port in compiled.outputs for name in self._called(port)}
+
+    def _called(self, port: Any) -> tuple[str, ...]:
+        """Returns what an output is asked for by: a value that is shown has its layer's name beside others."""
+        return tuple(port.get_names().intersection(self._shown)) or (port.get_any_name(),)
 
     def _for(self, batch: int) -> Any:
         """Returns what a batch size runs on, compiled when it is first asked for."""
         key = batch if batch in self._static else None
         if key not in self._compiled:
-            self._compiled[key] = _compile(self._path, self._settings, key)[1]
+            self._compiled[key] = _compile(self._path, self._settings, key, self._shown)[1]
         return self._compiled[key]

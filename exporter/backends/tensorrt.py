@@ -9,19 +9,21 @@ tensorrt_rtx 1.7 on one machine differ, and `tensorrt` chooses kernels by timing
 """
 
 import importlib.metadata
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_export import onnx_census
+from slide_export import onnx_census, onnx_inside
+from slide_export.backends import Value
 from slide_export.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.result import ModuleTime
 from slide_export.trt import builder, sidecar, vendor
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16")
-PRECISION_IN_GRAPH = True
+PRECISIONS = ("fp32", "fp16", "int8")
+IN_GRAPH = frozenset({"fp16", "int8"})
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",
@@ -115,6 +117,46 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
     raise RequestError(
         f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
     )
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the graph that the engine was built from.
+
+    Raises:
+        BundleError: the graph is not the one of the sidecar.
+    """
+    import onnx
+
+    return onnx_inside.values(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session of an engine built for it, from the same graph and recipe with these values as outputs.
+
+    Never run so far, for want of a GPU: the tests build the engine.
+
+    Raises:
+        BackendUnavailable: there is no GPU here.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        return Session(build_showing(path, names, Path(directory)), settings)
+
+
+def build_showing(path: Path, names: Sequence[str], directory: Path) -> Path:
+    """Returns the plan of an engine that gives these values too, written into a directory.
+
+    Raises:
+        BundleError: the graph is not the one of the sidecar.
+        LoweringError: see `lower`.
+    """
+    import onnx
+
+    said = sidecar.read(path)
+    shown = onnx_inside.showing(onnx.load_from_string(sidecar.checked(path, said, "graph")), names)
+    source = shown.SerializeToString(deterministic=True)
+    (directory / sidecar.GRAPH).write_bytes(source)
+    _build(source, directory / sidecar.PLAN, said["precision"], said["options"])
+    return directory / sidecar.PLAN
 
 
 class Session:

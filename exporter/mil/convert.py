@@ -25,11 +25,13 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.mil.compress import compress
 from slide_export.mil.errors import MilError
+from slide_export.mil.package import MODULES
 
 CLASS_LABEL = "classLabel"
 CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
-MODULES = "modules"  # key of the user-defined metadata
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/apple/coremltools/mlpackage")
 WRONG_PASSES = frozenset({"common::fuse_elementwise_to_batchnorm"})
 """Makes one `batch_norm` of a `mul` and an `add` per channel and leaves its epsilon at 1e-5 with a variance of 1: every
@@ -52,7 +54,7 @@ class Form:
         image: the input is a picture of 0..255 in RGB.
         outputs: names, in the module's order; all are float32.
         labels: class names: the package is a classifier of its only output, a probability per name.
-        precision: `fp32` or `fp16`.
+        precision: `fp32` or `fp16`, of activations; of weights too where nothing compresses them.
         deployment: oldest system that has to run it, `iOS16` for instance.
     """
 
@@ -66,12 +68,15 @@ class Form:
     deployment: str
 
 
-def save(module: nn.Module, path: Path, form: Form, metadata: Mapping[str, str]) -> dict[str, str]:
+def save(
+    module: nn.Module, path: Path, form: Form, metadata: Mapping[str, str], recipe: QuantizationRecipe | None = None
+) -> dict[str, str]:
     """Writes the package at `path` and returns the name of the PyTorch module of each operation, by operation name.
 
     Args:
         module: takes one tensor, returns a tuple of them.
         metadata: texts for a reader of the package; the names of the modules are added.
+        recipe: how weights are compressed; None leaves them.
 
     Raises:
         MilError: coremltools cannot convert the module.
@@ -79,10 +84,15 @@ def save(module: nn.Module, path: Path, form: Form, metadata: Mapping[str, str])
     with quiet():
         try:
             model = _convert(module, path, form)
+            names = module_names(model._mil_program, module)  # its only way from an operation to a module
+            if recipe is not None:
+                model = compress(model, names, recipe)
+                model.save(str(path))
+        except MilError:
+            raise
         except Exception as error:  # coremltools has no class of its own; what its operators raise is of every kind
             traceback.clear_frames(error.__traceback__)  # they hold a temporary directory, which warns when it goes
             raise MilError(f"coremltools cannot convert the model: {_reason(error)}") from error
-    names = module_names(model._mil_program, module)  # its only way from an operation to a module
     _write_canonically(path, model.get_spec(), form, {**metadata, MODULES: _grouped(names)})
     return names
 

@@ -18,6 +18,8 @@ from slide_export.mil.blob import BlobFile
 from slide_export.mil.errors import MilError
 from slide_export.mil.program import Feature, Literal, Operation, Program, Value
 
+MODULES = "modules"  # key of the user-defined metadata: the operations of each PyTorch module
+
 
 @dataclass(frozen=True)
 class Package:
@@ -29,6 +31,7 @@ class Package:
         outputs: output features, in the interface's order.
         program: the function that a prediction runs.
         weights: weight files by their path below the model directory.
+        texts: the user-defined metadata.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Package:
     outputs: tuple[Feature, ...]
     program: Program
     weights: Mapping[str, BlobFile] = field(repr=False)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path | str) -> Package:
@@ -59,11 +63,26 @@ class Package:
             outputs=tuple(decode.feature(item) for item in interface.output),
             program=program,
             weights=_weight_files(program, specification.parent),
+            texts=dict(description.metadata.userDefined),
         )
 
     def operations(self) -> tuple[Operation, ...]:
         """Every statement of the program in execution order, constants included."""
         return self.program.operations
+
+    def modules(self) -> dict[str, str]:
+        """The PyTorch module of each operation by its name, as `convert.save` wrote them; nothing in others' packages.
+
+        Raises:
+            MilError: the metadata is not what we write.
+        """
+        try:
+            grouped = json.loads(self.texts.get(MODULES, "{}"))
+            return {operation: module for module, operations in grouped.items() for operation in operations}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise MilError(
+                f"{self.path}: the operations of each module were expected in {MODULES!r} ({error})"
+            ) from error
 
     def value(self, literal: Literal) -> Value:
         """What a literal stands for; decoded from the weight file where it lives there.

@@ -1,4 +1,4 @@
-"""Top-1 by class folders."""
+"""Accuracies are counted in pairs, held to their goal, and images that do not fit the model are named."""
 
 from pathlib import Path
 
@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slide_export.calibration.accuracy import top1
+from slide_export.calibration.accuracy import (
+    CHUNK,
+    PREVIEW,
+    AccuracyGoal,
+    AccuracyReport,
+    Hits,
+    Tally,
+    _report,
+    compare,
+    preview,
+    refuse_unfit,
+    top1,
+)
+from slide_export.calibration.images import ImageSet
+from slide_export.calibration.labelled import EvaluationSet, load
 from slide_export.errors import CalibrationError
 from slide_export.models import DataConfig
 
@@ -37,3 +51,128 @@ def test_an_image_outside_a_class_folder_is_refused(root: Path) -> None:
     Image.new("RGB", (8, 8)).save(root / "stray.png")
     with pytest.raises(CalibrationError, match=r"stray\.png outside"):
         top1(by_brightness, root, DATA, (8, 8))
+
+
+def one_hot(classes: np.ndarray, width: int) -> np.ndarray:
+    return np.eye(width, dtype=np.float32)[classes]
+
+
+def labelled(classes: list[int], width: int) -> EvaluationSet:
+    files = tuple(Path(f"{index}.png") for index in range(len(classes)))
+    return EvaluationSet(ImageSet("made up", Path(), files), np.array(classes), tuple("abcdefghij"[:width]))
+
+
+def tallied(classes: list[int], ours: list[int], theirs: list[int], width: int = 10) -> Tally:
+    """Returns the counts of two classifiers that answered with these classes, in chunks of different sizes."""
+    tally = Tally()
+    for part in (slice(0, 7), slice(7, None)):
+        if classes[part]:
+            first, second = (one_hot(np.array(answers[part]), width) for answers in (ours, theirs))
+            tally.add({"logits": first}, {"logits": second}, np.array(classes[part]))
+    return tally
+
+
+CLASSES = [index % 10 for index in range(100)]
+
+
+def wrong(*places: int) -> list[int]:
+    """Returns right answers but at these places."""
+    return [(label + 1) % 10 if index in places else label for index, label in enumerate(CLASSES)]
+
+
+def report(ours: list[int], theirs: list[int], goal: AccuracyGoal) -> AccuracyReport:
+    return _report(tallied(CLASSES, ours, theirs), labelled(CLASSES, 10), goal, "a fake")
+
+
+GOAL = AccuracyGoal(Path())
+
+
+def test_what_is_lost_and_won_is_paired() -> None:
+    found = report(wrong(0, 1, 2), wrong(2, 3), GOAL)
+    assert (found.lost, found.won) == (1, 2)
+    assert found.pytorch is not None
+    assert found.artifact is not None
+    assert (found.pytorch.top1, found.artifact.top1) == (0.97, 0.98)
+    assert found.drop == pytest.approx(-1.0)
+    assert found.agreement == pytest.approx(0.97)
+
+
+@pytest.mark.parametrize(("mistakes", "passed"), [(0, True), (1, True), (2, False)])
+def test_the_goal_is_points_of_top1(mistakes: int, passed: bool) -> None:
+    assert report(wrong(), wrong(*range(mistakes)), GOAL).passed is passed
+
+
+def test_top5_counts_the_five_best() -> None:
+    tally, ranks = Tally(), np.tile(np.arange(10.0), (4, 1))  # class 9 is best, class 5 is fifth
+    tally.add({"logits": ranks}, {"logits": ranks}, np.array([9, 5, 4, 0]))
+    assert tally.pytorch == [1, 2]
+
+
+def test_without_classes_changed_answers_and_decibels_are_held_to_the_goal() -> None:
+    unknown = EvaluationSet(labelled(CLASSES, 10).images)
+    rng = np.random.default_rng(0)
+    scores = 10 * one_hot(np.array(CLASSES), 10)
+
+    def judged(found: np.ndarray, goal: AccuracyGoal = GOAL) -> AccuracyReport:
+        tally = Tally()
+        tally.add({"logits": scores}, {"logits": found}, None)
+        return _report(tally, unknown, goal, "a fake")
+
+    noise = rng.normal(size=scores.shape)
+    near = judged(scores + 0.1 * noise)
+    expected = 10 * np.log10(np.square(scores).sum() / np.square(0.1 * noise).sum())
+    assert near.sqnr_db == pytest.approx(expected, abs=0.01)
+    assert near.passed
+    assert (near.drop, near.p_value) == (0, None)
+    assert not judged(scores + 0.5 * noise).passed  # 16 dB
+    assert judged(scores + 0.5 * noise, AccuracyGoal(Path(), min_sqnr_db=10)).passed
+    moved = scores.copy()
+    moved[:2] = np.roll(moved[:2], 1, axis=1)
+    assert judged(moved, AccuracyGoal(Path(), min_sqnr_db=0)).drop == pytest.approx(2.0)
+    assert not judged(moved, AccuracyGoal(Path(), min_sqnr_db=0)).passed
+    assert not judged(np.full_like(scores, np.nan)).passed
+
+
+def test_images_in_another_order_of_classes_are_named() -> None:
+    answers = [{3: 7, 7: 3}.get(label, label) for label in CLASSES]
+    with pytest.raises(
+        CalibrationError, match=r"found 2 in another order \(d is what it calls 7, h is what it calls 3"
+    ):
+        refuse_unfit(tallied(CLASSES, answers, answers), labelled(CLASSES, 10))
+
+
+def test_a_confused_class_is_no_wrong_order() -> None:
+    answers = [{3: 7}.get(label, label) for label in CLASSES]
+    refuse_unfit(tallied(CLASSES, answers, answers), labelled(CLASSES, 10))
+
+
+def test_mislabelled_images_are_named_as_such() -> None:
+    answers = np.random.default_rng(0).permutation(CLASSES).tolist()
+    with pytest.raises(CalibrationError, match=r"better than guessing .* of 100 images .* the images are mislabelled"):
+        refuse_unfit(tallied(CLASSES, answers, answers), labelled(CLASSES, 10))
+
+
+def test_too_few_images_are_named_as_such() -> None:
+    with pytest.raises(CalibrationError, match="expected enough images to judge by, found 2"):
+        refuse_unfit(tallied([0, 1], [0, 1], [0, 1]), labelled([0, 1], 10))
+
+
+def test_preview_takes_few_images_and_compare_takes_all_in_chunks(root: Path) -> None:
+    for label, shade in (("cat", 10), ("dog", 200)):
+        for index in range(30, 130):
+            Image.new("RGB", (8, 8), (shade,) * 3).save(root / label / f"{index}.png")
+    data, seen = load(root, (), 2), []
+
+    def scores(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(len(pictures))
+        return {"logits": by_brightness(pictures)}
+
+    preview(scores, data, DATA, (8, 8))
+    assert sum(seen) == PREVIEW
+    seen.clear()
+    found = compare(scores, scores, data, DATA, (8, 8), GOAL, "a fake")
+    assert sum(seen) == 2 * 260
+    assert max(seen) <= CHUNK
+    assert found.pytorch == found.artifact == Hits(1.0, None)
+    with pytest.raises(CalibrationError, match="cat is what it calls 1, dog is what it calls 0"):
+        preview(lambda pictures: {"logits": by_brightness(pictures)[:, ::-1]}, data, DATA, (8, 8))

@@ -266,3 +266,15 @@ def test_a_graph_that_the_checker_refuses_is_refused_in_our_words() -> None:
     full = graph(nodes, {"scales": np.array([1, 2], np.float32)})
     with pytest.raises(LoweringError, match="the checker says"):
         to_half(full)
+
+
+def test_a_kept_module_is_float32_and_the_rest_is_not(fused: FusedModel) -> None:
+    proto = to_half(export(fused, "grouped"), ["layers.0.blocks.1.mlp"]).proto
+    known = types(proto)
+    kept = {node.name: known[node.output[0]] for node in proto.graph.node if "/layers.0/blocks.1/mlp/" in node.name}
+    other = {node.name: known[node.output[0]] for node in proto.graph.node if "/layers.0/blocks.0/mlp/" in node.name}
+    assert {kind for name, kind in kept.items() if "Cast" not in name} == {FLOAT}
+    assert HALF in other.values()
+    biases = {tensor.name: tensor.data_type for tensor in proto.graph.initializer if "mlp.fc1.bias" in tensor.name}
+    assert biases["layers.0.blocks.1.mlp.fc1.bias"] == FLOAT
+    assert biases["layers.0.blocks.0.mlp.fc1.bias_half"] == HALF

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import backends
+from slide_export import backends, bundle, pipeline, verification
 from slide_export.errors import BackendUnavailable, BundleError, RequestError
-from slide_export.types import LoweredModel, OnnxGraph
+from slide_export.types import LoweredModel, OnnxGraph, Recipe
 
 SOURCES = Path(backends.__file__).parent
 
@@ -20,11 +20,13 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
     assert backend.ACCEPTS in (OnnxGraph, LoweredModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
-    assert isinstance(backend.PRECISION_IN_GRAPH, bool)
+    assert set(backend.PRECISIONS) >= backend.IN_GRAPH
     assert all(not option.choices or option.default in option.choices for option in backend.OPTIONS.values())
     assert callable(backend.lower)
     assert callable(backend.census)
     assert callable(backend.profile)
+    assert callable(backend.values)
+    assert callable(backend.intermediates)
 
 
 @pytest.mark.parametrize("target", backends.names())
@@ -79,6 +81,28 @@ def test_of_alternatives_the_first_is_what_is_missing(monkeypatch: pytest.Monkey
     here = backends.availability("onnx")
     assert here.missing == ("no-such-runtime",)
     assert here.versions.keys() == {"numpy"}
+
+
+@pytest.mark.parametrize("target", backends.names())
+def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint: Path, tmp_path: Path) -> None:
+    """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones."""
+    if not backends.availability(target).ready:
+        pytest.skip(f"{target} is not installed")
+    made = pipeline.run(Recipe(checkpoint, target=target, out=tmp_path, image_count=1))
+    backend, path, _, settings = verification.artifact_of(made)
+    values = backend.values(path, settings)
+    known: set[str] = set()
+    for value in values:
+        assert value.name not in known
+        assert value.takes
+        known.add(value.name)
+    made_in = [value.name for value in values if (value.scope or "").startswith("layers.1.blocks.0.mlp.fc1")]
+    assert made_in
+    if backend.obstacle() is None:
+        feeds = {"images": bundle.golden(made).feeds["images"][:1]}
+        shown = backend.intermediates(path, settings, made_in[-1:]).run(feeds)[made_in[-1]]
+        assert shown.shape[0] == 1
+        assert shown.size == 8 * 8 * 32 * 4  # stage 2's map at 4 times its width
 
 
 @pytest.mark.parametrize("target", backends.names())

@@ -1,0 +1,100 @@
+"""Images inside a `.zip` or an `.npz`, as paths below the archive: `photos.zip/cats/1.jpg`, `calib.npz/000012`."""
+
+import functools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from PIL import Image
+
+from slide_export.errors import CalibrationError
+
+ARRAY = "images"  # its name, where an .npz holds several
+
+
+def members(archive: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
+    """Returns every image of an archive, in order.
+
+    Raises:
+        CalibrationError: the archive cannot be read, or an .npz has no array of pictures.
+    """
+    if archive.suffix.lower() == ".npz":
+        return tuple(archive / f"{index:06d}" for index in range(_rows(*_stamp(archive)).count))
+    names = (Path(name) for name in sorted(_zip(*_stamp(archive)).namelist()) if not name.startswith("__MACOSX/"))
+    return tuple(archive / name for name in names if name.suffix.lower() in suffixes)
+
+
+def open_member(file: Path) -> Image.Image:
+    """Returns the picture at a path below an archive; it is decoded when it is used.
+
+    Raises:
+        FileNotFoundError: no part of the path is an archive.
+    """
+    archive = next((parent for parent in file.parents if parent.is_file()), None)
+    if archive is None:
+        raise FileNotFoundError(f"no file at {file}")
+    if archive.suffix.lower() == ".npz":
+        return Image.fromarray(_rows(*_stamp(archive)).read(int(file.name)))
+    return Image.open(_zip(*_stamp(archive)).open(file.relative_to(archive).as_posix()))
+
+
+def _stamp(archive: Path) -> tuple[Path, int, int]:
+    """Returns what tells whether an opened archive is still the same file."""
+    said = archive.stat()
+    return archive, said.st_mtime_ns, said.st_size
+
+
+@functools.lru_cache(maxsize=2)  # the directory of a large archive takes seconds to read
+def _zip(archive: Path, _changed: int, _size: int) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CalibrationError(f"expected a zip archive, {archive} cannot be read: {error}") from error
+
+
+class _Rows:
+    """The pictures of an .npz, read one at a time: `numpy.load` would take memory for all of them."""
+
+    def __init__(self, archive: Path) -> None:
+        content = _zip(*_stamp(archive))
+        names = [name.removesuffix(".npy") for name in content.namelist()]
+        name = ARRAY if ARRAY in names else names[0] if len(names) == 1 else None
+        if name is None:
+            raise CalibrationError(
+                f"expected one array or one called {ARRAY!r} in {archive}, found {', '.join(names) or 'none'}"
+            )
+        self._file = content.open(f"{name}.npy")
+        shape, kind = _header(self._file, archive)
+        pictures = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+        if kind != np.uint8 or not pictures:
+            raise CalibrationError(
+                f"expected uint8 pictures [N, H, W, 3] or [N, H, W] in {archive}, found {kind} {list(shape)}: give "
+                "pictures of 0..255 in RGB, not normalised ones, so that preprocessing is the same everywhere"
+            )
+        self._start, self.count = self._file.tell(), shape[0]
+        self._shape = shape[1:3] if len(shape) == 4 and shape[3] == 1 else shape[1:]
+
+    def read(self, index: int) -> Any:
+        """Returns one picture, uint8 [H, W, 3] or [H, W]; forward is fast, backward starts over."""
+        size = int(np.prod(self._shape))
+        self._file.seek(self._start + index * size)
+        return np.frombuffer(self._file.read(size), np.uint8).reshape(self._shape)
+
+
+def _header(file: Any, archive: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, columns_first, kind = read(file)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise CalibrationError(f"expected NumPy arrays in {archive}, found none that can be read: {error}") from error
+    if columns_first:
+        raise CalibrationError(f"expected an array in C order in {archive}, found Fortran order: np.ascontiguousarray")
+    return shape, kind
+
+
+@functools.lru_cache(maxsize=2)
+def _rows(archive: Path, _changed: int, _size: int) -> _Rows:
+    return _Rows(archive)

@@ -1,0 +1,185 @@
+"""Are these images fit to calibrate on? Findings by name; an error refuses unless the recipe's `accept` has its name.
+
+    random-images         pictures without structure: ranges of noise are not those of photographs
+    constant-images       pictures of one colour
+    duplicate-images      the same pixels again: fewer images than it seems
+    few-images            too few for the ranges to be those of all images
+    wrong-normalisation   far from what the checkpoint's mean and std expect
+    channel-order         blue and red seem exchanged
+    narrow-range          most of 0..255 never occurs
+
+Every check sees the pixels that the model sees, except randomness, which resizing would hide: that is measured on the
+file's own pixels. Noise that was smoothed before it was saved passes for texture.
+Source: the cost of random calibration images is 17 points in mlcommons/mobile_app_open issue 865.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_export.errors import CalibrationError
+from slide_export.models import DataConfig
+from slide_export.types import AuditFinding, CalibrationReport
+
+from .recipe import ACCEPTABLE
+from .spool import Spool
+
+TOLERATED = 0.1  # share of images that may be random or constant before ranges suffer
+SMOOTHEST_NOISE = (
+    0.3  # correlation of neighbouring pixels: white noise has 0.0, grass.jpg 0.6, photographs 0.8 and more
+)
+FLATTEST = 2.0  # standard deviation of the pixels, of 255
+FEWEST_DISTINCT = 0.5  # share
+ENOUGH = 32  # images; more narrow the ranges' error by little (NNCF and Intel advise 300)
+FARTHEST_MEAN = 1.8  # of the normalised images, where training has about 0; a set of night skies has 1.8
+SPREAD = (0.15, 3.0)  # of the normalised images, where training has about 1; 0.25 where a checkpoint's std is 1
+UNEQUAL_MEANS = 0.03  # of red and blue, from which the order shows
+COLOURS = 16  # images with colour, from which the order shows
+CERTAIN = 4.0  # standard errors
+NARROWEST = 0.25  # of 0..255, without the outermost percent on each side
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of all images.
+
+    Attributes:
+        means: of red, green and blue of each image, 0..255, [N, 3].
+        deviations: of all its pixels, [N].
+        squares: mean of the squares, like the means.
+        digests: of the pixels.
+        histogram: of all values, [256].
+    """
+
+    means: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    digests: tuple[str, ...]
+    histogram: NDArray[np.int64]
+
+
+def audit(source: str, pictures: Spool, data: DataConfig, accept: tuple[str, ...] = ()) -> CalibrationReport:
+    """Returns what was calibrated on and what is to be said of it.
+
+    Raises:
+        CalibrationError: an error was found that `accept` does not name.
+    """
+    said = _statistics(pictures)
+    found = (
+        *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
+        *_share("constant-images", said.deviations < FLATTEST, pictures.names, "pictures", "a single colour"),
+        *_duplicates(said, pictures.names),
+        *_few(said),
+        *_normalisation(said, data),
+        *_channel_order(said, data),
+        *_narrow(said),
+    )
+    refused = [finding for finding in found if finding.severity == "error" and finding.name not in accept]
+    if refused:
+        more = f" (and {', '.join(finding.name for finding in refused[1:])})" if refused[1:] else ""
+        meant = f"; if that is as meant, say so in a quantization recipe, accept: [{refused[0].name}]"
+        hint = meant if refused[0].name in ACCEPTABLE else ""
+        raise CalibrationError(f"{refused[0].name}: {refused[0].message}{more}{hint}")
+    for finding in found:
+        _log.warning("%s: %s", finding.name, finding.message)
+    total = hashlib.sha256("".join(said.digests).encode()).hexdigest()
+    return CalibrationReport(source, len(pictures), total, found)
+
+
+def _statistics(pictures: Spool) -> Statistics:
+    means, squares, deviations, digests = [], [], [], []
+    histogram = np.zeros(256, np.int64)
+    for picture in pictures:
+        values = picture.reshape(-1, 3).astype(np.float64)
+        means.append(values.mean(axis=0))
+        squares.append(np.square(values).mean(axis=0))
+        deviations.append(float(values.std()))
+        digests.append(hashlib.sha256(picture.tobytes()).hexdigest())
+        histogram += np.bincount(picture.reshape(-1), minlength=256)
+    return Statistics(np.array(means), np.array(squares), np.array(deviations), tuple(digests), histogram)
+
+
+def _random(pictures: Spool) -> NDArray[np.bool_]:
+    return np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
+
+
+def _share(
+    name: str, wrong: NDArray[np.bool_], names: tuple[str, ...], expected: str, found: str
+) -> Iterator[AuditFinding]:
+    if not wrong.any():
+        return
+    first = names[int(np.flatnonzero(wrong)[0])]
+    severity = "error" if wrong.mean() > TOLERATED else "warning"
+    yield AuditFinding(
+        name, severity, f"expected {expected}, found {found} in {wrong.sum()} of {len(names)}, the first is {first}"
+    )
+
+
+def _duplicates(said: Statistics, names: tuple[str, ...]) -> Iterator[AuditFinding]:
+    first: dict[str, str] = {}
+    again = [(name, first.setdefault(digest, name)) for name, digest in zip(names, said.digests, strict=True)]
+    copies = [(name, origin) for name, origin in again if name != origin]
+    if copies:
+        severity = "error" if len(first) < FEWEST_DISTINCT * len(names) else "warning"
+        name, origin = copies[0]
+        message = f"expected {len(names)} different images, found {len(first)}; {name} is {origin} again"
+        yield AuditFinding("duplicate-images", severity, message)
+
+
+def _few(said: Statistics) -> Iterator[AuditFinding]:
+    count = len(set(said.digests))
+    if count < ENOUGH:
+        yield AuditFinding(
+            "few-images", "warning", f"expected {ENOUGH} images or more, found {count}: others may exceed their ranges"
+        )
+
+
+def _normalisation(said: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+    mean = said.means.mean(axis=0) / 255
+    spread = np.sqrt(said.squares.mean(axis=0) / 255**2 - mean**2)
+    centre, width = (mean - data.mean) / data.std, spread / data.std
+    if np.abs(centre).max() > FARTHEST_MEAN or width.min() < SPREAD[0] or width.max() > SPREAD[1]:
+        yield AuditFinding(
+            "wrong-normalisation",
+            "error",
+            "expected about mean 0 and deviation 1 once the checkpoint's mean and std are applied, found mean "
+            f"{_numbers(centre)} and deviation {_numbers(width)}: the images hold RGB of {_numbers(mean)} ± "
+            f"{_numbers(spread)}, the checkpoint expects {_numbers(data.mean)} ± {_numbers(data.std)}; give pictures "
+            "of 0..255 that nothing has normalised, or mend the checkpoint's mean and std",
+        )
+
+
+def _numbers(values: object) -> str:
+    return "(" + ", ".join(f"{value:.2g}" for value in np.asarray(values)) + ")"
+
+
+def _channel_order(said: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+    """Finds images whose red and blue differ the other way around than the checkpoint's means."""
+    usual = data.mean[0] - data.mean[2]
+    difference = (said.means[:, 0] - said.means[:, 2]) / 255
+    coloured = difference[np.ptp(said.means, axis=1) > 1]
+    if abs(usual) < UNEQUAL_MEANS or len(coloured) < COLOURS:
+        return
+    error = float(coloured.std(ddof=1)) / len(coloured) ** 0.5
+    if -float(coloured.mean()) * np.sign(usual) > CERTAIN * error:
+        yield AuditFinding(
+            "channel-order",
+            "error",
+            f"expected red {usual:+.2f} of blue as the checkpoint's mean has it, found {coloured.mean():+.2f} ± "
+            f"{error:.2f} over {len(coloured)} images: the channels seem to be BGR; give RGB",
+        )
+
+
+def _narrow(said: Statistics) -> Iterator[AuditFinding]:
+    below = said.histogram.cumsum() / said.histogram.sum()
+    low, high = int(np.searchsorted(below, 0.01)), int(np.searchsorted(below, 0.99))
+    if high - low < NARROWEST * 255:
+        yield AuditFinding(
+            "narrow-range", "warning", f"expected values over most of 0..255, found nearly all within {low}..{high}"
+        )

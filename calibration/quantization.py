@@ -1,0 +1,78 @@
+"""OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16) or as Q/DQ (int8, w8)."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from slide_export.errors import RequestError
+from slide_export.types import CalibrationReport, Interface, Model, OnnxGraph, Recipe
+
+from . import recipe as recipes
+from .audit import audit
+from .half import to_half
+from .images import ImageSet
+from .quantizers import quantize
+from .recipe import QuantizationRecipe
+from .scope import layers, refuse_unknown
+from .spool import FedImages, spool
+
+QUANTIZED = frozenset({"int8", "w8"})
+FILE = "quantization.yaml"
+
+
+def recipe_of(export: Recipe) -> QuantizationRecipe | None:
+    """Returns how an export is quantized, None where its precision is a float one.
+
+    Raises:
+        RequestError: a recipe is given for a float precision or is not sound, or images are lacking.
+    """
+    given = export.quantization_recipe
+    if export.precision not in QUANTIZED:
+        if given is not None:
+            raise RequestError(f"expected --quantization-recipe with int8 or w8, found it with {export.precision}")
+        if export.keep_fp32 and export.precision == "fp32":
+            raise RequestError("expected --keep-fp32 with a smaller precision, found it with fp32")
+        return None
+    chosen = recipes.load(given, export.precision) if given else recipes.default(export.target, export.precision)
+    if chosen.calibrated and export.images is None:
+        raise RequestError(
+            f"expected --images with {export.precision}: activations are calibrated on pictures like those that the "
+            "model will see, 100 to 500 of them; w8 needs none"
+        )
+    return replace(chosen, keep_fp32=(*chosen.keep_fp32, *export.keep_fp32)).resolved()
+
+
+def calibration_images(images: ImageSet, proof: ImageSet, export: Recipe) -> ImageSet:
+    """Returns the images to calibrate on: not those of the proof, unless there are too few for both."""
+    rest = images.without(proof)
+    return (rest if len(rest.files) >= len(proof.files) else images).sample(export.calibration_size, export.seed)
+
+
+def in_precision(
+    graph: OnnxGraph,
+    precision: str,
+    recipe: QuantizationRecipe | None,
+    images: ImageSet,
+    model: Model,
+    interface: Interface,
+    keep: Sequence[str] = (),
+) -> tuple[OnnxGraph, CalibrationReport | None]:
+    """Returns the graph in a precision, and what was calibrated on where anything was.
+
+    Args:
+        keep: modules that stay in float in fp16; a recipe has its own.
+
+    Raises:
+        CalibrationError: the images are not fit for calibration, see `audit`.
+        SlideExportError: see `to_half` and `quantize`.
+    """
+    if recipe is None:
+        refuse_unknown(layers(graph.proto), keep)
+        return (to_half(graph, keep) if precision == "fp16" else graph), None
+    if not recipe.calibrated:
+        return quantize(graph, None, recipe), None
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures = spool(images, model.data, model.image_size, Path(temporary) / "images")
+        report = audit(images.source, pictures, model.data, recipe.accept)
+        return quantize(graph, FedImages(pictures, model.data, interface), recipe), report

@@ -1,0 +1,54 @@
+"""OnnxGraph, images -> OnnxGraph with QuantizeLinear and DequantizeLinear: one file a library, named like it."""
+
+import importlib
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+import onnx
+
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.calibration.scope import layers, selected
+from slide_export.errors import BackendUnavailable, LoweringError
+from slide_export.types import Feeds, OnnxGraph
+
+
+class Images(Protocol):
+    """What a quantizer observes ranges on."""
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+
+    def __iter__(self) -> Iterator[Feeds]:
+        """Yields what the graph is fed, one image at a time, from the first one each time."""
+
+
+class Quantizer(Protocol):
+    """A library. It is imported inside the function, never when the file is."""
+
+    def quantize(
+        self, proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
+    ) -> onnx.ModelProto:
+        """Returns the graph with exactly these nodes quantized; `proto` is used up. Weights alone need no images."""
+
+
+def quantize(graph: OnnxGraph, images: Images | None, recipe: QuantizationRecipe) -> OnnxGraph:
+    """Returns the graph as the recipe quantizes it: Q/DQ around the layers that it names, every other node as it was.
+
+    Raises:
+        BackendUnavailable: the recipe's library is not installed.
+        RequestError: the recipe names modules that are not there.
+        LoweringError: the library cannot quantize the graph, or leaves a graph that is not valid.
+    """
+    nodes = selected(layers(graph.proto), recipe)
+    library = cast(Quantizer, importlib.import_module(f".{recipe.library}", __name__))
+    try:
+        proto = library.quantize(graph.proto, nodes, images, recipe)
+    except ModuleNotFoundError as error:
+        raise BackendUnavailable(
+            f"expected {recipe.library} to quantize with, found no {error.name}: pip install {recipe.library}"
+        ) from error
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise LoweringError(f"expected {recipe.library} to leave a valid graph, the checker says: {error}") from error
+    return OnnxGraph(proto, graph.inputs, graph.outputs)

@@ -1,0 +1,79 @@
+"""ONNX Runtime's static quantization: Q/DQ pairs, weights in int8 with a scale for each output channel.
+
+The results of matrix products stay in float: ONNX Runtime fuses those too (QGemm, MatMulIntegerToFloat), and they go
+into additions, GELU and attention, which are float. A convolution fuses only with its result quantized.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.types import Array, Feeds
+
+from . import Images
+
+CHUNK = 1  # images whose activations are in memory at a time; their ranges are merged
+
+
+def quantize(
+    proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
+) -> onnx.ModelProto:
+    """Returns the quantized graph."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+
+    signed = recipe.activations == "symmetric"
+    with tempfile.TemporaryDirectory() as temporary:
+        source, target = Path(temporary) / "float.onnx", Path(temporary) / "quantized.onnx"
+        _preprocessed(proto)
+        onnx.save(proto, source)  # handed over as a file: a model in memory is turned into external data in place
+        quantize_static(
+            source,
+            target,
+            _Reader(images),
+            per_channel=recipe.per_channel,
+            reduce_range=recipe.reduce_range == "on",
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=nodes,
+            op_types_to_quantize=sorted({node.op_type for node in proto.graph.node if node.name in set(nodes)}),
+            calibrate_method=CalibrationMethod[{"minmax": "MinMax"}.get(recipe.ranges, recipe.ranges.capitalize())],
+            extra_options={
+                "ActivationSymmetric": signed,
+                "QuantizeBias": recipe.quantize_bias,
+                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+                "CalibStridedMinMax": CHUNK,  # else every image's activations are kept until the last
+                "CalibPercentile": recipe.percentile,
+            },
+        )
+        return onnx.load(target)
+
+
+def _preprocessed(proto: onnx.ModelProto) -> None:
+    """Says what is true of our graphs, simplified and with shapes inferred: else a warning advises to do so."""
+    if not any(entry.key == "onnx.quant.pre_process" for entry in proto.metadata_props):
+        proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+
+
+class _Reader:
+    """What `quantize_static` reads: feeds, in ranges of `CHUNK`."""
+
+    def __init__(self, images: Images) -> None:
+        self._count, self._left = len(images), 0
+        self._feeds: Iterator[Feeds] = iter(images)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Allows as many feeds more; ranges come in order."""
+        self._left = end_index - start_index
+
+    def get_next(self) -> dict[str, Array] | None:
+        """Returns the next feed of the range, None at its end."""
+        if self._left == 0:
+            return None
+        self._left -= 1
+        return dict(next(self._feeds))

@@ -1,0 +1,216 @@
+"""Bundle, checkpoint -> Diagnosis: the golden images through both models, their modules side by side."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slide_export import bundle, gate, verification
+from slide_export.backends import Session
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.errors import LoweringError
+from slide_export.fuse import fuse
+from slide_export.lowering.choose import choose
+from slide_export.noise import at_precision
+from slide_export.serving import Serving
+from slide_export.simulated import simulated
+from slide_export.steps import Step, quiet
+from slide_export.types import Array, Bundle, Interface, Model
+
+from .exits import outputs_of
+from .finding import Diagnosis, Row
+from .watch import anchored, recorded
+
+SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
+SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
+"""Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
+
+
+def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
+    """Returns where a bundle's artifact leaves the trained model, on the bundle's own golden images.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        LoweringError: the artifact shows none of the model's modules.
+    """
+    with step("read the bundle and the checkpoint"):
+        made = bundle.read(path)
+        model, interface = verification.trained(made, against), verification.interface_of(made)
+        golden = bundle.golden(made)
+    fed = golden.feeds[interface.input_name]
+    with step("find the trained model's modules in the artifact"):
+        inside = gate.look_inside(*verification.artifact_of(made))
+        modules = _comparable(model, made, interface, fed[:1])
+        places = _told_apart(outputs_of(inside.values, modules), model.module)
+        session = inside.open(tuple(dict.fromkeys(places.values())))
+    if not places:
+        raise LoweringError(f"expected values named after the model's modules in {path}, found none")
+    with step(f"compare {len(places)} modules on {len(fed)} images"):
+        rows, shown = _rows(
+            model, session, places, interface, fed, made.manifest["precision"], verification.quantization_of(made)
+        )
+    hidden = tuple(name for name in modules if name not in shown)
+    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden)
+
+
+def _comparable(model: Model, made: Bundle, interface: Interface, fed: Array) -> tuple[str, ...]:
+    """Returns the modules that the trained and the lowered model share, in the order of execution.
+
+    The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
+    rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
+    fusing or lowering, it counts if it was not replaced.
+    """
+    lowered = choose(fuse(model), made.manifest["target"], made.manifest["options"]["lowering"]).module
+    names = [name for name, _ in model.module.named_modules() if name]
+    ours, theirs = (
+        recorded(_double(module, model, interface), names, _tensor(fed, interface, torch.float64))
+        for module in (model.module, lowered)
+    )
+    return tuple(
+        name
+        for name, output in ours.items()
+        if _agrees(output, theirs.get(name)) or not _replaced(name, model.module, lowered)
+    )
+
+
+def _told_apart(places: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
+    """Returns the places without a last child that stands for its whole parent.
+
+    In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
+    """
+    weighted = {name.rpartition(".")[0] for name, _ in trained.named_parameters()}
+    hidden = weighted - set(places)
+
+    def stands_for_parent(name: str) -> bool:
+        parent = name.rpartition(".")[0]
+        return places.get(parent) == places[name] and any(other.startswith(f"{parent}.") for other in hidden)
+
+    return {name: value for name, value in places.items() if not stands_for_parent(name)}
+
+
+def _agrees(expected: Tensor, found: Tensor | None) -> bool:
+    if found is None or found.shape != expected.shape:
+        return False
+    return _decibel(float(expected.square().sum()), float((found - expected).square().sum())) > SAME_DB
+
+
+def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
+    """Returns whether a module is not in the lowered model, or inside a layer of another class there."""
+    there = dict(lowered.named_modules())
+    parts = name.split(".")
+    around = [".".join(parts[:end]) for end in range(1, len(parts))]
+    if name not in there:
+        return True
+    return any(type(there[outer]) is not type(trained.get_submodule(outer)) for outer in around)
+
+
+def _double(module: nn.Module, model: Model, interface: Interface) -> nn.Module:
+    return copy.deepcopy(Serving(module, model.data, interface).eval()).double()
+
+
+def _tensor(fed: Array, interface: Interface, dtype: torch.dtype) -> Tensor:
+    tensor = torch.from_numpy(fed)
+    return tensor if interface.embed_preprocessing else tensor.to(dtype)
+
+
+def _rows(
+    model: Model,
+    session: Session,
+    places: Mapping[str, str],
+    interface: Interface,
+    fed: Array,
+    precision: str,
+    quantization: QuantizationRecipe | None,
+) -> tuple[tuple[Row, ...], set[str]]:
+    """Returns the rows in the order of execution, and which modules the artifact shows."""
+    exact = _double(model.module, model, interface)
+    floor = _floor(model, interface, fed, precision, quantization)
+    powers: dict[str, _Powers] = {}
+    for batch in _batches(fed, interface.batch):
+        expected = recorded(exact, places, _tensor(batch, interface, torch.float64))
+        raw = session.run({interface.input_name: batch})
+        found = _aligned(expected, {name: raw[value] for name, value in places.items()})
+        added = anchored(exact, found, _tensor(batch, interface, torch.float64))
+        rounded = recorded(floor, found, _tensor(batch, interface, torch.float32))
+        rounded_added = anchored(exact, rounded, _tensor(batch, interface, torch.float64))
+        for name in (name for name in expected if name in found):
+            power = powers.setdefault(name, _Powers())
+            power.add(expected[name], found[name], added[name])
+            power.add_floor(expected[name], rounded[name], rounded_added[name])
+    smallest = SMALLEST.get(precision)
+    return tuple(power.row(name, powers, smallest) for name, power in powers.items()), set(powers)
+
+
+def _floor(
+    model: Model, interface: Interface, fed: Array, precision: str, quantization: QuantizationRecipe | None
+) -> nn.Module:
+    """Returns PyTorch at the artifact's precision, as the parity check has it."""
+    serving = Serving(model.module, model.data, interface).eval()
+    if quantization is None:
+        return at_precision(serving, precision)
+    return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))
+
+
+def _batches(fed: Array, batch: int | None) -> Iterator[Array]:
+    """Yields one image after the other, repeated to a fixed batch size: one image's values in memory at a time."""
+    for index in range(len(fed)):
+        yield np.repeat(fed[index : index + 1], batch or 1, axis=0)
+
+
+def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Returns the artifact's values in float64 in the shapes of the trained modules', without those of another size."""
+    tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
+    return {
+        name: tensors[name].reshape(output.shape)
+        for name, output in expected.items()
+        if tensors[name].numel() == output.numel()
+    }
+
+
+class _Powers:
+    """Sums of squares of one module over the images."""
+
+    def __init__(self) -> None:
+        self.signal = self.error = self.added = 0.0
+        self.floor: float | None = None
+        self.added_floor: float | None = None
+
+    def add(self, expected: Tensor, found: Tensor, made: Tensor) -> None:
+        self.signal += _power(expected)
+        self.error += _power(found - expected)
+        self.added += _power(found - made)
+
+    def add_floor(self, expected: Tensor, rounded: Tensor, made: Tensor) -> None:
+        self.floor = (self.floor or 0.0) + _power(rounded - expected)
+        self.added_floor = (self.added_floor or 0.0) + _power(rounded - made)
+
+    def row(self, name: str, known: Mapping[str, object], smallest: float | None) -> Row:
+        least = 0.0 if smallest is None else self.signal * smallest**2
+
+        def level(noise: float | None) -> float | None:
+            return None if noise is None else _decibel(self.signal, max(noise, least))
+
+        depth = sum(name.startswith(f"{other}.") for other in known)
+        return Row(
+            name,
+            _decibel(self.signal, self.error),
+            level(self.floor),
+            _decibel(self.signal, self.added),
+            level(self.added_floor),
+            depth,
+        )
+
+
+def _power(values: Tensor) -> float:
+    return float(values.square().sum())
+
+
+def _decibel(signal: float, noise: float) -> float:
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")

@@ -1,0 +1,192 @@
+"""`--precision mixed`: int8, or half, with the fewest layers in float that reach the goal.
+
+The graph is exported and calibrated once. Each try edits its casts or its Q/DQ and runs on the target's own runtime,
+where that is here. What is found is exported, proved and judged like every other artifact.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_export.calibration import accuracy
+from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+from slide_export.calibration.half import to_half
+from slide_export.calibration.images import bundled, find
+from slide_export.calibration.keep import keep_float
+from slide_export.calibration.labelled import EvaluationSet
+from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.calibration.scope import layers, selected
+from slide_export.calibration.search import MixedSearch, fewest, rank
+
+from . import backends, bundle, evaluation, gate, onnx_graph
+from .backends import Backend, Session
+from .checkpoint import load_checkpoint
+from .errors import AccuracyError, RequestError
+from .fuse import fuse
+from .lowering.choose import choose
+from .pipeline import run
+from .steps import Step, quiet
+from .types import Bundle, Model, OnnxGraph, Order, Outputs, Recipe
+
+MIXED = "mixed"
+BASES = ("int8", "fp16")
+FEW = 16  # images on which a layer is measured alone
+ENOUGH = 64  # images on which the goal is measured where no --eval says which
+
+
+def export(recipe: Recipe, step: Step = quiet) -> Bundle:
+    """Returns the proved bundle of a recipe, after the search where its precision is mixed.
+
+    Raises:
+        RequestError: the target's graph does not carry the precision that is mixed with float.
+        AccuracyError: the goal is not reached with every layer in float.
+        SlideExportError: see `pipeline.run`.
+    """
+    if recipe.precision != MIXED:
+        return run(recipe, step)
+    name = f"{recipe.name or recipe.checkpoint.stem}-{MIXED}"
+    based = replace(recipe, precision=recipe.mixed_base, name=name)
+    bundle.refuse_existing(
+        recipe.out / f"{name}-{recipe.target}-{based.precision}", overwrite=recipe.overwrite
+    )  # before any work
+    found = search(based, step)
+    return run(replace(based, keep_fp32=(*recipe.keep_fp32, *found.kept), mixed=found), step)
+
+
+def search(recipe: Recipe, step: Step = quiet) -> MixedSearch:
+    """Returns which layers stay in float so that the rest may be in the recipe's precision."""
+    tries = _prepare(recipe, step)
+    reports: dict[tuple[str, ...], AccuracyReport] = {}
+
+    def reaches(keep: Sequence[str]) -> bool:
+        if tuple(keep) not in reports:
+            reports[tuple(keep)] = tries.measure(keep)
+        report = reports[tuple(keep)]
+        return report.passed and report.sqnr_db >= tries.least_db
+
+    with step(f"measure every layer in {recipe.precision}, and every one in float"):
+        if reaches(()):
+            return MixedSearch(recipe.precision, (), (), *2 * (_said(reports[()]),))
+        if not reaches(tries.layers):
+            best = gate.explain_accuracy(reports[tries.layers])
+            raise AccuracyError(f"{best}, with every layer in float: the goal is out of reach")
+    with step(f"measure each of {len(tries.layers)} layers alone in {recipe.precision}"):
+        few = tries.on(tries.data.images.spread(FEW))
+        ranking = rank(tries.layers, lambda keep: few.measure(keep).sqnr_db)
+    with step("find the fewest layers to keep in float"):
+        kept = fewest([one.module for one in ranking], reaches) or tries.layers
+    return MixedSearch(recipe.precision, ranking, kept, _said(reports[()]), _said(reports[kept]))
+
+
+def _said(report: AccuracyReport) -> str:
+    return evaluation.sentence(asdict(report))
+
+
+@dataclass(frozen=True)
+class _Tries:
+    """What a try needs: the model, the images, and how to open the artifact that keeps some layers in float.
+
+    Attributes:
+        layers: that could be reduced.
+        least_db: what the parity check will ask of the outputs.
+    """
+
+    model: Model
+    recipe: Recipe
+    data: EvaluationSet
+    goal: AccuracyGoal
+    layers: tuple[str, ...]
+    least_db: float
+    open: Callable[[Sequence[str], Path], Session]
+    expected: dict[str, Outputs]
+
+    def on(self, images: Any) -> "_Tries":
+        """Returns the same on other images, without classes."""
+        return replace(self, data=EvaluationSet(images))
+
+    def measure(self, keep: Sequence[str]) -> AccuracyReport:
+        """Returns what is lost with some layers in float."""
+        interface = self.recipe.interface
+        with tempfile.TemporaryDirectory() as directory:
+            session = self.open(keep, Path(directory))
+            scores = evaluation.of_session(session, self.model, interface)
+            size, config = self.model.image_size, self.model.data
+            return accuracy.compare(self._pytorch, scores, self.data, config, size, self.goal, session.evaluator)
+
+    def _pytorch(self, pictures: NDArray[np.uint8]) -> Outputs:
+        """Returns the trained model's outputs, computed once for each chunk of pictures."""
+        name = hashlib.sha256(pictures.tobytes()).hexdigest()
+        if name not in self.expected:
+            self.expected[name] = evaluation.of_pytorch(self.model, self.recipe.interface)(pictures)
+        return self.expected[name]
+
+
+def _prepare(recipe: Recipe, step: Step) -> _Tries:
+    backend = backends.require(recipe.target, recipe.precision)
+    if recipe.precision not in backend.IN_GRAPH:
+        able = [name for name in backends.names() if recipe.precision in backends.load(name).IN_GRAPH]
+        raise RequestError(
+            f"expected a target whose graph carries {recipe.precision} to mix it with float, {', '.join(able)}; "
+            f"found {recipe.target}"
+        )
+    quantization = recipe_of(recipe)
+    with step("load the checkpoint"):
+        model = load_checkpoint(
+            recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
+        )
+    images = bundled() if recipe.images is None else find(recipe.images)
+    goal = recipe.accuracy or AccuracyGoal(images.root)
+    with step("try the trained model on some of the evaluation images"):
+        data = EvaluationSet(images.sample(ENOUGH, recipe.seed))
+        if recipe.accuracy is not None:
+            data = evaluation.open_images(goal, model, recipe.interface)
+    with step("export to ONNX"):
+        full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.lowering), recipe.interface)
+        found = layers(full.proto)
+    names = list(found) if quantization is None else selected(found, quantization)
+    edit = _editor(recipe, full, quantization, model, images, step)
+    modules = tuple(dict.fromkeys(found[name][0] for name in names))
+    least_db = 0.0 if quantization is None else quantization.min_sqnr_db
+
+    def opened(keep: Sequence[str], directory: Path) -> Session:
+        return _open(backend, edit(keep), recipe, quantization, directory)
+
+    return _Tries(model, recipe, data, goal, modules, least_db, opened, {})
+
+
+def _editor(
+    recipe: Recipe,
+    full: OnnxGraph,
+    quantization: QuantizationRecipe | None,
+    model: Model,
+    images: Any,
+    step: Step,
+) -> Callable[[Sequence[str]], OnnxGraph]:
+    """Returns what gives the graph with some modules in float."""
+    if quantization is None:
+        return lambda keep: to_half(full, (*recipe.keep_fp32, *keep))
+    with step(f"write {recipe.precision} into the graph"):
+        on = calibration_images(images, images.spread(recipe.image_count), recipe)
+        copied = OnnxGraph(type(full.proto).FromString(full.proto.SerializeToString()), full.inputs, full.outputs)
+        reduced, _ = in_precision(copied, recipe.precision, quantization, on, model, recipe.interface)
+    return lambda keep: keep_float(reduced, full, keep)
+
+
+def _open(
+    backend: Backend, graph: OnnxGraph, recipe: Recipe, quantization: QuantizationRecipe | None, directory: Path
+) -> Session:
+    """Returns a session of the target's own artifact, or of the graph where the target does not run here."""
+    if obstacle := backend.obstacle():
+        path = directory / "model.onnx"
+        path.write_bytes(graph.proto.SerializeToString(deterministic=True))
+        return gate.on_graph(backends.load("onnx").Session(path, gate.LITERALLY), obstacle)
+    options = backends.complete_options(recipe.target, recipe.options)
+    artifact = backend.lower(graph, directory, Order(recipe.precision, recipe.interface, options, quantization))
+    return backend.Session(artifact.path, artifact.settings)

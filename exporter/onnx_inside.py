@@ -1,0 +1,52 @@
+"""The values inside an ONNX graph, by the PyTorch module that each one belongs to, and the graph that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from slide_export.backends import Value
+
+if TYPE_CHECKING:
+    import onnx
+
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
+    """Returns every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes.
+
+    A value that is quantized belongs to the layer that takes it, which it is quantized for; a convolution's result to
+    the convolution, whose kernel gives it so.
+    """
+    live = {value.name for value in proto.graph.input}
+    convolved: set[str] = set()
+    found = []
+    for node in proto.graph.node:
+        takes = tuple(name for name in node.input if name in live)
+        if takes:
+            live.update(node.output)
+            if node.op_type == "Conv" or (node.op_type in QUANTIZING and convolved.issuperset(takes)):
+                convolved.update(node.output)
+            foreign = node.op_type in QUANTIZING and not convolved.issuperset(takes)
+            scope = None if foreign else scope_of(node.name)
+            found += [Value(name, scope, takes) for name in node.output if name]
+    return tuple(found)
+
+
+def scope_of(node: str) -> str:
+    """Returns `layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
+    return node.rpartition("/")[0].strip("/").replace("/", ".") if node.startswith("/") else ""
+
+
+def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Returns a copy of a graph that gives these values too, with the types that shape inference finds."""
+    import onnx
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(proto)
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    known = {value.name: value for value in inferred.value_info}
+    given = {value.name for value in shown.graph.output}
+    shown.graph.output.extend(known.get(name) or onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    return shown

@@ -1,0 +1,122 @@
+"""One weight off by a percent in any artifact, or a wrong lowering: the module is named, on every runnable target."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from slide_export import backends, cli, pipeline, verification
+from slide_export import bundle as bundles
+from slide_export.backends import tensorrt
+from slide_export.diagnosis import diagnose
+from slide_export.errors import BackendUnavailable, ParityError
+from slide_export.lowering.grouped import GroupedSlideAttention
+from slide_export.types import Bundle, Interface, Recipe
+
+FILES = {"onnx": "model.onnx", "openvino": "model.bin", "coreml": "weight.bin"}
+BLOCKS = ("layers.0.blocks.0", "layers.1.blocks.1", "layers.2.blocks.0", "layers.3.blocks.0")
+
+
+def perturb(made: Bundle, checkpoint: Path, name: str) -> None:
+    """Makes one weight of the artifact a percent larger, where the artifact stores it, and its hashes agree."""
+    (file,) = made.path.rglob(FILES[made.manifest["target"]])
+    data = bytearray(file.read_bytes())
+    weight = torch.load(checkpoint)["model"][name].numpy()
+    row, column = np.unravel_index(np.abs(weight).argmax(), weight.shape)
+    for pattern, index in ((weight[row], column), (weight[:, column], row)):  # stored either way round
+        at = data.find(np.ascontiguousarray(pattern).tobytes()) + 4 * int(index)
+        if data[at : at + 4] == weight[row, column].tobytes():
+            break
+    else:
+        raise AssertionError(f"{name} is not in {file}")
+    data[at : at + 4] = np.float32(1.01 * weight[row, column]).tobytes()
+    file.write_bytes(bytes(data))
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    manifest["files"] = bundles._hashes(made.path)
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("target", sorted(FILES))
+def test_one_weight_off_by_a_percent_names_its_module(target: str, checkpoint: Path, tmp_path: Path) -> None:
+    made = pipeline.run(Recipe(checkpoint, target=target, out=tmp_path, image_count=1))
+    healthy = diagnose(made.path, checkpoint)
+    assert healthy.culprit is None
+    assert {"patch_embed", "head", *BLOCKS, *(f"{block}.attn" for block in BLOCKS)} <= {r.module for r in healthy.rows}
+    for weight, blamed in (
+        ("layers.2.blocks.0.attn.proj.weight", "layers.2.blocks.0.attn"),
+        ("layers.1.blocks.1.mlp.fc2.weight", "layers.1.blocks.1.mlp.fc2"),  # before it, so the first again
+    ):
+        perturb(made, checkpoint, weight)
+        found = diagnose(made.path, checkpoint)
+        assert found.culprit is not None
+        assert found.culprit.module == blamed
+    with pytest.raises(ParityError):
+        verification.verify(made.path)
+
+
+def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = GroupedSlideAttention.__init__
+
+    def altered(self: Any, fused: Any) -> None:
+        original(self, fused)
+        self.keys.weight.data[0, 0, 0, 0] += 0.01
+
+    monkeypatch.setattr(GroupedSlideAttention, "__init__", altered)
+
+
+@pytest.mark.parametrize("still_wrong", [False, True])
+def test_a_wrong_lowering_is_named_by_its_first_attention(
+    still_wrong: bool, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context:
+        wrong(context)
+        with pytest.raises(ParityError, match=r"`slide-export diagnose .*small-onnx-fp32\.rejected --against"):
+            pipeline.run(Recipe(checkpoint, lowering="grouped", out=tmp_path, image_count=2))
+        found = diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint) if still_wrong else None
+    found = found or diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint)
+    assert found.culprit is not None
+    assert found.culprit.module == "layers.0.blocks.0.attn"
+
+
+@pytest.mark.parametrize("target", ["onnx", "coreml"])
+def test_half_is_explained_by_its_own_floor(target: str, checkpoint: Path, tmp_path: Path) -> None:
+    interface = Interface(batch=2, embed_preprocessing=True)
+    recipe = Recipe(checkpoint, target=target, precision="fp16", out=tmp_path, image_count=1, interface=interface)
+    found = diagnose(pipeline.run(recipe).path, checkpoint)
+    assert found.culprit is None
+    assert all(row.floor_db is not None and 40 < row.floor_db < 80 for row in found.rows)
+
+
+def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_path: Path) -> None:
+    """The engine needs a GPU to run; here the graph that it is built from is diagnosed."""
+    if not backends.availability("tensorrt").ready:
+        pytest.skip("tensorrt is not installed")
+    made = pipeline.run(Recipe(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
+    plan = made.path / made.manifest["artifact"]["path"]
+    values = tensorrt.values(plan, {})
+    shown = [value.name for value in values if value.scope == "layers.1.blocks.0.mlp.fc1"][-1:]
+    built = tensorrt.build_showing(plan, shown, tmp_path)
+    assert built.stat().st_size > 0
+    assert [output.name for output in onnx.load(built.with_name("model.onnx")).graph.output] == ["logits", *shown]
+    if tensorrt.obstacle():
+        with pytest.raises(BackendUnavailable, match="expected an NVIDIA GPU"):
+            tensorrt.intermediates(plan, {}, shown)
+        assert "has not run" in diagnose(made.path, checkpoint).evaluator
+
+
+def test_the_command_line_names_the_layer_and_exits_1(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = pipeline.run(Recipe(checkpoint, out=tmp_path, image_count=1))
+    line = ["diagnose", str(made.path), "--against", str(checkpoint)]
+    assert cli.run(line) == 0
+    assert "no module loses more than fp32 explains" in capfd.readouterr().out
+    perturb(made, checkpoint, "layers.1.blocks.0.mlp.fc1.weight")
+    assert cli.run([*line, "--json"]) == 1
+    assert json.loads(capfd.readouterr().out)["culprit"] == "layers.1.blocks.0.mlp.fc1"
+    assert cli.run(line[:2]) == 2
+    assert "a bundle holds the trained model's outputs, not what is inside it" in capfd.readouterr().err

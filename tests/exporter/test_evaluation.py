@@ -1,0 +1,155 @@
+"""The accuracy gate on a real export: what is fed, what is counted, what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from slide_export import api, cli, evaluation, pipeline, verification
+from slide_export.calibration import quantization
+from slide_export.calibration.accuracy import AccuracyGoal
+from slide_export.calibration.half import to_half
+from slide_export.calibration.images import ImageSet, bundled, read
+from slide_export.calibration.labelled import EvaluationSet
+from slide_export.calibration.preprocess import normalise
+from slide_export.errors import AccuracyError, CalibrationError, RequestError
+from slide_export.types import Feeds, Interface, Model, OnnxGraph, Outputs, Recipe
+
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def folders(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns real pictures cut from photographs, each in the folder of the class that the trained model sees in it."""
+    root, rng = tmp_path_factory.mktemp("eval"), np.random.default_rng(0)
+    photographs = [Image.open(file).convert("RGB") for file in bundled().files]
+    for index in range(IMAGES):
+        whole = photographs[index % len(photographs)]
+        side = int(rng.integers(80, 200))
+        left, top = (int(rng.integers(0, size - side)) for size in whole.size)
+        whole.crop((left, top, left + side, top + side)).save(root / f"{index}.png")
+    files = tuple(sorted(root.glob("*.png")))
+    scores = evaluation.of_pytorch(model, Interface())(read(files, model.data, model.image_size))["logits"]
+    for file, answer in zip(files, scores.argmax(axis=1), strict=True):
+        (root / str(answer)).mkdir(exist_ok=True)
+        file.rename(root / str(answer) / file.name)
+    return root
+
+
+class Fake:
+    """A session that answers with the size of what it was fed."""
+
+    evaluator = "a fake"
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def run(self, feeds: Feeds) -> Outputs:
+        self.sizes.append(len(feeds["images"]))
+        return {"logits": feeds["images"].reshape(len(feeds["images"]), -1)[:, :10].astype(np.float32)}
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(None, [8, 8, 5]), (4, [4] * 6)])
+def test_batches_are_those_that_the_artifact_takes(batch: int | None, sizes: list[int], model: Model) -> None:
+    session, interface = Fake(), Interface(batch=batch, embed_preprocessing=True)
+    pictures = np.random.default_rng(0).integers(0, 255, (21, 64, 64, 3), np.uint8)
+    found = evaluation.of_session(session, model, interface)(pictures)["logits"]
+    assert session.sizes == sizes
+    assert (found == pictures.reshape(21, -1)[:, :10]).all()
+
+
+def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
+    made = pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path, accuracy=AccuracyGoal(folders)))
+    accuracy = made.manifest["accuracy"]
+    assert accuracy["pytorch"]["top1"] == 1.0
+    assert accuracy["images"] == IMAGES
+    assert accuracy["lost"] == round(IMAGES * (1 - accuracy["artifact"]["top1"]))
+    assert accuracy["sentence"] in cli.json.dumps(made.manifest)
+    assert "| PyTorch | 100.00% |" in (made.path / "report.md").read_text()
+    assert verification.measure_accuracy(made.path, checkpoint, AccuracyGoal(folders)).passed
+
+
+def test_an_artifact_that_loses_too_much_is_rejected_and_kept(
+    checkpoint: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parity check looks at one image that the damage spares; the gate looks at all."""
+
+    def damaged(graph: OnnxGraph) -> OnnxGraph:
+        made = to_half(graph)
+        (weight,) = (tensor for tensor in made.proto.graph.initializer if tensor.name.startswith("head.weight"))
+        values = np.frombuffer(weight.raw_data, np.float16).copy().reshape(tuple(weight.dims))
+        weight.raw_data = np.roll(values, 1, axis=1 if values.shape[1] == 10 else 0).tobytes()
+        return made
+
+    monkeypatch.setattr(quantization, "to_half", damaged)
+    monkeypatch.setattr("slide_export.types.ParityReport.passed", property(lambda _: True))
+    goal = AccuracyGoal(folders)
+    with pytest.raises(AccuracyError, match=r"drop of at most 1 points .* kept as .*small-onnx-fp16\.rejected"):
+        pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path, accuracy=goal))
+    assert "REJECTED: beyond the goal" in (tmp_path / "small-onnx-fp16.rejected" / "report.md").read_text()
+
+
+def test_verify_refuses_what_loses_too_much(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
+    made = pipeline.run(Recipe(checkpoint, out=tmp_path))
+    with pytest.raises(AccuracyError, match="at most -1 points"):
+        verification.measure_accuracy(made.path, checkpoint, AccuracyGoal(folders, max_drop=-1))
+
+
+def test_swapped_folders_stop_an_export_before_it_begins(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
+    first, second = sorted(folders.iterdir(), key=lambda folder: len(list(folder.iterdir())))[-2:]
+    listed = "".join(
+        f"{file.name},{ {first: second, second: first}.get(file.parent, file.parent).name }\n"
+        for file in sorted(folders.rglob("*.png"))
+    )
+    for file in folders.rglob("*.png"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "list.csv").write_text(listed)
+    with pytest.raises(CalibrationError, match="in the order of the model's head, found 2 in another order"):
+        pipeline.run(Recipe(checkpoint, out=tmp_path / "out", accuracy=AccuracyGoal(tmp_path / "list.csv")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_stage_maps_have_no_classes(model: Model, folders: Path) -> None:
+    data = evaluation.open_images(AccuracyGoal(folders), model, Interface(features=True))
+    assert data.classes is None
+
+
+def test_without_classes_outputs_are_compared(model: Model) -> None:
+    data = EvaluationSet(ImageSet("photographs", bundled().root, bundled().files))
+    interface = Interface(embed_preprocessing=True)
+    report = evaluation.evaluate(model, Fake(), data, AccuracyGoal(Path()), interface)
+    assert not report.passed
+    assert report.pytorch is None
+    same = replace(report, sqnr_db=30.0, drop=0.0)
+    assert same.passed
+    assert "top-1 agreement with PyTorch" in evaluation.sentence(evaluation.described(report) or {})
+
+
+def test_a_limit_without_images_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(RequestError, match="expected evaluation images"):
+        api.export(checkpoint, max_drop=1.0)
+
+
+def test_the_command_line_measures_at_export_and_at_verify(
+    checkpoint: Path, folders: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--eval", str(folders), "--max-drop", "0.5"]
+    assert cli.run([str(checkpoint), "--out", str(tmp_path), *arguments]) == 0
+    assert "a drop of 0.00 points" in capfd.readouterr().err
+    bundle = str(tmp_path / "small-onnx-fp32")
+    assert cli.run(["verify", bundle, "--against", str(checkpoint), "--json", *arguments]) == 0
+    assert cli.json.loads(capfd.readouterr().out)["accuracy"]["pytorch"]["top1"] == 1.0
+    assert cli.run(["verify", bundle, *arguments]) == 2
+    assert "expected --against with --eval" in capfd.readouterr().err
+
+
+def test_pytorch_is_scored_in_float32(model: Model) -> None:
+    pictures = read(bundled().files[:2], model.data, model.image_size)
+    found = evaluation.of_pytorch(model, Interface())(pictures)["logits"]
+    with torch.inference_mode():
+        expected = model.module(torch.from_numpy(normalise(pictures, model.data)))
+    assert found.dtype == np.float32
+    assert (found == expected.numpy()).all()
