@@ -19,7 +19,7 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
     assert backend.ACCEPTS in (OnnxGraph, LoweredModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
-    assert backend.IN_GRAPH <= set(backend.PRECISIONS)
+    assert set(backend.PRECISIONS) >= backend.IN_GRAPH
     assert all(not option.choices or option.default in option.choices for option in backend.OPTIONS.values())
     assert callable(backend.lower)
     assert callable(backend.census)
