@@ -51,7 +51,7 @@ class Statistics:
 
     Attributes:
         means: of red, green and blue of each image, 0..255, [N, 3].
-        deviations: of all its pixels, [N].
+        deviations: of an image's pixels from its mean colour, [N].
         squares: mean of the squares, like the means.
         digests: of the pixels.
         histogram: of all values, [256].
@@ -99,7 +99,7 @@ def _statistics(pictures: Spool) -> Statistics:
         values = picture.reshape(-1, 3).astype(np.float64)
         means.append(values.mean(axis=0))
         squares.append(np.square(values).mean(axis=0))
-        deviations.append(float(values.std()))
+        deviations.append(float(np.sqrt(values.var(axis=0).mean())))
         digests.append(hashlib.sha256(picture.tobytes()).hexdigest())
         histogram += np.bincount(picture.reshape(-1), minlength=256)
     return Statistics(np.array(means), np.array(squares), np.array(deviations), tuple(digests), histogram)

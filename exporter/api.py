@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .diagnosis import Diagnosis
     from .every_target import TargetResult
     from .linter import Finding
+    from .recommendation import Recommendation
     from .result import Result
     from .steps import Step
 
@@ -248,6 +249,29 @@ def bench(
         timeout_s=timeout_s,
         step=step or quiet,
     )
+
+
+def recommend(
+    bundles: Sequence[Path | str], *, rounds: int = 20, calls: int = 5, step: Step | None = None, **options: Any
+) -> tuple[Recommendation, Result]:
+    """Returns which of the bundles of one checkpoint to ship on this machine, and the measurement that says so.
+
+    Args:
+        bundles: the same model in several precisions, or for several targets.
+        rounds, calls, options: see `bench`.
+
+    Raises:
+        RequestError: there are not two bundles, or they are of different checkpoints.
+        SlideExportError: see `bench`.
+    """
+    from . import bundle, recommendation
+
+    paths = [Path(path) for path in bundles]
+    if len(paths) < 2:
+        raise RequestError(f"expected at least two bundles to choose from, found {len(paths)}")
+    recommendation.of_one_checkpoint({path: bundle.read(path).manifest for path in paths})
+    measured = bench(bundles, rounds=rounds, calls=calls, step=step, **options)
+    return recommendation.recommend(measured), measured
 
 
 def compare(

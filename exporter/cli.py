@@ -320,6 +320,23 @@ def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options:
 
 
 @cli.command()
+@click.argument("bundles", nargs=-1, required=True, type=DIRECTORY)
+@measuring
+@as_json
+def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Measure bundles of one checkpoint on this machine and tell which to ship, and why."""
+    from .console import Steps, show_result
+
+    with Steps(calm=True) as step:
+        found, measured = api.recommend(bundles, **options, step=step)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    show_result(measured, stderr=True)
+    click.echo(found.sentence)
+
+
+@cli.command()
 @click.option("--variants", type=Names(), required=True, help="Names of models, im2col_swin_tiny and its like too.")
 @click.option("--targets", type=Names(), default="onnx", show_default=True, help="Each in a sitting of its own.")
 @click.option("--checkpoint", "pairs", multiple=True, metavar="VARIANT=PATH", help="Trained weights; else random ones.")

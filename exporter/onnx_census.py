@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slide_export.types import Census
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
@@ -25,7 +27,8 @@ def count(proto: onnx.ModelProto) -> Census:
 
     stored: Counter[str] = Counter()
     for tensor in proto.graph.initializer:
-        stored[_type_name(tensor.data_type)] += len(tensor.raw_data)
+        kind = _type(tensor.data_type)
+        stored[str(kind)] += math.prod(tensor.dims) * kind.itemsize  # not every library writes raw bytes
     weights = {tensor.name for tensor in proto.graph.initializer}
     dequantized = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
     set_aside(proto)
@@ -39,11 +42,11 @@ def count(proto: onnx.ModelProto) -> Census:
             weight = dequantized.get(node.input[1])
             marked += weight is not None and weight.input[0] in weights
             whole = weight is not None and node.input[0] in dequantized
-            computed["int8" if whole else _type_name(types[node.input[0]])] += 1
+            computed["int8" if whole else str(_type(types[node.input[0]]))] += 1
     return Census(dict(stored), dict(computed), marked=marked)
 
 
-def _type_name(element: int) -> str:
+def _type(element: int) -> np.dtype[Any]:
     from onnx import helper
 
-    return str(helper.tensor_dtype_to_np_dtype(element))
+    return helper.tensor_dtype_to_np_dtype(element)

@@ -1,6 +1,8 @@
 """OnnxGraph, images -> OnnxGraph with QuantizeLinear and DequantizeLinear: one file a library, named like it."""
 
+import contextlib
 import importlib
+import io
 from collections.abc import Iterator
 from typing import Protocol, cast
 
@@ -42,7 +44,8 @@ def quantize(graph: OnnxGraph, images: Images | None, recipe: QuantizationRecipe
     nodes = selected(layers(graph.proto), recipe)
     library = cast(Quantizer, importlib.import_module(f".{recipe.library}", __name__))
     try:
-        proto = library.quantize(graph.proto, nodes, images, recipe)
+        with contextlib.redirect_stdout(io.StringIO()):  # progress bars and the like: ours is for the result alone
+            proto = library.quantize(graph.proto, nodes, images, recipe)
     except ModuleNotFoundError as error:
         raise BackendUnavailable(
             f"expected {recipe.library} to quantize with, found no {error.name}: pip install {recipe.library}"

@@ -1,12 +1,10 @@
 """NNCF: post-training quantization of the ONNX graph, or of its weights alone.
 
 The graph is quantized before OpenVINO reads it: Q/DQ in ONNX becomes the same FakeQuantize, and one kind of graph is
-enough for every target. NNCF writes progress bars to standard output and reports its use to its makers unless its CI
-variable is set while it is imported; both are kept from happening.
+enough for every target. NNCF reports its use to its makers unless its CI variable is set while it is imported.
 """
 
 import contextlib
-import io
 import logging
 import os
 from collections.abc import Iterator
@@ -23,24 +21,23 @@ def quantize(
     proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
 ) -> onnx.ModelProto:
     """Returns the quantized graph."""
-    with _quiet():
+    with _unreported():
         import nncf
-
-        nncf.set_log_level(logging.ERROR)
-        ignored = nncf.IgnoredScope(names=[node.name for node in proto.graph.node if node.name not in set(nodes)])
-        if not recipe.calibrated:
-            mode = nncf.CompressWeightsMode.INT8_SYM
-            return _plain(nncf.compress_weights(proto, mode=mode, ignored_scope=ignored))
-        quantized = nncf.quantize(
-            proto,
-            nncf.Dataset(images, dict),
-            subset_size=len(images),
-            model_type=nncf.ModelType.TRANSFORMER,
-            target_device=nncf.TargetDevice.CPU,
-            ignored_scope=ignored,
-            advanced_parameters=_parameters(nncf, recipe),
-        )
-        return _plain(quantized)
+    nncf.set_log_level(logging.ERROR)
+    ignored = nncf.IgnoredScope(names=[node.name for node in proto.graph.node if node.name not in set(nodes)])
+    if not recipe.calibrated:
+        mode = nncf.CompressWeightsMode.INT8_SYM
+        return _plain(nncf.compress_weights(proto, mode=mode, ignored_scope=ignored))
+    quantized = nncf.quantize(
+        proto,
+        nncf.Dataset(images, dict),
+        subset_size=len(images),
+        model_type=nncf.ModelType.TRANSFORMER,
+        target_device=nncf.TargetDevice.CPU,
+        ignored_scope=ignored,
+        advanced_parameters=_parameters(nncf, recipe),
+    )
+    return _plain(quantized)
 
 
 def _parameters(nncf: Any, recipe: QuantizationRecipe) -> Any:
@@ -95,13 +92,12 @@ def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps NNCF's words off the terminal and its use to ourselves."""
+def _unreported() -> Iterator[None]:
+    """Keeps the use of NNCF to ourselves."""
     before = os.environ.get("NNCF_CI")
     os.environ["NNCF_CI"] = "1"  # read when nncf is imported
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
         if before is None:
             del os.environ["NNCF_CI"]

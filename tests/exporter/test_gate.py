@@ -6,10 +6,10 @@ import pytest
 
 from slide_export.errors import ParityError, PrecisionError
 from slide_export.gate import judge
-from slide_export.types import Census, Flip, OutputParity, ParityReport
+from slide_export.types import Acceptance, Census, Flip, OutputParity, ParityReport
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0)
-PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, ())
+PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
 SINGLE = Census({"float32": 100}, {"float32": 5})
 
 
@@ -34,3 +34,32 @@ def test_a_confident_flip_fails_and_one_within_rounding_does_not() -> None:
     judge(replace(PROOF, flips=(near,)), SINGLE, "fp32")
     with pytest.raises(ParityError, match=r"expected class 3 for b\.jpg, found 5"):
         judge(replace(PROOF, flips=(near, far)), SINGLE, "fp32")
+
+
+QUANTIZED = replace(
+    PROOF, outputs=(replace(FINE, limit_max=1.0, limit_rms=1.0, sqnr_db=24.0),), accepted=Acceptance(4, 20.0, 0.9)
+)
+
+
+def flips(count: int) -> tuple[Flip, ...]:
+    return tuple(Flip(f"{index}.jpg", 3, 5, 0.1) for index in range(count))
+
+
+@pytest.mark.parametrize("sqnr_db", [19.9, float("nan")])
+def test_too_much_quantization_noise_fails(sqnr_db: float) -> None:
+    judge(QUANTIZED, Census({"int8": 9}, {"int8": 5}, marked=5), "int8")
+    noisy = replace(QUANTIZED, outputs=(replace(QUANTIZED.outputs[0], sqnr_db=sqnr_db),))
+    with pytest.raises(ParityError, match="expected a signal to quantization noise of 20 dB in logits"):
+        judge(noisy, Census({"int8": 9}, {"int8": 5}, marked=5), "int8")
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong", "refused"),
+    [(8, 3, False), (8, 4, True), (100, 18, False), (100, 19, True)],  # scipy.stats.binom.cdf(n, images, 0.9) < 0.01
+)
+def test_agreement_is_refused_where_the_share_is_ruled_out(images: int, wrong: int, refused: bool) -> None:
+    proof = replace(QUANTIZED, images=images, top1=1 - wrong / images, flips=flips(wrong))
+    assert proof.too_many_flips is refused
+    if refused:
+        with pytest.raises(ParityError, match=f"expected 90% of the top classes .* found {images - wrong} of {images}"):
+            judge(proof, Census({"int8": 9}, {"int8": 5}, marked=5), "int8")

@@ -42,3 +42,27 @@ def test_a_weight_that_stands_first_has_its_own_type() -> None:
         [numpy_helper.from_array(np.eye(2), "w")],
     )
     assert onnx_census.count(helper.make_model(graph)).computed == {"float64": 1}
+
+
+def test_products_between_dequantizations_are_8_bit_ones() -> None:
+    weights = {"w": np.ones((4, 4), np.int8), "s": np.float32(0.5), "z": np.int8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["dw"]),
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["dx"]),
+        helper.make_node("MatMul", ["dx", "dw"], ["a"]),  # whole
+        helper.make_node("MatMul", ["a", "dw"], ["b"]),  # weights alone
+        helper.make_node("MatMul", ["b", "a"], ["y"]),  # neither
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantized",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 4])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    graph.initializer[1].CopyFrom(helper.make_tensor("s", TensorProto.FLOAT, [], [0.5]))  # not in raw bytes
+    census = onnx_census.count(helper.make_model(graph))
+    assert census.stored == {"int8": 16 + 1, "float32": 4}
+    assert census.computed == {"int8": 1, "float32": 2}
+    assert census.marked == 2

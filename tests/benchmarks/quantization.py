@@ -1,0 +1,101 @@
+"""What calibration costs, how large quantized artifacts are, and what they lose on the digits.
+
+python -m tests.benchmarks.quantization              everything, as Markdown
+python -m tests.benchmarks.quantization cost TARGET COUNT CHECKPOINT IMAGES    one calibration, for its time and memory
+python -m tests.benchmarks.quantization sizes | digits                         one table
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from slide_export import export
+from slide_export.calibration.images import bundled, decode, find
+from slide_export.calibration.quantization import in_precision
+from slide_export.calibration.recipe import default
+from slide_export.checkpoint import load_checkpoint
+from slide_export.fuse import fuse
+from slide_export.lowering.choose import choose
+from slide_export.onnx_graph import export as to_onnx
+from slide_export.types import Interface
+
+from .export_cost import save_random
+from .process import run_once
+
+DIGITS = Path("deploy_examples/00_digits/digits.pth")
+HELDOUT = Path("deploy_examples/00_digits/heldout")
+COUNTS = (300, 3000)
+SIDE = 224
+
+
+def save_crops(path: Path, count: int) -> None:
+    """Writes `count` different crops, mirrored and not, of the bundled photographs, uint8 [N, 224, 224, 3]."""
+    rng = np.random.default_rng(0)
+    photographs = [decode(file) for file in bundled().files]
+    crops = []
+    for index in range(count):
+        picture = photographs[index % len(photographs)]
+        side = int(rng.integers(120, min(picture.size)))
+        left, top = rng.integers(0, picture.width - side + 1), rng.integers(0, picture.height - side + 1)
+        crop = picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        crops.append(np.asarray(crop)[:, :: 1 if rng.integers(2) else -1])
+    np.savez(path, images=np.stack(crops))
+
+
+def calibrate(target: str, count: str, checkpoint: str, images: str) -> None:
+    """Quantizes to int8 once, in this process."""
+    model = load_checkpoint(Path(checkpoint))
+    graph = to_onnx(choose(fuse(model), target), Interface())
+    recipe = default(target, "int8").resolved()
+    in_precision(graph, "int8", recipe, find(Path(images)).sample(int(count), 0), model, Interface())
+
+
+def costs(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
+    """Prints what calibrating Slide-Swin-T takes."""
+    checkpoint = save_random("slide_swin_tiny", out)
+    save_crops(out / "crops.npz", max(counts))
+    print("## Slide-Swin-T to int8 at 224x224, export of the graph included\n")
+    print("| target | images | seconds | peak MiB |\n|---|---|---|---|")
+    for target in ("onnx", "openvino"):
+        for count in counts:
+            where = [target, str(count), str(checkpoint), str(out / "crops.npz")]
+            cost = run_once(["-m", "tests.benchmarks.quantization", "cost", *where])
+            print(f"| {target} | {count} | {cost.seconds:.0f} | {cost.peak_mib:.0f} |", flush=True)
+
+
+def sizes(out: Path) -> None:
+    """Prints how large Slide-Swin-T is in each precision."""
+    checkpoint = save_random("slide_swin_tiny", out)
+    save_crops(out / "few.npz", 16)
+    print("## Slide-Swin-T, size of the artifact\n\n| target | precision | MiB | of fp32 | SQNR dB |")
+    print("|---|---|---|---|---|")
+    for target, precisions in {"onnx": ("int8", "w8"), "openvino": ("int8", "w8"), "coreml": ("w8",)}.items():
+        whole = 0.0
+        for precision in ("fp32", *precisions):
+            made = export(
+                checkpoint, target, precision=precision, images=out / "few.npz", image_count=4, out=out, overwrite=True
+            )
+            files = [file for name in ("model.*", "model.*/**/*") for file in made.path.glob(name) if file.is_file()]
+            size = sum(file.stat().st_size for file in files) / 2**20
+            whole = whole or size
+            sqnr = made.manifest["parity"]["outputs"][0]["sqnr_db"]
+            print(f"| {target} | {precision} | {size:.1f} | {size / whole:.3f} | {sqnr:.1f} |", flush=True)
+
+
+def main() -> None:
+    """Prints the tables in Markdown."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary)
+        costs(out)
+        print()
+        sizes(out)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["cost"]:
+        calibrate(*sys.argv[2:])
+    else:
+        main()

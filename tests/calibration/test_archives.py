@@ -1,0 +1,85 @@
+"""The same pictures come out of a folder, a zip, an npz and a list."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slide_export.calibration.images import decode, find
+from slide_export.errors import CalibrationError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("b/0.png", "a/1.png", "a/0.png"):
+        (tmp_path / "folder" / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)).save(tmp_path / "folder" / name)
+    return tmp_path / "folder"
+
+
+def pixels(place: Path) -> list[bytes]:
+    return [decode(file).tobytes() for file in find(place).files]
+
+
+def test_a_zip_holds_what_the_folder_holds(folder: Path) -> None:
+    archive = folder.parent / "images.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        for file in folder.rglob("*.png"):
+            content.write(file, file.relative_to(folder))
+        content.writestr("__MACOSX/a/._0.png", b"no picture")
+        content.writestr("notes.txt", b"no picture")
+    assert find(archive).names() == find(folder).names() == ("a/0.png", "a/1.png", "b/0.png")
+    assert pixels(archive) == pixels(folder)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_holds_the_same_pictures_in_any_order(save: object, folder: Path) -> None:
+    stack = np.stack([np.asarray(decode(file)) for file in find(folder).files])
+    save(folder.parent / "images.npz", images=stack, labels=np.arange(3))  # type: ignore[operator]
+    assert pixels(folder.parent / "images.npz") == pixels(folder)
+    backwards = [decode(file).tobytes() for file in reversed(find(folder.parent / "images.npz").files)]
+    assert backwards == pixels(folder)[::-1]
+
+
+def test_gray_arrays_become_rgb(tmp_path: Path) -> None:
+    np.savez(tmp_path / "gray.npz", np.full((2, 3, 4, 1), 9, np.uint8))
+    picture = decode(find(tmp_path / "gray.npz").files[1])
+    assert (picture.mode, picture.size, picture.getpixel((0, 0))) == ("RGB", (4, 3), (9, 9, 9))
+
+
+def test_a_list_is_relative_to_itself(folder: Path) -> None:
+    (folder / "list.csv").write_text("file,label\nb/0.png,3\na/1.png,4\n")
+    assert find(folder / "list.csv").names() == ("b/0.png", "a/1.png")
+
+
+def test_a_rewritten_archive_is_read_anew(tmp_path: Path) -> None:
+    for value in (1, 2):
+        np.savez(tmp_path / "images.npz", np.full((value, 3, 3), value, np.uint8))
+        assert [decode(file).getpixel((0, 0))[0] for file in find(tmp_path / "images.npz").files] == [value] * value
+
+
+def test_unfit_archives_are_refused(tmp_path: Path, folder: Path) -> None:
+    def refused(name: str, message: str) -> None:
+        with pytest.raises(CalibrationError, match=message):
+            find(tmp_path / name)
+
+    np.savez(tmp_path / "float.npz", np.zeros((2, 3, 4, 4), np.float32))
+    np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
+    np.savez(tmp_path / "fortran.npz", np.asfortranarray(np.zeros((2, 4, 5, 3), np.uint8)))
+    (tmp_path / "broken.npz").write_bytes(b"PK no archive")
+    (tmp_path / "broken.zip").write_bytes(b"PK no archive")
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    (tmp_path / "list.csv").write_text("absent.png\n")
+    (tmp_path / "outside.csv").write_text("../" * 3 + "etc/hostname.png\n")
+    refused("float.npz", r"expected uint8 pictures .* found float32 \[2, 3, 4, 4\]")
+    refused("two.npz", "one called 'images' in .* found a, b")
+    refused("fortran.npz", "C order")
+    refused("broken.npz", "cannot be read")
+    refused("broken.zip", "cannot be read")
+    refused("empty.zip", "found none")
+    refused("list.csv", "absent.png, as .* says; found none")
+    refused("outside.csv", "found none|found files")
+    refused("absent.zip", "found no such file")

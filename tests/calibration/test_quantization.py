@@ -1,0 +1,133 @@
+"""From a checkpoint and images to a quantized bundle, and every way that it may not come about."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from slide_export import pipeline, verification
+from slide_export.calibration import quantization
+from slide_export.calibration.images import ImageSet, bundled
+from slide_export.calibration.quantization import calibration_images, recipe_of
+from slide_export.errors import CalibrationError, ParityError, PrecisionError, RequestError
+from slide_export.types import Bundle, Recipe
+
+PHOTOGRAPHS = bundled().root
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("out")
+    return pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=out))
+
+
+def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
+    calibration, census = made.manifest["calibration"], made.manifest["census"]
+    assert (calibration["source"], calibration["images"]) == ("photos", 8)
+    assert len(calibration["sha256"]) == 64
+    assert [finding["name"] for finding in calibration["findings"]] == ["few-images"]
+    assert census["marked"] == 29
+    assert census["computed"]["int8"] == 29
+    assert "29 of 29 products with such weights compute in int8" in census["sentence"]
+    assert made.manifest["parity"]["accepted"] == {"multiple": 4.0, "min_sqnr_db": 20, "min_top1": 0.95}
+
+
+def test_the_written_recipe_gives_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
+    written = Recipe(
+        checkpoint,
+        precision="int8",
+        images=PHOTOGRAPHS,
+        lowering="grouped",
+        out=tmp_path,
+        quantization_recipe=made.path / "quantization.yaml",
+    )
+    again = pipeline.run(written)
+    assert (again.path / "model.onnx").read_bytes() == (made.path / "model.onnx").read_bytes()
+
+
+def test_a_quantized_bundle_is_verified_alone_and_against_its_checkpoint(made: Bundle, checkpoint: Path) -> None:
+    assert verification.verify(made.path).passed
+    assert verification.verify(made.path, checkpoint).passed
+
+
+def outlier(checkpoint: Path, place: Path) -> Path:
+    """Writes a checkpoint that computes the same, whose window attention has one query row a thousand times as large.
+
+    The key's row is as much smaller: their product, which is never quantized, stays what it was.
+    """
+    content = torch.load(checkpoint)
+    state = content["model"]
+    for key in state:
+        if key.startswith(("layers.2", "layers.3")) and ".attn.qkv." in key:
+            width = len(state[key]) // 3
+            state[key][0] *= 1000
+            state[key][width] /= 1000
+    torch.save(content, place / "outlier.pth")
+    return place / "outlier.pth"
+
+
+def test_outlier_weights_fail_with_one_scale_and_pass_with_one_a_channel(checkpoint: Path, tmp_path: Path) -> None:
+    request = Recipe(
+        outlier(checkpoint, tmp_path), precision="w8", lowering="grouped", images=PHOTOGRAPHS, out=tmp_path / "out"
+    )
+    text = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0\nper_channel: "
+    for flag in ("true", "false"):
+        (tmp_path / f"{flag}.yaml").write_text(f"{text}{flag}\n")
+    channel = replace(request, precision="int8", quantization_recipe=tmp_path / "true.yaml", name="channel")
+    assert pipeline.run(channel).manifest["parity"]["outputs"][0]["sqnr_db"] > 20
+    whole = replace(channel, quantization_recipe=tmp_path / "false.yaml", name="whole")
+    with pytest.raises(ParityError, match="expected a signal to quantization noise of 20 dB in logits"):
+        pipeline.run(whole)
+    assert (tmp_path / "out" / "whole-onnx-int8.rejected" / "quantization.yaml").exists()
+
+
+def test_ranges_of_other_images_are_refused(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = quantization.quantize
+
+    def narrow(graph: Any, images: Any, recipe: Any) -> Any:
+        """Calibrates on nearly black images, as a wrong scale of the pixels would."""
+        dark = [{name: fed * 0.05 for name, fed in feeds.items()} for feeds in images]
+        return honest(graph, dark, recipe)
+
+    monkeypatch.setattr(quantization, "quantize", narrow)
+    with pytest.raises(ParityError, match="expected logits within"):
+        pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+
+
+def test_float_met_instead_of_int8_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "quantize", lambda graph, images, recipe: graph)
+    with pytest.raises(PrecisionError, match="asked int8: 0% of weight bytes are int8, 0 of 0 products"):
+        pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+
+
+def test_random_images_write_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", images=noise)
+    with pytest.raises(CalibrationError, match="random-images: expected photographs, found noise in 12 of 12"):
+        pipeline.run(Recipe(checkpoint, precision="int8", images=tmp_path / "noise.npz", out=tmp_path / "out"))
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_unfit_requests_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("library: onnxruntime\n")
+    with pytest.raises(RequestError, match="expected --images with int8"):
+        recipe_of(Recipe(checkpoint, precision="int8"))
+    with pytest.raises(RequestError, match="expected --quantization-recipe with int8 or w8, found it with fp16"):
+        recipe_of(Recipe(checkpoint, precision="fp16", quantization_recipe=tmp_path / "r.yaml"))
+    assert recipe_of(Recipe(checkpoint, precision="fp32")) is None
+    assert recipe_of(Recipe(checkpoint, precision="w8")) is not None
+
+
+def test_images_of_the_proof_are_not_calibrated_on(checkpoint: Path) -> None:
+    every = ImageSet("set", Path("root"), tuple(Path(f"root/{index:02d}.png") for index in range(40)))
+    proof = every.spread(8)
+    request = Recipe(checkpoint, precision="int8", calibration_size=10)
+    chosen = calibration_images(every, proof, request)
+    assert len(chosen.files) == 10
+    assert not set(chosen.files) & set(proof.files)
+    assert calibration_images(proof, proof, request) == proof  # too few for both

@@ -1,0 +1,132 @@
+"""The choice is a function of measured numbers: each case is a table of times, sizes and accuracies."""
+
+from pathlib import Path
+
+import pytest
+
+from slide_export import recommendation
+from slide_export.errors import RequestError
+from slide_export.recommendation import recommend, slow_because
+from slide_export.result import Comparison, Environment, Interval, Protocol, Result, Run, Subject, Verdict
+
+NEW, OLD = ("avx2", "avx512_vnni"), ("avx2", "fma")
+NONE = Interval(0, 0, 0)
+
+
+def run(precision: str, ms: float, size: int, drop: float | None = None, limit: float = 1.0, batch: int = 1) -> Run:
+    accuracy = None if drop is None else {"drop": drop, "passed": drop <= limit, "sentence": f"a drop of {drop}"}
+    subject = Subject("m", "onnx", precision, "f", "v", (64, 64), artifact_bytes=size, accuracy=accuracy)
+    found = Interval(ms, ms, ms)
+    return Run(
+        subject=subject,
+        evaluator="a runtime",
+        batch=batch,
+        settings={},
+        rounds_ms=((ms,),),
+        warmup_calls=4,
+        stable=True,
+        load_ms=1.0,
+        first_ms=1.0,
+        peak_mib=1.0,
+        p50_ms=found,
+        p90_ms=found,
+        p99_ms=found,
+        images_per_s=1000 / ms,
+    )
+
+
+def result(*runs: Run, flags: tuple[str, ...] = OLD, doubtful: tuple[tuple[int, int], ...] = ()) -> Result:
+    machine = Environment("this machine", "a CPU", flags, 2, 1, "", "Linux", "3.11", {}, 0.0)
+    comparisons = []
+    for a, later in enumerate(runs):
+        for b, earlier in enumerate(runs[:a]):
+            ratio = later.p50_ms.value / earlier.p50_ms.value
+            said: Verdict = "faster" if ratio < 0.98 else "slower" if ratio > 1.02 else "same"
+            said = "cannot tell" if (b, a) in doubtful else said
+            comparisons.append(Comparison(a, b, Interval(ratio, ratio, ratio), said))
+    return Result("now", machine, Protocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
+
+
+def test_a_slow_int8_is_kept_for_size_alone_and_the_cpu_says_why() -> None:
+    found = recommend(result(run("fp32", 10, 100, 0.0), run("int8", 13, 26, 0.2)))
+    assert found.sentence == (
+        "keep onnx fp32; onnx int8 is 1.3 times slower here: this CPU has no VNNI, or the like, for 8-bit products, "
+        "or ship onnx int8 for size (0.26 of it)"
+    )
+
+
+def test_a_fast_int8_within_its_goal_ships() -> None:
+    found = recommend(result(run("fp32", 10, 100, 0.0), run("int8", 5, 26, 0.2), flags=NEW))
+    assert found.options[found.chosen].precision == "int8"
+    assert found.sentence == "ship onnx int8: it is 2.0 times faster here, 0.26 of the size, 0.20 points lost"
+
+
+def test_a_fast_one_beyond_its_goal_does_not() -> None:
+    found = recommend(result(run("fp32", 10, 100, 0.0), run("int8", 5, 26, 3.0), flags=NEW))
+    assert found.options[found.chosen].precision == "fp32"
+    assert "loses too much: a drop of 3.0" in found.sentence
+    assert "for size" not in found.sentence
+
+
+@pytest.mark.parametrize("doubtful", [(), ((0, 1),)])
+def test_of_equally_fast_ones_the_smallest_ships(doubtful: tuple[tuple[int, int], ...]) -> None:
+    runs = run("fp32", 10, 100, 0.0), run("w8", 10.1 if not doubtful else 14, 27, 0.1)
+    found = recommend(result(*runs, doubtful=doubtful))
+    assert found.options[found.chosen].precision == "w8"
+    assert "as fast here as can be told, 0.27 of the size" in found.sentence
+
+
+def test_a_tenth_of_the_size_is_no_reason_to_give_up_precision() -> None:
+    found = recommend(result(run("fp32", 10, 100), run("fp16", 10, 95)))
+    assert found.options[found.chosen].precision == "fp32"
+
+
+def test_the_order_of_the_bundles_does_not_matter() -> None:
+    one, other = run("fp32", 10, 100, 0.0), run("int8", 13, 26, 0.2)
+    assert recommend(result(other, one)).sentence == recommend(result(one, other)).sentence
+
+
+def test_of_four_the_fastest_wins_and_each_other_has_its_reason() -> None:
+    runs = run("fp32", 10, 100), run("fp16", 30, 50), run("int8", 8, 27), run("w8", 12, 27)
+    found = recommend(result(*runs, flags=NEW))
+    assert found.sentence == (
+        "ship onnx int8: it is 1.2 times faster here, 0.27 of the size; onnx fp16 is 3.0 times slower here: this CPU "
+        "computes no float16, so every value is converted; onnx w8 is 1.2 times slower here: its weights are turned "
+        "into floats before each use"
+    )
+
+
+def test_only_the_first_batch_size_decides() -> None:
+    runs = run("fp32", 10, 100), run("int8", 13, 26), run("fp32", 10, 100, batch=8), run("int8", 1, 26, batch=8)
+    found = recommend(result(*runs))
+    assert len(found.options) == 2
+    assert found.options[found.chosen].precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "word"),
+    [
+        ("int8", ("avx2",), "no VNNI"),
+        ("int8", ("asimddp",), "too little"),
+        ("fp16", ("avx2", "f16c"), "no float16"),
+        ("fp16", ("fphp",), ""),
+        ("fp32", ("avx2",), ""),
+    ],
+)
+def test_reasons_come_from_the_flags(precision: str, flags: tuple[str, ...], word: str) -> None:
+    found = slow_because(precision, flags)
+    assert word in found
+    assert bool(found) is bool(word)
+
+
+def test_one_artifact_or_none_within_its_goal_is_no_choice() -> None:
+    with pytest.raises(RequestError, match="at least two artifacts"):
+        recommend(result(run("fp32", 10, 100)))
+    with pytest.raises(RequestError, match="within its accuracy goal"):
+        recommend(result(run("fp16", 10, 100, 2.0), run("int8", 10, 100, 2.0)))
+
+
+def test_bundles_of_two_checkpoints_are_refused() -> None:
+    made = {Path(name): {"checkpoint": {"sha256": sha}} for name, sha in (("a", "1"), ("b", "1"), ("c", "2"))}
+    with pytest.raises(RequestError, match="found c made from another than a"):
+        recommendation.of_one_checkpoint(made)
