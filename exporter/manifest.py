@@ -2,31 +2,49 @@
 
 import importlib.metadata
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyReport
 
 from . import backends, evaluation, truth
 from .lowering.tune import StageTimes
-from .types import Artifact, BlockCertificate, CalibrationReport, Census, LoweredModel, ParityReport, Recipe
+from .types import (
+    Artifact,
+    BlockCertificate,
+    CalibrationReport,
+    Census,
+    Interface,
+    LoweredModel,
+    Model,
+    ParityReport,
+    Recipe,
+)
 
 
-def describe(
-    recipe: Recipe,
-    name: str,
-    lowered: LoweredModel,
-    artifact: Artifact,
-    certificate: tuple[BlockCertificate, ...],
-    proof: ParityReport,
-    census: Census,
-    tuning: tuple[StageTimes, ...] = (),
-    calibration: CalibrationReport | None = None,
-    accuracy: AccuracyReport | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Made:
+    """What one export made and found.
+
+    Attributes:
+        tuning: the times of every lowering; empty without `--tune`.
+        calibration: None where nothing was quantized on images.
+        accuracy: None where none was measured.
+    """
+
+    lowered: LoweredModel
+    artifact: Artifact
+    certificate: tuple[BlockCertificate, ...]
+    proof: ParityReport
+    census: Census
+    tuning: tuple[StageTimes, ...] = ()
+    calibration: CalibrationReport | None = None
+    accuracy: AccuracyReport | None = None
+
+
+def describe(recipe: Recipe, name: str, made: Made) -> dict[str, Any]:
     """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
-    model, interface = lowered.fused.trained, recipe.interface
-    data, made = model.data, model.provenance
+    artifact, proof, interface = made.artifact, made.proof, recipe.interface
     return {
         "name": name,
         "target": artifact.target,
@@ -37,11 +55,39 @@ def describe(
             "graph": artifact.graph.name if artifact.graph else None,
             "settings": dict(artifact.settings),
         },
+        **_origin(made.lowered.fused.trained),
+        "options": {
+            "lowering": made.lowered.lowering,
+            "variant": recipe.variant,
+            "batch": interface.batch,
+            "embed_preprocessing": interface.embed_preprocessing,
+            "softmax": interface.softmax,
+            "features": interface.features,
+            "keep_fp32": list(recipe.keep_fp32),
+        },
+        "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in made.tuning],
+        "inputs": [asdict(spec) for spec in artifact.inputs],
+        "outputs": [asdict(spec) for spec in artifact.outputs],
+        "labels": list(interface.labels),
+        "preprocessing": _preprocessing(made.lowered.fused.trained, interface),
+        "fusion": [asdict(block) for block in made.certificate],
+        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
+        "calibration": None if made.calibration is None else asdict(made.calibration),
+        "census": {**asdict(made.census), "sentence": truth.sentence(made.census, recipe.precision)},
+        "accuracy": evaluation.described(made.accuracy),
+        "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
+        "versions": _versions(artifact.target),
+    }
+
+
+def _origin(model: Model) -> dict[str, Any]:
+    source = model.provenance
+    return {
         "checkpoint": {
-            "file": made.path.name,
-            "sha256": made.sha256,
-            "weights": made.weights,
-            "notes": list(made.notes),
+            "file": source.path.name,
+            "sha256": source.sha256,
+            "weights": source.weights,
+            "notes": list(source.notes),
         },
         "model": {
             "family": model.family,
@@ -50,32 +96,15 @@ def describe(
             "parameters": sum(value.numel() for value in model.module.parameters()),
             "config": asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
         },
-        "options": {
-            "lowering": lowered.lowering,
-            "variant": recipe.variant,
-            "batch": interface.batch,
-            "embed_preprocessing": interface.embed_preprocessing,
-            "softmax": interface.softmax,
-            "features": interface.features,
-            "keep_fp32": list(recipe.keep_fp32),
-        },
-        "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in tuning],
-        "inputs": [asdict(spec) for spec in artifact.inputs],
-        "outputs": [asdict(spec) for spec in artifact.outputs],
-        "labels": list(interface.labels),
-        "preprocessing": {
-            **asdict(data),
-            "resize": list(data.resized(model.image_size)),
-            "crop": list(model.image_size),
-            "embedded": interface.embed_preprocessing,
-        },
-        "fusion": [asdict(block) for block in certificate],
-        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
-        "calibration": None if calibration is None else asdict(calibration),
-        "census": {**asdict(census), "sentence": truth.sentence(census, recipe.precision)},
-        "accuracy": evaluation.described(accuracy),
-        "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
-        "versions": _versions(artifact.target),
+    }
+
+
+def _preprocessing(model: Model, interface: Interface) -> dict[str, Any]:
+    return {
+        **asdict(model.data),
+        "resize": list(model.data.resized(model.image_size)),
+        "crop": list(model.image_size),
+        "embedded": interface.embed_preprocessing,
     }
 
 

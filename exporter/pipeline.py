@@ -2,21 +2,34 @@
 
 import torch
 
+from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.images import ImageSet, bundled, find
+from slide_export.calibration.labelled import EvaluationSet
 from slide_export.calibration.preprocess import normalise
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
-from slide_export.calibration.recipe import dump
+from slide_export.calibration.recipe import QuantizationRecipe, dump
 from slide_export.models import COMPARISON, FAMILIES, ships
 
 from . import backends, bundle, evaluation, gate, manifest, onnx_graph, parity, report
+from .backends import Backend, Session
 from .checkpoint import load_checkpoint
 from .errors import RequestError
 from .fuse import certify, fuse
 from .lowering.choose import choose
-from .lowering.tune import StageTimes, tune
+from .lowering.tune import tune
+from .manifest import Made
 from .steps import Step, quiet
-from .types import Bundle, CalibrationReport, FusedModel, LoweredModel, Model, OnnxGraph, Order, Recipe, Reference
+from .types import (
+    Bundle,
+    CalibrationReport,
+    LoweredModel,
+    Model,
+    OnnxGraph,
+    Order,
+    Recipe,
+    Reference,
+)
 
 
 def run(recipe: Recipe, step: Step = quiet) -> Bundle:
@@ -32,48 +45,21 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     place = recipe.out / f"{name}-{recipe.target}-{recipe.precision}"
     bundle.refuse_existing(place, overwrite=recipe.overwrite)
     quantization = recipe_of(recipe)
-    order = Order(recipe.precision, recipe.interface, options, quantization)
-    if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
-        raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
+    _check_request(recipe, backend, quantization)
     every, images = _images(recipe)
     with step("load the checkpoint"):
-        model = load_checkpoint(
-            recipe.checkpoint,
-            variant=recipe.variant,
-            weights=recipe.weights,
-            input_size=recipe.input_size,
-            families=(*FAMILIES, *COMPARISON) if recipe.comparison else FAMILIES,
-        )
-        _check_interface(recipe, model)
-    goal, judged_on = recipe.accuracy, None
-    if goal is not None:
-        with step("try the trained model on some of the evaluation images"):
-            judged_on = evaluation.open_images(goal, model, recipe.interface)
+        model = _load(recipe)
+    judged_on = _evaluation(recipe, model, step)
     with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
         reference = parity.reference(model, images, recipe.interface, recipe.precision, quantization)
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
-    tuning = _tune(fused, order, recipe, step)
+    order = Order(recipe.precision, recipe.interface, options, quantization)
+    tuning = tune(fused, recipe.target, order, step) if recipe.tune else ()
     with step("lower"):
         lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.lowering)
-    source: OnnxGraph | LoweredModel = lowered
-    calibration: CalibrationReport | None = None
-    if backend.ACCEPTS is OnnxGraph:
-        with step("export to ONNX"):
-            source = onnx_graph.export(lowered, recipe.interface, ships=ships(model.family))
-        if recipe.precision in backend.IN_GRAPH:
-            calibrated_on = calibration_images(every, images, recipe)
-            with step(f"write {recipe.precision} into the graph"):
-                source, calibration = in_precision(
-                    source,
-                    recipe.precision,
-                    quantization,
-                    calibrated_on,
-                    model,
-                    recipe.interface,
-                    recipe.keep_fp32,
-                )
+    source, calibration = _source(lowered, backend, order, recipe, calibration_images(every, images, recipe), step)
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
             artifact = backend.lower(source, directory, order)
@@ -82,29 +68,73 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             census = backend.census(artifact.path, artifact.settings)
         with step("check parity"):
             session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
-            proof = parity.check(
-                reference,
-                session,
-                recipe.interface.batch,
-                classes=not recipe.interface.features,
-                accepted=parity.accepted(quantization),
-            )
-        accuracy = None
-        if goal is not None and judged_on is not None:
-            with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
-                accuracy = evaluation.evaluate(model, session, judged_on, goal, recipe.interface)
-        content = manifest.describe(
-            recipe, name, lowered, artifact, certificate, proof, census, tuning, calibration, accuracy
-        )
+            accepted, classes = parity.accepted(quantization), not recipe.interface.features
+            proof = parity.check(reference, session, recipe.interface.batch, classes=classes, accepted=accepted)
+        accuracy = _accuracy(recipe, model, session, judged_on, step)
+        made = Made(lowered, artifact, certificate, proof, census, tuning, calibration, accuracy)
+        content = manifest.describe(recipe, name, made)
         if quantization is not None:
             (directory / QUANTIZATION).write_text(dump(quantization, f"{name}, {recipe.target} {recipe.precision}"))
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
         kept = bundle.rejected(place)
         hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` names the layer"
-        gate.judge(
-            proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=bool(recipe.keep_fp32)
-        )
+        some_kept = bool(recipe.keep_fp32)
+        gate.judge(proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=some_kept)
     return bundle.read(place)
+
+
+def _check_request(recipe: Recipe, backend: Backend, quantization: QuantizationRecipe | None) -> None:
+    if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
+        raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
+    if recipe.tune and recipe.lowering != "auto":
+        raise RequestError(f"expected --tune or --lowering, found both: leave out --lowering {recipe.lowering}")
+
+
+def _load(recipe: Recipe) -> Model:
+    model = load_checkpoint(
+        recipe.checkpoint,
+        variant=recipe.variant,
+        weights=recipe.weights,
+        input_size=recipe.input_size,
+        families=(*FAMILIES, *COMPARISON) if recipe.comparison else FAMILIES,
+    )
+    _check_interface(recipe, model)
+    return model
+
+
+def _evaluation(recipe: Recipe, model: Model, step: Step) -> EvaluationSet | None:
+    """Returns what the accuracy is judged on, tried with the trained model; None where nothing is asked."""
+    if recipe.accuracy is None:
+        return None
+    with step("try the trained model on some of the evaluation images"):
+        return evaluation.open_images(recipe.accuracy, model, recipe.interface)
+
+
+def _source(
+    lowered: LoweredModel, backend: Backend, order: Order, recipe: Recipe, calibrated_on: ImageSet, step: Step
+) -> tuple[OnnxGraph | LoweredModel, CalibrationReport | None]:
+    """Returns what the backend starts from, in the precision where the graph carries it, and how it was calibrated."""
+    if backend.ACCEPTS is not OnnxGraph:
+        return lowered, None
+    model = lowered.fused.trained
+    with step("export to ONNX"):
+        graph = onnx_graph.export(lowered, order.interface, ships=ships(model.family))
+    if order.precision not in backend.IN_GRAPH:
+        return graph, None
+    with step(f"write {order.precision} into the graph"):
+        return in_precision(
+            graph, order.precision, order.quantization, calibrated_on, model, order.interface, recipe.keep_fp32
+        )
+
+
+def _accuracy(
+    recipe: Recipe, model: Model, session: Session, judged_on: EvaluationSet | None, step: Step
+) -> AccuracyReport | None:
+    """Returns what the artifact loses to the trained model; None where nothing is asked."""
+    if recipe.accuracy is None or judged_on is None:
+        return None
+    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+        return evaluation.evaluate(model, session, judged_on, recipe.accuracy, recipe.interface)
 
 
 def _images(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
@@ -113,14 +143,6 @@ def _images(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
         raise RequestError(f"expected at least 1 image for the parity check, found {recipe.image_count}")
     images = bundled() if recipe.images is None else find(recipe.images)
     return images, images.spread(recipe.image_count)
-
-
-def _tune(fused: FusedModel, order: Order, recipe: Recipe, step: Step) -> tuple[StageTimes, ...]:
-    if not recipe.tune:
-        return ()
-    if recipe.lowering != "auto":
-        raise RequestError(f"expected --tune or --lowering, found both: leave out --lowering {recipe.lowering}")
-    return tune(fused, recipe.target, order, step)
 
 
 def _check_interface(recipe: Recipe, model: Model) -> None:
