@@ -85,9 +85,9 @@ class _Rows:
 
 def _header(file: Any, archive: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
-        version = npy.read_magic(file)
+        version = npy.read_magic(file)  # type: ignore[no-untyped-call]
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, columns_first, kind = read(file)
+        shape, columns_first, kind = read(file)  # type: ignore[no-untyped-call]
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"expected NumPy arrays in {archive}, found none that can be read: {error}") from error
     if columns_first:

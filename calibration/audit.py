@@ -106,7 +106,8 @@ def _statistics(pictures: Spool) -> Statistics:
 
 
 def _random(pictures: Spool) -> NDArray[np.bool_]:
-    return np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
+    random: NDArray[np.bool_] = np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
+    return random
 
 
 def _share(

@@ -150,8 +150,10 @@ def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
             f"{output['sqnr_db']:.1f} dB",
             f"{output['cosine']:.8f}",
         )
+    least = parity["accepted"]["min_sqnr_db"]
+    verdict = "equal to" if least is None else f"within quantization noise (at least {least:g} dB) of"
     console.print(
-        f"{GOOD} equal to the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
+        f"{GOOD} {verdict} the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
         f"batch {', '.join(map(str, parity['batch_sizes']))} ({parity['evaluator']})"
     )
     if parity["top1"] is not None:

@@ -82,7 +82,7 @@ def rerun(
     """Returns `reference` with its outputs computed anew by the trained model, from the same feeds."""
     fed = reference.feeds[interface.input_name]
     serving = Serving(model.module, model.data, interface).eval()
-    single = serving
+    single: nn.Module = serving
     if recipe is not None:
         single = simulated(serving, recipe, _one_by_one(fed, interface, torch.float32))
     elif precision != "fp32":

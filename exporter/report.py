@@ -11,6 +11,7 @@ def markdown(manifest: Mapping[str, Any]) -> str:
         _parity(manifest),
         _accuracy(manifest["accuracy"]),
         _mixed(manifest["mixed"]),
+        _calibration(manifest["calibration"]),
         _fusion(manifest["fusion"]),
         _use(manifest),
         _versions(manifest),
@@ -20,7 +21,8 @@ def markdown(manifest: Mapping[str, Any]) -> str:
 
 def _head(manifest: Mapping[str, Any]) -> str:
     model, checkpoint, parity = manifest["model"], manifest["checkpoint"], manifest["parity"]
-    verdict = "**equal** to the PyTorch model" if parity["passed"] else "**REJECTED: not equal** to the PyTorch model"
+    near, to = ("equal", "to") if parity["accepted"]["min_sqnr_db"] is None else ("within quantization noise", "of")
+    verdict = (f"**{near}**" if parity["passed"] else f"**REJECTED: not {near}**") + f" {to} the PyTorch model"
     return f"""# {manifest["name"]}: {manifest["target"]} {manifest["precision"]}
 
 {model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, lowering \
@@ -97,6 +99,21 @@ With every layer in {search["base"]}: {search["before"]}. With these in float: {
 | layer, alone in {search["base"]} | SQNR dB |
 |---|---|
 {rows}"""
+
+
+def _calibration(calibration: Mapping[str, Any] | None) -> str:
+    if calibration is None:
+        return ""
+    findings = "".join(
+        f"- {finding['severity']} {finding['name']}: {finding['message']}\n" for finding in calibration["findings"]
+    )
+    return f"""
+## Calibration
+
+Ranges of activations were observed on {calibration["images"]} images ({calibration["source"]}, pixels' sha256 \
+`{calibration["sha256"]}`); `quantization.yaml` says what was quantized and how.
+{findings or "The audit found nothing against them."}
+"""
 
 
 def _fusion(fusion: list[Mapping[str, Any]]) -> str:

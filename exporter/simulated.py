@@ -59,7 +59,8 @@ def _rounded_weight(weight: Tensor, recipe: QuantizationRecipe) -> Tensor:
     rows = weight.detach().flatten(1)  # [outputs, rest]
     largest = rows.abs().amax(dim=1, keepdim=True) if recipe.per_channel else rows.abs().max().reshape(1, 1)
     scale = largest.clamp_min(torch.finfo(weight.dtype).tiny) / levels
-    return ((rows / scale).round() * scale).reshape(weight.shape)
+    rounded: Tensor = (rows / scale).round() * scale
+    return rounded.reshape(weight.shape)
 
 
 def _observe(module: nn.Module, layers: list[Any], images: Iterable[Tensor]) -> list[tuple[float, float]]:

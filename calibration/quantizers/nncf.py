@@ -25,7 +25,7 @@ def quantize(
         import nncf
     nncf.set_log_level(logging.ERROR)
     ignored = nncf.IgnoredScope(names=[node.name for node in proto.graph.node if node.name not in set(nodes)])
-    if not recipe.calibrated:
+    if images is None or not recipe.calibrated:
         mode = nncf.CompressWeightsMode.INT8_SYM
         return _plain(nncf.compress_weights(proto, mode=mode, ignored_scope=ignored))
     quantized = nncf.quantize(

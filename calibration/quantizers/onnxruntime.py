@@ -32,7 +32,7 @@ def quantize(
         quantize_static(
             source,
             target,
-            _Reader(images),
+            _Reader(images or ()),
             per_channel=recipe.per_channel,
             reduce_range=recipe.reduce_range == "on",
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,

@@ -36,7 +36,8 @@ NO_DECAY = ("relative_position_bias_table", "rpb", "pos_embed", "cls_token")  # 
 WARM_UP = 0.1  # share of all steps
 EMA_DECAY = 0.99  # upstream's 0.9999 averages over more steps than this training has
 
-DEPTHS, SIZE = (1, 2, 2, 1), {"image_size": (SIDE, SIDE), "num_classes": 10, "slide_stages": (0, 1)}
+DEPTHS = (1, 2, 2, 1)
+SIZE: dict[str, Any] = {"image_size": (SIDE, SIDE), "num_classes": 10, "slide_stages": (0, 1)}
 PYRAMID = ((16, 32, 64, 128), DEPTHS, (2, 4, 8, 16), (4.0,) * 4)
 CONFIGS = {
     "slide_pvt": PvtConfig(*PYRAMID, **SIZE),

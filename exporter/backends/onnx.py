@@ -116,7 +116,8 @@ def _open(path: Path | bytes, options: Any) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own classes, all straight below Exception
-        raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {path}: {error}") from error
+        name = path if isinstance(path, Path) else "the graph"
+        raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {name}: {error}") from error
 
 
 class Session:

@@ -139,13 +139,10 @@ def test_importing_the_backend_imports_no_vendor() -> None:
 
 @builds
 def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp_path: Path) -> None:
-    lowered = choose(fuse(model), "tensorrt")
+    half, whole = (export(choose(fuse(model), "tensorrt"), Interface()) for _ in range(2))
     pictures = spool(bundled(), model.data, model.image_size, tmp_path / "spool")
     fed, recipe = FedImages(pictures, model.data, Interface()), default("tensorrt", "int8")
-    graphs = {
-        "fp16": to_half(export(lowered, Interface())),
-        "int8": quantize(export(lowered, Interface()), fed, recipe),
-    }
+    graphs = {"fp16": to_half(half), "int8": quantize(whole, fed, recipe)}
     for precision, source in graphs.items():
         (tmp_path / precision).mkdir()
         artifact = lower(source, tmp_path / precision, precision)
