@@ -25,6 +25,7 @@ def run(precision: str, ms: float, size: int, drop: float | None = None, limit: 
         rounds_ms=((ms,),),
         warmup_calls=4,
         stable=True,
+        import_ms=1.0,
         load_ms=1.0,
         first_ms=1.0,
         peak_mib=1.0,
