@@ -94,8 +94,10 @@ def _comparisons(result: Result) -> Table:
 
 
 def _ms(value: float) -> str:
-    """Returns milliseconds with the three digits that mean something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    """Returns milliseconds with three digits, and no more than two decimals."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def _doubts(result: Result) -> Iterator[str]:
