@@ -20,7 +20,12 @@ ACCEPTS = OnnxGraph
 PRECISIONS = ("fp32", "fp16", "int8", "w8")
 IN_GRAPH = frozenset({"fp16", "int8", "w8"})
 DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
-OPTIONS: Mapping[str, Option] = {}
+OPTIONS: Mapping[str, Option] = {
+    "spinning": Option(
+        "on", "whether idle threads wait actively: fastest alone, slow beside other work", ("on", "off")
+    ),
+}
+SPINNING = "session.intra_op.allow_spinning"  # a session's configuration entry of ONNX Runtime
 RUNTIME = ("onnxruntime",)
 LITERAL = "literal"
 """A setting of `Session`: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow
@@ -43,7 +48,9 @@ def lower(graph: OnnxGraph, directory: Path, order: Order) -> Artifact:
     """Writes `model.onnx`: one file, the same bytes for the same graph."""
     path = directory / "model.onnx"
     path.write_bytes(graph.proto.SerializeToString(deterministic=True))
-    return Artifact("onnx", order.precision, path, graph.inputs, graph.outputs)
+    spinning = "1" if order.options.get("spinning", OPTIONS["spinning"].default) == "on" else "0"
+    settings = {"optimization": "all", "config": {SPINNING: spinning}}
+    return Artifact("onnx", order.precision, path, graph.inputs, graph.outputs, settings)
 
 
 def census(path: Path, settings: Mapping[str, Any]) -> Census:
@@ -105,6 +112,10 @@ def _options(settings: Mapping[str, Any]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they come back as exceptions too
     options.intra_op_num_threads = settings.get("threads", 0)  # 0: one a core
+    level = settings.get("optimization", "all").upper()  # the blocked layout of convolutions is in "all" alone
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.__members__[f"ORT_ENABLE_{level}"]
+    for name, value in settings.get("config", {}).items():
+        options.add_session_config_entry(name, value)
     if settings.get(LITERAL):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options

@@ -42,3 +42,10 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
 def test_session_names_the_runtime(graph: OnnxGraph, tmp_path: Path) -> None:
     path = backend.lower(graph, tmp_path, Order("fp32", Interface())).path
     assert backend.Session(path, {}).evaluator.startswith("ONNX Runtime 1.")
+
+
+def test_settings_reach_the_runtime(graph: OnnxGraph, tmp_path: Path) -> None:
+    artifact = backend.lower(graph, tmp_path, Order("fp32", Interface(), {"spinning": "off"}))
+    options = backend._options(artifact.settings)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.graph_optimization_level.name == "ORT_ENABLE_ALL"
