@@ -200,3 +200,9 @@ def test_bench_prints_json_for_machines(
 )
 def test_bench_refuses_what_it_cannot_take(arguments: list[str]) -> None:
     assert cli.run(arguments) == 2
+
+
+def test_help_keeps_its_examples_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["slide-export", "inspect", "ckpt.pt", "what", "is", "in", "the", "file"] in lines
