@@ -256,10 +256,11 @@ def show_targets(found: Sequence[Availability]) -> None:
 
 
 def show_variants(found: Sequence[Entry]) -> None:
-    """Prints the zoo, family by family; the authors' figures in brackets beside ours, their sources below."""
+    """Prints the zoo, family by family, the authors' figures beside ours; their sources below."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     targets = sorted({target for entry in found for target in entry.proved})
-    for column in ("variant", "input", "M parameters", "G multiply-adds, fused", "top-1"):
+    published = "[dim]published[/]"
+    for column in ("variant", "input", "M parameters", published, "G multiply-adds", published, "top-1"):
         table.add_column(column, justify="left" if column == "variant" else "right", no_wrap=True)
     for target in targets:
         table.add_column(f"proved: {target}")
@@ -270,7 +271,7 @@ def show_variants(found: Sequence[Entry]) -> None:
         table.add_row(*_variant_cells(entry, sources), *(" ".join(entry.proved.get(target, ())) for target in targets))
     console = _console(stderr=False)
     console.print(table)
-    console.print("\nIn brackets: published. Of ImageNet-1K top-1, in percent:")
+    console.print("\nMultiply-adds are those of the inference form; top-1 of ImageNet-1K is as published, in percent:")
     for number, source in enumerate(sources, start=1):
         console.print(f"[{number}] {source}", markup=False)
     if not targets:
@@ -280,17 +281,12 @@ def show_variants(found: Sequence[Entry]) -> None:
 def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:
     rows, cols = entry.image_size
     known, counts = entry.published, entry.counts
-    figures = (f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}")
+    parameters, macs = f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}"
     if known is None:
-        return (f"  {entry.variant}", f"{rows}x{cols}", *(f"{figure} {'':>7}" for figure in figures), "-")
-    beside = (f"{known.parameters_m:g}", f"{known.flops_g:g}")
-    cells = (f"{figure} {f'({other})':>7}" for figure, other in zip(figures, beside, strict=True))
-    return (
-        f"  {entry.variant}",
-        f"{rows}x{cols}",
-        *cells,
-        escape(f"{known.top1:.1f} [{sources.index(known.source) + 1}]"),
-    )
+        return (f"  {entry.variant}", f"{rows}x{cols}", parameters, "-", macs, "-", "-")
+    top1 = escape(f"{known.top1:.1f} [{sources.index(known.source) + 1}]")
+    beside = (f"{known.parameters_m:g}", f"{known.flops_g:.1f}")
+    return (f"  {entry.variant}", f"{rows}x{cols}", parameters, beside[0], macs, beside[1], top1)
 
 
 def _option_table(found: Sequence[Availability]) -> Table:

@@ -32,7 +32,7 @@ VARIANTS = {
     f"slide_swin_{size}": replace(swin.VARIANTS[f"swin_{size}"], window=(56, 56), slide_stages=2) for size in SIZES
 }
 
-RESULTS = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of ImageNet results"
+RESULTS = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of results"
 PUBLISHED = {
     "slide_swin_tiny": Published(29, 4.6, 82.3, RESULTS),
     "slide_swin_small": Published(51, 8.9, 83.7, RESULTS),

@@ -73,6 +73,6 @@ def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.Cap
     known = Entry("slide_pvt", "slide_pvt_tiny", (224, 224), Counts(12_234_340, 2_121, 2_016_000_000), published, proof)
     show_variants([known, Entry("slide_pvt", "slide_pvt_medium", (224, 256), Counts(1, 2, 3), None, {})])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["slide_pvt_tiny", "224x224", "12.2", "(12.2)", "2.02", "(2)", "78.0", "[1]", "fp32"]
-    assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "0.00", "-"]
+    assert lines[2].split() == ["slide_pvt_tiny", "224x224", "12.2", "12.2", "2.02", "2.0", "78.0", "[1]", "fp32"]
+    assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "-", "0.00", "-", "-"]
     assert "[1] a table [1]" in lines
