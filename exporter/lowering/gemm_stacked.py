@@ -33,7 +33,7 @@ class GemmStackedSlideAttention(nn.Module):
         """Returns [B, H, W, C] for x [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(self.dim, dim=-1))  # [B, C, H, W]
-        stack = (q.flatten(2).unsqueeze(2) * self._stack(k)).reshape(-1, self.dim * self.taps, rows, cols)
+        stack = (q.reshape(-1, self.dim, 1, rows * cols) * self._stack(k)).reshape(-1, self.dim * self.taps, rows, cols)
         logits = self.sums(stack) + self.sum_biases(q)  # [B, nH*k*k, H, W]
         by_head = logits.reshape(-1, self.heads, self.taps, rows * cols)
         weights = by_head.softmax(dim=2).reshape(logits.shape)
@@ -42,4 +42,6 @@ class GemmStackedSlideAttention(nn.Module):
         return self.proj(out.permute(0, 2, 3, 1))
 
     def _stack(self, x: Tensor) -> Tensor:
-        return torch.stack([seen.flatten(2) for seen in shifted(x, self.kernel_size)], dim=2)  # [B, C, k*k, HW]
+        size = x.shape[2] * x.shape[3]
+        seen = [part.reshape(-1, self.dim, 1, size) for part in shifted(x, self.kernel_size)]
+        return torch.cat(seen, dim=2)  # [B, C, k*k, HW]

@@ -60,10 +60,11 @@ class GemmStackedTokensSlideAttention(nn.Module):
         half = self.kernel_size // 2
         x = functional.pad(x, (0, 0, half, half, half, half))
         seen = [x[:, half + dy :, half + dx :][:, :rows, :cols] for dy, dx in offsets(self.kernel_size)]
-        return torch.stack([part.reshape(-1, self.heads, self.width) for part in seen], dim=2)
+        return torch.cat([part.reshape(-1, self.heads, 1, self.width) for part in seen], dim=2)
 
     def _of_every_head(self, weights: Tensor, matrices: Tensor) -> Tensor:
         """Returns weights [N, nH, k*k] times the one matrix, or each head's own, [1 or nH, k*k, n]."""
         if matrices.shape[0] == 1:
             return weights @ matrices[0]
-        return torch.stack([weights[:, head] @ matrix for head, matrix in enumerate(matrices)], dim=1)
+        by_head = [weights[:, head : head + 1] @ matrix for head, matrix in enumerate(matrices)]
+        return torch.cat(by_head, dim=1)

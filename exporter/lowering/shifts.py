@@ -36,9 +36,10 @@ class ShiftsSlideAttention(nn.Module):
         self._fold_keys(fused)
         self._fold_values(fused)
         dim, away = fused.heads * fused.width, offsets(fused.kernel_size)
-        self.shift_keys = nn.ModuleList(Shift(dim, *offset) for offset in away)
-        self.shift_weights = nn.ModuleList(Shift((self.taps - 1) * fused.heads, -dy, -dx) for dy, dx in away)
-        self.shift_sums = nn.ModuleList(Shift(dim, *offset) for offset in away)
+        kind = fused.dep_conv.weight.dtype
+        self.shift_keys = nn.ModuleList(Shift(dim, *offset, kind) for offset in away)
+        self.shift_weights = nn.ModuleList(Shift((self.taps - 1) * fused.heads, -dy, -dx, kind) for dy, dx in away)
+        self.shift_sums = nn.ModuleList(Shift(dim, *offset, kind) for offset in away)
 
     def _fold_keys(self, fused: FusedSlideAttention) -> None:
         kernels, biases = (relative_to_centre(both[0]) for both in (tap_kernels(fused), tap_biases(fused)))
@@ -84,10 +85,10 @@ class Shift(nn.Module):
     The kernel spans the middle and the tap alone, 2 numbers for a neighbour in line and 4 for a diagonal one.
     """
 
-    def __init__(self, channels: int, rows: int, cols: int) -> None:
+    def __init__(self, channels: int, rows: int, cols: int, kind: torch.dtype) -> None:
         super().__init__()
         self.padding = (max(-cols, 0), max(cols, 0), max(-rows, 0), max(rows, 0))
-        kernel = torch.zeros(channels, 1, 1 + abs(rows), 1 + abs(cols))
+        kernel = torch.zeros(channels, 1, 1 + abs(rows), 1 + abs(cols), dtype=kind)
         kernel[..., max(rows, 0), max(cols, 0)] = 1
         self.kernel = nn.Parameter(kernel, requires_grad=False)
 

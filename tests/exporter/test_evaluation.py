@@ -1,5 +1,6 @@
 """The accuracy gate on a real export: what is fed, what is counted, what is refused."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,8 +78,8 @@ def test_an_artifact_that_loses_too_much_is_rejected_and_kept(
 ) -> None:
     """The parity check looks at one image that the damage spares; the gate looks at all."""
 
-    def damaged(graph: OnnxGraph) -> OnnxGraph:
-        made = to_half(graph)
+    def damaged(graph: OnnxGraph, keep: Sequence[str]) -> OnnxGraph:
+        made = to_half(graph, keep)
         (weight,) = (tensor for tensor in made.proto.graph.initializer if tensor.name.startswith("head.weight"))
         values = np.frombuffer(weight.raw_data, np.float16).copy().reshape(tuple(weight.dims))
         weight.raw_data = np.roll(values, 1, axis=1 if values.shape[1] == 10 else 0).tobytes()

@@ -60,7 +60,7 @@ def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path)
 
 
 def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantization, "to_half", lambda graph: graph)
+    monkeypatch.setattr(quantization, "to_half", lambda graph, _keep: graph)
     with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16, 0 of"):
         pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]

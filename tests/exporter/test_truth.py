@@ -41,7 +41,7 @@ def test_sentence_counts() -> None:
     assert sentence(HALF, "fp16") == "asked fp16: 96% of weight bytes are float16, 49 of 49 products compute in it"
     assert sentence(INTEGER, "int8") == (
         "asked int8: 90% of weight bytes are int8, 44 of 44 products with such weights compute in int8, "
-        "5 others in float on this machine, whose runtime chooses"
+        "5 in float on this machine, whose runtime chooses"
     )
     assert sentence(WEIGHTS, "w8") == (
         "asked w8: 90% of weight bytes are int8, those of 44 of 49 products, which compute in float"

@@ -77,7 +77,7 @@ Result = tuple[QuantizationRecipe, OnnxGraph]
 
 def test_exactly_the_recipes_layers_are_quantized(result: Result, graph: OnnxGraph) -> None:
     assert quantized(result[1].proto) == set(selected(layers(graph.proto), result[0]))
-    assert len(quantized(result[1].proto)) == 29 - 5
+    assert len(quantized(result[1].proto)) == 29 - 6
 
 
 def test_the_model_is_still_itself(result: Result, graph: OnnxGraph, images: FedImages, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def classifier(shifted: Model, tmp_path_factory: pytest.TempPathFactory) -> Arti
     return lower(shifted, tmp_path_factory.mktemp("classifier"), to=interface, input="image", deployment="iOS17")
 
 
-@pytest.fixture(scope="module", params=backend.PRECISIONS)
+@pytest.fixture(scope="module", params=("fp32", "fp16"))
 def bundle(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp(request.param)
     return pipeline.run(Recipe(checkpoint, target="coreml", precision=request.param, out=out))
@@ -125,6 +125,13 @@ def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
     # 7 convolutions; 6 blocks of 4 linear layers, 3 reductions and the head; 2 products in each of 3 window blocks.
     assert census.computed[kind] == 7 + (6 * 4 + 3 + 1) + 3 * 2
     assert 0.9 * weights.stat().st_size < census.stored[kind]  # headers and small constants are the rest
+
+
+def test_eight_bit_weights_are_proved_and_counted(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = pipeline.run(Recipe(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
+    stored = backend.census(*bundled_artifact(bundle)).stored
+    assert bundle.manifest["parity"]["passed"]
+    assert stored["int8"] > 0.6 * sum(stored.values())  # of a model this small; biases and norms are the rest
 
 
 def test_fp16_keeps_the_signal(model: Model, bundle: Bundle) -> None:

@@ -32,7 +32,7 @@ def test_form_is_the_two_path_module(
     if drift:
         with torch.no_grad():
             attention.dep_conv.weight += 0.1 * torch.randn_like(attention.dep_conv.weight)
-    lowered = FORMS[form](attention.fuse()).eval().double()
+    lowered = FORMS[form](attention.fuse()).eval()
     x = torch.randn(batch, rows, cols, heads * width, dtype=torch.float64)
     with torch.inference_mode():
         assert (lowered(x) - attention(x)).abs().max() < ROUNDING
@@ -41,7 +41,7 @@ def test_form_is_the_two_path_module(
 @pytest.mark.parametrize("form", FORMS)
 def test_form_fails_this_proof_with_one_wrong_weight(form: str) -> None:
     attention = randomise(SlideAttention(8, 2)).double()
-    lowered = FORMS[form](attention.fuse()).eval().double()
+    lowered = FORMS[form](attention.fuse()).eval()
     with torch.no_grad():
         next(lowered.parameters()).flatten()[0] += 1e-3  # the first weight of the queries
     x = torch.randn(1, 4, 4, 8, dtype=torch.float64)
