@@ -72,7 +72,7 @@ def test_fused_and_every_lowering_are_the_definition(case: tuple[DatSlideAttenti
     fused = attention.fuse()
     with torch.inference_mode():
         assert (fused(x) - expected).abs().max() < ROUNDING
-        worst = {name: float((form(fused).eval()(x) - expected).abs().max()) for name, form in FORMS.items()}
+        worst = {name: float((form(fused).double().eval()(x) - expected).abs().max()) for name, form in FORMS.items()}
     assert max(worst.values()) < ROUNDING, worst
 
 
