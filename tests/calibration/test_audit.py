@@ -65,7 +65,7 @@ UNFIT: list[tuple[str, Callable[[Pictures], Pictures], DataConfig]] = [
     ("constant-images", constant, DataConfig()),
     ("duplicate-images", lambda pictures: pictures[np.arange(COUNT) % 20], DataConfig()),
     ("wrong-normalisation", lambda pictures: pictures, DataConfig(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))),
-    ("wrong-normalisation", lambda pictures: pictures // 10 + pictures % 2, DataConfig()),  # dark, but not flat
+    ("wrong-normalisation", lambda pictures: 250 - pictures // 6, DataConfig()),
     ("channel-order", lambda pictures: pictures[..., ::-1], DataConfig()),
 ]
 
