@@ -1,8 +1,8 @@
 """Measures every form of slide attention on this machine, stage by stage, and remembers which was fastest.
 
 A stage is stood for by half a block of its own: x + attention(LayerNorm(x)) at the stage's size, batch 1, in each form,
-under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A precision
-that the graph carries is not written into these: they are measured in float32.
+under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A
+precision that the graph carries is not written into these: they are measured in float32.
 """
 
 import hashlib
