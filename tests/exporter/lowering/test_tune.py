@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import latency, pipeline
+from slide_export import backends, latency, pipeline
 from slide_export.errors import RequestError
 from slide_export.fuse import fuse
 from slide_export.lowering import FORMS, tune
 from slide_export.lowering.choose import stages_of
 from slide_export.types import Interface, Model, Order, Recipe
 
-ORDER = Order("fp32", Interface(), {})
+ORDER = Order("fp32", Interface(), backends.complete_options("onnx", {}))
 TWO = ("taps", "grouped")
 
 
