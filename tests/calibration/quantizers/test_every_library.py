@@ -23,7 +23,7 @@ from slide_export.lowering.choose import choose
 from slide_export.types import Array, Interface, Model, OnnxGraph
 
 LEAST_DB = 25  # random weights; a trained model has 40
-KEPT = ("layers.0", "head")  # four linear layers and a reduction, and the head
+KEPT = ("layers.0", "head")  # four linear layers and a reduction, and the head: six
 RECIPES = {
     "onnxruntime": replace(default("onnx", "int8"), keep_fp32=KEPT, reduce_range="off"),
     "nncf": replace(default("openvino", "int8"), keep_fp32=KEPT, reduce_range="off"),
