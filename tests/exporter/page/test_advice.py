@@ -8,8 +8,12 @@ from slide_export.page import advice
 from slide_export.result import Result, Verdict
 from tests.exporter.page.synthetic import compared, parity, result, run, sitting, subject
 
-FP32 = run(subject("m", variant="m", accuracy={"top1": 0.91}), 60.0, 1)
-FP16 = run(subject("m", variant="m", precision="fp16", artifact_bytes=57_000_000, accuracy={"top1": 0.90}), 50.0, 2)
+FP32 = run(subject("m", variant="m", accuracy={"artifact": {"top1": 0.91}}), 60.0, 1)
+FP16 = run(
+    subject("m", variant="m", precision="fp16", artifact_bytes=57_000_000, accuracy={"artifact": {"top1": 0.90}}),
+    50.0,
+    2,
+)
 
 
 def pair(verdict: Verdict, ratio: float = 0.83) -> Result:

@@ -132,7 +132,7 @@ def test_measured_accuracy_is_drawn_before_published_before_size() -> None:
     from slide_export.page.compose import compose
 
     plain = [run(subject(name), 10.0, variant) for variant, name in enumerate(("a", "b"))]
-    known = [replace(one, subject=replace(one.subject, accuracy={"top1": 0.9})) for one in plain]
+    known = [replace(one, subject=replace(one.subject, accuracy={"artifact": {"top1": 0.9}})) for one in plain]
     published = {"a": 81.3, "b": 82.3}
 
     def drawn(runs: list[results.Run], figures: dict[str, float]) -> str:
