@@ -51,6 +51,8 @@ def export(recipe: Recipe, step: Step = quiet) -> Bundle:
     """
     if recipe.precision != MIXED:
         return run(recipe, step)
+    if recipe.tune:
+        raise RequestError("expected --precision mixed or --tune, found both: tune first, and name what it found here")
     name = f"{recipe.name or recipe.checkpoint.stem}-{MIXED}"
     based = replace(recipe, precision=recipe.mixed_base, name=name)
     bundle.refuse_existing(
