@@ -1,7 +1,7 @@
 # make demo    install, export the bundled digits model, verify it, compare accuracies
 # make test    install, lint, type-check, test            (what CI runs)
 # make slow    the tests that take minutes
-# make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=...
+# make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
 # make counts  parameters and multiply-adds of every variant, for `slide-export variants`
 # make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
 
@@ -28,7 +28,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 matrix: $(READY)
-	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS)
+	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS) --latency $(or $(LATENCY),yes)
 
 counts: $(READY)
 	$(BIN)/python -m tests.benchmarks.counts

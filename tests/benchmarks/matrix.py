@@ -2,6 +2,7 @@
 
     make matrix                                              everything that is not done yet
     make matrix VARIANTS="nat_tiny slide_nat_tiny" TARGETS=onnx PRECISIONS=fp32
+    make matrix LATENCY=no                                   proofs alone: then the machine need not be quiet
 
 A model and the one with slide attention that replaces it are measured in one sitting, so their ratio means something.
 Every export is a process of its own, and its bundle is deleted after it was measured. Rows stand in
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slide_export import backends, benchmark, latency
-from slide_export.errors import BackendUnavailable, MeasurementError
+from slide_export.errors import MeasurementError
 from slide_export.every_target import TargetResult, run_each
 from slide_export.models import variants
 from slide_export.types import Recipe
@@ -43,10 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parse(arguments)
     for group in groups(asked.variants):
         for target in asked.targets:
+            timed = asked.latency == "yes" and can_be_timed(target)
             for precision in asked.precisions:
-                done = {row.key for row in matrix_rows.read(ROWS) if row.finished}
+                done = {row.key for row in matrix_rows.read(ROWS) if row.finished and (row.timed or not timed)}
                 if not all((variant, target, precision) in done for variant in group):
-                    matrix_rows.append(ROWS, run_group(group, target, precision))
+                    matrix_rows.append(ROWS, run_group(group, target, precision, timed))
                     _write()
     keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
     proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
@@ -62,7 +64,7 @@ def groups(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(sorted(group, key=lambda name: name.startswith(SLIDE))) for group in found.values()]
 
 
-def run_group(group: Sequence[str], target: str, precision: str) -> list[Row]:
+def run_group(group: Sequence[str], target: str, precision: str, timed: bool) -> list[Row]:
     """Returns the rows of models that are measured together; nothing of them stays on the disk."""
     with tempfile.TemporaryDirectory() as temporary:
         out, results = Path(temporary), []
@@ -74,7 +76,7 @@ def run_group(group: Sequence[str], target: str, precision: str) -> list[Row]:
             results += run_each(recipe, (target,), TIMEOUT_S, jobs=1)
             checkpoint.unlink()
         rows = [_row(*pair, precision) for pair in zip(group, results, strict=True)]
-        return _timed(rows, [result.bundle.path for result in results if result.bundle])
+        return _timed(rows, [result.bundle.path for result in results if result.bundle]) if timed else rows
 
 
 def _row(variant: str, result: TargetResult, precision: str) -> Row:
@@ -86,13 +88,19 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
     return replace(row, parameters=parameters, bytes=size, parity=manifest["parity"])
 
 
+def can_be_timed(target: str) -> bool:
+    """Returns whether the target's own runtime runs here."""
+    backend = backends.load(target)
+    return not backend.obstacle() and not backend.stand_in()
+
+
 def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
-    """Returns the rows with their latency; as they are where the target cannot run here or a row has no bundle."""
+    """Returns the rows with their latency; as they are where a row has no bundle or a process failed."""
     if len(bundles) < len(rows):
         return list(rows)
     try:
         result = benchmark.bench(bundles, latency.plan())
-    except (BackendUnavailable, MeasurementError) as error:
+    except MeasurementError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return list(rows)
     timed = [replace(row, latency_ms=run.p50_ms.value) for row, run in zip(rows, result.runs, strict=True)]
@@ -123,8 +131,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make matrix", description="Proves and times every variant on every target.")
     for name, choices in (("variants", variants()), ("targets", backends.names()), ("precisions", PRECISIONS)):
         parser.add_argument(f"--{name}", nargs="*", default=choices, choices=choices, metavar=name.upper())
+    parser.add_argument("--latency", choices=("yes", "no"), default="yes", help="no: proofs alone")
     found = parser.parse_args(arguments)
     return argparse.Namespace(
+        latency=found.latency,
         variants=found.variants or variants(),
         targets=found.targets or backends.names(),
         precisions=found.precisions or PRECISIONS,

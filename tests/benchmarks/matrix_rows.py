@@ -55,6 +55,11 @@ class Row:
         return self.exit_code in FINISHED
 
     @property
+    def timed(self) -> bool:
+        """Whether its latency stands in it, or nothing is there to measure."""
+        return self.latency_ms is not None or self.exit_code != 0
+
+    @property
     def verdict(self) -> str:
         """What the table says of it."""
         if self.exit_code == 0:

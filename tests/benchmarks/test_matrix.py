@@ -37,15 +37,15 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(matrix, name, tmp_path / name)
     ran = []
 
-    def run_group(group: tuple[str, ...], target: str, precision: str) -> list[Row]:
-        ran.append((*group, target, precision))
+    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
+        ran.append((*group, target, precision, timed))
         return [replace(ROW, variant=variant, target=target, precision=precision) for variant in group]
 
     monkeypatch.setattr(matrix, "run_group", run_group)
     matrix_rows.append(tmp_path / "ROWS", [ROW])
-    asked = ["--variants", "nat_tiny", "--targets", "onnx", "openvino", "--precisions", "fp32"]
+    asked = ["--variants", "nat_tiny", "--targets", "onnx", "openvino", "--precisions", "fp32", "--latency", "no"]
     assert matrix.main(asked) == 0
-    assert ran == [("nat_tiny", "openvino", "fp32")]
+    assert ran == [("nat_tiny", "openvino", "fp32", False)]
     assert matrix.main(asked) == 0
     assert len(ran) == 1
     assert json.loads((tmp_path / "PROVED").read_text())["nat_tiny"].keys() == {"onnx", "openvino"}
@@ -53,6 +53,23 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
         "| nat_tiny | onnx | fp32 | 28.0 | 128.0 | proved | 1.0e-06 | 4.0e-06 | 130 dB |"
         in (tmp_path / "TABLE").read_text()
     )
+
+
+def test_a_proof_without_latency_is_run_again_for_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROWS", "TABLE", "PROVED"):
+        monkeypatch.setattr(matrix, name, tmp_path / name)
+    ran = []
+
+    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
+        ran.append((*group, target, precision, timed))
+        return [replace(ROW, target=target, latency_ms=12.5 if timed else None)]
+
+    monkeypatch.setattr(matrix, "run_group", run_group)
+    monkeypatch.setattr(matrix, "can_be_timed", lambda target: target == "onnx")
+    matrix_rows.append(tmp_path / "ROWS", [ROW, replace(ROW, target="coreml")])
+    asked = ["--variants", "nat_tiny", "--targets", "onnx", "coreml", "--precisions", "fp32"]
+    assert [matrix.main(asked), matrix.main(asked)] == [0, 0]
+    assert ran == [("nat_tiny", "onnx", "fp32", True)]
 
 
 def test_a_lost_proof_leaves_the_table_and_others_stay() -> None:
