@@ -3,6 +3,7 @@
 # make slow    the tests that take minutes
 # make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
 # make counts  parameters and multiply-adds of every variant, for `slide-export variants`
+# make system  Debian packages that tests of the examples use, as root
 # make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,9 +11,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := exporter models calibration deploy_examples tests
 
+# Debian packages that some tests use beside what pip installs; `make system` installs them, CI does it first.
+SYSTEM_PACKAGES := chromium cmake g++ openssh-server rsync
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix counts lint clean
+.PHONY: demo test slow bench matrix counts lint system clean
 
 demo: $(READY)
 	$(BIN)/slide-export demo
@@ -46,6 +50,11 @@ $(READY): pyproject.toml .ci/constraints.txt
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt setuptools
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation --editable '.[onnx,openvino,coreml,tensorrt,dev]'
 	touch $@
+
+system:
+	apt-get update -qq
+	apt-get install -qq --no-install-recommends $(SYSTEM_PACKAGES)
+	command -v npm || apt-get install -qq --no-install-recommends nodejs npm
 
 clean:
 	rm -rf .venv build *.egg-info exported

@@ -1,0 +1,49 @@
+"""What the examples' tests share: proved bundles of the digits model, and the programs that an example needs."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slide_export import pipeline
+from slide_export.digits import train
+from slide_export.types import Interface, Recipe
+
+DIGITS = Path(train.__file__).parent
+EXAMPLES = DIGITS.parent
+
+
+def require(*programs: str) -> None:
+    """Skips a test where a program is missing; under CI, which installs them all, that is a failure."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        said = f"needs {', '.join(missing)} (Debian: see SYSTEM_PACKAGES in the Makefile)"
+        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
+
+
+def _export(target: str, folder: Path) -> Path:
+    facing = Interface(labels=tuple((DIGITS / "labels.txt").read_text().split()))
+    recipe = Recipe(DIGITS / "digits.pth", target, out=folder, images=DIGITS / "heldout", interface=facing)
+    return pipeline.run(recipe).path
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export("onnx", tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.fixture(scope="session")
+def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export("openvino", tmp_path_factory.mktemp("openvino"))
+
+
+@pytest.fixture(scope="session")
+def coreml_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export("coreml", tmp_path_factory.mktemp("coreml"))
+
+
+@pytest.fixture(scope="session")
+def seven() -> Path:
+    """A held-out image of class "seven"."""
+    return min((DIGITS / "heldout" / "7").glob("*.png"))
