@@ -27,6 +27,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "activations": ("asymmetric", "symmetric", "float"),
     "ranges": ("minmax", "percentile", "entropy"),
     "reduce_range": ("auto", "on", "off"),
+    "tables": ("half", "float"),
 }
 COMMENTS = {
     "library": "which library quantizes",
@@ -41,6 +42,7 @@ COMMENTS = {
     "smooth_quant": "0..1 moves outliers from activations into weights (nncf alone); null leaves them",
     "bias_correction": "let nncf correct biases for what quantization shifts",
     "quantize": "of linear, convolution, depthwise (the slide convolutions)",
+    "tables": "how large constants that are only added are stored, position biases above all",
     "keep_fp32": "PyTorch modules that stay in float, with all that is in them; * and ? are wildcards",
     "min_sqnr_db": "refused below this signal to quantization noise, on the images of the parity check",
     "min_top1": "refused where this share of equal top classes can be ruled out",
@@ -66,6 +68,7 @@ class QuantizationRecipe:
     smooth_quant: float | None = None
     bias_correction: bool = False
     quantize: tuple[str, ...] = ("linear", "convolution")
+    tables: str = "float"
     keep_fp32: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
 
@@ -195,6 +198,9 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
         "smooth_quant and bias_correction with library nncf alone": recipe.library != "nncf"
         and (recipe.smooth_quant is not None or recipe.bias_correction),
         "ranges minmax or percentile with library nncf": recipe.library == "nncf" and recipe.ranges == "entropy",
+        "tables: float with library coremltools, which keeps them so": (
+            recipe.library == "coremltools" and recipe.tables == "half"
+        ),
         "activations: float with library coremltools: quantizing them needs CoreML's predict, so macOS": (
             recipe.library == "coremltools" and recipe.calibrated
         ),

@@ -10,6 +10,7 @@ import onnx
 
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.calibration.scope import layers, selected
+from slide_export.calibration.tables import halve_tables
 from slide_export.errors import BackendUnavailable, LoweringError
 from slide_export.types import Feeds, OnnxGraph
 
@@ -50,6 +51,8 @@ def quantize(graph: OnnxGraph, images: Images | None, recipe: QuantizationRecipe
         raise BackendUnavailable(
             f"expected {recipe.library} to quantize with, found no {error.name}: pip install {recipe.library}"
         ) from error
+    if recipe.tables == "half":
+        proto = halve_tables(proto, recipe.keep_fp32)
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
