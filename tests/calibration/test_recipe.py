@@ -56,6 +56,7 @@ REFUSED = [
     (FIELDS + "weight_bits: 4\n", "unless they are palettized"),
     (FIELDS + "accept: [random-images]\n", "found 'random-images'"),
     (FIELDS.replace("onnxruntime", "coremltools"), "macOS"),
+    (FIELDS.replace("onnxruntime", "coremltools") + "tables: half\n", "tables: float with library coremltools"),
 ]
 
 
