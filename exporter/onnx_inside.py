@@ -10,6 +10,7 @@ from slide_export.backends import Value
 if TYPE_CHECKING:
     import onnx
 
+INSIDE = "_inside"  # behind the name of a value whose name its float64 copy has
 QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -50,3 +51,26 @@ def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     given = {value.name for value in shown.graph.output}
     shown.graph.output.extend(known.get(name) or onnx.ValueInfoProto(name=name) for name in names if name not in given)
     return shown
+
+
+def beside(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Returns a copy of a graph that gives these values too, in float64: each comes from a cast of its own.
+
+    ONNX Runtime (1.32) moves a layer's Q/DQ across the transpose before it onto what the transpose takes; were that an
+    output of the graph, it would be given rounded: a LayerNorm that is off by nothing at 44 dB. A cast is not moved.
+    """
+    import onnx
+
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    shown = set(names) - {value.name for value in proto.graph.output}
+    for node in made.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [f"{name}{INSIDE}" if name in shown else name for name in ends]
+    double = onnx.TensorProto.DOUBLE
+    for name in (name for name in names if name in shown):
+        inside = f"{name}{INSIDE}"
+        made.graph.node.append(onnx.helper.make_node("Cast", [inside], [name], f"{inside}/Cast", to=double))
+        made.graph.output.append(onnx.helper.make_tensor_value_info(name, double, None))
+    del made.graph.value_info[:]  # it speaks of the old names
+    return made

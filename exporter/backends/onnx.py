@@ -87,10 +87,10 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
 
 
 def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
-    """Returns a session that gives these values beside the outputs."""
+    """Returns a session that gives these values beside the outputs, in float64."""
     import onnx
 
-    return Session(onnx_inside.showing(onnx.load(path), names).SerializeToString(), settings)
+    return Session(onnx_inside.beside(onnx.load(path), names).SerializeToString(), settings)
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:

@@ -13,10 +13,12 @@ from slide_export import backends, cli, pipeline, verification
 from slide_export import bundle as bundles
 from slide_export.backends import tensorrt
 from slide_export.diagnosis import diagnose
+from slide_export.digits import train
 from slide_export.errors import BackendUnavailable, ParityError
 from slide_export.lowering.grouped import GroupedSlideAttention
 from slide_export.types import Bundle, Interface, Recipe
 
+DIGITS = Path(train.__file__).parent
 FILES = {"onnx": "model.onnx", "openvino": "model.bin", "coreml": "weight.bin"}
 BLOCKS = ("layers.0.blocks.0", "layers.1.blocks.1", "layers.2.blocks.0", "layers.3.blocks.0")
 
@@ -89,6 +91,19 @@ def test_half_is_explained_by_its_own_floor(target: str, checkpoint: Path, tmp_p
     found = diagnose(pipeline.run(recipe).path, checkpoint)
     assert found.culprit is None
     assert all(row.floor_db is not None and 40 < row.floor_db < 80 for row in found.rows)
+
+
+@pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_int8_is_explained_by_its_own_floor(target: str, tmp_path: Path) -> None:
+    images = DIGITS / "heldout"
+    recipe = Recipe(
+        DIGITS / "digits.pth", target, "int8", out=tmp_path, images=images, image_count=2, calibration_size=32
+    )
+    found = diagnose(pipeline.run(recipe).path, recipe.checkpoint)
+    assert found.culprit is None
+    norms = [row for row in found.rows if row.module.endswith(("norm1", "norm2"))]
+    assert len(norms) == 12
+    assert all(row.added_db > 120 for row in norms)  # they stay in float
 
 
 def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_path: Path) -> None:
