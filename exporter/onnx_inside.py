@@ -21,17 +21,18 @@ def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
     the convolution, whose kernel gives it so.
     """
     live = {value.name for value in proto.graph.input}
-    convolved: set[str] = set()
+    convolved: dict[str, str] = {}  # a convolution's result, and its Q/DQ -> the convolution's scope
     found = []
     for node in proto.graph.node:
         takes = tuple(name for name in node.input if name in live)
-        if takes:
-            live.update(node.output)
-            if node.op_type == "Conv" or (node.op_type in QUANTIZING and convolved.issuperset(takes)):
-                convolved.update(node.output)
-            foreign = node.op_type in QUANTIZING and not convolved.issuperset(takes)
-            scope = None if foreign else scope_of(node.name)
-            found += [Value(name, scope, takes) for name in node.output if name]
+        if not takes:
+            continue
+        live.update(node.output)
+        quantizing = node.op_type in QUANTIZING
+        scope = convolved.get(takes[0]) if quantizing else scope_of(node.name)
+        if scope is not None and (quantizing or node.op_type == "Conv"):
+            convolved.update(dict.fromkeys(node.output, scope))
+        found += [Value(name, scope, takes) for name in node.output if name]
     return tuple(found)
 
 

@@ -71,8 +71,8 @@ class CSwinTransformer(nn.Module):
             nn.Conv2d(3, dims[0], kernel_size=7, stride=4, padding=2), ChannelsLast(), nn.LayerNorm(dims[0])
         )
         for stage, dim in enumerate(dims):
-            blocks = nn.ModuleList(_block(config, stage, dim) for _ in range(config.depths[stage]))
-            self.add_module(f"stage{stage + 1}", blocks)
+            blocks = (_block(config, stage, dim) for _ in range(config.depths[stage]))
+            self.add_module(f"stage{stage + 1}", nn.Sequential(*blocks))
         for stage, dim in enumerate(dims[:-1]):
             self.add_module(f"merge{stage + 1}", Merging(dim))
         self.norm = nn.LayerNorm(dims[-1])
@@ -91,8 +91,7 @@ class CSwinTransformer(nn.Module):
         """Returns the map of each stage, [B, H, W, C]."""
         x, maps = self.stage1_conv_embed(images), []
         for stage in range(1, self.stages + 1):
-            for block in self.get_submodule(f"stage{stage}").children():
-                x = block(x)
+            x = self.get_submodule(f"stage{stage}")(x)
             maps.append(x)
             if stage < self.stages:
                 x = self.get_submodule(f"merge{stage}")(x)

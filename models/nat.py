@@ -78,11 +78,8 @@ class Nat(nn.Module):
         """Returns the map of each level before it is halved, [B, H, W, C]."""
         x, maps = self.patch_embed(images), []
         for level in self.levels:
-            if not isinstance(level, Level):
-                raise TypeError(f"expected a Level in levels, found {type(level).__name__}")
-            x = level.attend(x)
-            maps.append(x)
-            x = level.halve(x)
+            whole, x = level(x)
+            maps.append(whole)
         return maps
 
 
@@ -124,15 +121,11 @@ class Level(nn.Module):
         self.blocks = nn.ModuleList(Block(config, level, dim) for _ in range(config.depths[level]))
         self.downsample = Downsampler(dim) if level + 1 < len(config.depths) else None
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] after this level's blocks."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the map after this level's blocks, [B, H, W, C], and at half the resolution unless it is the last."""
         for block in self.blocks:
             x = block(x)
-        return x
-
-    def halve(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] at half the resolution, or x after the last level."""
-        return x if self.downsample is None else self.downsample(x)
+        return x, x if self.downsample is None else self.downsample(x)
 
 
 class Block(nn.Module):

@@ -72,11 +72,11 @@ class PyramidVisionTransformer(nn.Module):
         inputs = (3, *config.embed_dims)
         for stage, dim in enumerate(config.embed_dims):
             patch = 2 if stage else PATCH
-            blocks = nn.ModuleList(_block(config, stage) for _ in range(config.depths[stage]))
+            blocks = (_block(config, stage) for _ in range(config.depths[stage]))
             tokens = math.prod(config.resolution(stage)) + self._has_token(stage)
             self.add_module(f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch))
             self.register_parameter(f"pos_embed{stage + 1}", _embedding(tokens, dim))
-            self.add_module(f"block{stage + 1}", blocks)
+            self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
         self.cls_token = _embedding(1, dim) if config.class_token else None
         self.norm = nn.LayerNorm(dim, eps=EPS)
         self.head = nn.Linear(dim, config.num_classes)
@@ -101,8 +101,7 @@ class PyramidVisionTransformer(nn.Module):
         for stage in range(self.stages):
             x = self.get_submodule(f"patch_embed{stage + 1}")(x)
             x = self._place(x, stage, class_token=class_token and self._has_token(stage))
-            for block in self.get_submodule(f"block{stage + 1}").children():
-                x = block(x)
+            x = self.get_submodule(f"block{stage + 1}")(x)
             maps.append(x)
             x = x.permute(0, 3, 1, 2)
         return maps

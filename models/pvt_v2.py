@@ -67,10 +67,10 @@ class PyramidVisionTransformerV2(nn.Module):
         inputs = (3, *config.embed_dims)
         for stage, dim in enumerate(config.embed_dims):
             kernel, stride = (3, 2) if stage else (7, 4)
-            blocks = nn.ModuleList(_block(config, stage) for _ in range(config.depths[stage]))
+            blocks = (_block(config, stage) for _ in range(config.depths[stage]))
             embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2)
             self.add_module(f"patch_embed{stage + 1}", embed)
-            self.add_module(f"block{stage + 1}", blocks)
+            self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
             self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=EPS))
         self.head = nn.Linear(dim, config.num_classes)
 
@@ -90,8 +90,7 @@ class PyramidVisionTransformerV2(nn.Module):
         x, maps = images, []
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"patch_embed{stage}")(x)
-            for block in self.get_submodule(f"block{stage}").children():
-                x = block(x)
+            x = self.get_submodule(f"block{stage}")(x)
             maps.append(self.get_submodule(f"norm{stage}")(x))
             x = maps[-1].permute(0, 3, 1, 2)
         return maps

@@ -32,7 +32,8 @@ def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _scope(value: str) -> str:
-    return value.rpartition("/")[0]
+    """Returns `/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
+    return re.sub(r"/([^/]+)(?=/\1\.\d)", "", value.rpartition("/")[0])
 
 
 def _path(weight: str) -> str:

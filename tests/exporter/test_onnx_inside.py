@@ -27,6 +27,19 @@ def test_values_that_depend_on_an_input(proto: onnx.ModelProto) -> None:
     assert values(proto) == (Value("m", "a", ("x",)), Value("y", "blocks.0.fc", ("m",)))
 
 
+def test_a_convolution_owns_its_quantized_result_and_no_other_layer_its_input() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["/embed/embed.0/c"], name="/embed.0/Conv"),
+        helper.make_node("QuantizeLinear", ["/embed/embed.0/c", "s"], ["q"], name="/embed/embed.0/c_QuantizeLinear"),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["d"], name="/embed/embed.0/c_DequantizeLinear"),
+        helper.make_node("Relu", ["d"], ["r"], name="/embed.1/Relu"),
+        helper.make_node("QuantizeLinear", ["r", "s"], ["rq"], name="r_QuantizeLinear"),
+    ]
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "rq")]
+    found = values(helper.make_model(helper.make_graph(nodes, "test", kinds[:1], kinds[1:])))
+    assert [value.scope for value in found] == ["embed.0", "embed.0", "embed.0", "embed.1", None]
+
+
 def test_a_shown_value_is_an_output(proto: onnx.ModelProto) -> None:
     shown = showing(proto, ["m", "y"])
     session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -98,7 +98,10 @@ def cswin_stages(model: CSwinTransformer, images: Tensor) -> Iterator[Tensor]:
 
 
 def nat_stages(model: Nat, images: Tensor) -> Iterator[Tensor]:
-    return (level.halve(x) for level, x in zip(model.levels, model.maps(images), strict=True))
+    return (
+        x if level.downsample is None else level.downsample(x)
+        for level, x in zip(model.levels, model.maps(images), strict=True)
+    )
 
 
 def pvt_stages(model: PyramidVisionTransformer, images: Tensor) -> Iterator[Tensor]:
