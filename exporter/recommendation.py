@@ -61,12 +61,14 @@ class Recommendation:
     Attributes:
         chosen: a place in `options`.
         options: every artifact, the baseline first.
-        sentence: the choice and its reason.
+        sentence: the choice, what it gains, and what to ship for size if that is another one.
+        reasons: what speaks against each other one, in their order.
     """
 
     chosen: int
     options: tuple[Option, ...]
     sentence: str
+    reasons: tuple[str, ...]
 
 
 def recommend(result: Result) -> Recommendation:
@@ -88,7 +90,8 @@ def recommend(result: Result) -> Recommendation:
     fastest = min(able, key=lambda option: result.runs[option.run].p50_ms.value)
     as_fast = [option for option in able if option is fastest or not _slower(option.run, fastest.run, result)]
     chosen = _smallest(as_fast)
-    return Recommendation(options.index(chosen), options, _sentence(chosen, options, result))
+    reasons = tuple(_why(option, result.environment) for option in options[1:] if option is not chosen)
+    return Recommendation(options.index(chosen), options, _sentence(chosen, options), reasons)
 
 
 def _option(place: int, base: int, result: Result) -> Option:
@@ -139,17 +142,12 @@ def _place(precision: str) -> int:
     return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
 
 
-def _sentence(chosen: Option, options: Sequence[Option], result: Result) -> str:
-    base, machine = options[0], result.environment
-    verb = "keep" if chosen is base else "ship"
-    parts = [_why(option, machine) for option in options[1:] if option is not chosen]
-    own = "" if chosen is base else f": {_beside_base(chosen)}"
-    others = "".join(f"; {part}" for part in parts)
+def _sentence(chosen: Option, options: Sequence[Option]) -> str:
+    choice = f"keep {chosen.name}" if chosen is options[0] else f"ship {chosen.name}: {_beside_base(chosen)}"
     small = min((one for one in options if not one.refused), key=lambda one: one.size)
-    for_size = ""
-    if small is not chosen and small.size < SAVES * chosen.size:
-        for_size = f", or ship {small.name} for size ({small.size / chosen.size:.2f} of it)"
-    return f"{verb} {chosen.name}{own}{others}{for_size}"
+    if small is chosen or small.size >= SAVES * chosen.size:
+        return choice
+    return f"{choice}; or ship {small.name} for size ({small.size / chosen.size:.2f} of it)"
 
 
 def _beside_base(option: Option) -> str:

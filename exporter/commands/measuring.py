@@ -52,7 +52,7 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(asdict(found), indent=2))
         return
     show_result(measured, stderr=True)
-    click.echo(found.sentence)
+    click.echo("\n".join((found.sentence, *(f"  {reason}" for reason in found.reasons))))
 
 
 @click.command()
