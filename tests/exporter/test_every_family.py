@@ -1,4 +1,4 @@
-"""A small model of each family, to every target, proved: rank, operators, dynamic batch and parity of its blocks."""
+"""A small model of each family, to every target: proved, and a diagnosis shows its blocks and blames none of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from slide_export import backends, pipeline
+from slide_export.checkpoint import load_checkpoint
+from slide_export.diagnosis import diagnose
 from slide_export.models import FAMILIES, Config, Family
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
@@ -49,9 +51,16 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
     recipe = Recipe(checkpoint, target=target, precision=precision, out=out, image_count=2)
-    parity = pipeline.run(recipe).manifest["parity"]
-    assert parity["passed"]
-    assert parity["top1"] == 1.0
+    bundle = pipeline.run(recipe)
+    assert bundle.manifest["parity"]["passed"]
+    assert bundle.manifest["parity"]["top1"] == 1.0
+    found = diagnose(bundle.path, checkpoint)
+    assert found.culprit is None
+    modules = [name for name, _ in load_checkpoint(checkpoint).module.named_modules()]
+    blocks = {name.removesuffix(".norm2") for name in modules if name.endswith(".norm2")}
+    assert len(blocks) == sum(DEPTHS)
+    shown = {row.module for row in found.rows}
+    assert all(block in shown or block.partition(".")[0] in shown for block in blocks)  # a stage of one block is it
 
 
 def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
