@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State
+from .family import Family, Published, ShapeError, State, classes
 from .layers import ChannelsLast
 from .slide_attention import SlideBlock
 from .stripe_attention import StripeBlock
@@ -149,7 +149,7 @@ def infer(state: State) -> CSwinConfig:
         depths=depths,
         heads=heads,
         stripes=tuple(stripes),
-        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        num_classes=classes(state),
         mlp_ratio=state["stage1.0.mlp.fc1.bias"].shape[0] / embed_dim,
         slide_stages=tuple(slide),
         kernel_size=next((round(table.shape[3] ** 0.5) for table in slide.values()), 3),

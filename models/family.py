@@ -76,3 +76,8 @@ class Family:
 
 class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
+
+
+def classes(state: State) -> int:
+    """Returns the width of a state dict's head, 0 where it has none."""
+    return state["head.weight"].shape[0] if "head.weight" in state else 0

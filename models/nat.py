@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State
+from .family import Family, Published, ShapeError, State, classes
 from .layers import Mlp
 from .neighborhood_attention import NeighborhoodAttention
 from .slide_attention import SlideAttention
@@ -189,7 +189,7 @@ def infer(state: State) -> NatConfig:
         mlp_ratio=state["levels.0.blocks.0.mlp.fc1.bias"].shape[0] / embed_dim,
         layer_scale=None if gamma is None else LAYER_SCALE,
         kernel_size=next((table.shape[1] // 2 + 1 for table in tables if table is not None), NatConfig.kernel_size),
-        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        num_classes=classes(state),
         slide_stages=tuple(level for level, table in enumerate(slide) if table is not None),
         slide_kernel=next((round(table.shape[3] ** 0.5) for table in slide if table is not None), SLIDE_KERNEL),
     )

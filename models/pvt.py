@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State
+from .family import Family, Published, ShapeError, State, classes
 from .layers import ConvEmbed, Mlp
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
@@ -159,7 +159,7 @@ def infer(state: State) -> PvtConfig:
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=pyramid.reductions(state, PvtConfig.reductions),
         image_size=(side * PATCH, side * PATCH),
-        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        num_classes=classes(state),
         slide_stages=slide_stages,
         kernel_size=kernel_size,
         class_token="cls_token" in state,

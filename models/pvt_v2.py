@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, State
+from .family import Family, Published, State, classes
 from .layers import ConvEmbed
 from .pvt import read_data
 from .slide_attention import SlideAttention
@@ -132,7 +132,7 @@ def infer(state: State) -> PvtV2Config:
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=PvtV2Config.reductions if linear else pyramid.reductions(state, PvtV2Config.reductions),
         linear=linear,
-        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        num_classes=classes(state),
         slide_stages=slide_stages,
         kernel_size=kernel_size,
     )

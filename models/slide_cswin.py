@@ -14,10 +14,9 @@ from .family import Published
 SIZES = ("tiny", "small", "base")
 VARIANTS = {f"slide_cswin_{size}": replace(cswin.VARIANTS[f"cswin_{size}"], slide_stages=(0, 1)) for size in SIZES}
 
-PAPER = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of results"
 PUBLISHED = {
-    "slide_cswin_small": Published(35, 6.9, 84.0, PAPER),
-    "slide_cswin_base": Published(78, 15.0, 84.7, PAPER),
+    "slide_cswin_small": Published(35, 6.9, 84.0, slide_swin.RESULTS),
+    "slide_cswin_base": Published(78, 15.0, 84.7, slide_swin.RESULTS),
 }
 
 FAMILY = replace(

@@ -14,10 +14,9 @@ from .family import Published
 SIZES = ("mini", "tiny", "small")
 VARIANTS = {f"slide_nat_{size}": replace(nat.VARIANTS[f"nat_{size}"], slide_stages=(0, 1)) for size in SIZES}
 
-PAPER = "LeapLabTHU/Slide-Transformer 6b1e184, README.md, table of results"
 PUBLISHED = {
-    "slide_nat_tiny": Published(28, 4.3, 83.6, PAPER),
-    "slide_nat_small": Published(51, 7.8, 84.3, PAPER),
+    "slide_nat_tiny": Published(28, 4.3, 83.6, slide_swin.RESULTS),
+    "slide_nat_small": Published(51, 7.8, 84.3, slide_swin.RESULTS),
 }
 
 FAMILY = replace(

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State
+from .family import Family, Published, ShapeError, State, classes
 from .layers import PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
 from .window_attention import WindowBlock, resize_table
@@ -156,7 +156,7 @@ def infer(state: State) -> SwinConfig:
         heads=tuple(table.shape[1] for table in present),
         window=(max(windows, default=7),) * 2,
         image_size=(side, side),
-        num_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        num_classes=classes(state),
         slide_stages=len(slides),
         kernel_size=math.isqrt(slides[0].shape[3]) if slides else 3,
         mlp_ratio=state["layers.0.blocks.0.mlp.fc1.bias"].shape[0] / state["patch_embed.proj.weight"].shape[0],
