@@ -121,13 +121,13 @@ async function toggleCamera() {
   refuseFeatures();
   await camera.start((frame) => look(frame, 'The camera’s picture').catch((error) => attempt(() => { stopCamera(); throw error; })));
   $('camera').setAttribute('aria-pressed', 'true');
-  $('camera').textContent = 'Stop the camera';
+  $('camera').textContent = 'Stop camera';
 }
 
 function stopCamera() {
   camera.stop();
   $('camera').setAttribute('aria-pressed', 'false');
-  $('camera').textContent = 'Use the camera';
+  $('camera').textContent = 'Use camera';
 }
 
 async function save() {

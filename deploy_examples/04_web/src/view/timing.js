@@ -5,8 +5,8 @@ import { html, svg } from './elements.js';
 import { count, milliseconds } from './words.js';
 
 const RANKS = [50, 90, 99];
-const HEIGHT = 168, ROW = 15, AXIS = 22; // of the plot, of a percentile's label, of the axis below, in CSS pixels
-const TOP = RANKS.length * ROW + 4;
+const HEIGHT = 184, ROW = 15, AXIS = 22; // of the plot, of a line of labels, of the axis below, in CSS pixels
+const TOP = (RANKS.length + 1) * ROW;
 
 /** Shows how far a measurement is. */
 export function measuring(place, said, done = 0, all = 0) {
@@ -22,24 +22,25 @@ export function measuring(place, said, done = 0, all = 0) {
 export function timing(place, measured, doubts) {
   const times = measured.rounds.flat();
   const found = RANKS.map((rank) => ({ rank, value: percentile(times, rank) }));
+  const width = Math.max(240, place.clientWidth);
+  const bins = histogram(times, width < 420 ? 24 : 36);
   place.replaceChildren(
     html('dl', { class: 'percentiles' }, found.map(({ rank, value }) => html('div', { class: `p${rank}` }, html('dt', {}, `p${rank}`), html('dd', {}, milliseconds(value), html('small', {}, ' ms'))))),
-    html('figure', { class: 'plot' }, drawn(times, found, Math.max(240, place.clientWidth))),
-    html('p', { class: 'faint' }, caption(measured, times.length)),
-    doubts.length ? html('ul', { class: 'doubts' }, doubts.map((doubt) => html('li', {}, doubt))) : '',
+    html('figure', { class: 'plot' }, drawn(bins, times, found, width)),
+    html('p', { class: 'faint' }, caption(measured, times.length, bins.log)),
+    ...(doubts.length ? [html('ul', { class: 'doubts' }, doubts.map((doubt) => html('li', {}, doubt)))] : []),
   );
 }
 
-function caption({ rounds, warmupCalls, firstMs, clockMs, batch, evaluator }, calls) {
+function caption({ rounds, warmupCalls, firstMs, clockMs, batch, evaluator }, calls, log) {
   const clock = clockMs < 1 ? `${Number((1000 * clockMs).toPrecision(2))} µs` : `${milliseconds(clockMs)} ms`;
   return (
-    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}, all of them drawn. Apart from them: the first call, ` +
+    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}, all of them drawn${log ? ', on a logarithmic axis' : ''}. Apart from them: the first call, ` +
     `${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. The clock steps by ${clock}. ${evaluator}.`
   );
 }
 
-function drawn(times, percentiles, width) {
-  const bins = histogram(times, width < 420 ? 24 : 36);
+function drawn(bins, times, percentiles, width) {
   const most = Math.max(...bins.counts);
   const base = HEIGHT - AXIS;
   const x = (value) => bins.share(value) * width;
@@ -53,10 +54,19 @@ function drawn(times, percentiles, width) {
     'svg',
     { viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': said },
     svg('g', { class: 'bars' }, bins.counts.map(bar)),
+    highest(bins.counts, width),
     svg('line', { class: 'axis', x1: 0, x2: width, y1: base, y2: base }),
     ticks(bins.low, bins.high, bins.log, width / 110).map((tick) => tickAt(x(tick), tick, width, base)),
     percentiles.map(({ rank, value }, row) => marker(x(value), rank, row, width, base)),
   );
+}
+
+/** Returns the count of the fullest bin, written above it: the scale of the plot. */
+function highest(counts, width) {
+  const most = Math.max(...counts);
+  const at = ((counts.indexOf(most) + 0.5) * width) / counts.length;
+  const anchor = at < 24 ? 'start' : at > width - 24 ? 'end' : 'middle';
+  return svg('text', { class: 'most', x: at, y: TOP - 4, 'text-anchor': anchor }, count(most, 'call'));
 }
 
 function tickAt(at, tick, width, base) {

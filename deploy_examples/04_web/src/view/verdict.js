@@ -23,7 +23,7 @@ export function verdict(place, proof) {
       html('span', { class: 'sign', 'aria-hidden': 'true' }, passed ? '✓' : '✕'),
       html('div', {}, html('h2', {}, passed ? 'proved equal' : 'NOT equal'), html('p', {}, sentence(passed, images, source, sizes))),
     ),
-    passed ? null : html('ul', { class: 'failures' }, failures.map((failure) => html('li', {}, `${failure}.`))),
+    ...(passed ? [] : [html('ul', { class: 'failures' }, failures.map((failure) => html('li', {}, `${failure}.`)))]),
     html('div', { class: 'gauges' }, outputs.map((output) => gauge(output, outputs.length > 1))),
     details(proof),
   );
