@@ -113,9 +113,9 @@ def chromium(profile: Path, flags: Sequence[str] = ()) -> Iterator[Page]:
     """
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
-    # The shell puts the pipe's ends where Chromium looks for them.
+    # The shell puts the pipes' ends where Chromium looks for them; dash knows no descriptor above 9.
     joined = f'exec "$@" 3<&{to_read} 4>&{from_write}'
-    command = ["sh", "-c", joined, "sh", "chromium", *QUIET, f"--user-data-dir={profile}", *flags, "about:blank"]
+    command = ["bash", "-c", joined, "bash", "chromium", *QUIET, f"--user-data-dir={profile}", *flags, "about:blank"]
     process = subprocess.Popen(command, pass_fds=(to_read, from_write), stderr=subprocess.DEVNULL)
     os.close(to_read)
     os.close(from_write)

@@ -7,12 +7,15 @@ import { device } from './device.js';
 import { Engine } from './engine/engine.js';
 import { doubts, result } from './result.js';
 import { among, chosen, dropped, served } from './sources.js';
+import { percentiles } from './statistics.js';
 import { classes } from './view/classes.js';
 import { html } from './view/elements.js';
 import { seen } from './view/seen.js';
 import { measuring, timing } from './view/timing.js';
 import { pending, verdict } from './view/verdict.js';
 import { milliseconds } from './view/words.js';
+
+const RANKS = [50, 90, 99];
 
 const $ = (id) => document.getElementById(id);
 const camera = new Camera($('video'));
@@ -77,7 +80,7 @@ async function measure() {
   measuring($('timing'), 'warming up until the time is stable');
   const found = await own.ask('measure', {}, (done, all) => measuring($('timing'), `round ${done + 1} of ${all}`, done, all));
   if (own !== engine) return;
-  measured = { ...found, began, firstMs: proof.firstMs, batch: bundle.manifest.options.batch ?? 1, evaluator: runtime.evaluator };
+  measured = { ...found, percentiles: percentiles(found.rounds, RANKS), began, firstMs: proof.firstMs, batch: bundle.manifest.options.batch ?? 1, evaluator: runtime.evaluator };
   showTiming();
   ready(true);
 }

@@ -1,17 +1,17 @@
 /** A measurement as the JSON that `slide-export bench` writes and `slide-export report` reads. */
 
+import { CONFIDENCE } from './statistics.js';
+
 const SCHEMA = 'slide-export/result/1';
 const BLIND = 'a browser tells neither the load, the frequency nor the peak memory of the machine';
 
 /**
- * Returns the result, one run, without what follows from its times (percentiles, throughput).
- *
- * Its proof is the one made here, in this browser.
+ * Returns the result, one run. Its proof is the one made here, in this browser.
  *
  * @param bundle of `open`
  * @param runtime what the worker told of itself
  * @param proof of `parity.check`
- * @param measured of the worker
+ * @param measured of the worker, with its percentiles
  * @param machine of `device`
  * @param doubts what makes the numbers doubtful, one sentence each
  */
@@ -26,15 +26,18 @@ export function result(bundle, runtime, proof, measured, machine, doubts) {
       calls: measured.calls,
       threads: runtime.settings.threads,
       affinity: [],
-      confidence: 0.95,
+      confidence: CONFIDENCE,
       same_within: 0.02,
     },
     runs: [run(bundle, runtime, proof, measured)],
+    comparisons: [],
   };
 }
 
-function run({ manifest, manifestSha256 }, runtime, { firstMs, failures, ...parity }, { rounds, warmupCalls, stable }) {
+function run({ manifest, manifestSha256 }, runtime, { firstMs, failures, ...parity }, { rounds, warmupCalls, stable, percentiles }) {
   const { name, target, precision, model, options, artifact, fusion, accuracy } = manifest;
+  const batch = options.batch ?? 1;
+  const intervals = percentiles.map(({ rank, ...interval }) => [`p${rank}_ms`, interval]);
   return {
     subject: {
       name,
@@ -53,7 +56,7 @@ function run({ manifest, manifestSha256 }, runtime, { firstMs, failures, ...pari
       accuracy,
     },
     evaluator: runtime.evaluator,
-    batch: options.batch ?? 1,
+    batch,
     settings: runtime.settings,
     rounds_ms: rounds,
     warmup_calls: warmupCalls,
@@ -61,6 +64,8 @@ function run({ manifest, manifestSha256 }, runtime, { firstMs, failures, ...pari
     import_ms: runtime.importMs,
     load_ms: runtime.loadMs,
     first_ms: firstMs,
+    ...Object.fromEntries(intervals),
+    images_per_s: (1000 * batch) / intervals[0][1].value,
     peak_mib: 0, // no browser tells the peak of one worker
     stand_in: '',
     profile: [],

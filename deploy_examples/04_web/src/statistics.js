@@ -1,8 +1,48 @@
-/** Numbers of a list of times. */
+/** Numbers of a list of times, computed as `slide-export bench` does. */
 
-/** Returns the value at a rank of 0 to 100, linear between neighbours: NumPy's default, as in `slide-export bench`. */
-export function percentile(values, rank) {
-  const sorted = [...values].sort((a, b) => a - b);
+export const CONFIDENCE = 0.95;
+const RESAMPLES = 1000;
+
+/**
+ * Returns a percentile of all calls for each rank of 0 to 100, {rank, value, low, high}, with its bootstrap interval.
+ *
+ * Calls of one round share what the machine did meanwhile, so whole rounds are drawn with replacement, never calls.
+ * Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.3 and 13.3.
+ *
+ * @param rounds [rounds][calls] of milliseconds, all of one length
+ */
+export function percentiles(rounds, ranks) {
+  const random = generator(0); // the same rounds give the same interval
+  const drawn = ranks.map(() => new Float64Array(RESAMPLES));
+  for (let i = 0; i < RESAMPLES; i++) {
+    const sample = sorted(rounds.flatMap(() => rounds[Math.floor(random() * rounds.length)]));
+    ranks.forEach((rank, r) => { drawn[r][i] = at(sample, rank); });
+  }
+  const all = sorted(rounds.flat());
+  const tail = 50 * (1 - CONFIDENCE);
+  return ranks.map((rank, r) => {
+    drawn[r].sort();
+    return { rank, value: at(all, rank), low: at(drawn[r], tail), high: at(drawn[r], 100 - tail) };
+  });
+}
+
+/** Returns a function that gives numbers in [0, 1). Source: Marsaglia, Xorshift RNGs, 2003, the triple (13, 17, 5). */
+function generator(seed) {
+  let state = 0x9e3779b9 ^ seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
+function sorted(values) {
+  return Float64Array.from(values).sort();
+}
+
+/** Returns the value at a rank of 0 to 100, linear between neighbours: NumPy's default. */
+function at(sorted, rank) {
   const place = ((sorted.length - 1) * rank) / 100;
   const below = Math.floor(place);
   const above = Math.min(below + 1, sorted.length - 1);

@@ -1,12 +1,11 @@
 /** The distribution of the latency: every call, and three percentiles. */
 
-import { histogram, percentile, ticks } from '../statistics.js';
+import { histogram, ticks } from '../statistics.js';
 import { html, svg } from './elements.js';
 import { count, milliseconds } from './words.js';
 
-const RANKS = [50, 90, 99];
 const HEIGHT = 184, ROW = 15, AXIS = 22; // of the plot, of a line of labels, of the axis below, in CSS pixels
-const TOP = (RANKS.length + 1) * ROW;
+const TOP = 4 * ROW; // a line for each percentile, and one for the count
 
 /** Shows how far a measurement is. */
 export function measuring(place, said, done = 0, all = 0) {
@@ -16,27 +15,32 @@ export function measuring(place, said, done = 0, all = 0) {
 /**
  * Shows a measurement of the worker.
  *
- * @param timing {rounds, warmupCalls, stable, clockMs, firstMs, batch, evaluator}
+ * @param measured {rounds, percentiles, warmupCalls, stable, clockMs, firstMs, batch, evaluator}
  * @param doubts sentences
  */
 export function timing(place, measured, doubts) {
   const times = measured.rounds.flat();
-  const found = RANKS.map((rank) => ({ rank, value: percentile(times, rank) }));
+  const found = measured.percentiles;
   const width = Math.max(240, place.clientWidth);
   const bins = histogram(times, width < 420 ? 24 : 36);
   place.replaceChildren(
-    html('dl', { class: 'percentiles' }, found.map(({ rank, value }) => html('div', { class: `p${rank}` }, html('dt', {}, `p${rank}`), html('dd', {}, milliseconds(value), html('small', {}, ' ms'))))),
+    html('dl', { class: 'percentiles' }, found.map(figure)),
     html('figure', { class: 'plot' }, drawn(bins, times, found, width)),
     html('p', { class: 'faint' }, caption(measured, times.length, bins.log)),
     ...(doubts.length ? [html('ul', { class: 'doubts' }, doubts.map((doubt) => html('li', {}, doubt)))] : []),
   );
 }
 
+function figure({ rank, value, low, high }) {
+  const interval = html('dd', { class: 'interval' }, `${milliseconds(low)} to ${milliseconds(high)}`);
+  return html('div', {}, html('dt', {}, `p${rank}`), html('dd', {}, milliseconds(value), html('small', {}, ' ms')), interval);
+}
+
 function caption({ rounds, warmupCalls, firstMs, clockMs, batch, evaluator }, calls, log) {
   const clock = clockMs < 1 ? `${Number((1000 * clockMs).toPrecision(2))} µs` : `${milliseconds(clockMs)} ms`;
   return (
     `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}, all of them drawn${log ? ', on a logarithmic axis' : ''}. Apart from them: the first call, ` +
-    `${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. The clock steps by ${clock}. ${evaluator}.`
+    `${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. Below each percentile its interval of 95%. The clock steps by ${clock}. ${evaluator}.`
   );
 }
 
