@@ -1,6 +1,5 @@
 """The page of 04_web in a real browser, as a visitor uses it; its preprocessing in node, beside Pillow."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,21 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from slide_export import result
-from slide_export.calibration.images import decode
 from slide_export.calibration.preprocess import crop, normalise
-from slide_export.digest import sha256_of
 from slide_export.models import DataConfig
 from slide_export.page.sound import refuse_unsound
 from tests.deploy_examples.browser import Page, chromium
 from tests.deploy_examples.conftest import EXAMPLES, require
+from tests.deploy_examples.npm import installed
+from tests.deploy_examples.restated import move_golden, restate
+from tests.deploy_examples.truth import best
 
 EXAMPLE = EXAMPLES / "04_web"
 DECIDED = "['equal', 'unequal'].includes(document.querySelector('#verdict').dataset.state)"
@@ -80,19 +77,9 @@ def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tupl
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, installed and built in a copy; several pytest processes share one."""
+    """The example, installed and built."""
     require("npm", "chromium")
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    copy, lock = shared / "04_web", shared / "04_web.lock"
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not (copy / "dist").exists():
-            shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("node_modules", "dist"), dirs_exist_ok=True)
-            for command in (["npm", "ci", "--prefer-offline"], ["npm", "run", "build"]):
-                done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
-    return copy
+    return installed("04_web", tmp_path_factory, "build")
 
 
 @contextmanager
@@ -121,36 +108,6 @@ def page(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]
         yield tab
 
 
-def restated(copy: Path, **changes: Any) -> Path:
-    """Changes the manifest of a bundle so that it fits its files again, and returns the bundle."""
-    path = copy / "manifest.json"
-    manifest = {**json.loads(path.read_text()), **changes}
-    for name, said in manifest["files"].items():
-        said["sha256"] = sha256_of(copy / name)
-    path.write_text(json.dumps(manifest))
-    return copy
-
-
-def alter_golden(path: Path) -> None:
-    """Moves one value of the reference by a thousandth."""
-    with safe_open(path, framework="numpy") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    tensors["reference.logits"][0, 0] += 1e-3
-    save_file(tensors, path, metadata)
-
-
-def expected_top(bundle: Path, image: Path) -> tuple[str, float]:
-    """Returns the best class of an image and its probability in percent, by ONNX Runtime for Python."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    said = manifest["preprocessing"]
-    data = DataConfig(**{name: said[name] for name in DataConfig.__dataclass_fields__})
-    feeds = {"images": normalise(crop(decode(image), data, tuple(said["crop"]))[None], data)}
-    session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, feeds)[0]
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    return manifest["labels"][int(shares.argmax())], 100 * float(shares.max())
-
-
 def test_a_served_bundle_is_proved_and_classifies_as_in_python(
     site: Path, onnx_bundle: Path, seven: Path, tmp_path: Path
 ) -> None:
@@ -165,7 +122,7 @@ def test_a_served_bundle_is_proved_and_classifies_as_in_python(
         label, percent = page.text("#classes li").split("\n")
         page.click("#save")
         saved = wait_for_json(page, tmp_path)
-    name, share = expected_top(onnx_bundle, seven)
+    name, share = best(onnx_bundle, seven)
     assert (label, percent) == (name, f"{share:.1f}%")
     found = result.read(saved)
     refuse_unsound(found, str(saved))
@@ -187,9 +144,7 @@ def wait_for_json(page: Page, folder: Path) -> Path:
 
 
 def test_one_altered_reference_value_is_not_equal(page: Page, onnx_bundle: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(onnx_bundle, tmp_path / "altered"))
-    alter_golden(copy / "golden.safetensors")
-    page.drop(restated(copy))
+    page.drop(move_golden(Path(shutil.copytree(onnx_bundle, tmp_path / "altered"))))
     page.until(DECIDED)
     said = page.text("#verdict")
     assert "NOT equal" in said and "logits is off by 1.00e-3 at most, allowed" in said
@@ -205,7 +160,7 @@ def append_to_artifact(copy: Path) -> None:
 
 
 def retarget(copy: Path) -> None:
-    restated(copy, target="openvino")
+    restate(copy, target="openvino")
 
 
 def remove_manifest(copy: Path) -> None:
