@@ -45,7 +45,9 @@ class Page:
         return self._ask(method, parameters, sessionId=self._session)
 
     def open(self, url: str) -> None:
+        """Goes to an address, until the document is there."""
         self.ask("Page.navigate", url=url)
+        self.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """Returns the value of a JavaScript expression, awaited."""

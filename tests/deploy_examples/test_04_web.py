@@ -104,7 +104,7 @@ def page(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]
     """The page, served without a bundle."""
     with preview(site) as url, chromium(tmp_path_factory.mktemp("profile")) as tab:
         tab.open(url)
-        tab.until("document.querySelector('#start')?.hidden === false")
+        tab.until("document.querySelector('#start').hidden === false")
         yield tab
 
 
@@ -114,7 +114,7 @@ def test_a_served_bundle_is_proved_and_classifies_as_in_python(
     with preview(site, onnx_bundle) as url, chromium(tmp_path / "profile") as page:
         page.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
         page.open(url)
-        page.until("document.querySelector('#verdict')?.dataset.state && " + DECIDED)
+        page.until(DECIDED)
         assert "proved equal" in page.text("#verdict")
         page.until(MEASURED)
         page.drop(seven)
@@ -141,6 +141,23 @@ def wait_for_json(page: Page, folder: Path) -> Path:
             return found[0]
         page.evaluate("new Promise((done) => setTimeout(done, 50))")
     raise AssertionError(f"nothing was saved; the page says: {page.text()}")
+
+
+@pytest.mark.slow
+def test_webgpu_is_proved_too(site: Path, onnx_bundle: Path, tmp_path: Path) -> None:
+    # Chromium's own software adapter: slow, but WebGPU's kernels.
+    gpu = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+    with preview(site) as url, chromium(tmp_path / "profile", gpu) as page:
+        page.open(url)
+        page.until("document.querySelector('#start').hidden === false")
+        page.evaluate(
+            "document.querySelector('#backend').selectedIndex = 2 - Number(navigator.hardwareConcurrency === 1)"
+        )
+        page.drop(onnx_bundle)
+        page.until(DECIDED)
+        page.evaluate("document.querySelector('details').open = true")
+        said = page.text("#verdict")
+    assert "proved equal" in said and "on WebGPU" in said
 
 
 def test_one_altered_reference_value_is_not_equal(page: Page, onnx_bundle: Path, tmp_path: Path) -> None:
