@@ -55,9 +55,9 @@ class Page:
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 
-    def until(self, expression: str) -> Any:
+    def until(self, expression: str, patience_s: float = PATIENCE_S) -> Any:
         """Returns the expression's value as soon as it is truthy."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience_s
         while not (value := self.evaluate(expression)):
             assert time.monotonic() < end, f"{expression} is still {value!r}; the page says: {self.text()}"
             time.sleep(0.05)

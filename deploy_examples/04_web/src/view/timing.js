@@ -39,8 +39,9 @@ function figure({ rank, value, low, high }) {
 function caption({ rounds, warmupCalls, firstMs, clockMs, batch, evaluator }, calls, log) {
   const clock = clockMs < 1 ? `${Number((1000 * clockMs).toPrecision(2))} µs` : `${milliseconds(clockMs)} ms`;
   return (
-    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}, all of them drawn${log ? ', on a logarithmic axis' : ''}. Apart from them: the first call, ` +
-    `${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. Below each percentile its interval of 95%. The clock steps by ${clock}. ${evaluator}.`
+    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}${log ? ', on a logarithmic axis' : ''}; below the percentiles ` +
+    `95% intervals. Apart from them: the first call, ${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. ` +
+    `The clock steps by ${clock}. ${evaluator}.`
   );
 }
 
@@ -58,10 +59,10 @@ function drawn(bins, times, percentiles, width) {
     'svg',
     { viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': said },
     svg('g', { class: 'bars' }, bins.counts.map(bar)),
-    highest(bins.counts, width),
     svg('line', { class: 'axis', x1: 0, x2: width, y1: base, y2: base }),
     ticks(bins.low, bins.high, bins.log, width / 110).map((tick) => tickAt(x(tick), tick, width, base)),
     percentiles.map(({ rank, value }, row) => marker(x(value), rank, row, width, base)),
+    highest(bins.counts, width),
   );
 }
 
