@@ -60,8 +60,9 @@ def fitted(picture: NDArray[np.uint8], data: DataConfig, size: tuple[int, int]) 
         (97, 211, (48, 33), DataConfig(interpolation="bilinear")),
         (64, 64, (64, 64), DataConfig(keep_aspect=False, scale=1.0)),
         (75, 50, (47, 32), DataConfig(scale=1.0)),
+        (200, 113, (40, 59), DataConfig(keep_aspect=False)),
     ],
-    ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin"],
+    ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin", "columns first"],
 )
 def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tuple[int, int], data: DataConfig) -> None:
     require("node")

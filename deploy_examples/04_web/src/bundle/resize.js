@@ -1,9 +1,9 @@
 /**
  * Pillow's antialiased resize of 8-bit pictures, bit for bit. A browser's own scaling is another function.
  *
- * Each axis is a weighted sum over the source pixels under a filter that is widened by the scale when shrinking, first
- * along rows, then along columns, with the intermediate rounded to 8 bits.
- * Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc, ImagingResampleHorizontal_8bpc).
+ * Each axis is a weighted sum over the source pixels under a filter that is widened by the scale when shrinking; one
+ * axis after the other, with the picture between them rounded to 8 bits.
+ * Source: Pillow 13.0, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc, ImagingResampleInner).
  */
 
 const PRECISION_BITS = 22; // of a weight: 32 - 8 for the pixel - 2 for sums beyond 255, where bicubic overshoots
@@ -32,13 +32,20 @@ function cubic(x) {
 export function resize(picture, width, height, interpolation) {
   const filter = FILTERS[interpolation];
   if (!filter) throw new RangeError(`expected bicubic or bilinear, found ${interpolation}`);
-  const across = picture.width === width ? picture : resample(picture, width, filter);
-  if (across.height === height) return across;
-  return transpose(resample(transpose(across), height, filter));
+  const lower = picture.height - height;
+  const narrower = picture.width - width;
+  // The order changes the rounding. Before Pillow 13 the width always came first.
+  if (lower > 0 && lower > 2 * narrower) return toWidth(toHeight(picture, height, filter), width, filter);
+  return toHeight(toWidth(picture, width, filter), height, filter);
 }
 
-/** Returns the picture with its rows resampled to `width` pixels. */
-function resample({ data, width: from, height }, width, filter) {
+function toHeight(picture, height, filter) {
+  return picture.height === height ? picture : transpose(toWidth(transpose(picture), height, filter));
+}
+
+function toWidth(picture, width, filter) {
+  if (picture.width === width) return picture;
+  const { data, width: from, height } = picture;
   const out = new Uint8Array(width * height * CHANNELS);
   for (let x = 0; x < width; x++) {
     const { first, weights } = taps(x, from, width, filter);
