@@ -35,7 +35,7 @@ export class Camera {
     }
     this.#video.srcObject = this.#stream;
     await this.#video.play();
-    this.#watch(see);
+    this.#watch(this.#stream, see);
   }
 
   stop() {
@@ -44,8 +44,8 @@ export class Camera {
     this.#video.srcObject = null;
   }
 
-  async #watch(see) {
-    while (this.on) {
+  async #watch(stream, see) {
+    while (this.#stream === stream) {
       await see(await createImageBitmap(this.#video));
       await new Promise(requestAnimationFrame);
     }

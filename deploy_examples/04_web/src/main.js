@@ -36,37 +36,37 @@ async function attempt(action) {
 }
 
 async function openBundle(read, place) {
-  stopCamera();
   bundle = await open(read, place);
   const { name, model, precision, artifact } = bundle.manifest;
   document.title = `${name} · slide-export`;
   $('name').textContent = name;
   $('about').textContent = [model.variant, model.image_size.join('×'), precision, `${(artifact.bytes / 2 ** 20).toFixed(1)} MiB`].join(' · ');
-  for (const id of ['how', 'verdict', 'work', 'another']) $(id).hidden = false;
+  $('how').hidden = $('another').hidden = false;
   $('start').hidden = true;
-  clearImage();
   await prove();
 }
 
-/** Starts the chosen backend, shows the verdict, and only then measures. */
+/** Starts the chosen backend, shows the verdict, and only then the rest. An engine that was stopped never answers. */
 async function prove() {
+  stopCamera();
+  clearImage();
   engine?.stop();
-  const own = (engine = new Engine());
+  engine = new Engine();
   [runtime, proof, measured] = [null, null, null];
-  ready(false);
-  measuring($('timing'), 'after the check');
+  $('work').hidden = true;
+  $('verdict').hidden = false;
   pending($('verdict'), 'starting ONNX Runtime Web');
   try {
     const { provider, threads } = JSON.parse($('backend').value);
-    runtime = await own.ask('open', { bundle, provider, threads });
+    runtime = await engine.ask('open', { bundle, provider, threads });
     const progress = (done, all) => pending($('verdict'), `batch ${done + 1} of ${all} of the golden images`, done, all);
-    proof = await own.ask('check', {}, progress);
+    proof = await engine.ask('check', {}, progress);
   } catch (error) {
-    if (own !== engine) return; // another bundle or backend was chosen meanwhile
-    for (const id of ['verdict', 'work']) $(id).hidden = true;
+    engine.stop();
+    engine = null;
+    $('verdict').hidden = true;
     throw error;
   }
-  if (own !== engine) return;
   $('work').hidden = false;
   verdict($('verdict'), proof);
   await measure();
@@ -76,11 +76,16 @@ async function measure() {
   stopCamera();
   ready(false);
   const began = new Date().toISOString().replace(/\.\d+Z$/, '+00:00');
-  const own = engine;
   measuring($('timing'), 'warming up until the time is stable');
-  const found = await own.ask('measure', {}, (done, all) => measuring($('timing'), `round ${done + 1} of ${all}`, done, all));
-  if (own !== engine) return;
-  measured = { ...found, percentiles: percentiles(found.rounds, RANKS), began, firstMs: proof.firstMs, batch: bundle.manifest.options.batch ?? 1, evaluator: runtime.evaluator };
+  const found = await engine.ask('measure', {}, (done, all) => measuring($('timing'), `round ${done + 1} of ${all}`, done, all));
+  measured = {
+    ...found,
+    began,
+    percentiles: percentiles(found.rounds, RANKS),
+    firstMs: proof.firstMs,
+    batch: bundle.manifest.options.batch ?? 1,
+    evaluator: runtime.evaluator,
+  };
   showTiming();
   ready(true);
 }
