@@ -14,7 +14,9 @@ const headers = {
 const bundle = process.env.BUNDLE && resolve(process.env.INIT_CWD ?? '.', process.env.BUNDLE);
 
 if (bundle && !existsSync(join(bundle, 'manifest.json'))) {
-  console.error(`expected a bundle of slide-export in $BUNDLE, found no manifest.json in ${bundle}: set it to a bundle's folder`);
+  console.error(
+    `expected a bundle of slide-export in $BUNDLE, found no manifest.json in ${bundle}: set it to a bundle's folder`,
+  );
   process.exit(2);
 }
 

@@ -14,9 +14,11 @@ import { top } from '../04_web/src/bundle/top.js';
 /** Returns a function from inputs to outputs, both {name: {type, data, dims}}. */
 async function runner({ artifact, manifest }) {
   const { optimization: graphOptimizationLevel } = manifest.artifact.settings;
-  const session = await ort.InferenceSession.create(new Uint8Array(artifact), { graphOptimizationLevel }).catch((error) => {
-    throw new Refusal(`expected a model that ONNX Runtime can load, it says: ${error.message}`);
-  });
+  const session = await ort.InferenceSession.create(new Uint8Array(artifact), { graphOptimizationLevel }).catch(
+    (error) => {
+      throw new Refusal(`expected a model that ONNX Runtime can load, it says: ${error.message}`);
+    },
+  );
   const given = ([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, dims)];
   return (feeds) => session.run(Object.fromEntries(Object.entries(feeds).map(given)));
 }
@@ -34,7 +36,11 @@ async function picture(path) {
 
 async function main([folder, image, ...rest]) {
   if (!image || rest.length) throw new Refusal('expected a bundle and an image: node classify.mjs BUNDLE IMAGE');
-  const read = (path) => readFile(join(folder, path)).then((bytes) => new Uint8Array(bytes).buffer, () => null);
+  const read = (path) =>
+    readFile(join(folder, path)).then(
+      (bytes) => new Uint8Array(bytes).buffer,
+      () => null,
+    );
   const bundle = await open(read, folder);
   const { manifest } = bundle;
   if (manifest.options.features) throw new Refusal(`expected a bundle with classes, ${folder} returns feature maps`);

@@ -27,7 +27,8 @@ export class Camera {
    * @throws Refusal there is none, or it was refused
    */
   async start(see) {
-    if (!navigator.mediaDevices) throw new Refusal('expected a page from https or localhost for the camera: serve it so, or choose an image');
+    if (!navigator.mediaDevices)
+      throw new Refusal('expected a page from https or localhost for the camera: serve it so, or choose an image');
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
     } catch (error) {

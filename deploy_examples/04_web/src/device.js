@@ -3,7 +3,8 @@
 /** Returns the "environment" of a result, less its versions and doubts, and the browser's name. */
 export async function device() {
   const browser = browserName();
-  const told = (await navigator.userAgentData?.getHighEntropyValues(['model', 'platformVersion', 'architecture'])) ?? {};
+  const told =
+    (await navigator.userAgentData?.getHighEntropyValues(['model', 'platformVersion', 'architecture'])) ?? {};
   const platform = told.platform || navigator.platform;
   return {
     browser,

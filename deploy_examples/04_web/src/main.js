@@ -40,7 +40,12 @@ async function openBundle(read, place) {
   const { name, model, precision, artifact } = bundle.manifest;
   document.title = `${name} · slide-export`;
   $('name').textContent = name;
-  $('about').textContent = [model.variant, model.image_size.join('×'), precision, `${(artifact.bytes / 2 ** 20).toFixed(1)} MiB`].join(' · ');
+  $('about').textContent = [
+    model.variant,
+    model.image_size.join('×'),
+    precision,
+    `${(artifact.bytes / 2 ** 20).toFixed(1)} MiB`,
+  ].join(' · ');
   $('how').hidden = $('another').hidden = false;
   $('start').hidden = true;
   await prove();
@@ -59,7 +64,8 @@ async function prove() {
   try {
     const { provider, threads } = JSON.parse($('backend').value);
     runtime = await engine.ask('open', { bundle, provider, threads });
-    const progress = (done, all) => pending($('verdict'), `batch ${done + 1} of ${all} of the golden images`, done, all);
+    const progress = (done, all) =>
+      pending($('verdict'), `batch ${done + 1} of ${all} of the golden images`, done, all);
     proof = await engine.ask('check', {}, progress);
   } catch (error) {
     engine.stop();
@@ -77,7 +83,9 @@ async function measure() {
   ready(false);
   const began = new Date().toISOString().replace(/\.\d+Z$/, '+00:00');
   measuring($('timing'), 'warming up until the time is stable');
-  const found = await engine.ask('measure', {}, (done, all) => measuring($('timing'), `round ${done + 1} of ${all}`, done, all));
+  const found = await engine.ask('measure', {}, (done, all) =>
+    measuring($('timing'), `round ${done + 1} of ${all}`, done, all),
+  );
   measured = {
     ...found,
     began,
@@ -99,16 +107,27 @@ function ready(yes) {
 }
 
 async function look(source, said) {
-  const { classes: best, seen: pixels, transparent, ms } = await engine.ask('classify', { source }, undefined, source instanceof ImageBitmap ? [source] : []);
+  const {
+    classes: best,
+    seen: pixels,
+    transparent,
+    ms,
+  } = await engine.ask('classify', { source }, undefined, source instanceof ImageBitmap ? [source] : []);
   $('invite').hidden = true;
   seen($('seen'), pixels, `${said}, as the model sees it: ${best[0].label}`);
   classes($('classes'), best);
-  const note = transparent ? ' It has transparent parts, of which a browser keeps no exact colours: not exactly what training would see.' : '';
-  $('seen-note').textContent = `${said} as the model sees it, ${pixels.width}×${pixels.height} pixels, in ${milliseconds(ms)} ms.${note}`;
+  const note = transparent
+    ? ' It has transparent parts, of which a browser keeps no exact colours: not exactly what training would see.'
+    : '';
+  $('seen-note').textContent =
+    `${said} as the model sees it, ${pixels.width}×${pixels.height} pixels, in ${milliseconds(ms)} ms.${note}`;
 }
 
 function refuseFeatures() {
-  if (bundle.manifest.options.features) throw new Refusal('expected a bundle with classes, this one returns feature maps: export it without --features to see a top-5');
+  if (bundle.manifest.options.features)
+    throw new Refusal(
+      'expected a bundle with classes, this one returns feature maps: export it without --features to see a top-5',
+    );
 }
 
 async function lookAt(file) {
@@ -127,7 +146,14 @@ function clearImage() {
 async function toggleCamera() {
   if (camera.on) return stopCamera();
   refuseFeatures();
-  await camera.start((frame) => look(frame, 'The camera’s picture').catch((error) => attempt(() => { stopCamera(); throw error; })));
+  await camera.start((frame) =>
+    look(frame, 'The camera’s picture').catch((error) =>
+      attempt(() => {
+        stopCamera();
+        throw error;
+      }),
+    ),
+  );
   $('camera').setAttribute('aria-pressed', 'true');
   $('camera').textContent = 'Stop camera';
 }
@@ -152,7 +178,8 @@ async function take(transfer) {
   const paths = Object.keys(files);
   const isBundle = paths.some((path) => path.includes('/') || path === 'manifest.json');
   if (isBundle) return openBundle(among(files), 'the dropped folder');
-  if (paths.length !== 1) throw new Refusal(`expected one image or a bundle’s folder, found ${paths.length} files: drop one`);
+  if (paths.length !== 1)
+    throw new Refusal(`expected one image or a bundle’s folder, found ${paths.length} files: drop one`);
   if (!engine) throw new Refusal('expected a bundle first, found an image: drop a bundle’s folder');
   await lookAt(files[paths[0]]);
 }
@@ -161,9 +188,14 @@ async function take(transfer) {
 async function listBackends() {
   const most = crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1; // a phone has about 4 fast cores
   const threads = most > 1 ? [most, 1] : [1];
-  const choices = threads.map((number) => [`WebAssembly, ${number} ${number === 1 ? 'thread' : 'threads'}`, { provider: 'wasm', threads: number }]);
+  const choices = threads.map((number) => [
+    `WebAssembly, ${number} ${number === 1 ? 'thread' : 'threads'}`,
+    { provider: 'wasm', threads: number },
+  ]);
   if (await navigator.gpu?.requestAdapter()) choices.push(['WebGPU', { provider: 'webgpu', threads: 1 }]);
-  $('backend').replaceChildren(...choices.map(([label, value]) => html('option', { value: JSON.stringify(value) }, label)));
+  $('backend').replaceChildren(
+    ...choices.map(([label, value]) => html('option', { value: JSON.stringify(value) }, label)),
+  );
 }
 
 function listen() {
@@ -173,11 +205,23 @@ function listen() {
   $('camera').addEventListener('click', () => attempt(toggleCamera));
   $('again').addEventListener('click', () => attempt(measure));
   $('save').addEventListener('click', () => attempt(save));
-  $('folder').addEventListener('change', ({ target }) => target.files.length && attempt(() => openBundle(among(chosen(target.files)), 'the chosen folder')));
+  $('folder').addEventListener(
+    'change',
+    ({ target }) => target.files.length && attempt(() => openBundle(among(chosen(target.files)), 'the chosen folder')),
+  );
   $('image').addEventListener('change', ({ target }) => target.files.length && attempt(() => lookAt(target.files[0])));
-  addEventListener('dragover', (event) => { event.preventDefault(); $('veil').hidden = false; });
-  addEventListener('dragleave', (event) => { $('veil').hidden = event.relatedTarget === null; });
-  addEventListener('drop', (event) => { event.preventDefault(); $('veil').hidden = true; attempt(() => take(event.dataTransfer)); });
+  addEventListener('dragover', (event) => {
+    event.preventDefault();
+    $('veil').hidden = false;
+  });
+  addEventListener('dragleave', (event) => {
+    $('veil').hidden = event.relatedTarget === null;
+  });
+  addEventListener('drop', (event) => {
+    event.preventDefault();
+    $('veil').hidden = true;
+    attempt(() => take(event.dataTransfer));
+  });
   addEventListener('resize', () => measured && showTiming());
 }
 

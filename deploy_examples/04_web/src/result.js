@@ -20,7 +20,11 @@ export function result(bundle, runtime, proof, measured, machine, doubts) {
   return {
     schema: SCHEMA,
     measured: measured.began,
-    environment: { ...machine.environment, versions: { 'onnxruntime-web': runtime.version, [name]: version ?? '' }, warnings: [...doubts, BLIND] },
+    environment: {
+      ...machine.environment,
+      versions: { 'onnxruntime-web': runtime.version, [name]: version ?? '' },
+      warnings: [...doubts, BLIND],
+    },
     protocol: {
       rounds: measured.rounds.length,
       calls: measured.calls,
@@ -34,7 +38,12 @@ export function result(bundle, runtime, proof, measured, machine, doubts) {
   };
 }
 
-function run({ manifest, manifestSha256 }, runtime, { firstMs, failures, ...parity }, { rounds, warmupCalls, stable, percentiles }) {
+function run(
+  { manifest, manifestSha256 },
+  runtime,
+  { firstMs, failures, ...parity },
+  { rounds, warmupCalls, stable, percentiles },
+) {
   const { name, target, precision, model, options, artifact, fusion, accuracy } = manifest;
   const batch = options.batch ?? 1;
   const intervals = percentiles.map(({ rank, ...interval }) => [`p${rank}_ms`, interval]);

@@ -54,7 +54,8 @@ export async function dropped(transfer) {
 
 /** Returns [path, File] of an entry or of everything below it. */
 async function below(entry) {
-  if (entry.isFile) return [[entry.fullPath.slice(1), await new Promise((resolve, reject) => entry.file(resolve, reject))]];
+  if (entry.isFile)
+    return [[entry.fullPath.slice(1), await new Promise((resolve, reject) => entry.file(resolve, reject))]];
   const reader = entry.createReader();
   const found = [];
   for (let some; !some || some.length; found.push(...some)) {

@@ -16,7 +16,9 @@ export function percentiles(rounds, ranks) {
   const drawn = ranks.map(() => new Float64Array(RESAMPLES));
   for (let i = 0; i < RESAMPLES; i++) {
     const sample = sorted(rounds.flatMap(() => rounds[Math.floor(random() * rounds.length)]));
-    ranks.forEach((rank, r) => { drawn[r][i] = at(sample, rank); });
+    ranks.forEach((rank, r) => {
+      drawn[r][i] = at(sample, rank);
+    });
   }
   const all = sorted(rounds.flat());
   const tail = 50 * (1 - CONFIDENCE);

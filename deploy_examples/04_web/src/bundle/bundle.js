@@ -20,13 +20,17 @@ export async function open(read, place) {
   const files = {};
   for (const [name, { sha256: expected }] of Object.entries(manifest.files)) {
     files[name] = await read(name);
-    if (!files[name]) throw new Refusal(`expected ${name} in ${place}, found none: the bundle is incomplete, export it again`);
+    if (!files[name])
+      throw new Refusal(`expected ${name} in ${place}, found none: the bundle is incomplete, export it again`);
     if ((await sha256(files[name])) !== expected) {
       throw new Refusal(`expected ${name} as it was exported, its sha256 differs in ${place}: it was altered`);
     }
   }
   const artifact = files[manifest.artifact.path];
-  if (!artifact || !files[GOLDEN]) throw new Refusal(`expected ${manifest.artifact.path} and ${GOLDEN} among the files of the manifest in ${place}: export it again`);
+  if (!artifact || !files[GOLDEN])
+    throw new Refusal(
+      `expected ${manifest.artifact.path} and ${GOLDEN} among the files of the manifest in ${place}: export it again`,
+    );
   return { manifest, manifestSha256: await sha256(bytes), artifact, golden: golden(files[GOLDEN]) };
 }
 
@@ -35,13 +39,19 @@ function understood(bytes, place) {
   try {
     manifest = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    throw new Refusal(`expected JSON in manifest.json of ${place}, found none that can be read: export the bundle again`);
+    throw new Refusal(
+      `expected JSON in manifest.json of ${place}, found none that can be read: export the bundle again`,
+    );
   }
   if (manifest?.schema !== SCHEMA) {
-    throw new Refusal(`expected a manifest of schema ${SCHEMA}, found ${manifest?.schema} in ${place}: export it with this release`);
+    throw new Refusal(
+      `expected a manifest of schema ${SCHEMA}, found ${manifest?.schema} in ${place}: export it with this release`,
+    );
   }
   if (manifest.target !== 'onnx') {
-    throw new Refusal(`expected a bundle for onnx, ${place} is for ${manifest.target}: export it again with --target onnx`);
+    throw new Refusal(
+      `expected a bundle for onnx, ${place} is for ${manifest.target}: export it again with --target onnx`,
+    );
   }
   return manifest;
 }
@@ -61,7 +71,8 @@ function golden(buffer) {
 /** Returns the hexadecimal SHA-256 of a buffer. */
 async function sha256(buffer) {
   // Browsers keep it, the camera and threads from pages of plain http.
-  if (!globalThis.crypto?.subtle) throw new Refusal('expected a page from https or localhost, which alone may compute sha256: serve it so');
+  if (!globalThis.crypto?.subtle)
+    throw new Refusal('expected a page from https or localhost, which alone may compute sha256: serve it so');
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', buffer));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

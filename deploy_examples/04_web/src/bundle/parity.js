@@ -27,7 +27,14 @@ export async function check({ manifest, golden }, run, evaluator, progress = () 
   const picked = lists.flat();
   const outputs = said.outputs.map((limits, i) => compare(limits, found[i], rows(golden.exact[limits.name], picked)));
   const top = options.features ? { top1: null, flips: [] } : flips(golden, said.outputs[0].name, found[0], picked);
-  const proof = { ...said, evaluator, images: golden.images.length, batch_sizes: [...new Set(lists.map((list) => list.length))], outputs, ...top };
+  const proof = {
+    ...said,
+    evaluator,
+    images: golden.images.length,
+    batch_sizes: [...new Set(lists.map((list) => list.length))],
+    outputs,
+    ...top,
+  };
   const failures = [...objections(proof)];
   return { ...proof, passed: failures.length === 0, failures };
 }
@@ -35,10 +42,18 @@ export async function check({ manifest, golden }, run, evaluator, progress = () 
 /** Returns the numbers of one output: the manifest's limits, with what was found here in the place of what was then. */
 function compare(limits, parts, { data: expected, dims }) {
   const length = expected.length / dims[0];
-  const flat = parts.flatMap((part) => Array.from({ length: part.length / length }, (_, i) => part.subarray(i * length, (i + 1) * length)));
-  let largest = 0, total = 0, squares = 0, power = 0, cosine = 1;
+  const flat = parts.flatMap((part) =>
+    Array.from({ length: part.length / length }, (_, i) => part.subarray(i * length, (i + 1) * length)),
+  );
+  let largest = 0,
+    total = 0,
+    squares = 0,
+    power = 0,
+    cosine = 1;
   flat.forEach((row, image) => {
-    let dot = 0, own = 0, other = 0;
+    let dot = 0,
+      own = 0,
+      other = 0;
     row.forEach((value, i) => {
       const wanted = expected[image * length + i];
       const error = Math.abs(value - wanted);
@@ -52,7 +67,14 @@ function compare(limits, parts, { data: expected, dims }) {
     power += other;
     cosine = Math.min(cosine, dot / Math.sqrt(own * other));
   });
-  return { ...limits, max_abs: largest, mean_abs: total / expected.length, rms: Math.sqrt(squares / expected.length), sqnr_db: 10 * Math.log10(power / squares), cosine };
+  return {
+    ...limits,
+    max_abs: largest,
+    mean_abs: total / expected.length,
+    rms: Math.sqrt(squares / expected.length),
+    sqnr_db: 10 * Math.log10(power / squares),
+    cosine,
+  };
 }
 
 /** Returns the share of images, over every batch that they were in, whose top class agrees, and those that do not. */
@@ -82,15 +104,21 @@ export function argmax(values) {
 function* objections({ outputs, flips: wrong, top1, images, accepted }) {
   for (const { name, max_abs, rms, limit_max, limit_rms, sqnr_db } of outputs) {
     if (!(max_abs <= limit_max)) yield `${name} is off by ${number(max_abs)} at most, allowed ${number(limit_max)}`;
-    if (!(rms <= limit_rms)) yield `${name} is off by ${number(rms)} in the root mean square, allowed ${number(limit_rms)}`;
+    if (!(rms <= limit_rms))
+      yield `${name} is off by ${number(rms)} in the root mean square, allowed ${number(limit_rms)}`;
     const least = accepted.min_sqnr_db;
-    if (least !== null && !(sqnr_db >= least)) yield `${name} has ${sqnr_db.toFixed(1)} dB of signal to noise, at least ${least} asked`;
+    if (least !== null && !(sqnr_db >= least))
+      yield `${name} has ${sqnr_db.toFixed(1)} dB of signal to noise, at least ${least} asked`;
   }
   const limit = Math.max(...outputs.map((output) => output.limit_max));
   for (const flip of wrong.filter(({ margin }) => margin > 2 * limit)) {
     yield `${flip.image} is class ${flip.found} instead of ${flip.expected}, which rounding cannot explain`;
   }
-  if (accepted.min_top1 !== null && top1 !== null && chance(images - wrong.length, images, accepted.min_top1) < SIGNIFICANCE) {
+  if (
+    accepted.min_top1 !== null &&
+    top1 !== null &&
+    chance(images - wrong.length, images, accepted.min_top1) < SIGNIFICANCE
+  ) {
     yield `${images - wrong.length} of ${images} top classes agree, so ${accepted.min_top1} of them is ruled out`;
   }
 }

@@ -20,7 +20,7 @@ export function fit(picture, wanted) {
   return crop(resized, halfEven((columns - width) / 2), halfEven((rows - height) / 2), width, height);
 }
 
-/** Returns the integer next to a multiple of 0.5, the even one of two: Python's `round`, with which models were trained. */
+/** Returns the integer next to a multiple of 0.5, the even one of two: Python's `round`, as in training. */
 function halfEven(value) {
   const below = Math.floor(value);
   return value - below === 0.5 ? below + (below & 1) : Math.round(value);

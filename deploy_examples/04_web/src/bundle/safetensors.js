@@ -17,11 +17,15 @@ const TYPES = {
 export function parse(buffer, name) {
   try {
     const length = Number(new DataView(buffer).getBigUint64(0, true));
-    const { __metadata__: metadata = {}, ...entries } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+    const { __metadata__: metadata = {}, ...entries } = JSON.parse(
+      new TextDecoder().decode(new Uint8Array(buffer, 8, length)),
+    );
     const read = ([key, entry]) => [key, tensor(buffer, 8 + length, entry)];
     return { tensors: Object.fromEntries(Object.entries(entries).map(read)), metadata };
   } catch (error) {
-    throw new Refusal(`expected a safetensors file, ${name} cannot be read (${error.message}): export the bundle again`);
+    throw new Refusal(
+      `expected a safetensors file, ${name} cannot be read (${error.message}): export the bundle again`,
+    );
   }
 }
 

@@ -22,9 +22,15 @@ export async function decode(source) {
 
 async function bitmapOf(file) {
   try {
-    return await createImageBitmap(file, { imageOrientation: 'from-image', colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
+    return await createImageBitmap(file, {
+      imageOrientation: 'from-image',
+      colorSpaceConversion: 'none',
+      premultiplyAlpha: 'none',
+    });
   } catch {
-    throw new Refusal(`expected an image, ${file.name || 'this file'} cannot be decoded by this browser: choose another`);
+    throw new Refusal(
+      `expected an image, ${file.name || 'this file'} cannot be decoded by this browser: choose another`,
+    );
   }
 }
 

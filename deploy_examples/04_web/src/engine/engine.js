@@ -9,7 +9,8 @@ export class Engine {
 
   constructor() {
     this.#worker.onmessage = ({ data }) => this.#hear(data);
-    this.#worker.onerror = ({ message }) => this.#fail(new Refusal(`expected the worker to run, it says: ${message ?? 'it could not be loaded'}`));
+    this.#worker.onerror = ({ message }) =>
+      this.#fail(new Refusal(`expected the worker to run, it says: ${message ?? 'it could not be loaded'}`));
   }
 
   /** Returns the answer of one of the worker's methods. */

@@ -5,8 +5,11 @@ const CALLS = 5;
 const UNTIMED = 1; // calls at the head of a round: they wake the threads
 const LEAST_ROUNDS = 6; // fewer tell nothing
 const BUDGET_MS = 15_000; // of the rounds: a visitor waits
-const WINDOW = 4, WINDOWS = 3, DRIFT = 0.05; // stable: the medians of 3 successive windows of 4 calls lie within 5 %
-const WARMUP_CALLS = 100, WARMUP_MS = 15_000; // where it is not stable, the measurement begins anyway, and says so
+const WINDOW = 4,
+  WINDOWS = 3,
+  DRIFT = 0.05; // stable: the medians of 3 successive windows of 4 calls lie within 5 %
+const WARMUP_CALLS = 100,
+  WARMUP_MS = 15_000; // where it is not stable, the measurement begins anyway, and says so
 
 /**
  * Returns {warmupCalls, stable, rounds: [[ms, ...], ...], calls, clockMs}.

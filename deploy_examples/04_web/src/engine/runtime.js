@@ -13,7 +13,7 @@ const RUNTIMES = {
 };
 
 /**
- * Returns {run, evaluator, version, settings, importMs, loadMs, firstMs}: `run` takes and gives {name: {type, data, dims}}.
+ * Returns {run, evaluator, version, settings, importMs, loadMs}: `run` takes and gives {name: {type, data, dims}}.
  *
  * @param bundle {manifest, artifact}
  * @param provider "wasm" or "webgpu"
@@ -31,7 +31,10 @@ export async function start({ manifest, artifact }, provider, threads) {
   ort.env.wasm.wasmPaths = { mjs: absolute(paths.mjs), wasm: absolute(paths.wasm) };
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = 'error'; // failures come back as exceptions too
-  const session = await opened(ort, artifact, { executionProviders: [provider], ...options(manifest.artifact.settings) });
+  const session = await opened(ort, artifact, {
+    executionProviders: [provider],
+    ...options(manifest.artifact.settings),
+  });
   const loaded = performance.now();
   const version = ort.env.versions.web;
   const how = provider === 'webgpu' ? 'WebGPU' : `WebAssembly, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
@@ -49,7 +52,10 @@ async function refuseWithoutGpu(precision) {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Refusal('expected WebGPU, this browser has none: choose WebAssembly');
   if (precision === 'fp16' && !adapter.features.has('shader-f16')) {
-    throw new Refusal('expected WebGPU with 16-bit floats (shader-f16) for an fp16 bundle, this device has none: choose WebAssembly, which computes it in float32');
+    throw new Refusal(
+      'expected WebGPU with 16-bit floats (shader-f16) for an fp16 bundle, this device has none: ' +
+        'choose WebAssembly, which computes it in float32',
+    );
   }
 }
 
@@ -75,5 +81,7 @@ async function opened(ort, artifact, wanted) {
 async function run(ort, session, feeds) {
   const tensors = Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, dims)]);
   const outputs = await session.run(Object.fromEntries(tensors));
-  return Object.fromEntries(Object.entries(outputs).map(([name, { type, data, dims }]) => [name, { type, data, dims }]));
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, { type, data, dims }]) => [name, { type, data, dims }]),
+  );
 }

@@ -51,7 +51,10 @@ const methods = {
 
 /** Returns one image repeated to the batch that the artifact is made for. */
 function batched(image) {
-  return rows(image, Array.from({ length: bundle.manifest.options.batch ?? 1 }, () => 0));
+  return rows(
+    image,
+    Array.from({ length: bundle.manifest.options.batch ?? 1 }, () => 0),
+  );
 }
 
 let last = Promise.resolve();

@@ -4,12 +4,17 @@ import { histogram, ticks } from '../statistics.js';
 import { html, svg } from './elements.js';
 import { count, milliseconds } from './words.js';
 
-const HEIGHT = 184, ROW = 15, AXIS = 22; // of the plot, of a line of labels, of the axis below, in CSS pixels
+const HEIGHT = 184,
+  ROW = 15,
+  AXIS = 22; // of the plot, of a line of labels, of the axis below, in CSS pixels
 const TOP = 4 * ROW; // a line for each percentile, and one for the count
 
 /** Shows how far a measurement is. */
 export function measuring(place, said, done = 0, all = 0) {
-  place.replaceChildren(html('p', { class: 'faint' }, said), html('progress', { max: all || 1, value: all ? done : null, 'aria-label': said }));
+  place.replaceChildren(
+    html('p', { class: 'faint' }, said),
+    html('progress', { max: all || 1, value: all ? done : null, 'aria-label': said }),
+  );
 }
 
 /**
@@ -27,20 +32,35 @@ export function timing(place, measured, doubts) {
     html('dl', { class: 'percentiles' }, found.map(figure)),
     html('figure', { class: 'plot' }, drawn(bins, times, found, width)),
     html('p', { class: 'faint' }, caption(measured, times.length, bins.log)),
-    ...(doubts.length ? [html('ul', { class: 'doubts' }, doubts.map((doubt) => html('li', {}, doubt)))] : []),
+    ...(doubts.length
+      ? [
+          html(
+            'ul',
+            { class: 'doubts' },
+            doubts.map((doubt) => html('li', {}, doubt)),
+          ),
+        ]
+      : []),
   );
 }
 
 function figure({ rank, value, low, high }) {
   const interval = html('dd', { class: 'interval' }, `${milliseconds(low)} to ${milliseconds(high)}`);
-  return html('div', {}, html('dt', {}, `p${rank}`), html('dd', {}, milliseconds(value), html('small', {}, ' ms')), interval);
+  return html(
+    'div',
+    {},
+    html('dt', {}, `p${rank}`),
+    html('dd', {}, milliseconds(value), html('small', {}, ' ms')),
+    interval,
+  );
 }
 
 function caption({ rounds, warmupCalls, firstMs, clockMs, batch, evaluator }, calls, log) {
   const clock = clockMs < 1 ? `${Number((1000 * clockMs).toPrecision(2))} µs` : `${milliseconds(clockMs)} ms`;
   return (
-    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}${log ? ', on a logarithmic axis' : ''}; below the percentiles ` +
-    `95% intervals. Apart from them: the first call, ${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. ` +
+    `${count(calls, 'call')} of batch ${batch} in ${count(rounds.length, 'round')}` +
+    `${log ? ', on a logarithmic axis' : ''}; below the percentiles 95% intervals. ` +
+    `Apart from them: the first call, ${milliseconds(firstMs)} ms, and ${count(warmupCalls, 'call')} of warm-up. ` +
     `The clock steps by ${clock}. ${evaluator}.`
   );
 }
@@ -54,7 +74,8 @@ function drawn(bins, times, percentiles, width) {
     const step = width / bins.counts.length;
     return number ? svg('rect', { x: i * step + 0.5, y: base - height, width: step - 1, height, rx: 1.5 }) : null;
   };
-  const said = `${count(times.length, 'call')}: ${percentiles.map(({ rank, value }) => `p${rank} ${milliseconds(value)} ms`).join(', ')}`;
+  const found = percentiles.map(({ rank, value }) => `p${rank} ${milliseconds(value)} ms`);
+  const said = `${count(times.length, 'call')}: ${found.join(', ')}`;
   return svg(
     'svg',
     { viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': said },
@@ -76,7 +97,11 @@ function highest(counts, width) {
 
 function tickAt(at, tick, width, base) {
   const anchor = at < 18 ? 'start' : at > width - 18 ? 'end' : 'middle';
-  const label = svg('text', { class: 'tick', x: at, y: base + 16, 'text-anchor': anchor }, `${Number(tick.toPrecision(4))} ms`);
+  const label = svg(
+    'text',
+    { class: 'tick', x: at, y: base + 16, 'text-anchor': anchor },
+    `${Number(tick.toPrecision(4))} ms`,
+  );
   return svg('g', {}, svg('line', { class: 'axis', x1: at, x2: at, y1: base, y2: base + 4 }), label);
 }
 

@@ -7,7 +7,12 @@ import { count, small } from './words.js';
 export function pending(place, said, done = 0, all = 0) {
   place.dataset.state = 'pending';
   place.replaceChildren(
-    html('div', { class: 'said' }, html('span', { class: 'sign', 'aria-hidden': 'true' }), html('div', {}, html('h2', {}, 'Checking'), html('p', {}, said))),
+    html(
+      'div',
+      { class: 'said' },
+      html('span', { class: 'sign', 'aria-hidden': 'true' }),
+      html('div', {}, html('h2', {}, 'Checking'), html('p', {}, said)),
+    ),
     html('progress', { max: all || 1, value: all ? done : null, 'aria-label': said }),
   );
 }
@@ -21,10 +26,27 @@ export function verdict(place, proof) {
       'div',
       { class: 'said' },
       html('span', { class: 'sign', 'aria-hidden': 'true' }, passed ? '✓' : '✕'),
-      html('div', {}, html('h2', {}, passed ? 'proved equal' : 'NOT equal'), html('p', {}, sentence(passed, images, source, sizes))),
+      html(
+        'div',
+        {},
+        html('h2', {}, passed ? 'proved equal' : 'NOT equal'),
+        html('p', {}, sentence(passed, images, source, sizes)),
+      ),
     ),
-    ...(passed ? [] : [html('ul', { class: 'failures' }, failures.map((failure) => html('li', {}, `${failure}.`)))]),
-    html('div', { class: 'gauges' }, outputs.map((output) => gauge(output, outputs.length > 1))),
+    ...(passed
+      ? []
+      : [
+          html(
+            'ul',
+            { class: 'failures' },
+            failures.map((failure) => html('li', {}, `${failure}.`)),
+          ),
+        ]),
+    html(
+      'div',
+      { class: 'gauges' },
+      outputs.map((output) => gauge(output, outputs.length > 1)),
+    ),
     details(proof),
   );
 }
@@ -44,12 +66,22 @@ function gauge({ name, max_abs: error, floor_max: floor, limit_max: limit }, nam
     named ? html('figcaption', {}, name) : null,
     html(
       'div',
-      { class: 'line', role: 'img', 'aria-label': `${name}: largest error ${small(error)}, noise floor ${small(floor)}, limit ${small(limit)}` },
+      {
+        class: 'line',
+        role: 'img',
+        'aria-label': `${name}: largest error ${small(error)}, noise floor ${small(floor)}, limit ${small(limit)}`,
+      },
       html('i', { class: 'error', style: `width:${Number.isFinite(error) ? share(error) : '100%'}` }),
       html('i', { class: 'floor', style: `left:${share(floor)}` }),
       html('i', { class: 'limit', style: `left:${share(limit)}` }),
     ),
-    html('dl', { class: 'numbers' }, number('error', 'largest error', error), number('floor', 'noise floor', floor), number('limit', 'limit', limit)),
+    html(
+      'dl',
+      { class: 'numbers' },
+      number('error', 'largest error', error),
+      number('floor', 'noise floor', floor),
+      number('limit', 'limit', limit),
+    ),
   );
 }
 
@@ -76,14 +108,31 @@ function details({ outputs, top1, evaluator }) {
     html(
       'div',
       { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Every number of the proof' },
-      html('table', {}, html('thead', {}, html('tr', {}, heads.map((head) => html('th', { scope: 'col' }, head)))), html('tbody', {}, outputs.map((output) => html('tr', {}, cells(row(output)))))),
+      html(
+        'table',
+        {},
+        html(
+          'thead',
+          {},
+          html(
+            'tr',
+            {},
+            heads.map((head) => html('th', { scope: 'col' }, head)),
+          ),
+        ),
+        html(
+          'tbody',
+          {},
+          outputs.map((output) => html('tr', {}, cells(row(output)))),
+        ),
+      ),
     ),
     html(
       'p',
       { class: 'faint' },
       `${evaluator}. ${top1 === null ? '' : `Top-1 agreement ${(100 * top1).toFixed(1)}%. `}`,
-      'The reference is the trained model in float64; the noise floor is what PyTorch at this precision differs from it, ',
-      'and the limit is a multiple of that. Both stand in the bundle.',
+      'The reference is the trained model in float64; the noise floor is what PyTorch at this precision differs ',
+      'from it, and the limit is a multiple of that. Both stand in the bundle.',
     ),
   );
 }
