@@ -99,7 +99,9 @@ async function measure() {
 }
 
 function showTiming() {
-  timing($('timing'), measured, [...doubts(measured, crossOriginIsolated)]);
+  // A result says this in a field of its own.
+  const unstable = measured.stable ? [] : ['the time did not become stable in the warm-up'];
+  timing($('timing'), measured, [...unstable, ...doubts(measured, crossOriginIsolated)]);
 }
 
 function ready(yes) {
