@@ -1,0 +1,141 @@
+/** Is what runs here the trained model? Outputs for the golden images beside the float64 reference of the bundle. */
+
+import { batches, rows } from './batch.js';
+
+const SIGNIFICANCE = 0.01;
+
+/**
+ * Returns the proof, with the fields of the manifest's "parity" and a list `failures` of sentences, empty where equal.
+ *
+ * Noise floor and limits are the manifest's: they were derived when it was exported, from the trained model.
+ *
+ * @param bundle of `open`
+ * @param run from {name: {type, data, dims}} to the same of outputs; async
+ * @param evaluator the program that runs it
+ * @param progress called with the batches done and their number
+ */
+export async function check({ manifest, golden }, run, evaluator, progress = () => {}) {
+  const { parity: said, options } = manifest;
+  const lists = batches(golden.images.length, options.batch);
+  const found = said.outputs.map(() => []);
+  for (const [done, indices] of lists.entries()) {
+    progress(done, lists.length);
+    const feeds = Object.entries(golden.feeds).map(([name, value]) => [name, rows(value, indices)]);
+    const outputs = await run(Object.fromEntries(feeds));
+    said.outputs.forEach(({ name }, i) => found[i].push(outputs[name].data));
+  }
+  const picked = lists.flat();
+  const outputs = said.outputs.map((limits, i) => compare(limits, found[i], rows(golden.exact[limits.name], picked)));
+  const top = options.features ? { top1: null, flips: [] } : flips(golden, said.outputs[0].name, found[0], picked);
+  const proof = {
+    ...said,
+    evaluator,
+    images: golden.images.length,
+    batch_sizes: [...new Set(lists.map((list) => list.length))],
+    outputs,
+    ...top,
+  };
+  const failures = [...objections(proof)];
+  return { ...proof, passed: failures.length === 0, failures };
+}
+
+/** Returns the numbers of one output: the manifest's limits, with what was found here in the place of what was then. */
+function compare(limits, parts, { data: expected, dims }) {
+  const length = expected.length / dims[0];
+  const flat = parts.flatMap((part) =>
+    Array.from({ length: part.length / length }, (_, i) => part.subarray(i * length, (i + 1) * length)),
+  );
+  let largest = 0,
+    total = 0,
+    squares = 0,
+    power = 0,
+    cosine = 1;
+  flat.forEach((row, image) => {
+    let dot = 0,
+      own = 0,
+      other = 0;
+    row.forEach((value, i) => {
+      const wanted = expected[image * length + i];
+      const error = Math.abs(value - wanted);
+      largest = Math.max(largest, error); // NaN stays NaN
+      total += error;
+      squares += error * error;
+      dot += value * wanted;
+      own += value * value;
+      other += wanted * wanted;
+    });
+    power += other;
+    cosine = Math.min(cosine, dot / Math.sqrt(own * other));
+  });
+  return {
+    ...limits,
+    max_abs: largest,
+    mean_abs: total / expected.length,
+    rms: Math.sqrt(squares / expected.length),
+    sqnr_db: 10 * Math.log10(power / squares),
+    cosine,
+  };
+}
+
+/** Returns the share of images, over every batch that they were in, whose top class agrees, and those that do not. */
+function flips({ images, exact }, name, parts, picked) {
+  const classes = exact[name].dims[1];
+  const row = (data, index) => data.subarray(index * classes, (index + 1) * classes);
+  const found = parts.flatMap((part) => Array.from({ length: part.length / classes }, (_, i) => row(part, i)));
+  const wrong = new Map();
+  let count = 0;
+  picked.forEach((image, i) => {
+    const reference = row(exact[name].data, image);
+    const [expected, top] = [argmax(reference), argmax(found[i])];
+    if (expected === top) return;
+    count += 1;
+    const [first, second = -Infinity] = [...reference].sort((a, b) => b - a);
+    wrong.set(image, { image: images[image], expected, found: top, margin: first - second });
+  });
+  return { top1: 1 - count / picked.length, flips: [...wrong.values()] };
+}
+
+/** Returns the index of the largest value. */
+export function argmax(values) {
+  return values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+}
+
+/** Yields why it is not equal, a sentence each. Comparisons are written so that a NaN fails. */
+function* objections({ outputs, flips: wrong, top1, images, accepted }) {
+  for (const { name, max_abs, rms, limit_max, limit_rms, sqnr_db } of outputs) {
+    if (!(max_abs <= limit_max)) yield `${name} is off by ${number(max_abs)} at most, allowed ${number(limit_max)}`;
+    if (!(rms <= limit_rms))
+      yield `${name} is off by ${number(rms)} in the root mean square, allowed ${number(limit_rms)}`;
+    const least = accepted.min_sqnr_db;
+    if (least !== null && !(sqnr_db >= least))
+      yield `${name} has ${sqnr_db.toFixed(1)} dB of signal to noise, at least ${least} asked`;
+  }
+  const limit = Math.max(...outputs.map((output) => output.limit_max));
+  for (const flip of wrong.filter(({ margin }) => margin > 2 * limit)) {
+    yield `${flip.image} is class ${flip.found} instead of ${flip.expected}, which rounding cannot explain`;
+  }
+  if (
+    accepted.min_top1 !== null &&
+    top1 !== null &&
+    chance(images - wrong.length, images, accepted.min_top1) < SIGNIFICANCE
+  ) {
+    yield `${images - wrong.length} of ${images} top classes agree, so ${accepted.min_top1} of them is ruled out`;
+  }
+}
+
+/** Returns the probability of at most `equal` successes of `count` where each has probability `share`. */
+function chance(equal, count, share) {
+  if (share >= 1) return Number(equal === count);
+  let term = (1 - share) ** count;
+  let sum = term;
+  for (let n = 1; n <= equal; n++) {
+    term *= ((count - n + 1) / n) * (share / (1 - share));
+    sum += term;
+  }
+  return sum;
+}
+
+/** Returns three significant digits, "1.23e-6". */
+export function number(value) {
+  return Number.isFinite(value) ? value.toExponential(2) : String(value);
+}

@@ -1,0 +1,58 @@
+/** From a decoded picture to what the model takes, as the manifest's "preprocessing" says. */
+
+import { resize } from './resize.js';
+
+/**
+ * Returns the pixels that the model sees, {data, width, height} of 8-bit RGB: resized, then cropped at the centre.
+ *
+ * @param picture {data: Uint8Array of height x width x 3 values, width, height}, upright
+ * @param wanted the manifest's "preprocessing"
+ */
+export function fit(picture, wanted) {
+  let [rows, columns] = wanted.resize;
+  if (wanted.keep_aspect) {
+    const factor = Math.max(rows / picture.height, columns / picture.width);
+    rows = Math.max(rows, Math.trunc(picture.height * factor));
+    columns = Math.max(columns, Math.trunc(picture.width * factor));
+  }
+  const [height, width] = wanted.crop;
+  const resized = resize(picture, columns, rows, wanted.interpolation);
+  return crop(resized, halfEven((columns - width) / 2), halfEven((rows - height) / 2), width, height);
+}
+
+/** Returns the integer next to a multiple of 0.5, the even one of two: Python's `round`, as in training. */
+function halfEven(value) {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + (below & 1) : Math.round(value);
+}
+
+function crop(picture, left, top, width, height) {
+  const data = new Uint8Array(width * height * 3);
+  for (let row = 0; row < height; row++) {
+    const from = ((top + row) * picture.width + left) * 3;
+    data.set(picture.data.subarray(from, from + width * 3), row * width * 3);
+  }
+  return { data, width, height };
+}
+
+/**
+ * Returns a batch of one, {type, data, dims}: uint8 [1, H, W, 3] where the model normalises for itself, else float32
+ * [1, 3, H, W], (value / 255 - mean) / std with each step rounded to float32.
+ */
+export function tensor({ data, width, height }, wanted) {
+  if (wanted.embedded) return { type: 'uint8', data, dims: [1, height, width, 3] };
+  const plane = width * height;
+  const planes = new Float32Array(3 * plane);
+  for (let channel = 0; channel < 3; channel++) {
+    const values = levels(wanted.mean[channel], wanted.std[channel]);
+    for (let i = 0; i < plane; i++) planes[channel * plane + i] = values[data[3 * i + channel]];
+  }
+  return { type: 'float32', data: planes, dims: [1, 3, height, width] };
+}
+
+/** Returns the normalised value of each of the 256 levels. */
+function levels(mean, std) {
+  const { fround } = Math;
+  const of = (level) => fround(fround(fround(level / 255) - fround(mean)) / fround(std));
+  return Float32Array.from({ length: 256 }, (_, level) => of(level));
+}
