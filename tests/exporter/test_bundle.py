@@ -49,6 +49,13 @@ def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+def test_every_file_may_be_read_by_whom_the_artifact_may(tmp_path: Path) -> None:
+    make(tmp_path / "b")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "b").iterdir()} == {
+        (tmp_path / "b" / "model.onnx").stat().st_mode & 0o777
+    }
+
+
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="crash"), bundle.staging(tmp_path / "b", overwrite=False) as directory:
         (directory / "model.onnx").write_bytes(b"half")
