@@ -215,10 +215,12 @@ def bench(
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
+    keep: bool = False,
+    runner: Path | str | None = None,
     timeout_s: float = 300.0,
     step: Step | None = None,
 ) -> Result:
-    """Returns the latency of bundles on this machine, measured in interleaved rounds, and how they compare.
+    """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
 
     Args:
         bundles: directories that `export` wrote.
@@ -227,28 +229,33 @@ def bench(
         threads: of each runtime; None takes one a processor.
         profile: time each operator too, in a run of its own.
         stand_ins: measure also what only an evaluator of ours runs here.
-        device: what the result calls this machine.
+        device: what the result calls this machine, or another machine: ssh://[user@]host[:port][/directory], adb:SERIAL.
+        keep: leave on another machine what was copied there, and log where.
+        runner: of a phone: onnxruntime_perf_test or benchmark_app, built for it.
         timeout_s: for loading, or for one round.
         step: told of each stage.
 
     Raises:
         BundleError: a bundle is incomplete or altered.
-        BackendUnavailable: a bundle cannot run on this machine.
+        BackendUnavailable: a bundle cannot run on that machine.
+        DeviceError: another machine cannot be reached, was lost, or lacks what the bundles need.
         MeasurementError: a bundle's process crashed or hung.
     """
-    from . import benchmark, latency
+    from . import benchmark, latency, places
     from .steps import quiet
 
-    return benchmark.bench(
-        [Path(path) for path in bundles],
-        latency.plan(rounds, calls, threads),
-        batches,
-        profile=profile,
-        stand_ins=stand_ins,
-        device=device,
-        timeout_s=timeout_s,
-        step=step or quiet,
-    )
+    step = step or quiet
+    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
+        return benchmark.bench(
+            [Path(path) for path in bundles],
+            latency.plan(rounds, calls, threads, place),
+            batches,
+            profile=profile,
+            stand_ins=stand_ins,
+            place=place,
+            timeout_s=timeout_s,
+            step=step,
+        )
 
 
 def recommend(
@@ -290,6 +297,8 @@ def compare(
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
+    keep: bool = False,
+    runner: Path | str | None = None,
     timeout_s: float = 300.0,
     step: Step | None = None,
 ) -> tuple[tuple[Result, ...], tuple[Path, ...]]:
@@ -302,13 +311,14 @@ def compare(
         out: directory for `TARGET.json`, `report.html` and `report.md`.
         overwrite: replace these files.
         input_size: rows and columns; each variant's own.
-        batches, rounds, calls, threads, profile, stand_ins, device, timeout_s: see `bench`.
+        batches, rounds, calls, threads, profile, stand_ins, device, keep, runner, timeout_s: see `bench`.
         step: told of each stage.
 
     Raises:
         GateError: an artifact is not its model.
         SlideExportError: the request or the machine does not allow it.
     """
+    from . import places
     from .compare import Contest, compare
     from .page import write
     from .steps import quiet
@@ -316,16 +326,18 @@ def compare(
     files = {name: Path(path) for name, path in (checkpoints or {}).items()}
     contest = Contest(tuple(variants), tuple(targets), precision, files, input_size)
     write.refuse_existing(Path(out), contest.targets, overwrite=overwrite)
-    found = compare(
-        contest,
-        {"rounds": rounds, "calls": calls, "threads": threads},
-        batches,
-        profile=profile,
-        stand_ins=stand_ins,
-        device=device,
-        timeout_s=timeout_s,
-        step=step or quiet,
-    )
+    step = step or quiet
+    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
+        found = compare(
+            contest,
+            {"rounds": rounds, "calls": calls, "threads": threads},
+            batches,
+            profile=profile,
+            stand_ins=stand_ins,
+            place=place,
+            timeout_s=timeout_s,
+            step=step,
+        )
     return found, write.directory(dict(zip(contest.targets, found, strict=True)), Path(out))
 
 

@@ -1,0 +1,61 @@
+"""A bundle's proof where it runs elsewhere: the golden inputs go there, the outputs come back and are judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slide_export import verification
+from slide_export.measuring.process import Worker
+from slide_export.steps import Step, quiet
+from slide_export.types import Bundle, Feeds, Outputs, ParityReport
+from slide_export.verification import Opened
+
+from . import Place
+
+TIMEOUT_S = 600.0  # to load, or for one batch, on a small board
+
+
+def verify(path: Path, place: Place, against: Path | None = None, step: Step = quiet) -> ParityReport:
+    """Returns a fresh proof of a bundle whose artifact runs at a place; see `verification.verify`.
+
+    Raises:
+        DeviceError: the device was lost, or lacks what the bundle needs.
+        SlideExportError: see `verification.verify`.
+    """
+    return verification.verify(path, against, step, lambda made, step: opened_at(place, made, step))
+
+
+@dataclass(frozen=True)
+class Far:
+    """A session whose artifact a worker runs."""
+
+    evaluator: str
+    worker: Worker
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name."""
+        return self.worker.run(feeds)
+
+
+@contextmanager
+def opened_at(place: Place, made: Bundle, step: Step) -> Iterator[Opened]:
+    """Yields a bundle's artifact, opened at a place."""
+    manifest, artifact = made.manifest, made.manifest["artifact"]
+    place.prepare([manifest])
+    order: dict[str, Any] = {
+        "target": manifest["target"],
+        "path": str(place.put(made.path) / artifact["path"]),
+        "settings": artifact["settings"],
+        "feeds": None,
+        "batch": 1,
+        "affinity": [],
+    }
+    label = f"{manifest['name']} ({manifest['target']} {manifest['precision']})"
+    with place.worker(label, order, len(place.processors()), TIMEOUT_S) as worker:
+        with step(f"load it and count what it stores and computes on {place.name}"):
+            evaluator, census = f"{worker.answer()['evaluator']}, on {place.name}", worker.census()
+        yield Opened(Far(evaluator, worker), census)
