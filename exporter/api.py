@@ -192,17 +192,39 @@ def lint(
     return linter.lint(subject, targets, example=example)
 
 
-def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step | None = None) -> ParityReport:
+def verify(
+    bundle: Path | str,
+    against: Path | str | None = None,
+    *,
+    device: str | None = None,
+    keep: bool = False,
+    step: Step | None = None,
+) -> ParityReport:
     """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
+
+    Args:
+        device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
+        keep: leave on the device what was copied there, and log where.
+        step: told of each stage.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         ParityError: the artifact is not the model.
+        DeviceError: the device cannot be reached, was lost, or lacks what the bundle needs.
     """
-    from . import verification
+    from . import places, verification
     from .steps import quiet
 
-    return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
+    path, checkpoint, step = Path(bundle), None if against is None else Path(against), step or quiet
+    if device is None:
+        if keep:
+            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+        return verification.verify(path, checkpoint, step)
+    from .places import proof
+
+    places.refuse_unproving(device)
+    with places.at(device, keep=keep, step=step) as place:
+        return proof.verify(path, place, checkpoint, step)
 
 
 def bench(
@@ -229,7 +251,7 @@ def bench(
         threads: of each runtime; None takes one a processor.
         profile: time each operator too, in a run of its own.
         stand_ins: measure also what only an evaluator of ours runs here.
-        device: what the result calls this machine, or another machine: ssh://[user@]host[:port][/directory], adb:SERIAL.
+        device: what the result calls this machine; or another one, ssh://[user@]host[:port][/directory] or adb:SERIAL.
         keep: leave on another machine what was copied there, and log where.
         runner: of a phone: onnxruntime_perf_test or benchmark_app, built for it.
         timeout_s: for loading, or for one round.

@@ -117,7 +117,7 @@ def measure(
     began = datetime.now(UTC).isoformat(timespec="seconds")
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as scratch:
-        files = [Path(scratch) / f"{number}.npz" for number in range(len(candidates))]
+        files = [Path(scratch) / f"inputs-{number}.npz" for number in range(len(candidates))]
         orders = [_order(*pair, protocol, place) for pair in zip(candidates, files, strict=True)]
         for batch in batches:
             sitting = _sitting(candidates, orders, batch, protocol, start, step)

@@ -43,9 +43,7 @@ def opened_here(made: Bundle, step: Step) -> Iterator[Opened]:
     yield Opened(gate.open_session(backend, path, graph, settings), census)
 
 
-def verify(
-    path: Path, against: Path | None = None, step: Step = quiet, opening: Opening = opened_here
-) -> ParityReport:
+def verify(path: Path, against: Path | None = None, step: Step = quiet, opening: Opening = opened_here) -> ParityReport:
     """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
 
     Args:

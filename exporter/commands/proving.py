@@ -11,7 +11,7 @@ import click
 
 from slide_export import api
 
-from .options import CHECKPOINT, DIRECTORY, as_json, evaluation, max_drop, min_sqnr
+from .options import CHECKPOINT, DIRECTORY, as_json, evaluation, keep, max_drop, min_sqnr
 
 
 @click.command()
@@ -20,15 +20,25 @@ from .options import CHECKPOINT, DIRECTORY, as_json, evaluation, max_drop, min_s
 @evaluation
 @max_drop
 @min_sqnr
+@click.option("--device", metavar="URL", help="Run it there: ssh://[user@]host[:port][/directory].")
+@keep
 @as_json
-def verify(bundle: Path, against: Path | None, evaluation: Path | None, as_json: bool, **limits: Any) -> None:
-    """Repeat a bundle's proof, from its golden file alone or against the checkpoint."""
+def verify(
+    bundle: Path,
+    against: Path | None,
+    evaluation: Path | None,
+    device: str | None,
+    keep: bool,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Repeat a bundle's proof, from its golden file alone or against the checkpoint, here or on a device."""
     from slide_export.console import Steps, show_accuracy, show_parity
 
     if evaluation is not None and against is None:
         raise click.UsageError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     with Steps() as step:
-        proof = api.verify(bundle, against, step=step)
+        proof = api.verify(bundle, against, device=device, keep=keep, step=step)
         measured = None
         if evaluation is not None and against is not None:
             measured = api.measure_accuracy(bundle, against, evaluation, step=step, **limits)

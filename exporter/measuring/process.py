@@ -1,5 +1,6 @@
-"""The parent's side of a process that answers lines: asks, waits no longer than it has to, and says in one sentence
-what went wrong. `Worker` is the one that runs an artifact.
+"""The parent's side of a process that answers lines: asks, waits, and says in one sentence what went wrong.
+
+`Worker` is the one that runs an artifact.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class Process:
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
-            self._answers.put(line)
+            if line.startswith("{"):  # a device's shell may greet before
+                self._answers.put(line)
         self._answers.put("")
 
     def _reason(self) -> SlideExportError:

@@ -10,7 +10,8 @@ It is asked on standard input and answers on standard output, one JSON object a 
     at last      the end of input                                              ends
 
 A refusal is {"error", "kind"}. `feeds` names an .npz file of real inputs, first axis the image, repeated to the batch;
-null where only `run` and `census` are asked. Its inputs and outputs are .npz files in base64. Beside NumPy and the backend of the target this file needs nothing, so that it can be copied to another device.
+null where only `run` and `census` are asked, whose arrays are .npz files in base64. Beside NumPy and the backend of the
+target this file needs nothing, so that it can be copied to another device.
 """
 
 import base64

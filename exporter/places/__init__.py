@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from slide_export.errors import RequestError
 from slide_export.steps import Step, quiet
 
 if TYPE_CHECKING:
@@ -80,6 +81,21 @@ class Place(Protocol):
         """Returns a process there that runs one artifact; see `measuring.process.Worker`."""
 
 
+def kind_of(device: str) -> str | None:
+    """Returns the kind of place that `--device` names, None where it is a name for this machine."""
+    return next((kind for kind in KINDS if device.startswith(f"{kind}:")), None)
+
+
+def refuse_unproving(device: str) -> None:
+    """Refuses a place that gives no outputs to prove.
+
+    Raises:
+        RequestError: it is none that gives them.
+    """
+    if kind_of(device) != "ssh":
+        raise RequestError(f"expected {KINDS['ssh']} for a proof, found {device!r}")
+
+
 def at(
     device: str, *, keep: bool = False, runner: Path | None = None, step: Step = quiet
 ) -> AbstractContextManager[Place]:
@@ -94,9 +110,7 @@ def at(
         RequestError: the word is malformed, or an option does not fit it.
         DeviceError: the device cannot be reached.
     """
-    from slide_export.errors import RequestError
-
-    kind = next((kind for kind in KINDS if device.startswith(f"{kind}:")), None)
+    kind = kind_of(device)
     if runner is not None and kind != "adb":
         raise RequestError(f"expected --runner with --device adb:SERIAL, found it with {device!r}")
     if kind == "ssh":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -126,8 +125,3 @@ def needs(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         for name in portable(manifest["target"]).DEVICE:
             found.setdefault(name, manifest["versions"].get(name, ""))
     return found
-
-
-def environment_of(threads: int) -> str:
-    """Returns the variables that a runner is started with, as a shell takes them."""
-    return shlex.join(("OMP_NUM_THREADS=" + str(threads), "PYTHONDONTWRITEBYTECODE=1"))

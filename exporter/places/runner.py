@@ -61,7 +61,10 @@ def write(directory: Path) -> Path:
 def _files() -> Iterator[tuple[str, str]]:
     version = importlib.metadata.version("slide-export")
     yield "__main__.py", MAIN
-    yield f"slide_export-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: slide-export\nVersion: {version}\n"
+    yield (
+        f"slide_export-{version}.dist-info/METADATA",
+        f"Metadata-Version: 2.1\nName: slide-export\nVersion: {version}\n",
+    )
     names = modules()
     for package in sorted({str(Path("slide_export", name).parent) for name in names}):
         if f"{package.removeprefix('slide_export/')}/__init__" not in names:
