@@ -39,6 +39,7 @@ OPTIONS = (
     "ForwardX11=no",
     "LogLevel=ERROR",
 )
+PROBE = "{ touch probe && dd if=/dev/zero of=probe bs=64k count=1; } 2>&1; rm -f probe"
 KEEPER = "; ".join(
     (
         "umask 077",
@@ -208,7 +209,8 @@ class Connection:
         done = subprocess.run(self._copying(path, name), capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             self.refuse_lost(LOST if self._keeper.poll() is not None else done.returncode)
-            if trouble.FULL.search(done.stderr):
+            # An sftp server calls every failure "Failure": one more write tells.
+            if trouble.FULL.search(done.stderr + self.run(PROBE).stdout):
                 raise trouble.full(self._address.url, self.facts.directory)
             raise DeviceError(
                 f"expected to copy {path.name} to {self._address.url}, {Path(done.args[0]).name} says: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,15 @@ def verify(path: Path, place: Place, against: Path | None = None, step: Step = q
     return verification.verify(path, against, step, lambda made, step: opened_at(place, made, step))
 
 
-@dataclass(frozen=True)
 class Far:
-    """A session whose artifact a worker runs."""
+    """An artifact that a worker has loaded."""
 
-    evaluator: str
-    worker: Worker
+    def __init__(self, worker: Worker, evaluator: str) -> None:
+        self.evaluator, self._worker = evaluator, worker
 
     def run(self, feeds: Feeds) -> Outputs:
         """Returns every output by name for the inputs by name."""
-        return self.worker.run(feeds)
+        return self._worker.run(feeds)
 
 
 @contextmanager
@@ -58,4 +56,4 @@ def opened_at(place: Place, made: Bundle, step: Step) -> Iterator[Opened]:
     with place.worker(label, order, len(place.processors()), TIMEOUT_S) as worker:
         with step(f"load it and count what it stores and computes on {place.name}"):
             evaluator, census = f"{worker.answer()['evaluator']}, on {place.name}", worker.census()
-        yield Opened(Far(evaluator, worker), census)
+        yield Opened(Far(worker, evaluator), census)
