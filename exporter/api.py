@@ -222,8 +222,7 @@ def verify(
         return verification.verify(path, checkpoint, step)
     from .places import proof
 
-    places.refuse_unproving(device)
-    with places.at(device, keep=keep, step=step) as place:
+    with places.proving_at(device, keep=keep, step=step) as place:
         return proof.verify(path, place, checkpoint, step)
 
 

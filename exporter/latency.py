@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ import numpy as np
 
 from .errors import BackendUnavailable, RequestError
 from .measuring import intervals
-from .measuring.process import Worker
+from .measuring.process import Measured
 from .places import Place, Readiness
 from .places.here import HERE
 from .result import Comparison, Protocol, Result, Run, Subject
@@ -40,7 +40,7 @@ TIMEOUT_S = 300.0
 PROFILED_CALLS = 10
 RANKS = (50.0, 90.0, 99.0)
 
-Start = Callable[[str, Mapping[str, Any]], Worker]
+Start = Callable[[str, Mapping[str, Any]], AbstractContextManager[Measured]]
 """Told what a message calls the artifact, and the worker's order."""
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ def _order(candidate: Candidate, feeds: Path, protocol: Protocol, place: Place) 
 class _Started:
     """A worker that is ready for its rounds, and what it said when it was loaded."""
 
-    worker: Worker
+    worker: Measured
     said: Mapping[str, Any]
     first_ms: float
     warmup_calls: int
@@ -209,14 +209,14 @@ def _sitting(
         yield _run(candidate, order, batch, one, times, peak, protocol.confidence)
 
 
-def _start(worker: Worker) -> _Started:
+def _start(worker: Measured) -> _Started:
     said = worker.answer()
-    (first,) = worker.call(1)["ms"]
+    first = said["first_ms"] if "first_ms" in said else worker.call(1)["ms"][0]
     calls, stable = _warm_up(worker)
     return _Started(worker, said, first, calls, stable)
 
 
-def _warm_up(worker: Worker) -> tuple[int, bool]:
+def _warm_up(worker: Measured) -> tuple[int, bool]:
     """Returns the calls that it took until the time was stable, and whether it became so."""
     medians: list[float] = []
     end = time.monotonic() + WARMUP_S
@@ -228,7 +228,7 @@ def _warm_up(worker: Worker) -> tuple[int, bool]:
     return len(medians) * WINDOW, False
 
 
-def _interleave(workers: Sequence[Worker], protocol: Protocol) -> tuple[list[list[list[float]]], list[float]]:
+def _interleave(workers: Sequence[Measured], protocol: Protocol) -> tuple[list[list[list[float]]], list[float]]:
     """Returns the milliseconds of each call, [workers][rounds][calls], and the peak of each process in MiB."""
     rounds_ms: list[list[list[float]]] = [[] for _ in workers]
     peaks_mib = [0.0 for _ in workers]

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -31,6 +31,19 @@ LONGEST_WORDS = 300  # of a crash, in characters
 
 Explain = Callable[[int, str], SlideExportError | None]
 """Told the exit code and the last words of a process: what really happened, None where it only crashed."""
+
+
+class Measured(Protocol):
+    """What `latency` asks of what runs one artifact; `Worker` is one."""
+
+    def answer(self) -> dict[str, Any]:
+        """Returns what it says once it has loaded."""
+
+    def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
+        """Returns the answer to one request for calls."""
+
+    def profile(self, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns the profile of that many calls."""
 
 
 class Process:

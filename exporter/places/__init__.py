@@ -17,8 +17,10 @@ from slide_export.steps import Step, quiet
 
 if TYPE_CHECKING:
     from slide_export.measuring.environment import Theft
-    from slide_export.measuring.process import Worker
+    from slide_export.measuring.process import Measured
     from slide_export.result import Environment
+
+    from .by_runner import ByRunner
 
 KINDS: Mapping[str, str] = {
     "ssh": "ssh://[user@]host[:port][/directory], a Linux machine with Python 3.10 or later",
@@ -77,8 +79,10 @@ class Place(Protocol):
     def put(self, path: Path) -> PurePath:
         """Returns where a file or directory of this machine lies at that place, after bringing it there."""
 
-    def worker(self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float) -> Worker:
-        """Returns a process there that runs one artifact; see `measuring.process.Worker`."""
+    def worker(
+        self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float
+    ) -> AbstractContextManager[Measured]:
+        """Returns what runs one artifact there; see `measuring.process.Worker`."""
 
 
 def kind_of(device: str) -> str | None:
@@ -86,14 +90,17 @@ def kind_of(device: str) -> str | None:
     return next((kind for kind in KINDS if device.startswith(f"{kind}:")), None)
 
 
-def refuse_unproving(device: str) -> None:
-    """Refuses a place that gives no outputs to prove.
+def proving_at(device: str, *, keep: bool = False, step: Step = quiet) -> AbstractContextManager[ByRunner]:
+    """Returns a place that gives outputs back, so that a proof can be judged here; see `at`.
 
     Raises:
-        RequestError: it is none that gives them.
+        RequestError: the word names no such place.
     """
     if kind_of(device) != "ssh":
         raise RequestError(f"expected {KINDS['ssh']} for a proof, found {device!r}")
+    from .ssh import Ssh
+
+    return Ssh(device, keep=keep, step=step)
 
 
 def at(

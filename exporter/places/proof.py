@@ -13,12 +13,12 @@ from slide_export.steps import Step, quiet
 from slide_export.types import Bundle, Feeds, Outputs, ParityReport
 from slide_export.verification import Opened
 
-from . import Place
+from .by_runner import ByRunner
 
 TIMEOUT_S = 600.0  # to load, or for one batch, on a small board
 
 
-def verify(path: Path, place: Place, against: Path | None = None, step: Step = quiet) -> ParityReport:
+def verify(path: Path, place: ByRunner, against: Path | None = None, step: Step = quiet) -> ParityReport:
     """Returns a fresh proof of a bundle whose artifact runs at a place; see `verification.verify`.
 
     Raises:
@@ -40,7 +40,7 @@ class Far:
 
 
 @contextmanager
-def opened_at(place: Place, made: Bundle, step: Step) -> Iterator[Opened]:
+def opened_at(place: ByRunner, made: Bundle, step: Step) -> Iterator[Opened]:
     """Yields a bundle's artifact, opened at a place."""
     manifest, artifact = made.manifest, made.manifest["artifact"]
     place.prepare([manifest])

@@ -41,7 +41,16 @@ def install() -> None:
     platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, GLIBC + 1)]
     wanted = [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED]
     options = ("--quiet", "--only-binary=:all:", f"--python-version={PYTHON}", f"--target={WHEELS}.part")
-    command = (sys.executable, "-m", "pip", "install", *options, *platforms, "--platform=manylinux2014_aarch64", *wanted)
+    command = (
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        *platforms,
+        "--platform=manylinux2014_aarch64",
+        *wanted,
+    )
     subprocess.run(command, check=True)
     Path(f"{WHEELS}.part").rename(WHEELS)
 
@@ -78,7 +87,7 @@ def main() -> int:
         print("expected mmdebstrap, found none: apt-get install mmdebstrap", file=sys.stderr)
         return 3
     ROOT.mkdir(parents=True, exist_ok=True)
-    unpack(DEBIAN, "python3-minimal,libpython3-stdlib,libstdc++6", "--architectures=arm64")
+    unpack(DEBIAN, "base-files,python3-minimal,libpython3-stdlib,libstdc++6", "--architectures=arm64")
     unpack(QEMU, "qemu-user")
     install()
     emulator = (str(QEMU / "usr/bin/qemu-aarch64"), "-L", str(DEBIAN), "-E", f"PYTHONPATH={WHEELS.resolve()}")

@@ -105,7 +105,9 @@ def test_what_is_kept_is_there_and_is_named(device: Device, caplog: pytest.LogCa
 def test_another_host_key_is_refused(device: Device) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", device.root / "other"], check=True)
     device.trust(device.root / "other.pub")
-    with pytest.raises(DeviceError, match=r"expected the host key that known_hosts has for .*, found another one") as no:
+    with pytest.raises(
+        DeviceError, match=r"expected the host key that known_hosts has for .*, found another one"
+    ) as no:
         connect(device)
     assert no.value.exit_code == 3
     assert device.left() == []
