@@ -119,7 +119,7 @@ PROGRAMS: Mapping[str, Program] = {
 def line(program: Program, runner: str, model: str, order: Mapping[str, Any], calls: int) -> str:
     """Returns what a phone's shell runs for one round; what it prints is for `read`."""
     words = shlex.join([f"./{runner}", *program.command(model, order, calls)])
-    return f"rm -f {TIMES}; LD_LIBRARY_PATH=. {words} 2>&1; echo {END}; cat {TIMES} 2>/dev/null"
+    return f"rm -f {TIMES}; LD_LIBRARY_PATH=. {words} 2>&1; echo {END}; cat {TIMES} 2>/dev/null || true"
 
 
 def read(program: Program, name: str, output: str) -> Said:
