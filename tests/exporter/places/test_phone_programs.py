@@ -32,5 +32,5 @@ def test_benchmark_app_is_told_batch_threads_and_precision() -> None:
 
 
 def test_words_without_a_time_are_no_measurement() -> None:
-    with pytest.raises(MeasurementError, match="it says: sh: .*cannot execute"):
+    with pytest.raises(MeasurementError, match=r"it says: sh: .*cannot execute"):
         phone_programs.read(PROGRAMS["onnx"], "small", "sh: ./program: cannot execute\n:end:\n")
