@@ -37,6 +37,8 @@ def verify(
 
     if evaluation is not None and against is None:
         raise click.UsageError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+    if evaluation is not None and device is not None:
+        raise click.UsageError("expected --eval without --device: accuracy is measured on this machine")
     with Steps() as step:
         proof = api.verify(bundle, against, device=device, keep=keep, step=step)
         measured = None

@@ -52,8 +52,10 @@ KEEPER = "; ".join(
         "echo ready",
         "cat >/dev/null",
         '[ "$2" = keep ] && exit 0',
+        # What still runs there, such as pip, would go on and make the directory anew: it is known by where it runs.
+        'for one in /proc/[0-9]*; do case "$(readlink "$one/cwd")" in "$made"*) kill -9 "${one#/proc/}";; esac; done '
+        "2>/dev/null",
         "tries=0",
-        # What still runs there may write a last file.
         'while [ -e "$made" ] && [ $tries -lt 60 ]; do rm -rf "$made" 2>/dev/null || sleep 1; tries=$((tries+1)); done',
     )
 )

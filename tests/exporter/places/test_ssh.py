@@ -31,7 +31,7 @@ from slide_export.types import Bundle
 from .conftest import Start
 from .sshd import STANDARD, VENV, Device
 
-NEEDED = ("cat", "dd", "df", "env", "mktemp", "rm", "sh", "sleep", "tail", "touch")
+NEEDED = ("cat", "dd", "df", "env", "mktemp", "readlink", "rm", "sh", "sleep", "tail", "touch")
 
 
 def programs(root: Path, *more: str, **scripts: str) -> str:
@@ -218,6 +218,23 @@ def test_a_dropped_connection_ends_in_one_sentence_and_the_device_cleans_up(
 
     with pytest.raises(DeviceError, match=f"expected {device.url} to stay connected, found the connection dropped"):
         slide_export.bench([onnx_bundle.path], rounds=5000, threads=1, device=device.url, step=step)
+    assert device.left() == []
+
+
+def test_an_installation_that_is_cut_off_does_not_go_on(start: Start, onnx_bundle: Bundle, tmp_path: Path) -> None:
+    endless = f'case "$*" in *venv*) while :; do mkdir -p "$PWD/environment"; sleep 0.05; done;; esac; {BARE}'
+    device = start(path=programs(tmp_path, "mkdir", python3=endless))
+
+    @contextmanager
+    def step(what: str) -> Iterator[None]:
+        if what.startswith("install"):
+            threading.Timer(0.5, device.drop).start()
+        yield
+
+    with places.proving_at(device.url, step=step) as place, pytest.raises(DeviceError, match="connection dropped"):
+        place.prepare([onnx_bundle.manifest])
+    assert device.left() == []
+    time.sleep(0.3)
     assert device.left() == []
 
 
