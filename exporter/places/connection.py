@@ -91,9 +91,11 @@ class Connection:
         """
         self._address, self._keep = address, keep
         self._extra = shlex.split(os.environ.get(EXTRA, ""))
+        self._socket = "none"
 
     def __enter__(self) -> Connection:
-        self._scratch = tempfile.TemporaryDirectory(prefix="slide-export-")  # its own, and short: a socket's path is
+        self._scratch = tempfile.TemporaryDirectory(prefix="slide-export-")  # private, mode 700
+        self._socket = f"{self._scratch.name}/socket"
         self._said: IO[str] = tempfile.TemporaryFile("w+", errors="replace")
         kept = "keep" if self._keep else "remove"
         keeper = shlex.join(("exec", "sh", "-c", KEEPER, "keeper", self._address.directory, kept))
@@ -158,8 +160,8 @@ class Connection:
         return ["ssh", "-T", *port, *self._options(), *more]
 
     def _options(self) -> list[str]:
-        path = f"ControlPath={self._scratch.name}/socket"
-        return [*self._extra, *(word for option in (*OPTIONS, path) for word in ("-o", option))]
+        options = (*OPTIONS, f"ControlPath={self._socket}")
+        return [*self._extra, *(word for option in options for word in ("-o", option))]
 
     def _through(self) -> list[str]:
         """Returns options that take the keeper's connection, or fail."""

@@ -1,24 +1,14 @@
-"""Another Python of this machine as a place: the proof and the measurement are those of this one."""
+"""Another Python of this machine as a place."""
 
-import dataclasses
 import sys
 
 import pytest
 
-from slide_export import benchmark, latency, verification
+from slide_export import benchmark, latency
 from slide_export.errors import BackendUnavailable, MeasurementError, RequestError
 from slide_export.measuring import environment
-from slide_export.places import by_runner, proof
 from slide_export.places.command import Command
 from slide_export.types import Bundle
-
-
-def test_a_proof_by_the_runner_is_the_proof_here(openvino_bundle: Bundle) -> None:
-    with Command("the other", (sys.executable,)) as place:
-        there = proof.verify(openvino_bundle.path, place)
-    here = verification.verify(openvino_bundle.path)
-    assert dataclasses.replace(there, evaluator=here.evaluator) == here
-    assert there.evaluator == f"{here.evaluator}, on the other"
 
 
 def test_a_measurement_by_the_runner_is_a_result(onnx_bundle: Bundle) -> None:
@@ -45,9 +35,3 @@ def test_a_python_that_does_not_start_is_told() -> None:
         pytest.raises(MeasurementError, match=r"the runner on the other to run, its process crashed \(exit code 2\)"),
     ):
         place.processors()
-
-
-def test_what_is_needed_is_what_the_bundles_were_made_with(onnx_bundle: Bundle, openvino_bundle: Bundle) -> None:
-    needed = by_runner.needs([onnx_bundle.manifest, openvino_bundle.manifest])
-    assert [*needed] == ["numpy", "onnxruntime", "onnx", "openvino"]
-    assert needed["onnxruntime"] == onnx_bundle.manifest["versions"]["onnxruntime"]

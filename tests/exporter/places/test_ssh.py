@@ -25,7 +25,7 @@ from onnx import numpy_helper
 import slide_export
 from slide_export import bundle as bundles
 from slide_export import cli, places
-from slide_export.errors import BackendUnavailable, DeviceError, MeasurementError, ParityError, RequestError
+from slide_export.errors import BackendUnavailable, DeviceError, MeasurementError, ParityError
 from slide_export.types import Bundle
 
 from .conftest import Start
@@ -268,11 +268,6 @@ def test_a_target_without_a_runner_is_refused_before_anything_is_copied(
     (other / "manifest.json").write_text(json.dumps({**onnx_bundle.manifest, "target": "coreml"}))
     with pytest.raises(BackendUnavailable, match="expected a target of onnx, openvino for a device, found coreml"):
         slide_export.bench([other], device=device.url)
-
-
-def test_keep_is_for_a_device() -> None:
-    with pytest.raises(RequestError, match="expected --keep with a device elsewhere"):
-        places.at("my laptop", keep=True)
 
 
 @pytest.mark.slow
