@@ -196,7 +196,7 @@ class Connection:
             self._keeper.wait(SETTLE_S)
         except subprocess.TimeoutExpired:
             return None  # it stands: ssh says 255 too of what a signal ended
-        return trouble.dropped(self._address.url, self.words(), self.facts.directory)
+        return trouble.dropped(self._address.url, self.words(), self.facts.directory, kept=self._keep)
 
     def refuse_lost(self, code: int) -> None:
         """Raises what `lost` returns."""

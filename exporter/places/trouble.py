@@ -44,12 +44,17 @@ def connecting(url: str, said: str) -> DeviceError:
     return DeviceError(f"expected ssh to reach {url}, found it refused: {last(said.splitlines()) or 'no reason given'}")
 
 
-def dropped(url: str, said: str, directory: str) -> DeviceError:
-    """Returns what to say of a connection that was lost."""
+def dropped(url: str, said: str, directory: str, *, kept: bool = False) -> DeviceError:
+    """Returns what to say of a connection that was lost.
+
+    Args:
+        kept: the directory stays on the device.
+    """
     how = last(said.splitlines())
+    becomes = f"{directory} stays on the device" if kept else f"the device itself removes {directory}"
     return DeviceError(
         f"expected {url} to stay connected, found the connection dropped{f' ({how})' if how else ''}: nothing was "
-        f"written here, and the device itself removes {directory}; try again"
+        f"written here, and {becomes}; try again"
     )
 
 

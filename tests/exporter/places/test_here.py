@@ -34,5 +34,5 @@ def test_options_of_devices_are_refused_for_this_machine(options: dict[str, obje
 
 
 def test_a_proof_needs_a_place_that_gives_outputs() -> None:
-    with pytest.raises(RequestError, match="expected ssh://.* for a proof, found 'my laptop'"):
+    with pytest.raises(RequestError, match=r"expected ssh://.* for a proof, found 'my laptop'"):
         places.proving_at("my laptop")

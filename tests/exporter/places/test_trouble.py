@@ -47,3 +47,4 @@ def test_a_dropped_connection_says_how_and_what_becomes_of_the_device() -> None:
     sentence = str(trouble.dropped("ssh://pi", said, "/tmp/x"))
     assert "found the connection dropped (Timeout, server pi not responding.)" in sentence
     assert "the device itself removes /tmp/x" in sentence
+    assert "/tmp/x stays on the device" in str(trouble.dropped("ssh://pi", said, "/tmp/x", kept=True))
