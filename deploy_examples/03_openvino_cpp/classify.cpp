@@ -91,7 +91,7 @@ int classify(const std::string& directory, const std::vector<std::string>& paths
     for (const auto& path : paths) images += prepare(read_ppm(path), bundle.manifest.at("preprocessing"));
     const Run run = runner(bundle);
     const std::string version = ov::get_openvino_version().buildNumber;
-    if (!check(bundle, run, "OpenVINO " + version.substr(0, version.find('-')))) return 1;
+    if (!check(bundle, run, bundle.batch(), "OpenVINO " + version.substr(0, version.find('-')))) return 1;
     if (paths.empty()) return 0;
     const auto scores = run_all(run, images, images.size() / paths.size(), bundle.batch()).at(0);
     const std::size_t classes = scores.size() / paths.size();
