@@ -52,7 +52,7 @@ struct Taps {
 };
 
 // Returns the taps of each output pixel of one axis. The filter widens with the reduction, so nothing aliases.
-// Source: Pillow 11, src/libImaging/Resample.c, precompute_coeffs and normalize_coeffs_8bpc.
+// Source: Pillow 13.0, src/libImaging/Resample.c, precompute_coeffs and normalize_coeffs_8bpc.
 inline std::vector<Taps> taps(int in, int out, const std::string& interpolation) {
     const bool cubic = interpolation == "bicubic";
     const double scale = double(in) / out, wide = std::max(scale, 1.0), support = (cubic ? 2 : 1) * wide;
@@ -83,20 +83,33 @@ inline std::uint8_t weighted(const std::uint8_t* pixel, std::size_t step, const 
     return std::uint8_t(std::clamp(sum >> BITS, 0, 255));
 }
 
-// Returns the picture in another size, the rows first and rounded to 8 bits between, as Pillow does.
-inline Picture resize(const Picture& from, int height, int width, const std::string& interpolation) {
-    Picture rows{from.height, width, std::vector<std::uint8_t>(std::size_t(3) * from.height * width)};
-    Picture all{height, width, std::vector<std::uint8_t>(std::size_t(3) * height * width)};
-    const auto across = taps(from.width, width, interpolation), down = taps(from.height, height, interpolation);
-    const std::size_t wide = std::size_t(3) * from.width, row = std::size_t(3) * width;  // values in a row
-    auto next = rows.pixels.begin();
+inline Picture resize_width(const Picture& from, int width, const std::string& interpolation) {
+    Picture to{from.height, width, std::vector<std::uint8_t>(std::size_t(3) * from.height * width)};
+    const auto across = taps(from.width, width, interpolation);
+    const std::size_t row = std::size_t(3) * from.width;  // values
+    auto next = to.pixels.begin();
     for (int y = 0; y < from.height; ++y)
         for (const Taps& tap : across)
-            for (int c = 0; c < 3; ++c) *next++ = weighted(&from.pixels[y * wide + 3 * tap.first + c], 3, tap.weights);
-    next = all.pixels.begin();
-    for (const Taps& tap : down)
-        for (std::size_t x = 0; x < row; ++x) *next++ = weighted(&rows.pixels[tap.first * row + x], row, tap.weights);
-    return all;
+            for (int c = 0; c < 3; ++c) *next++ = weighted(&from.pixels[y * row + 3 * tap.first + c], 3, tap.weights);
+    return to;
+}
+
+inline Picture resize_height(const Picture& from, int height, const std::string& interpolation) {
+    Picture to{height, from.width, std::vector<std::uint8_t>(std::size_t(3) * height * from.width)};
+    const std::size_t row = std::size_t(3) * from.width;  // values
+    auto next = to.pixels.begin();
+    for (const Taps& tap : taps(from.height, height, interpolation))
+        for (std::size_t x = 0; x < row; ++x) *next++ = weighted(&from.pixels[tap.first * row + x], row, tap.weights);
+    return to;
+}
+
+// Returns the picture in another size; one axis after the other, rounded to 8 bits between.
+// Source: of the order, Pillow 13.0, src/libImaging/Resample.c, ImagingResampleInner; before 13 the width came first.
+inline Picture resize(const Picture& from, int height, int width, const std::string& interpolation) {
+    const int lower = from.height - height, narrower = from.width - width;
+    if (lower > 0 && lower > 2 * narrower)
+        return resize_width(resize_height(from, height, interpolation), width, interpolation);
+    return resize_height(resize_width(from, width, interpolation), height, interpolation);
 }
 
 // Returns an image as the bytes that the model takes: float [3, H, W], or uint8 [H, W, 3] where the model normalises.
