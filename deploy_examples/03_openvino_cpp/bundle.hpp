@@ -1,6 +1,7 @@
 // A bundle of slide-export: its manifest, its golden arrays, and the proof that an artifact equals the trained model.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>

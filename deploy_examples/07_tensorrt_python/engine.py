@@ -80,7 +80,9 @@ class Engine:
     """A plan on the GPU. `bind` places a batch there, `run` computes, `outputs` brings the answers back."""
 
     def __init__(self, trt: Any, plan: bytes) -> None:
-        self._trt, self._cuda, self._buffers = trt, cuda(), dict[str, int]()
+        self._trt, self._cuda = trt, cuda()
+        self._buffers: dict[str, int] = {}  # addresses on the GPU
+        self._blank: dict[str, Array] = {}  # outputs, to be filled
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))  # an engine does not keep its runtime alive
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
