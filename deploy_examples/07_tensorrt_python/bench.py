@@ -141,11 +141,16 @@ def bench(asked: argparse.Namespace) -> int:
     return 0
 
 
+def number(text: str) -> int:
+    """Returns a whole number from 1 on."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
+    return int(text)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Returns the numbers in "1,8"."""
-    if not all(part.isdecimal() and int(part) for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"expected numbers like 1 or 1,8, found {text!r}")
-    return tuple(dict.fromkeys(map(int, text.split(","))))
+    return tuple(dict.fromkeys(map(number, text.split(","))))
 
 
 def main() -> int:
@@ -153,15 +158,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Builds, proves and measures a bundle's engine on an NVIDIA GPU.")
     parser.add_argument("bundle", type=Path, help="directory that slide-export --target tensorrt wrote")
     parser.add_argument("--batch", type=numbers, default=(1,), help="1 or 1,8; the engine is tuned for the first")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--calls", type=int, default=5, help="in a round")
+    parser.add_argument("--rounds", type=number, default=20)
+    parser.add_argument("--calls", type=number, default=5, help="in a round")
     parser.add_argument("--timing-cache", type=Path, metavar="FILE", help="kernel timings of earlier builds")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="keep the engine there")
     parser.add_argument("--build-only", action="store_true", help="needs no GPU with TensorRT for RTX")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="the result, JSON")
     try:
         return bench(parser.parse_args())
-    except BadInputError as error:
+    except (BadInputError, OSError) as error:  # OSError: a file to write cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 2
     except NotHereError as error:

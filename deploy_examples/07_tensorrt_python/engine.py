@@ -114,8 +114,9 @@ class Engine:
         for name, values in feeds.items():
             if not self._context.set_input_shape(name, values.shape):
                 raise BadInputError(f"expected {name} within the engine's profile, found {values.shape}")
-            self._place(name, values.nbytes)
-            self._copy(self._buffers[name], np.ascontiguousarray(values).ctypes.data, values.nbytes, "HostToDevice")
+            dense = np.ascontiguousarray(values)  # named, since its memory must outlive the copy
+            self._place(name, dense.nbytes)
+            self._copy(self._buffers[name], dense.ctypes.data, dense.nbytes, "HostToDevice")
         self._blank = {name: np.empty(self._shape(name), self._type(name)) for name in self._outputs}
         for name, values in self._blank.items():
             self._place(name, values.nbytes)

@@ -56,12 +56,17 @@ def test_without_a_gpu_nothing_is_built_and_it_says_so(tensorrt_bundle: Path, tm
 
 
 def test_wrong_input_is_refused_in_one_sentence(tensorrt_bundle: Path, onnx_bundle: Path, tmp_path: Path) -> None:
-    for arguments, expected in (
+    wrong: tuple[tuple[list[str | Path], str], ...] = (
         ([tmp_path], f"error: expected a bundle of slide-export at {tmp_path}"),
         ([onnx_bundle], f"error: expected a bundle for tensorrt, {onnx_bundle} is for onnx"),
         ([tensorrt_bundle, "--timing-cache", "x"], "error: expected TensorRT for --timing-cache"),
-        ([tensorrt_bundle, "--batch", "0"], "bench.py: error: argument --batch: expected numbers like 1 or 1,8"),
-    ):
+        (
+            [tensorrt_bundle, "--batch", "1,0"],
+            "bench.py: error: argument --batch: expected a number from 1 on, found '0'",
+        ),
+        ([tensorrt_bundle, "--build-only", "--plan", tmp_path / "no" / "plan"], "error: [Errno 2] No such file"),
+    )
+    for arguments, expected in wrong:
         done = bench(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.splitlines()[-1].startswith(expected)
