@@ -8,13 +8,13 @@ fields of the JSON, by the same names.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .errors import BundleError, RequestError
+from . import whole_file
+from .errors import BundleError
 
 SCHEMA = "slide-export/result/1"
 KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of what a profile counts
@@ -241,14 +241,7 @@ def write(result: Result, path: Path) -> None:
     Raises:
         RequestError: nothing can be written there.
     """
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            partial = Path(file.name)
-            file.write(to_json(result))
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        raise RequestError(f"expected a place for the result, {path} is none: {error}") from error
+    whole_file.write(path, to_json(result))
 
 
 def _environment(content: Mapping[str, Any]) -> Environment:

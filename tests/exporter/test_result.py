@@ -86,5 +86,6 @@ def test_what_is_no_result_is_refused_with_its_file(text: str, reason: str) -> N
 def test_a_file_that_cannot_be_read_or_written_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot be read"):
         result.read(tmp_path / "absent.json")
-    with pytest.raises(RequestError, match="expected a place for the result"):
-        result.write(RESULT, tmp_path / "absent" / "r.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="expected to write"):
+        result.write(RESULT, tmp_path / "file" / "r.json")
