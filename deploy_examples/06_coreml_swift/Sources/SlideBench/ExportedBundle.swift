@@ -32,10 +32,10 @@ struct ExportedBundle {
         let manifestFile = folder.appendingPathComponent("manifest.json")
         guard let text = try? Data(contentsOf: manifestFile),
             let content = (try? JSONSerialization.jsonObject(with: text)) as? [String: Any]
-        else { throw BadInput(description: "expected a bundle of slide-export at \(path), found no manifest.json there") }
+        else { throw BadInput(description: "expected a bundle of slide-export at \(path), found no manifest.json") }
         guard content["target"] as? String == "coreml" else {
-            throw BadInput(description: "expected a bundle for coreml, found one for \(content["target"] ?? "nothing"): "
-                + "export with --target coreml")
+            let target = content["target"] ?? "nothing"
+            throw BadInput(description: "expected a bundle for coreml, found \(target): export with --target coreml")
         }
         manifest = content
         manifestSHA256 = SHA256.hash(data: text).map { String(format: "%02x", $0) }.joined()
@@ -62,9 +62,11 @@ func readSafetensors(_ file: URL) throws -> [String: Tensor] {
     guard let data = try? Data(contentsOf: file), data.count > 8 else {
         throw BadInput(description: "expected golden.safetensors in the bundle, cannot read \(file.path)")
     }
-    let length = Int(data.prefix(8).enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) })
+    let digits = data.prefix(8).enumerated()
+    let length = Int(digits.reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) })
     guard 8 + length <= data.count,
-        let header = (try? JSONSerialization.jsonObject(with: data.subdata(in: 8..<8 + length))) as? [String: [String: Any]]
+        let content = try? JSONSerialization.jsonObject(with: data.subdata(in: 8..<8 + length)),
+        let header = content as? [String: [String: Any]]
     else { throw BadInput(description: "expected a safetensors header in \(file.path), found none") }
     var tensors: [String: Tensor] = [:]
     for (name, entry) in header where name != "__metadata__" {

@@ -1,9 +1,10 @@
 // From an image file to what the model takes, as the manifest's "preprocessing" says.
 //
-// The resize is Pillow's: a separable filter as wide as the reduction asks, first along rows, then along columns, rounded
-// to 8 bits in between. Pillow computes it in 22-bit fixed point, this in double precision: values may differ by one level
-// of 255. Decoding differs too: ImageIO has its own JPEG decoder and, drawing into sRGB, applies embedded colour profiles,
-// which Pillow leaves alone. Vision's own scaling (VNCoreMLRequest) has yet another filter, so it is not used here.
+// The resize is Pillow's: a separable filter as wide as the reduction asks, first along rows, then along columns,
+// rounded to 8 bits in between. Pillow computes it in 22-bit fixed point, this in double precision: values may differ
+// by one level of 255. Decoding differs too: ImageIO has its own JPEG decoder and, drawing into sRGB, applies embedded
+// colour profiles, which Pillow leaves alone. Vision's own scaling (VNCoreMLRequest) has another filter, so it is not
+// used here.
 // Source: Pillow 11, src/libImaging/Resample.c (precompute_coeffs, bicubic_filter with a = -0.5).
 import CoreGraphics
 import Foundation
@@ -21,7 +22,8 @@ struct Picture {
 
     init(contentsOf path: String) throws {
         let url = URL(fileURLWithPath: path) as CFURL
-        guard let source = CGImageSourceCreateWithURL(url, nil), let image = CGImageSourceCreateImageAtIndex(source, 0, nil),
+        guard let source = CGImageSourceCreateWithURL(url, nil),
+            let image = CGImageSourceCreateImageAtIndex(source, 0, nil),
             let space = CGColorSpace(name: CGColorSpace.sRGB)
         else { throw BadInput(description: "expected an image, cannot read \(path)") }
         let (height, width) = (image.height, image.width)
@@ -112,7 +114,7 @@ func prepare(_ path: String, _ how: [String: Any]) throws -> Tensor {
     guard let resize = how["resize"] as? [Int], let crop = how["crop"] as? [Int], resize.count == 2, crop.count == 2,
         let mean = how["mean"] as? [Double], let std = how["std"] as? [Double],
         let filter = Filter(rawValue: how["interpolation"] as? String ?? "")
-    else { throw BadInput(description: "expected resize, crop, mean, std and interpolation in the manifest's preprocessing") }
+    else { throw BadInput(description: "expected resize, crop, mean, std, interpolation under preprocessing") }
     let picture = try Picture(contentsOf: path)
     var (rows, columns) = (resize[0], resize[1])
     if how["keep_aspect"] as? Bool ?? false {

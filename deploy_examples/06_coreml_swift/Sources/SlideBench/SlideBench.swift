@@ -1,6 +1,6 @@
 // slide-bench BUNDLE [--image FILE] [--rounds N] [--calls N] [-o FILE]
-// Proves a CoreML bundle of slide-export on each set of compute units, measures them in interleaved rounds, and writes the
-// result as `slide-export bench` does. Exit codes: 0 done, 1 not equal to the trained model, 2 bad input.
+// Proves a CoreML bundle of slide-export on each set of compute units, measures them in interleaved rounds, and writes
+// the result as `slide-export bench` does. Exit codes: 0 done, 1 not equal to the trained model, 2 bad input.
 import CoreML
 import Foundation
 
@@ -22,7 +22,9 @@ struct Request {
             default: bundle = word
             }
         }
-        if bundle.isEmpty { throw BadInput(description: "expected a bundle: slide-bench BUNDLE [--image FILE] [-o FILE]") }
+        if bundle.isEmpty {
+            throw BadInput(description: "expected a bundle: slide-bench BUNDLE [--image FILE] [-o FILE]")
+        }
     }
 
     private static func value(of option: String, _ rest: inout ArraySlice<String>) throws -> String {
@@ -54,7 +56,7 @@ struct SlideBench {
     static func run(_ request: Request) async throws -> Bool {
         let bundle = try ExportedBundle(at: request.bundle)
         guard !bundle.embedsPreprocessing else {
-            throw BadInput(description: "expected a bundle that takes normalised images: export without --embed-preprocessing")
+            throw BadInput(description: "expected normalised images as input: export without --embed-preprocessing")
         }
         let began = Date()
         let compiled = try await MLModel.compileModel(at: bundle.package)

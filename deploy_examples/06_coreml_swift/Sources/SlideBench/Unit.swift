@@ -117,7 +117,7 @@ func prove(_ unit: Unit, _ bundle: ExportedBundle) throws -> Bool {
         guard let name = limits["name"] as? String, let most = limits["limit_max"] as? Double,
             let rms = limits["limit_rms"] as? Double, let expected = bundle.golden["reference.\(name)"]?.values,
             let got = found[name], got.count >= expected.count
-        else { throw BadInput(description: "expected limits, reference and output of the same name and size, found \(limits)") }
+        else { throw BadInput(description: "expected limits, reference and output of one name, found \(limits)") }
         let errors = zip(got, expected).map { abs($0 - $1) }  // what repeats beyond the last image is left out
         let largest = errors.contains { $0.isNaN } ? Double.nan : errors.max() ?? .nan
         let root = (errors.map { $0 * $0 }.reduce(0, +) / Double(errors.count)).squareRoot()
