@@ -35,7 +35,7 @@ def test_every_file_is_kotlin(file: Path) -> None:
 def test_a_missing_brace_is_a_fault(file: Path) -> None:
     root = grammar.parse(file.read_bytes(), tree_sitter_kotlin)
     found = [grammar.faults(grammar.parse(text, tree_sitter_kotlin)) for text in grammar.mutations(root)]
-    assert len(found) > 1
+    assert found
     assert all(found)
 
 
