@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .diagnosis import Diagnosis
     from .every_target import TargetResult
     from .linter import Finding
+    from .proving.outcome import Outcome
     from .recommendation import Recommendation
     from .result import Result
     from .steps import Step
@@ -205,6 +206,37 @@ def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step 
     return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
 
 
+def verify_all(
+    bundles: Sequence[Path | str],
+    against: Path | str | None = None,
+    evaluation: Path | str | None = None,
+    *,
+    max_drop: float | None = None,
+    min_sqnr_db: float | None = None,
+    step: Step | None = None,
+) -> tuple[Outcome, ...]:
+    """Returns how the proof of each bundle ended; one that fails does not stop the others.
+
+    Args:
+        bundles: directories, or globs such as `exported/*`.
+        against: derive the references from this checkpoint anew.
+        evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
+        step: told of each stage or, where there are many bundles, of each bundle.
+
+    Raises:
+        RequestError: evaluation images without a checkpoint, or a limit without images.
+    """
+    from .steps import quiet
+
+    goal = _goal(evaluation, max_drop, min_sqnr_db)
+    if goal is not None and against is None:
+        raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+    from .proving.find import find
+    from .proving.prove import Demand, prove_each
+
+    return prove_each(find(bundles), Demand(None if against is None else Path(against), goal), step or quiet)
+
+
 def bench(
     bundles: Sequence[Path | str],
     *,
@@ -337,8 +369,8 @@ def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.
         outs: where to; `.html` is one self-contained page, `.md` has the same numbers in Markdown.
 
     Raises:
-        RequestError: there is no result, one is given twice, or an ending is another.
-        BundleError: a file is no result, or a page cannot be written.
+        RequestError: there is no result, one is given twice, an ending is another, or a page cannot be written.
+        BundleError: a file is no result.
     """
     from .page import write
 

@@ -1,6 +1,7 @@
 """From a bundle back to its proof."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from .backends import Backend, Session
 from .checkpoint import load_checkpoint
 from .errors import AccuracyError, BundleError
 from .steps import Step, quiet
-from .types import Bundle, Interface, Model, ParityReport
+from .types import Bundle, Census, Interface, Model, ParityReport
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A bundle with what was found in it, before any verdict."""
+
+    bundle: Bundle
+    proof: ParityReport
+    census: Census
 
 
 def verify(path: Path, against: Path | None = None, step: Step = quiet) -> ParityReport:
@@ -25,6 +35,17 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         GateError: the artifact is not the model, or not in the precision that it claims.
+    """
+    proven = prove(path, against, step)
+    judge(proven)
+    return proven.proof
+
+
+def prove(path: Path, against: Path | None = None, step: Step = quiet) -> Proven:
+    """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
     """
     with step("read the bundle"):
         made = bundle.read(path)
@@ -43,8 +64,17 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet) -> Parit
     with step("check parity"):
         session, accepted = open_bundle(made), parity.accepted(quantization)
         proof = parity.check(reference, session, options["batch"], classes=not options["features"], accepted=accepted)
-    gate.judge(proof, census, manifest["precision"], some_kept=bool(options["keep_fp32"]))
-    return proof
+    return Proven(made, proof, census)
+
+
+def judge(proven: Proven) -> None:
+    """Refuses a bundle that is not what it claims to be.
+
+    Raises:
+        GateError: the artifact is not the model, or not in the precision that it claims.
+    """
+    manifest = proven.bundle.manifest
+    gate.judge(proven.proof, proven.census, manifest["precision"], some_kept=bool(manifest["options"]["keep_fp32"]))
 
 
 def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Step = quiet) -> AccuracyReport:
