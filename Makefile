@@ -13,7 +13,7 @@ READY := .venv/.ready
 SOURCES := exporter models calibration deploy_examples tests
 
 # Debian packages that some tests use beside what pip installs; `make system` installs them, CI does it first.
-SYSTEM_PACKAGES := chromium cmake g++ openssh-server rsync
+SYSTEM_PACKAGES := chromium cmake g++ nlohmann-json3-dev openssh-server rsync
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -14,6 +14,7 @@ from .api import (
     targets,
     variants,
     verify,
+    verify_all,
 )
 from .errors import SlideExportError
 from .fuse import fuse
@@ -34,4 +35,5 @@ __all__ = [
     "targets",
     "variants",
     "verify",
+    "verify_all",
 ]

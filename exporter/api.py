@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .diagnosis import Diagnosis
     from .every_target import TargetResult
     from .linter import Finding
+    from .proving.outcome import Outcome
     from .recommendation import Recommendation
     from .result import Result
     from .steps import Step
@@ -226,6 +228,53 @@ def verify(
         return proof.verify(path, place, checkpoint, step)
 
 
+def verify_all(
+    bundles: Sequence[Path | str],
+    against: Path | str | None = None,
+    evaluation: Path | str | None = None,
+    *,
+    max_drop: float | None = None,
+    min_sqnr_db: float | None = None,
+    device: str | None = None,
+    keep: bool = False,
+    step: Step | None = None,
+) -> tuple[Outcome, ...]:
+    """Returns how the proof of each bundle ended; one that fails does not stop the others.
+
+    Args:
+        bundles: directories, or globs such as `exported/*`.
+        against: derive the references from this checkpoint anew.
+        evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
+        device, keep: see `verify`.
+        step: told of each stage or, where there are many bundles, of each bundle.
+
+    Raises:
+        RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
+        DeviceError: the device cannot be reached.
+    """
+    from .steps import quiet
+
+    goal = _goal(evaluation, max_drop, min_sqnr_db)
+    if goal is not None and against is None:
+        raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+    if goal is not None and device is not None:
+        raise RequestError("expected --eval without --device: accuracy is measured on this machine")
+    if device is None and keep:
+        raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+    from .proving.find import find
+    from .proving.prove import Demand, prove_each
+
+    demand = Demand(None if against is None else Path(against), goal)
+    if device is None:
+        return prove_each(find(bundles), demand, step or quiet)
+    from . import places
+    from .places.proof import opened_at
+
+    found = find(bundles)
+    with places.proving_at(device, keep=keep, step=step or quiet) as place:
+        return prove_each(found, replace(demand, opening=partial(opened_at, place)), step or quiet)
+
+
 def bench(
     bundles: Sequence[Path | str],
     *,
@@ -370,8 +419,8 @@ def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.
         outs: where to; `.html` is one self-contained page, `.md` has the same numbers in Markdown.
 
     Raises:
-        RequestError: there is no result, one is given twice, or an ending is another.
-        BundleError: a file is no result, or a page cannot be written.
+        RequestError: there is no result, one is given twice, an ending is another, or a page cannot be written.
+        BundleError: a file is no result.
     """
     from .page import write
 

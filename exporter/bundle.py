@@ -98,8 +98,8 @@ def write(directory: Path, manifest: Mapping[str, Any], golden: Reference, repor
     tensors |= {ROUNDED + name: value for name, value in golden.rounded.items()}
     # One entry: safetensors writes several in an order that changes from run to run.
     metadata = {"reference": json.dumps({"source": golden.source, "images": golden.images})}
-    content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
-    (directory / GOLDEN).write_bytes(content)  # `save_file` writes what its owner alone may read
+    packed = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
+    (directory / GOLDEN).write_bytes(packed)  # `save_file` writes what its owner alone may read
     content = {"schema": SCHEMA, **manifest, "files": _hashes(directory)}
     (directory / MANIFEST).write_text(json.dumps(content, indent=2) + "\n")
     (directory / REPORT).write_text(report)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .demonstration import DemoRow
     from .every_target import TargetResult
     from .linter import Finding
+    from .proving.outcome import Outcome
     from .result import Result
 
 MIB = 2**20
@@ -135,6 +137,23 @@ def show_parity(name: str, parity: Mapping[str, Any]) -> None:
     console = _console()
     console.print(f"\n[bold]{name}[/]")
     _parity_table(console, parity)
+
+
+def show_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Prints how the proofs of bundles ended: all the numbers of a single one, a row each of many."""
+    if len(outcomes) == 1 and outcomes[0].passed:
+        (only,) = outcomes
+        show_parity(only.path.name, asdict(only.proof) if only.proof else {})
+        show_accuracy(None if only.accuracy is None else asdict(only.accuracy))
+        return
+    console = _console()
+    if len(outcomes) == 1:
+        console.print(f"[bold red]error:[/] {escape(outcomes[0].message)}", soft_wrap=True)
+        return
+    from .proving.show import render
+
+    for part in render(outcomes):
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:

@@ -19,7 +19,16 @@ SlideExportError
 Each message says what was expected, what was found and what to do.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, hung, or met a fault of ours
+WORST_FIRST = (1, CRASHED, 2, 3, 0)
+
+
+def worst(exit_codes: Iterable[int]) -> int:
+    """Returns the exit code that tells the most: a failed proof before a crash before the rest."""
+    return min(exit_codes, key=WORST_FIRST.index, default=0)
 
 
 class SlideExportError(Exception):
@@ -77,7 +86,7 @@ class AccuracyError(GateError):
 class MeasurementError(SlideExportError):
     """The process that was measured crashed or hung."""
 
-    exit_code = 70  # as a target that crashes in an export to all of them
+    exit_code = CRASHED
 
 
 class BackendUnavailable(SlideExportError):

@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import backends, bundle
-from .errors import SlideExportError
+from . import backends, bundle, errors
+from .errors import CRASHED, SlideExportError
 from .mixed import export
 from .steps import Step, quiet
 from .types import Bundle, Recipe
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
-CRASHED = 70  # sysexits.h EX_SOFTWARE
-WORST_FIRST = (1, CRASHED, 2, 3, 0)
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ def run_each(
 
 
 def worst(results: Sequence[TargetResult]) -> int:
-    """Returns the exit code that tells the most: a failed proof before a crash before the rest."""
-    return min((result.exit_code for result in results), key=WORST_FIRST.index, default=0)
+    """Returns the exit code that tells the most."""
+    return errors.worst(result.exit_code for result in results)
 
 
 def _run_one(recipe: Recipe, timeout_s: float, threads: int) -> TargetResult:

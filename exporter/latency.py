@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from .errors import BackendUnavailable, RequestError
-from .measuring import intervals
+from .measuring import derive
 from .measuring.process import Measured
 from .places import Place, Readiness
 from .places.here import HERE
-from .result import Comparison, Protocol, Result, Run, Subject
+from .result import Protocol, Result, Run, Subject
 from .steps import Step, quiet
 from .types import Feeds
 
@@ -38,7 +38,6 @@ WINDOW, WINDOWS, DRIFT = 4, 3, 0.05  # stable: the medians of 3 successive windo
 WARMUP_CALLS, WARMUP_S = 100, 15.0  # where it is not stable, the measurement begins anyway, and says so
 TIMEOUT_S = 300.0
 PROFILED_CALLS = 10
-RANKS = (50.0, 90.0, 99.0)
 
 Start = Callable[[str, Mapping[str, Any]], AbstractContextManager[Measured]]
 """Told what a message calls the artifact, and the worker's order."""
@@ -124,7 +123,7 @@ def measure(
             runs += _profiled(sitting, candidates, orders, start, step) if profile else sitting
     found = tuple(replace(run, stand_in=ready[run.subject.target].stand_in or "") for run in runs)
     doubts = machine.warnings + place.doubts(theft)
-    return Result(began, replace(machine, warnings=doubts), protocol, found, tuple(_comparisons(found, protocol)))
+    return Result(began, replace(machine, warnings=doubts), protocol, found, tuple(derive.comparisons(found, protocol)))
 
 
 def _refuse_unfit(
@@ -251,7 +250,7 @@ def _run(
     peak_mib: float,
     confidence: float,
 ) -> Run:
-    p50, p90, p99 = intervals.percentiles(rounds_ms, RANKS, confidence)
+    derived = derive.of_rounds(rounds_ms, batch, confidence)
     return Run(
         subject=candidate.subject,
         evaluator=started.said["evaluator"],
@@ -264,10 +263,10 @@ def _run(
         load_ms=started.said["load_ms"],
         first_ms=started.first_ms,
         peak_mib=peak_mib,
-        p50_ms=p50,
-        p90_ms=p90,
-        p99_ms=p99,
-        images_per_s=batch * 1e3 / p50.value,
+        p50_ms=derived.p50_ms,
+        p90_ms=derived.p90_ms,
+        p99_ms=derived.p99_ms,
+        images_per_s=derived.images_per_s,
     )
 
 
@@ -284,13 +283,3 @@ def _profiled(
         with step(f"profile {candidate.label}, batch {run.batch}"), own as worker:
             worker.answer()
             yield replace(run, profile=worker.profile(PROFILED_CALLS))
-
-
-def _comparisons(runs: Sequence[Run], protocol: Protocol) -> Iterator[Comparison]:
-    """Yields each run beside each before it, at the same batch; a stand-in beside its like alone."""
-    for a, later in enumerate(runs):
-        for b, earlier in enumerate(runs[:a]):
-            if later.batch == earlier.batch and later.stand_in == earlier.stand_in:
-                ratio = intervals.ratio(later.rounds_ms, earlier.rounds_ms, protocol.confidence)
-                said = intervals.verdict(ratio, protocol.rounds, protocol.confidence, protocol.same_within)
-                yield Comparison(a, b, ratio, said)

@@ -3,21 +3,27 @@
 A result is a list of runs, one for each artifact and batch size, measured in interleaved rounds by one machine in one
 sitting: runs of one result may be compared, runs of two results only be put side by side. The attributes below are the
 fields of the JSON, by the same names.
+
+A program on a device writes what it knows. It may leave out what has a default here, which means "not told", and what
+is derived from the rounds: a run's `p50_ms`, `p90_ms`, `p99_ms` and `images_per_s`, and the result's `comparisons`.
+Reading fills these in as `bench` computes them (`measuring/derive.py`), so that no device needs statistics.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .errors import BundleError, RequestError
+from . import whole_file
+from .errors import BundleError
 
 SCHEMA = "slide-export/result/1"
 KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of what a profile counts
+PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
+DERIVED = (*PERCENTILES, "images_per_s")  # of a run: computed where a JSON leaves one of them out
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
 
 
@@ -80,7 +86,7 @@ class ModuleTime:
     ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One artifact at one batch size.
 
@@ -88,28 +94,30 @@ class Run:
         evaluator: the program that ran it.
         stand_in: why its time says nothing of the target's device; "" where the target's own runtime ran it.
         settings: what its runtime was started with.
-        rounds_ms: for each round, milliseconds of each call.
+        rounds_ms: for each round, milliseconds of each call; as many in each.
         warmup_calls: made before the first round, until the time was stable.
         stable: whether it became so.
-        import_ms: of the runtime's own import.
+        import_ms: of the runtime's own import; None where it is linked into the program, or not told apart.
         load_ms: from a path to a session, the runtime being imported.
         first_ms: the first call, which allocates.
-        peak_mib: largest resident set of the process that ran only this.
-        images_per_s: throughput, batch over the median.
+        peak_mib: largest resident set of the process that ran only this; None where the system does not tell, or the
+            process ran more.
+        p50_ms, p90_ms, p99_ms: percentiles of all calls; derived where the JSON leaves them out.
+        images_per_s: throughput, batch over the median; derived likewise.
         profile: from the runtime's own profiler, in a run of its own; empty unless asked for.
     """
 
     subject: Subject
     evaluator: str
     batch: int
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     rounds_ms: tuple[tuple[float, ...], ...]
     warmup_calls: int
     stable: bool
-    import_ms: float
+    import_ms: float | None = None
     load_ms: float
     first_ms: float
-    peak_mib: float
+    peak_mib: float | None = None
     p50_ms: Interval
     p90_ms: Interval
     p99_ms: Interval
@@ -136,25 +144,31 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine and what ran on it.
+    """The machine and what ran on it. What its system does not tell, or not to such a program, stays empty or 0.
 
     Attributes:
         device: the user's name for it, "this machine" or what `--device` said.
+        cpu: its name or, where only that is told, the name of the device or the browser.
+        flags: of its instruction set, those that matter here.
+        cores: that may be used; 0 where not told.
+        memory_mib: of the machine; 0 where not told.
         governor: of the frequency, "" where the system tells none.
+        python: its version; "" where none is involved.
+        versions: of what was installed, by name.
         load_average: of the last minute, before the measurement began.
         warnings: what makes these numbers doubtful, one sentence each.
     """
 
     device: str
     cpu: str
-    flags: tuple[str, ...]
-    cores: int
-    memory_mib: int
-    governor: str
-    system: str
-    python: str
-    versions: Mapping[str, str]
-    load_average: float
+    flags: tuple[str, ...] = ()
+    cores: int = 0
+    memory_mib: int = 0
+    governor: str = ""
+    system: str = ""
+    python: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    load_average: float = 0.0
     warnings: tuple[str, ...] = ()
 
 
@@ -164,16 +178,16 @@ class Protocol:
 
     Attributes:
         calls: in a round, of each artifact.
-        threads: that each runtime may use.
-        affinity: the processors that every process was bound to.
+        threads: that each runtime may use; 0 where it chooses, and cannot be told.
+        affinity: the processors that every process was bound to; empty where none was.
         confidence: of the intervals.
         same_within: ratios closer to 1 than this count as the same.
     """
 
     rounds: int
     calls: int
-    threads: int
-    affinity: tuple[int, ...]
+    threads: int = 0
+    affinity: tuple[int, ...] = ()
     confidence: float = 0.95
     same_within: float = 0.02
 
@@ -184,6 +198,7 @@ class Result:
 
     Attributes:
         measured: when it began, ISO 8601 in UTC.
+        comparisons: each run beside those before it; derived where the JSON leaves them out.
     """
 
     measured: str
@@ -212,13 +227,10 @@ def from_json(text: str, source: str) -> Result:
         found = content.pop("schema")
         if found != SCHEMA:
             raise BundleError(f"expected a result of schema {SCHEMA}, found {found!r} in {source}")
-        return Result(
-            measured=content["measured"],
-            environment=_environment(content["environment"]),
-            protocol=Protocol(**{**content["protocol"], "affinity": tuple(content["protocol"]["affinity"])}),
-            runs=tuple(_run(run) for run in content["runs"]),
-            comparisons=tuple(_comparison(comparison) for comparison in content["comparisons"]),
-        )
+        protocol = Protocol(**_tuples(content["protocol"], "affinity"))
+        runs = tuple(_run(run, protocol.confidence) for run in content["runs"])
+        environment = Environment(**_tuples(content["environment"], "flags", "warnings"))
+        return Result(content["measured"], environment, protocol, runs, _comparisons(content, runs, protocol))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"expected a result of `slide-export bench` in {source}, found none: {error}") from error
 
@@ -241,33 +253,45 @@ def write(result: Result, path: Path) -> None:
     Raises:
         RequestError: nothing can be written there.
     """
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            partial = Path(file.name)
-            file.write(to_json(result))
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        raise RequestError(f"expected a place for the result, {path} is none: {error}") from error
+    whole_file.write(path, to_json(result))
 
 
-def _environment(content: Mapping[str, Any]) -> Environment:
-    lists = {name: tuple(content[name]) for name in ("flags", "warnings")}
-    return Environment(**{**content, **lists})
+def _tuples(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Returns the content with the lists that it has of these names as tuples."""
+    return {**content, **{name: tuple(content[name]) for name in names if name in content}}
 
 
-def _run(content: Mapping[str, Any]) -> Run:
-    subject = content["subject"]
-    intervals = {name: Interval(**content[name]) for name in ("p50_ms", "p90_ms", "p99_ms")}
+def _run(content: Mapping[str, Any], confidence: float) -> Run:
+    rounds_ms = tuple(tuple(calls) for calls in content["rounds_ms"])
+    said = {name: value for name, value in content.items() if name not in DERIVED}
     return Run(
         **{
-            **content,
-            **intervals,
-            "subject": Subject(**{**subject, "image_size": tuple(subject["image_size"])}),
-            "rounds_ms": tuple(tuple(calls) for calls in content["rounds_ms"]),
-            "profile": tuple(ModuleTime(**line) for line in content["profile"]),
+            **said,
+            **_derived(content, rounds_ms, confidence),
+            "subject": Subject(**_tuples(content["subject"], "image_size")),
+            "rounds_ms": rounds_ms,
+            "profile": tuple(ModuleTime(**line) for line in content.get("profile", ())),
         }
     )
+
+
+def _derived(content: Mapping[str, Any], rounds_ms: tuple[tuple[float, ...], ...], confidence: float) -> dict[str, Any]:
+    """Returns the derived fields as they are written, and all of them anew where one is missing."""
+    if all(name in content for name in DERIVED):
+        percentiles = {name: Interval(**content[name]) for name in PERCENTILES}
+        return {**percentiles, "images_per_s": content["images_per_s"]}
+    from .measuring import derive  # imports numpy, and this file
+
+    found = derive.of_rounds(rounds_ms, content["batch"], confidence)
+    return {name: getattr(found, name) for name in DERIVED}
+
+
+def _comparisons(content: Mapping[str, Any], runs: tuple[Run, ...], protocol: Protocol) -> tuple[Comparison, ...]:
+    if "comparisons" in content:
+        return tuple(_comparison(one) for one in content["comparisons"])
+    from .measuring import derive
+
+    return tuple(derive.comparisons(runs, protocol))
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison:

@@ -19,6 +19,15 @@ from .types import Bundle, Census, Interface, Model, ParityReport
 
 
 @dataclass(frozen=True)
+class Proven:
+    """A bundle with what was found in it, before any verdict."""
+
+    bundle: Bundle
+    proof: ParityReport
+    census: Census
+
+
+@dataclass(frozen=True)
 class Opened:
     """An artifact where it runs."""
 
@@ -54,6 +63,17 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet, opening:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
+    proven = prove(path, against, step, opening)
+    judge(proven)
+    return proven.proof
+
+
+def prove(path: Path, against: Path | None = None, step: Step = quiet, opening: Opening = opened_here) -> Proven:
+    """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+    """
     with step("read the bundle"):
         made = bundle.read(path)
         manifest, options = made.manifest, made.manifest["options"]
@@ -67,8 +87,17 @@ def verify(path: Path, against: Path | None = None, step: Step = quiet, opening:
         with step("check parity"):
             accepted, classes = parity.accepted(quantization), not options["features"]
             proof = parity.check(reference, found.session, options["batch"], classes=classes, accepted=accepted)
-    gate.judge(proof, found.census, manifest["precision"], some_kept=bool(options["keep_fp32"]))
-    return proof
+    return Proven(made, proof, found.census)
+
+
+def judge(proven: Proven) -> None:
+    """Refuses a bundle that is not what it claims to be.
+
+    Raises:
+        GateError: the artifact is not the model, or not in the precision that it claims.
+    """
+    manifest = proven.bundle.manifest
+    gate.judge(proven.proof, proven.census, manifest["precision"], some_kept=bool(manifest["options"]["keep_fp32"]))
 
 
 def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Step = quiet) -> AccuracyReport:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from slide_export import pytest_plugin
 from slide_export.cli import cli
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +34,8 @@ def test_every_command_and_the_python_work_in_order(tmp_path: Path) -> None:
 
 def test_every_option_that_readme_names_exists() -> None:
     known = {name for command in cli.commands.values() for option in command.params for name in option.opts}
-    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known | {"--help"}
+    of_pytest = {pytest_plugin.OPTION}
+    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known | of_pytest | {"--help"}
 
 
 def test_every_make_target_that_readme_names_exists() -> None:

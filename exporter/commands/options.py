@@ -52,6 +52,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
 IMAGES = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
+PATTERN = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
 weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")

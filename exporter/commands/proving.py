@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +11,52 @@ import click
 
 from slide_export import api
 
-from .options import CHECKPOINT, DIRECTORY, as_json, evaluation, keep, max_drop, min_sqnr
+from .options import CHECKPOINT, DIRECTORY, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
 
 
 @click.command()
-@click.argument("bundle", type=DIRECTORY)
+@click.argument("bundles", nargs=-1, required=True, type=PATTERN)
 @click.option("--against", type=CHECKPOINT, help="Derive the reference from this checkpoint anew.")
 @evaluation
 @max_drop
 @min_sqnr
-@click.option("--device", metavar="URL", help="Run it there: ssh://[user@]host[:port][/directory].")
+@click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep
+@click.option("--junit", type=CHECKPOINT, help="Write JUnit XML to this file, a test case a bundle.")
+@click.option("--markdown", type=CHECKPOINT, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
 @as_json
-def verify(
-    bundle: Path,
-    against: Path | None,
-    evaluation: Path | None,
-    device: str | None,
-    keep: bool,
-    as_json: bool,
-    **limits: Any,
-) -> None:
-    """Repeat a bundle's proof, from its golden file alone or against the checkpoint, here or on a device."""
-    from slide_export.console import Steps, show_accuracy, show_parity
+def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None, as_json: bool, **demand: Any) -> int:
+    """Repeat the proof of bundles, from their golden files alone or against the checkpoint.
 
-    if evaluation is not None and against is None:
-        raise click.UsageError("expected --against with --eval: accuracy is compared with the checkpoint's own")
-    if evaluation is not None and device is not None:
-        raise click.UsageError("expected --eval without --device: accuracy is measured on this machine")
+    BUNDLES are directories, or globs in quotes such as 'exported/*', which takes what has a manifest.json. One that
+    fails does not stop the others; the exit code is the worst of all.
+    """
+    from slide_export import whole_file
+    from slide_export.console import Steps, show_outcomes
+    from slide_export.proving import outcome
+
+    for place in (junit, markdown):
+        if place is not None:
+            whole_file.refuse_unwritable(place)
+    began = datetime.now(UTC)
     with Steps() as step:
-        proof = api.verify(bundle, against, device=device, keep=keep, step=step)
-        measured = None
-        if evaluation is not None and against is not None:
-            measured = api.measure_accuracy(bundle, against, evaluation, step=step, **limits)
-    accuracy = None if measured is None else {**asdict(measured), "passed": measured.passed}
+        found = api.verify_all(bundles, **demand, step=step)
+    if junit is not None:
+        from slide_export.proving.junit import write as as_junit
+
+        whole_file.write(junit, as_junit(found, began))
+    if markdown is not None:
+        from slide_export.proving.markdown import write as as_markdown
+
+        whole_file.append(markdown, as_markdown(found))
     if as_json:
-        click.echo(json.dumps({**asdict(proof), "passed": proof.passed, "accuracy": accuracy}, indent=2))
-        return
-    show_parity(bundle.name, asdict(proof))
-    show_accuracy(accuracy)
-    click.echo(bundle)
+        click.echo(json.dumps(outcome.as_plain(found), indent=2, allow_nan=False))
+    else:
+        show_outcomes(found)
+        for one in found:
+            if one.passed:
+                click.echo(one.path)
+    return outcome.exit_code(found)
 
 
 @click.command()

@@ -33,11 +33,14 @@ def render(result: Result) -> Iterator[RenderableType]:
 
 def _machine(machine: Environment, protocol: Protocol) -> Text:
     flags = f" ({' '.join(machine.flags)})" if machine.flags else ""
+    cores = f", {_count(machine.cores, 'processor')}" if machine.cores else ""
+    memory = f", {machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else ""
     bound = f" on processors {' '.join(map(str, protocol.affinity))}" if protocol.affinity else ""
+    threads = _count(protocol.threads, "thread") if protocol.threads else "threads as the runtime chooses"
     return Text(
-        f"{machine.device}: {machine.cpu}{flags}, {machine.cores} processors, {machine.memory_mib / 1024:.1f} GiB\n"
+        f"{machine.device}: {machine.cpu}{flags}{cores}{memory}\n"
         f"{_count(protocol.rounds, 'interleaved round')} of {_count(protocol.calls, 'call')}, "
-        f"{_count(protocol.threads, 'thread')}{bound}; intervals of {protocol.confidence:.0%}",
+        f"{threads}{bound}; intervals of {protocol.confidence:.0%}",
         style="dim",
     )
 
@@ -62,7 +65,7 @@ def _runs(result: Result) -> Table:
             f"{run.images_per_s:,.1f}",
             f"{run.load_ms:,.0f}",
             _ms(run.first_ms),
-            f"{run.peak_mib:,.0f}",
+            "-" if run.peak_mib is None else f"{run.peak_mib:,.0f}",
         )
     return table
 

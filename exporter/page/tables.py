@@ -51,11 +51,11 @@ def start_up(result: Result) -> Table:
         tuple(
             (
                 *_run(run),
-                ms(run.import_ms),
+                DASH if run.import_ms is None else ms(run.import_ms),
                 ms(run.load_ms),
                 ms(run.first_ms),
                 str(run.warmup_calls) + ("" if run.stable else " (not stable)"),
-                f"{run.peak_mib:.0f}",
+                DASH if run.peak_mib is None else f"{run.peak_mib:.0f}",
                 mib(run.subject.artifact_bytes),
                 _of(run.subject.parameters, 1e6),
                 _of(run.subject.macs, 1e9),
@@ -194,16 +194,16 @@ def environments(results: Sequence[Result]) -> Table:
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:
     machine, protocol = result.environment, result.protocol
-    yield "processor", f"{machine.cpu}, {machine.cores} cores"
+    yield "processor", f"{machine.cpu}, {machine.cores} cores" if machine.cores else machine.cpu
     yield "flags", " ".join(machine.flags) or DASH
-    yield "memory", f"{machine.memory_mib / 1024:.1f} GiB"
+    yield "memory", f"{machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else DASH
     yield "governor", machine.governor or "not told by the system"
     yield "load average before", f"{machine.load_average:.2f}"
-    yield "system", machine.system
-    yield "Python", machine.python
+    yield "system", machine.system or DASH
+    yield "Python", machine.python or DASH
     yield from machine.versions.items()
     yield "rounds × calls", f"{protocol.rounds} × {protocol.calls}, interleaved"
-    yield "threads", str(protocol.threads)
+    yield "threads", str(protocol.threads or "as the runtime chooses")
     yield "processors bound to", ", ".join(map(str, protocol.affinity)) or "not bound"
     yield "counts as the same", f"within {protocol.same_within:.0%} of 1"
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from slide_export import result
-from slide_export.errors import BundleError, RequestError
+from slide_export import result, whole_file
+from slide_export.errors import RequestError
 from slide_export.models import FAMILIES
 
 from . import html, markdown
@@ -24,8 +21,8 @@ def reports(sources: Sequence[Path], outs: Sequence[Path]) -> tuple[Path, ...]:
     """Returns `outs` after writing the page of all the results to each, as HTML or as Markdown by its ending.
 
     Raises:
-        RequestError: there is no result, one is named twice, or the ending is another.
-        BundleError: a file is no result, or the page cannot be written.
+        RequestError: there is no result, one is named twice, the ending is another, or the page cannot be written.
+        BundleError: a file is no result.
     """
     for out in outs:
         _writer(out)  # before any work is done
@@ -62,7 +59,7 @@ def directory(results: Mapping[str, result.Result], out: Path) -> tuple[Path, ..
     """
     paths = _files(out, list(results))
     for path, content in zip(paths, results.values(), strict=False):
-        _replace(path, result.to_json(content))
+        result.write(content, path)
     for path in paths[len(results) :]:
         write(list(results.values()), path)
     return paths
@@ -76,11 +73,10 @@ def write(results: Sequence[result.Result], out: Path) -> Path:
     """Returns `out` after writing the page of results there.
 
     Raises:
-        RequestError: the ending is no format's.
-        BundleError: the page cannot be written.
+        RequestError: the ending is no format's, or the page cannot be written.
     """
     published = {name: said.top1 for family in FAMILIES for name, said in family.published.items()}
-    _replace(out, _writer(out)(compose(results, published)))
+    whole_file.write(out, _writer(out)(compose(results, published)))
     return out
 
 
@@ -89,20 +85,3 @@ def _writer(out: Path) -> Callable[[Document], str]:
     if out.suffix.lower() not in FORMATS:
         raise RequestError(f"expected a report that ends in {' or '.join(FORMATS)}, found {str(out)!r}")
     return FORMATS[out.suffix.lower()]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes text beside its place and renames it; raises `BundleError` where the system does not let it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                Path(partial).unlink()
-    except OSError as error:
-        raise BundleError(f"expected to write {path}, the system says: {error}; nothing was kept") from error

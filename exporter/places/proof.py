@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def verify(path: Path, place: ByRunner, against: Path | None = None, step: Step 
         DeviceError: the device was lost, or lacks what the bundle needs.
         SlideExportError: see `verification.verify`.
     """
-    return verification.verify(path, against, step, lambda made, step: opened_at(place, made, step))
+    return verification.verify(path, against, step, partial(opened_at, place))
 
 
 class Far:

@@ -44,6 +44,11 @@ def coreml_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tensorrt_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export("tensorrt", tmp_path_factory.mktemp("tensorrt"))
+
+
+@pytest.fixture(scope="session")
 def seven() -> Path:
     """A held-out image of class "seven"."""
     return min((DIGITS / "heldout" / "7").glob("*.png"))

@@ -1,10 +1,14 @@
 """The small checkpoint as a bundle of each runtime, exported once."""
 
+import json
+import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 import slide_export
+from slide_export import bundle as bundles
 from slide_export.types import Bundle
 
 
@@ -20,6 +24,23 @@ def openvino_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return slide_export.export(
         checkpoint, "openvino", out=tmp_path_factory.mktemp("bundles"), image_count=2, lowering="taps"
     )
+
+
+@pytest.fixture(scope="session")
+def exported(onnx_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the bundle `small`, the bundle `altered` with its head's bias gone, and a file."""
+    place = tmp_path_factory.mktemp("exported")
+    shutil.copytree(onnx_bundle.path, place / "small")
+    altered = shutil.copytree(onnx_bundle.path, place / "altered")
+    proto = onnx.load(altered / "model.onnx")
+    bias = next(item for item in proto.graph.initializer if item.name == "head.bias")
+    bias.raw_data = bytes(len(bias.raw_data))
+    onnx.save(proto, altered / "model.onnx")
+    manifest = json.loads((altered / "manifest.json").read_text())
+    manifest["files"] = bundles._hashes(altered)  # so that only the proof itself can tell
+    (altered / "manifest.json").write_text(json.dumps(manifest))
+    (place / "notes.txt").touch()
+    return place
 
 
 @pytest.fixture(params=["onnx", "openvino"])

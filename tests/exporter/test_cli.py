@@ -63,6 +63,32 @@ def test_a_failed_proof_exits_1(exported: tuple[Path, subprocess.CompletedProces
     assert done.stderr.splitlines()[-1].startswith("error: expected logits within")
 
 
+def test_verify_takes_globs_and_writes_for_ci(
+    onnx_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pattern, files = str(onnx_bundle.path.parent / "*"), (tmp_path / "ci" / "j.xml", tmp_path / "s.md")
+    asked = ["verify", pattern, "absent", "--junit", str(files[0]), "--markdown", str(files[1])]
+    assert cli.run(asked) == 2
+    said = capfd.readouterr()
+    assert said.out == f"{onnx_bundle.path}\n"
+    assert "absent: expected a bundle" in said.err
+    assert 'tests="2" failures="0" errors="1"' in files[0].read_text()
+    assert "1 of 2 proved" in files[1].read_text()
+    assert cli.run([*asked, "--json"]) == 2
+    assert [one["exit_code"] for one in json.loads(capfd.readouterr().out)["bundles"]] == [0, 2]
+    assert files[1].read_text().count("1 of 2 proved") == 2
+
+
+@pytest.mark.parametrize("option", [("--junit", "."), ("--markdown", "file/x"), ("--eval", "images")])
+def test_verify_refuses_a_request_before_any_work(
+    option: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("slide_export.proving.prove.prove_each", lambda *_: pytest.fail("it worked"))
+    assert cli.run(["verify", "x", *option]) == 2
+
+
 def test_inspect_json(checkpoint: Path) -> None:
     done = command("inspect", checkpoint, "--json")
     assert json.loads(done.stdout)["config"]["depths"] == [1, 2, 2, 1]

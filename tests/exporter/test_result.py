@@ -1,13 +1,18 @@
 """The JSON of a result: what is written is what is read, and what is no result is refused in a sentence."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from slide_export import result
 from slide_export.errors import BundleError, RequestError
+from slide_export.measuring.table import render
+from slide_export.page import markdown
+from slide_export.page.compose import compose
 from slide_export.result import (
     Comparison,
     Environment,
@@ -66,6 +71,64 @@ def altered(*path: str | int, value: object) -> str:
     return json.dumps(content)
 
 
+DEVICE = """{
+    "schema": "slide-export/result/1",
+    "measured": "2026-01-01T00:00:00+00:00",
+    "environment": {"device": "a phone", "cpu": "its chip"},
+    "protocol": {"rounds": 2, "calls": 3},
+    "runs": [{
+        "subject": {"name": "a", "target": "coreml", "precision": "fp32", "family": "swin", "variant": "swin_tiny",
+                    "image_size": [224, 192]},
+        "evaluator": "CoreML", "batch": 2, "rounds_ms": [[4.0, 5.0, 6.0], [4.0, 5.0, 7.0]], "warmup_calls": 8,
+        "stable": true, "load_ms": 20.0, "first_ms": 3.0
+    }, {
+        "subject": {"name": "b", "target": "coreml", "precision": "fp32", "family": "swin", "variant": "swin_tiny",
+                    "image_size": [224, 192]},
+        "evaluator": "CoreML", "batch": 2, "rounds_ms": [[2.0, 2.5, 3.0], [2.0, 2.5, 3.5]], "warmup_calls": 8,
+        "stable": true, "load_ms": 20.0, "first_ms": 3.0
+    }]
+}"""
+
+
+def test_a_device_writes_its_rounds_and_needs_no_statistics() -> None:
+    found = result.from_json(DEVICE, "phone.json")
+    first, second = found.runs
+    assert (first.p50_ms.value, second.p50_ms.value) == (5.0, 2.5)
+    assert first.p50_ms.low <= 5.0 <= first.p50_ms.high
+    assert second.images_per_s == 800.0
+    ((pair,), rounds) = found.comparisons, found.protocol.rounds
+    assert (pair.a, pair.b, pair.ratio.value, pair.verdict, rounds) == (1, 0, 0.5, "cannot tell", 2)
+    assert (first.import_ms, first.peak_mib, first.profile, found.environment.flags) == (None, None, (), ())
+
+
+def test_what_is_derived_is_what_bench_writes() -> None:
+    whole = result.from_json(DEVICE, "phone.json")
+    again = result.from_json(result.to_json(whole), "again.json")
+    assert again == whole
+    without = json.loads(result.to_json(whole))
+    del without["runs"][0]["p90_ms"], without["comparisons"]
+    assert result.from_json(json.dumps(without), "less.json") == whole
+
+
+def test_every_page_and_table_shows_what_a_device_does_not_tell() -> None:
+    found = result.from_json(DEVICE, "phone.json")
+    text = markdown.write(compose([found], {}))
+    assert "None" not in text
+    assert "nan" not in text
+    assert "threads | as the runtime chooses" in text
+    console = Console(width=150, record=True, file=io.StringIO())
+    for part in render(found):
+        console.print(part)
+    assert "a phone: its chip\n" in console.export_text()
+
+
+@pytest.mark.parametrize("rounds", ["[]", "[[]]", "[[1.0], [1.0, 2.0]]", "[[0.0]]", '["x"]'])
+def test_rounds_that_say_nothing_are_refused(rounds: str) -> None:
+    text = DEVICE.replace("[[4.0, 5.0, 6.0], [4.0, 5.0, 7.0]]", rounds)
+    with pytest.raises(BundleError, match=r"phone\.json, found none"):
+        result.from_json(text, "phone.json")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -86,5 +149,6 @@ def test_what_is_no_result_is_refused_with_its_file(text: str, reason: str) -> N
 def test_a_file_that_cannot_be_read_or_written_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot be read"):
         result.read(tmp_path / "absent.json")
-    with pytest.raises(RequestError, match="expected a place for the result"):
-        result.write(RESULT, tmp_path / "absent" / "r.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="expected to write"):
+        result.write(RESULT, tmp_path / "file" / "r.json")

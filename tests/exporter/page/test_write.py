@@ -9,7 +9,7 @@ import pytest
 
 from slide_export import cli
 from slide_export import result as results
-from slide_export.errors import BundleError, RequestError
+from slide_export.errors import RequestError
 from slide_export.page import write
 from tests.exporter.page.synthetic import other_device, result, run, sitting, subject
 
@@ -175,6 +175,6 @@ def test_bad_requests_are_refused_before_anything_is_written(sources: list[Path]
         write.reports(sources, [place / "r.html", place / "r.pdf"])
     with pytest.raises(RequestError, match="each result once"):
         write.reports([sources[0], sources[0]], [place / "r.html"])
-    with pytest.raises(BundleError, match="expected to write"):
+    with pytest.raises(RequestError, match="expected to write"):
         write.reports(sources, [sources[0] / "r.html"])
     assert sorted(path.name for path in place.iterdir()) == ["a.json", "b.json"]
