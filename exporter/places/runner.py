@@ -20,6 +20,7 @@ MODULES = (
     "errors",
     "types",
     "result",
+    "whole_file",
     "backends/__init__",
     "onnx_census",
     "onnx_inside",

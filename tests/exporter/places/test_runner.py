@@ -25,8 +25,8 @@ def imported(tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 1:
-            found.add(f"slide_export.{node.module}")
+        elif isinstance(node, ast.ImportFrom) and node.level == 1:  # in the files of the package itself alone
+            found |= {f"slide_export.{node.module or alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
     return {name for name in found if name.startswith("slide_export.")}
