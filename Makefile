@@ -3,6 +3,7 @@
 # make slow    the tests that take minutes
 # make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
 # make counts  parameters and multiply-adds of every variant, for `slide-export variants`
+# make arm64   verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
 # make system  Debian packages that tests of the examples use, as root
 # make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
 
@@ -16,7 +17,7 @@ SYSTEM_PACKAGES := chromium cmake g++ nlohmann-json3-dev openssh-server rsync
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix counts lint system clean
+.PHONY: demo test slow bench matrix arm64 counts lint system clean
 
 demo: $(READY)
 	$(BIN)/slide-export demo
@@ -33,6 +34,10 @@ bench: $(READY)
 
 matrix: $(READY)
 	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS) --latency $(or $(LATENCY),yes)
+
+arm64: $(READY)
+	command -v mmdebstrap || apt-get install -qq --no-install-recommends mmdebstrap
+	$(BIN)/python -m tests.benchmarks.arm64
 
 counts: $(READY)
 	$(BIN)/python -m tests.benchmarks.counts

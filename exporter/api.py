@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -193,17 +194,38 @@ def lint(
     return linter.lint(subject, targets, example=example)
 
 
-def verify(bundle: Path | str, against: Path | str | None = None, *, step: Step | None = None) -> ParityReport:
+def verify(
+    bundle: Path | str,
+    against: Path | str | None = None,
+    *,
+    device: str | None = None,
+    keep: bool = False,
+    step: Step | None = None,
+) -> ParityReport:
     """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
+
+    Args:
+        device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
+        keep: leave on the device what was copied there, and log where.
+        step: told of each stage.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         ParityError: the artifact is not the model.
+        DeviceError: the device cannot be reached, was lost, or lacks what the bundle needs.
     """
-    from . import verification
+    from . import places, verification
     from .steps import quiet
 
-    return verification.verify(Path(bundle), None if against is None else Path(against), step or quiet)
+    path, checkpoint, step = Path(bundle), None if against is None else Path(against), step or quiet
+    if device is None:
+        if keep:
+            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+        return verification.verify(path, checkpoint, step)
+    from .places import proof
+
+    with places.proving_at(device, keep=keep, step=step) as place:
+        return proof.verify(path, place, checkpoint, step)
 
 
 def verify_all(
@@ -213,6 +235,8 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
+    device: str | None = None,
+    keep: bool = False,
     step: Step | None = None,
 ) -> tuple[Outcome, ...]:
     """Returns how the proof of each bundle ended; one that fails does not stop the others.
@@ -221,20 +245,34 @@ def verify_all(
         bundles: directories, or globs such as `exported/*`.
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
+        device, keep: see `verify`.
         step: told of each stage or, where there are many bundles, of each bundle.
 
     Raises:
-        RequestError: evaluation images without a checkpoint, or a limit without images.
+        RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
+        DeviceError: the device cannot be reached.
     """
     from .steps import quiet
 
     goal = _goal(evaluation, max_drop, min_sqnr_db)
     if goal is not None and against is None:
         raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+    if goal is not None and device is not None:
+        raise RequestError("expected --eval without --device: accuracy is measured on this machine")
+    if device is None and keep:
+        raise RequestError("expected --device with --keep: here nothing is copied anywhere")
     from .proving.find import find
     from .proving.prove import Demand, prove_each
 
-    return prove_each(find(bundles), Demand(None if against is None else Path(against), goal), step or quiet)
+    demand = Demand(None if against is None else Path(against), goal)
+    if device is None:
+        return prove_each(find(bundles), demand, step or quiet)
+    from . import places
+    from .places.proof import opened_at
+
+    found = find(bundles)
+    with places.proving_at(device, keep=keep, step=step or quiet) as place:
+        return prove_each(found, replace(demand, opening=partial(opened_at, place)), step or quiet)
 
 
 def bench(
@@ -247,10 +285,12 @@ def bench(
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
+    keep: bool = False,
+    runner: Path | str | None = None,
     timeout_s: float = 300.0,
     step: Step | None = None,
 ) -> Result:
-    """Returns the latency of bundles on this machine, measured in interleaved rounds, and how they compare.
+    """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
 
     Args:
         bundles: directories that `export` wrote.
@@ -259,28 +299,33 @@ def bench(
         threads: of each runtime; None takes one a processor.
         profile: time each operator too, in a run of its own.
         stand_ins: measure also what only an evaluator of ours runs here.
-        device: what the result calls this machine.
+        device: what the result calls this machine; or another one, ssh://[user@]host[:port][/directory] or adb:SERIAL.
+        keep: leave on another machine what was copied there, and log where.
+        runner: of a phone: onnxruntime_perf_test or benchmark_app, built for it.
         timeout_s: for loading, or for one round.
         step: told of each stage.
 
     Raises:
         BundleError: a bundle is incomplete or altered.
-        BackendUnavailable: a bundle cannot run on this machine.
+        BackendUnavailable: a bundle cannot run on that machine.
+        DeviceError: another machine cannot be reached, was lost, or lacks what the bundles need.
         MeasurementError: a bundle's process crashed or hung.
     """
-    from . import benchmark, latency
+    from . import benchmark, latency, places
     from .steps import quiet
 
-    return benchmark.bench(
-        [Path(path) for path in bundles],
-        latency.plan(rounds, calls, threads),
-        batches,
-        profile=profile,
-        stand_ins=stand_ins,
-        device=device,
-        timeout_s=timeout_s,
-        step=step or quiet,
-    )
+    step = step or quiet
+    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
+        return benchmark.bench(
+            [Path(path) for path in bundles],
+            latency.plan(rounds, calls, threads, place),
+            batches,
+            profile=profile,
+            stand_ins=stand_ins,
+            place=place,
+            timeout_s=timeout_s,
+            step=step,
+        )
 
 
 def recommend(
@@ -322,6 +367,8 @@ def compare(
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
+    keep: bool = False,
+    runner: Path | str | None = None,
     timeout_s: float = 300.0,
     step: Step | None = None,
 ) -> tuple[tuple[Result, ...], tuple[Path, ...]]:
@@ -334,13 +381,14 @@ def compare(
         out: directory for `TARGET.json`, `report.html` and `report.md`.
         overwrite: replace these files.
         input_size: rows and columns; each variant's own.
-        batches, rounds, calls, threads, profile, stand_ins, device, timeout_s: see `bench`.
+        batches, rounds, calls, threads, profile, stand_ins, device, keep, runner, timeout_s: see `bench`.
         step: told of each stage.
 
     Raises:
         GateError: an artifact is not its model.
         SlideExportError: the request or the machine does not allow it.
     """
+    from . import places
     from .compare import Contest, compare
     from .page import write
     from .steps import quiet
@@ -348,16 +396,18 @@ def compare(
     files = {name: Path(path) for name, path in (checkpoints or {}).items()}
     contest = Contest(tuple(variants), tuple(targets), precision, files, input_size)
     write.refuse_existing(Path(out), contest.targets, overwrite=overwrite)
-    found = compare(
-        contest,
-        {"rounds": rounds, "calls": calls, "threads": threads},
-        batches,
-        profile=profile,
-        stand_ins=stand_ins,
-        device=device,
-        timeout_s=timeout_s,
-        step=step or quiet,
-    )
+    step = step or quiet
+    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
+        found = compare(
+            contest,
+            {"rounds": rounds, "calls": calls, "threads": threads},
+            batches,
+            profile=profile,
+            stand_ins=stand_ins,
+            place=place,
+            timeout_s=timeout_s,
+            step=step,
+        )
     return found, write.directory(dict(zip(contest.targets, found, strict=True)), Path(out))
 
 

@@ -7,8 +7,11 @@ from typing import Any
 from . import bundle, latency
 from .digest import sha256_of
 from .errors import RequestError
+from .places import Place
+from .places.here import HERE
 from .result import Protocol, Result, Subject
 from .steps import Step, quiet
+from .types import Bundle
 
 
 def bench(
@@ -18,7 +21,7 @@ def bench(
     *,
     profile: bool = False,
     stand_ins: bool = False,
-    device: str = "this machine",
+    place: Place = HERE,
     timeout_s: float = latency.TIMEOUT_S,
     step: Step = quiet,
 ) -> Result:
@@ -27,24 +30,26 @@ def bench(
     Raises:
         BundleError: a bundle is incomplete or altered.
         RequestError: a bundle is made for another batch size.
+        DeviceError: the place lacks what a bundle needs.
     """
     with step("read the bundles"):
-        candidates = [_candidate(path, batches) for path in bundles]
+        made = [bundle.read(path) for path in bundles]
+        candidates = [_candidate(one, batches) for one in made]
+    place.prepare([one.manifest for one in made])
     return latency.measure(
         candidates,
         protocol,
         batches,
         profile=profile,
         stand_ins=stand_ins,
-        device=device,
+        place=place,
         timeout_s=timeout_s,
         step=step,
     )
 
 
-def _candidate(path: Path, batches: Sequence[int]) -> latency.Candidate:
-    made = bundle.read(path)
-    manifest = made.manifest
+def _candidate(made: Bundle, batches: Sequence[int]) -> latency.Candidate:
+    path, manifest = made.path, made.manifest
     fixed = manifest["options"]["batch"]
     if fixed and set(batches) != {fixed}:
         asked = ", ".join(map(str, batches))

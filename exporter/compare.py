@@ -19,6 +19,8 @@ from slide_export.models import COMPARISON, FAMILIES, family_of
 from . import benchmark, latency
 from .errors import GateError, RequestError
 from .pipeline import run
+from .places import Place
+from .places.here import HERE
 from .result import Result
 from .steps import Step, quiet
 from .types import Recipe
@@ -44,12 +46,12 @@ class Contest:
     input_size: tuple[int, int] | None = None
 
 
-def refuse_unfit(contest: Contest, *, stand_ins: bool = False) -> None:
-    """Refuses a contest that cannot be held here, before any work is done.
+def refuse_unfit(contest: Contest, *, stand_ins: bool = False, place: Place = HERE) -> None:
+    """Refuses a contest that cannot be held at a place, before any work is done.
 
     Raises:
         RequestError: a variant or target does not exist or is named twice, or a checkpoint is of no named variant.
-        BackendUnavailable: a target cannot be measured here.
+        BackendUnavailable: a target cannot be measured there.
     """
     known = [name for family in ALL for name in family.variants]
     for kind, names in (("variant", contest.variants), ("target", contest.targets)):
@@ -62,7 +64,7 @@ def refuse_unfit(contest: Contest, *, stand_ins: bool = False) -> None:
         if name not in contest.variants:
             raise RequestError(f"expected checkpoints of {', '.join(contest.variants)}; found one of {name!r}")
     for target in contest.targets:
-        latency.refuse_unrunnable(target, contest.precision, "the variants", stand_ins)
+        latency.refuse_unrunnable(target, contest.precision, "the variants", stand_ins, place)
 
 
 def compare(
@@ -72,25 +74,27 @@ def compare(
     *,
     step: Step = quiet,
     stand_ins: bool = False,
+    place: Place = HERE,
     **options: Any,
 ) -> tuple[Result, ...]:
     """Returns one result a target, each measured in a sitting of its own.
 
     Args:
         plan: of `latency.plan`: rounds, calls, threads.
-        options: of `latency.measure`: profile, device, timeout_s.
+        place: where they are measured.
+        options: of `latency.measure`: profile, timeout_s.
 
     Raises:
         GateError: an artifact is not its model; it is kept, and the message says where.
         SlideExportError: see `refuse_unfit`, `pipeline.run` and `latency.measure`.
     """
-    refuse_unfit(contest, stand_ins=stand_ins)
-    protocol = latency.plan(**plan)
+    refuse_unfit(contest, stand_ins=stand_ins, place=place)
+    protocol = latency.plan(**plan, place=place)
     with _scratch() as scratch:
         files = {name: contest.checkpoints.get(name) or _random(name, scratch) for name in contest.variants}
         exported = {target: _export(contest, target, files, scratch, step) for target in contest.targets}
         results = tuple(
-            benchmark.bench(bundles, protocol, batches, stand_ins=stand_ins, step=step, **options)
+            benchmark.bench(bundles, protocol, batches, stand_ins=stand_ins, place=place, step=step, **options)
             for bundles in exported.values()
         )
     return tuple(_label(result, contest) for result in results)

@@ -13,7 +13,8 @@ SlideExportError
 │   ├── PrecisionError   it is not in the precision that was asked for
 │   └── AccuracyError    it loses more accuracy than was allowed
 ├── MeasurementError     the process that was measured crashed or hung                               exit 70
-└── BackendUnavailable   the target's runtime is not installed here                                  exit 3
+├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
+└── DeviceError          a device elsewhere is not reached, or is not fit                            exit 3
 
 Each message says what was expected, what was found and what to do.
 """
@@ -90,5 +91,11 @@ class MeasurementError(SlideExportError):
 
 class BackendUnavailable(SlideExportError):
     """The target's runtime is not installed on this machine."""
+
+    exit_code = 3
+
+
+class DeviceError(SlideExportError):
+    """A device elsewhere cannot be reached, was lost, or lacks what a measurement needs."""
 
     exit_code = 3

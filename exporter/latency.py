@@ -13,19 +13,21 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import backends
 from .errors import BackendUnavailable, RequestError
-from .measuring import derive, environment
-from .measuring.process import Worker
+from .measuring import derive
+from .measuring.process import Measured
+from .places import Place, Readiness
+from .places.here import HERE
 from .result import Protocol, Result, Run, Subject
 from .steps import Step, quiet
 from .types import Feeds
@@ -36,6 +38,9 @@ WINDOW, WINDOWS, DRIFT = 4, 3, 0.05  # stable: the medians of 3 successive windo
 WARMUP_CALLS, WARMUP_S = 100, 15.0  # where it is not stable, the measurement begins anyway, and says so
 TIMEOUT_S = 300.0
 PROFILED_CALLS = 10
+
+Start = Callable[[str, Mapping[str, Any]], AbstractContextManager[Measured]]
+"""Told what a message calls the artifact, and the worker's order."""
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +67,8 @@ class Candidate:
         return f"{self.subject.name} ({self.subject.target} {self.subject.precision})"
 
 
-def plan(rounds: int = ROUNDS, calls: int = CALLS, threads: int | None = None) -> Protocol:
-    """Returns a protocol for this machine.
+def plan(rounds: int = ROUNDS, calls: int = CALLS, threads: int | None = None, place: Place = HERE) -> Protocol:
+    """Returns a protocol for a machine.
 
     Args:
         threads: of each runtime; None takes one a processor that may be used.
@@ -71,11 +76,11 @@ def plan(rounds: int = ROUNDS, calls: int = CALLS, threads: int | None = None) -
     Raises:
         RequestError: a number is below 1.
     """
-    threads = len(environment.usable()) if threads is None else threads
+    threads = len(place.processors()) if threads is None else threads
     for name, number in (("round", rounds), ("call", calls), ("thread", threads)):
         if number < 1:
             raise RequestError(f"expected at least 1 {name}, found {number}")
-    return Protocol(rounds, calls, threads, environment.affinity(threads))
+    return Protocol(rounds, calls, threads, place.affinity(threads))
 
 
 def measure(
@@ -85,7 +90,7 @@ def measure(
     *,
     profile: bool = False,
     stand_ins: bool = False,
-    device: str = "this machine",
+    place: Place = HERE,
     timeout_s: float = TIMEOUT_S,
     step: Step = quiet,
 ) -> Result:
@@ -94,63 +99,79 @@ def measure(
     Args:
         candidates: at least one; the same one twice is measured twice.
         profile: per operator too, after the rounds and apart from them.
-        stand_ins: measure also what only an evaluator of ours runs here; it is compared with its like alone.
+        stand_ins: measure also what only an evaluator of ours runs there; it is compared with its like alone.
+        place: where they run.
         timeout_s: for one answer of a process, such as loading or one round.
 
     Raises:
-        BackendUnavailable: a target is not installed or cannot run here, or only a stand-in can.
+        BackendUnavailable: a target is not installed or cannot run there, or only a stand-in can.
+        DeviceError: the device was lost.
         MeasurementError: a process crashed or hung.
         SlideExportError: what the backend says of the artifact or the feeds.
     """
-    _refuse_unfit(candidates, batches, stand_ins)
+    ready = _refuse_unfit(candidates, batches, stand_ins, place)
     targets = sorted({candidate.subject.target for candidate in candidates})
-    machine, theft = environment.fingerprint(device, protocol.threads, targets), environment.Theft.begin()
+    machine, theft = place.fingerprint(protocol.threads, targets)
+    start = partial(place.worker, threads=protocol.threads, timeout_s=timeout_s)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as scratch:
-        orders = [_order(candidate, protocol, Path(scratch) / f"{i}.npz") for i, candidate in enumerate(candidates)]
+        files = [Path(scratch) / f"inputs-{number}.npz" for number in range(len(candidates))]
+        orders = [_order(*pair, protocol, place) for pair in zip(candidates, files, strict=True)]
         for batch in batches:
-            sitting = _sitting(candidates, orders, batch, protocol, timeout_s, step)
-            runs += _profiled(sitting, candidates, orders, protocol, timeout_s, step) if profile else sitting
-    found = tuple(runs)
-    doubts = machine.warnings + theft.doubts()
+            sitting = _sitting(candidates, orders, batch, protocol, start, step)
+            runs += _profiled(sitting, candidates, orders, start, step) if profile else sitting
+    found = tuple(replace(run, stand_in=ready[run.subject.target].stand_in or "") for run in runs)
+    doubts = machine.warnings + place.doubts(theft)
     return Result(began, replace(machine, warnings=doubts), protocol, found, tuple(derive.comparisons(found, protocol)))
 
 
-def _refuse_unfit(candidates: Sequence[Candidate], batches: Sequence[int], stand_ins: bool) -> None:
+def _refuse_unfit(
+    candidates: Sequence[Candidate], batches: Sequence[int], stand_ins: bool, place: Place
+) -> dict[str, Readiness]:
+    """Returns what each target can do there, once all of them can run."""
     if not candidates or not batches or min(batches) < 1:
         raise RequestError(f"expected artifacts and batch sizes of 1 or more, found {len(candidates)} and {batches}")
-    for candidate in candidates:
-        refuse_unrunnable(candidate.subject.target, candidate.subject.precision, candidate.label, stand_ins)
+    return {
+        candidate.subject.target: refuse_unrunnable(
+            candidate.subject.target, candidate.subject.precision, candidate.label, stand_ins, place
+        )
+        for candidate in candidates
+    }
 
 
-def refuse_unrunnable(target: str, precision: str, what: str, stand_ins: bool) -> None:
-    """Refuses a target whose artifacts cannot be measured on this machine.
+def refuse_unrunnable(target: str, precision: str, what: str, stand_ins: bool, place: Place = HERE) -> Readiness:
+    """Returns what a target can do at a place, once its artifacts can be measured there.
 
     Args:
         what: is to be measured, for the message.
 
     Raises:
         RequestError: there is no such target, or it lacks the precision.
-        BackendUnavailable: it is not installed or cannot run here, or only a stand-in can.
+        BackendUnavailable: it is not installed or cannot run there, or only a stand-in can.
     """
-    backend = backends.require(target, precision)
-    if obstacle := backend.obstacle():
-        raise BackendUnavailable(f"expected {what} to run here, found {obstacle}: measure it on a machine that runs it")
-    if (stand_in := backend.stand_in()) and not stand_ins:
+    ready = place.readiness(target, precision)
+    if ready.obstacle:
         raise BackendUnavailable(
-            f"expected the runtime of {target} for {what}, found {stand_in}; --stand-in measures that, if it is of use"
+            f"expected {what} to run here, found {ready.obstacle}: measure it on a machine that runs it"
         )
+    if ready.stand_in and not stand_ins:
+        raise BackendUnavailable(
+            f"expected the runtime of {target} for {what}, found {ready.stand_in}; "
+            "--stand-in measures that, if it is of use"
+        )
+    return ready
 
 
-def _order(candidate: Candidate, protocol: Protocol, feeds: Path) -> dict[str, Any]:
+def _order(candidate: Candidate, feeds: Path, protocol: Protocol, place: Place) -> dict[str, Any]:
+    """Returns what a worker is told of an artifact, once it and its feeds are there."""
     arrays: dict[str, Any] = dict(candidate.feeds)
     np.savez(feeds, **arrays)
     return {
         "target": candidate.subject.target,
-        "path": str(candidate.path),
+        "path": str(place.put(candidate.path.parent) / candidate.path.name),  # with what lies beside it
         "settings": {**candidate.settings, "threads": protocol.threads},
-        "feeds": str(feeds),
+        "feeds": str(place.put(feeds)),
         "affinity": protocol.affinity,
     }
 
@@ -159,7 +180,7 @@ def _order(candidate: Candidate, protocol: Protocol, feeds: Path) -> dict[str, A
 class _Started:
     """A worker that is ready for its rounds, and what it said when it was loaded."""
 
-    worker: Worker
+    worker: Measured
     said: Mapping[str, Any]
     first_ms: float
     warmup_calls: int
@@ -171,7 +192,7 @@ def _sitting(
     orders: Sequence[Mapping[str, Any]],
     batch: int,
     protocol: Protocol,
-    timeout_s: float,
+    start: Start,
     step: Step,
 ) -> Iterator[Run]:
     """Yields the run of each candidate at one batch size. All processes live together, and end together."""
@@ -179,7 +200,7 @@ def _sitting(
         started = []
         for candidate, order in zip(candidates, orders, strict=True):
             with step(f"load and warm up {candidate.label}, batch {batch}"):
-                worker = Worker(candidate.label, {**order, "batch": batch}, protocol.threads, timeout_s)
+                worker = start(candidate.label, {**order, "batch": batch})
                 started.append(_start(open_workers.enter_context(worker)))
         with step(f"measure {protocol.rounds} rounds of {protocol.calls} calls, batch {batch}"):
             rounds_ms, peaks_mib = _interleave([one.worker for one in started], protocol)
@@ -187,14 +208,14 @@ def _sitting(
         yield _run(candidate, order, batch, one, times, peak, protocol.confidence)
 
 
-def _start(worker: Worker) -> _Started:
+def _start(worker: Measured) -> _Started:
     said = worker.answer()
-    (first,) = worker.call(1)["ms"]
+    first = said["first_ms"] if "first_ms" in said else worker.call(1)["ms"][0]
     calls, stable = _warm_up(worker)
     return _Started(worker, said, first, calls, stable)
 
 
-def _warm_up(worker: Worker) -> tuple[int, bool]:
+def _warm_up(worker: Measured) -> tuple[int, bool]:
     """Returns the calls that it took until the time was stable, and whether it became so."""
     medians: list[float] = []
     end = time.monotonic() + WARMUP_S
@@ -206,7 +227,7 @@ def _warm_up(worker: Worker) -> tuple[int, bool]:
     return len(medians) * WINDOW, False
 
 
-def _interleave(workers: Sequence[Worker], protocol: Protocol) -> tuple[list[list[list[float]]], list[float]]:
+def _interleave(workers: Sequence[Measured], protocol: Protocol) -> tuple[list[list[list[float]]], list[float]]:
     """Returns the milliseconds of each call, [workers][rounds][calls], and the peak of each process in MiB."""
     rounds_ms: list[list[list[float]]] = [[] for _ in workers]
     peaks_mib = [0.0 for _ in workers]
@@ -246,7 +267,6 @@ def _run(
         p90_ms=derived.p90_ms,
         p99_ms=derived.p99_ms,
         images_per_s=derived.images_per_s,
-        stand_in=backends.load(candidate.subject.target).stand_in() or "",
     )
 
 
@@ -254,13 +274,12 @@ def _profiled(
     runs: Iterable[Run],
     candidates: Sequence[Candidate],
     orders: Sequence[Mapping[str, Any]],
-    protocol: Protocol,
-    timeout_s: float,
+    start: Start,
     step: Step,
 ) -> Iterator[Run]:
     """Yields each run with its profile, from a new process: a profiler costs time, memory and options of its own."""
     for run, candidate, order in zip(runs, candidates, orders, strict=True):
-        own = Worker(candidate.label, {**order, "batch": run.batch}, protocol.threads, timeout_s)
+        own = start(candidate.label, {**order, "batch": run.batch})
         with step(f"profile {candidate.label}, batch {run.batch}"), own as worker:
             worker.answer()
             yield replace(run, profile=worker.profile(PROFILED_CALLS))

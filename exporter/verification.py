@@ -1,6 +1,7 @@
 """From a bundle back to its proof."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,48 @@ class Proven:
     census: Census
 
 
-def verify(path: Path, against: Path | None = None, step: Step = quiet) -> ParityReport:
+@dataclass(frozen=True)
+class Opened:
+    """An artifact where it runs."""
+
+    session: Session
+    census: Census
+
+
+Opening = Callable[[Bundle, Step], AbstractContextManager[Opened]]
+"""Opens a bundle's artifact where it is to be proved."""
+
+
+@contextmanager
+def opened_here(made: Bundle, step: Step) -> Iterator[Opened]:
+    """Yields the artifact, opened on this machine.
+
+    Raises:
+        BackendUnavailable: the target is not installed here.
+    """
+    backend, path, graph, settings = artifact_of(made)
+    with step("count what it stores and computes"):
+        census = backend.census(path, settings)
+    yield Opened(gate.open_session(backend, path, graph, settings), census)
+
+
+def verify(path: Path, against: Path | None = None, step: Step = quiet, opening: Opening = opened_here) -> ParityReport:
     """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
 
     Args:
         against: derive the reference anew from this checkpoint, on the golden inputs.
+        opening: where the artifact runs; `places.proof` has others.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    proven = prove(path, against, step)
+    proven = prove(path, against, step, opening)
     judge(proven)
     return proven.proof
 
 
-def prove(path: Path, against: Path | None = None, step: Step = quiet) -> Proven:
+def prove(path: Path, against: Path | None = None, step: Step = quiet, opening: Opening = opened_here) -> Proven:
     """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
 
     Raises:
@@ -49,22 +76,18 @@ def prove(path: Path, against: Path | None = None, step: Step = quiet) -> Proven
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        manifest = made.manifest
-        backend = backends.require(manifest["target"], manifest["precision"])
+        manifest, options = made.manifest, made.manifest["options"]
         reference = bundle.golden(made)
         quantization = quantization_of(made)
-    options = manifest["options"]
-    if against is not None:
-        with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-            model, interface = trained(made, against), interface_of(made)
-            reference = parity.rerun(model, reference, interface, manifest["precision"], quantization)
-    file, settings = (manifest["artifact"][key] for key in ("path", "settings"))
-    with step("count what it stores and computes"):
-        census = backend.census(path / file, settings)
-    with step("check parity"):
-        session, accepted = open_bundle(made), parity.accepted(quantization)
-        proof = parity.check(reference, session, options["batch"], classes=not options["features"], accepted=accepted)
-    return Proven(made, proof, census)
+    with opening(made, step) as found:
+        if against is not None:
+            with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
+                model, interface = trained(made, against), interface_of(made)
+                reference = parity.rerun(model, reference, interface, manifest["precision"], quantization)
+        with step("check parity"):
+            accepted, classes = parity.accepted(quantization), not options["features"]
+            proof = parity.check(reference, found.session, options["batch"], classes=classes, accepted=accepted)
+    return Proven(made, proof, found.census)
 
 
 def judge(proven: Proven) -> None:

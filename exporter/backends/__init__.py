@@ -58,6 +58,8 @@ class Backend(Protocol):
     OPTIONS: Mapping[str, Option]
     RUNTIME: tuple[str, ...]
     """Modules that a session imports; a measurement imports them apart from loading."""
+    DEVICE: tuple[str, ...]
+    """Distributions, called as their modules are, that run and count an artifact on a device; empty where none do."""
     Session: type[Session]
 
     def obstacle(self) -> str | None:

@@ -52,6 +52,7 @@ OPTIONS: Mapping[str, Option] = {
     "compute_units": Option("all", "what CoreML may use on macOS", ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")),
 }
 RUNTIME = ("torch", "coremltools", "slide_export.mil")
+DEVICE = tuple[str, ...]()  # deploy_examples/06_coreml_swift measures on one
 HIGHEST_RANK = 5  # coremltools and the Neural Engine take no more
 SLIDE_RANK = 4  # what our forms of slide attention promise
 HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"})

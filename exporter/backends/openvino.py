@@ -31,6 +31,7 @@ OPTIONS: Mapping[str, Option] = {
     "static-batches": Option("1", "batch sizes to compile on their own, with commas between; others share one model"),
 }
 RUNTIME = ("openvino",)
+DEVICE = ("numpy", "openvino")
 HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it

@@ -45,6 +45,7 @@ OPTIONS: Mapping[str, Option] = {
     "timing_cache": Option("", "file that keeps kernel timings (tensorrt alone); empty keeps none"),
 }
 RUNTIME = ("torch",)  # the vendor's own comes with the flavor that the plan names
+DEVICE = tuple[str, ...]()  # an engine is built for its GPU: deploy_examples/07_tensorrt_python does it there
 
 
 def obstacle() -> str | None:

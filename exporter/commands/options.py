@@ -71,6 +71,7 @@ max_drop = click.option(
 min_sqnr = click.option(
     "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval without classes asks of the outputs; 20."
 )
+keep = click.option("--keep", is_flag=True, help="Leave on --device what was copied there, and tell where.")
 
 MEASURING = (
     click.option(
@@ -85,7 +86,16 @@ MEASURING = (
     click.option(
         "--stand-in", "stand_ins", is_flag=True, help="Measure an evaluator where the target's runtime is not."
     ),
-    click.option("--device", default="this machine", metavar="NAME", help="What the result calls this machine."),
+    click.option(
+        "--device",
+        default="this machine",
+        metavar="NAME|URL",
+        help="What the result calls this machine; or another one: ssh://[user@]host[:port][/directory], adb:SERIAL.",
+    ),
+    keep,
+    click.option(
+        "--runner", type=CHECKPOINT, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."
+    ),
     click.option(
         "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to load, or a round."
     ),

@@ -1,8 +1,13 @@
-"""The parent's side of a `worker`: asks, waits no longer than it has to, and says in one sentence what went wrong."""
+"""The parent's side of a process that answers lines: asks, waits, and says in one sentence what went wrong.
+
+`Worker` is the one that runs an artifact.
+"""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import queue
@@ -10,33 +15,56 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
 
 from slide_export import errors
-from slide_export.errors import MeasurementError
+from slide_export.errors import MeasurementError, SlideExportError
 from slide_export.result import ModuleTime
+from slide_export.types import Census, Feeds, Outputs
 
 COMMAND = (sys.executable, "-m", "slide_export.measuring.worker")
 LONGEST_WORDS = 300  # of a crash, in characters
 
 
-class Worker:
-    """A process with one artifact. Use it as a context: the process ends with it."""
+Explain = Callable[[int, str], SlideExportError | None]
+"""Told the exit code and the last words of a process: what really happened, None where it only crashed."""
 
-    def __init__(self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float) -> None:
-        """Starts the process and hands it its order.
+
+class Measured(Protocol):
+    """What `latency` asks of what runs one artifact; `Worker` is one."""
+
+    def answer(self) -> dict[str, Any]:
+        """Returns what it says once it has loaded."""
+
+    def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
+        """Returns the answer to one request for calls."""
+
+    def profile(self, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns the profile of that many calls."""
+
+
+class Process:
+    """A process that answers each line with a line, both JSON objects. Use it as a context: it ends with it."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], threads: int, timeout_s: float, explain: Explain | None = None
+    ) -> None:
+        """Starts the process.
 
         Args:
-            name: what a message calls the artifact.
-            order: the first line of the worker's protocol.
+            name: what a message calls it.
+            command: starts it.
             threads: that libraries without a setting of their own may use.
             timeout_s: for one answer.
+            explain: asked first when the process has ended; nobody without it.
         """
-        self._name, self._timeout_s = name, timeout_s
+        self._name, self._timeout_s, self._explain = name, timeout_s, explain
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
-            COMMAND,
+            command,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -46,9 +74,8 @@ class Worker:
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self._send(order)
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,21 +101,16 @@ class Worker:
                 "a longer --timeout gives it more"
             ) from None
         if not line:
-            raise MeasurementError(f"expected {self._name} to run, its process crashed ({self._end()}): {self._last()}")
+            raise self._reason()
         content: dict[str, Any] = json.loads(line)
         if "error" in content:
             raise getattr(errors, content["kind"])(content["error"])
         return content
 
-    def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
-        """Returns the answer to one request for calls."""
-        self._send({"calls": calls, "untimed": untimed})
+    def ask(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the answer to one question; see `answer`."""
+        self._send(content)
         return self.answer()
-
-    def profile(self, calls: int) -> tuple[ModuleTime, ...]:
-        """Returns the profile of that many calls."""
-        self._send({"profile": calls})
-        return tuple(ModuleTime(**line) for line in self.answer()["profile"])
 
     def _send(self, content: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it is dead: the answer, which does not come, tells why
@@ -96,15 +118,80 @@ class Worker:
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
-            self._answers.put(line)
+            if line.startswith("{"):  # a device's shell may greet before
+                self._answers.put(line)
         self._answers.put("")
 
-    def _end(self) -> str:
-        code = self._process.wait()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+    def _reason(self) -> SlideExportError:
+        """Returns why it has ended."""
+        code, last = self._process.wait(), self._last()
+        known = self._explain(code, last) if self._explain else None
+        return known or MeasurementError(
+            f"expected {self._name} to run, its process crashed ({_end(code)}): {last or 'nothing said'}"
+        )
 
     def _last(self) -> str:
         """Returns the last line that it wrote to standard error."""
         self._said.seek(0)
         lines = [line.strip() for line in self._said if line.strip()]
-        return lines[-1][:LONGEST_WORDS] if lines else "nothing said"
+        return lines[-1][:LONGEST_WORDS] if lines else ""
+
+
+class Worker(Process):
+    """A process with one artifact."""
+
+    def __init__(
+        self,
+        name: str,
+        order: Mapping[str, Any],
+        threads: int,
+        timeout_s: float,
+        command: Sequence[str] | None = None,
+        explain: Explain | None = None,
+    ) -> None:
+        """Starts the process and hands it its order.
+
+        Args:
+            name: what a message calls the artifact.
+            order: the first line of the worker's protocol.
+            threads, timeout_s, explain: see `Process`.
+            command: starts it; on this machine without one.
+        """
+        super().__init__(name, command or COMMAND, threads, timeout_s, explain)
+        self._send(order)
+
+    def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
+        """Returns the answer to one request for calls."""
+        return self.ask({"calls": calls, "untimed": untimed})
+
+    def profile(self, calls: int) -> tuple[ModuleTime, ...]:
+        """Returns the profile of that many calls."""
+        return tuple(ModuleTime(**line) for line in self.ask({"profile": calls})["profile"])
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name."""
+        return unpacked(self.ask({"run": packed(feeds)})["outputs"])
+
+    def census(self) -> Census:
+        """Returns what the artifact stores and computes there."""
+        return Census(**self.ask({"census": True})["census"])
+
+
+def packed(arrays: Feeds) -> str:
+    """Returns arrays as text: an .npz file in base64."""
+    file = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez(file, **named)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """Returns the arrays of `packed`."""
+    with np.load(io.BytesIO(base64.b64decode(text))) as given:
+        return {name: given[name] for name in given.files}
+
+
+def _end(code: int) -> str:
+    """Returns how a process ended, as one calls it; a shell says 128 + N of a child's signal N."""
+    number = -code if code < 0 else code - 128 if 128 < code < 192 else 0
+    return f"signal {number}" if number else f"exit code {code}"

@@ -5,15 +5,20 @@ It is asked on standard input and answers on standard output, one JSON object a 
     first line   {"target", "path", "settings", "feeds", "batch", "affinity"}  {"evaluator", "import_ms", "load_ms"}
     then         {"untimed": 1, "calls": 5}                                    {"ms": [...], "peak_mib"}
     or           {"profile": 5}                                                {"profile": [{"module", ...}, ...]}
+    or           {"run": inputs}                                               {"outputs": outputs}
+    or           {"census": true}                                              {"census": {"stored", ...}}
     at last      the end of input                                              ends
 
-A refusal is {"error", "kind"}. `feeds` names an .npz file of real inputs, first axis the image, repeated to the batch.
-Beside NumPy and the backend of the target this file needs nothing, so that it can be copied to another device.
+A refusal is {"error", "kind"}. `feeds` names an .npz file of real inputs, first axis the image, repeated to the batch;
+null where only `run` and `census` are asked, whose arrays are .npz files in base64. Beside NumPy and the backend of the
+target this file needs nothing, so that it can be copied to another device.
 """
 
+import base64
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import sys
@@ -41,8 +46,7 @@ class Runner:
             os.sched_setaffinity(0, order["affinity"])
         self._backend = backends.load(order["target"])
         self._path, self._settings = Path(order["path"]), order["settings"]
-        with np.load(order["feeds"]) as given:
-            self._feeds = {name: _repeated(given[name], order["batch"]) for name in given.files}
+        self._feeds = _feeds(order["feeds"], order["batch"]) if order["feeds"] else {}
 
     def load(self) -> dict[str, Any]:
         """Returns what runs the artifact and the milliseconds of its import and of loading."""
@@ -79,6 +83,23 @@ class Runner:
         """Returns the lines of a profile: of a session of its own, for a profiler costs time."""
         found = self._backend.profile(self._path, self._settings, self._feeds, calls)
         return {"profile": [asdict(line) for line in found]}
+
+    def run(self, inputs: str) -> dict[str, Any]:
+        """Returns the outputs for inputs that come with the question."""
+        with np.load(io.BytesIO(base64.b64decode(inputs))) as given:
+            outputs: dict[str, Any] = dict(self._session.run({name: given[name] for name in given.files}))
+        file = io.BytesIO()
+        np.savez(file, **outputs)
+        return {"outputs": base64.b64encode(file.getvalue()).decode()}
+
+    def census(self) -> dict[str, Any]:
+        """Returns what the artifact stores and computes on this machine."""
+        return {"census": asdict(self._backend.census(self._path, self._settings))}
+
+
+def _feeds(path: str, batch: int) -> dict[str, Any]:
+    with np.load(path) as given:
+        return {name: _repeated(given[name], batch) for name in given.files}
 
 
 def _repeated(images: Any, batch: int) -> Any:
@@ -121,10 +142,17 @@ def answer(questions: TextIO, answers: TextIO) -> None:
         runner = Runner(json.loads(questions.readline()))
         say(runner.load())
         for line in questions:
-            asked = json.loads(line)
-            say(runner.profile(asked["profile"]) if "profile" in asked else runner.call(**asked))
+            say(_asked(runner, json.loads(line)))
     except SlideExportError as error:
         say({"error": str(error), "kind": type(error).__name__})
+
+
+def _asked(runner: Runner, asked: Mapping[str, Any]) -> dict[str, Any]:
+    if "profile" in asked:
+        return runner.profile(asked["profile"])
+    if "run" in asked:
+        return runner.run(asked["run"])
+    return runner.census() if "census" in asked else runner.call(**asked)
 
 
 if __name__ == "__main__":

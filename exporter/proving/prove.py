@@ -14,6 +14,7 @@ from slide_export import verification
 from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.errors import CRASHED, SlideExportError
 from slide_export.steps import Step, quiet
+from slide_export.verification import Opening, opened_here
 
 from .outcome import Outcome
 
@@ -27,10 +28,12 @@ class Demand:
     Attributes:
         against: the checkpoint to derive the reference from; None takes the golden file's.
         goal: of the accuracy, which needs the checkpoint; None measures none.
+        opening: where the artifact runs.
     """
 
     against: Path | None = None
     goal: AccuracyGoal | None = None
+    opening: Opening = opened_here
 
 
 NOTHING_MORE = Demand()
@@ -81,7 +84,7 @@ def _stages(known: Outcome, demand: Demand, step: Step) -> Iterator[Outcome]:
     Raises:
         SlideExportError: the bundle cannot be proved, or is not what it claims to be.
     """
-    proven = verification.prove(known.path, demand.against, step)
+    proven = verification.prove(known.path, demand.against, step, demand.opening)
     manifest = proven.bundle.manifest
     known = replace(known, target=manifest["target"], precision=manifest["precision"], proof=proven.proof)
     yield known

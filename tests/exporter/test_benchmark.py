@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import slide_export
-from slide_export import benchmark, latency
+from slide_export import benchmark, bundle, latency
 from slide_export.digest import sha256_of
 from slide_export.errors import BundleError, RequestError
 from slide_export.types import Bundle
 
 
 def test_the_subject_is_what_the_manifest_says(onnx_bundle: Bundle) -> None:
-    found = benchmark._candidate(onnx_bundle.path, (1, 8))
+    found = benchmark._candidate(onnx_bundle, (1, 8))
     manifest = onnx_bundle.manifest
     assert found.subject.name == manifest["name"]
     assert found.subject.image_size == (64, 64)
@@ -29,7 +29,7 @@ def test_another_batch_than_the_fixed_one_is_refused(onnx_bundle: Bundle, tmp_pa
     fixed = Path(shutil.copytree(onnx_bundle.path, tmp_path / "fixed"))
     options = {**onnx_bundle.manifest["options"], "batch": 2}
     (fixed / "manifest.json").write_text(json.dumps({**onnx_bundle.manifest, "options": options}))
-    assert benchmark._candidate(fixed, (2,)).path == fixed / "model.onnx"
+    assert benchmark._candidate(bundle.read(fixed), (2,)).path == fixed / "model.onnx"
     with pytest.raises(RequestError, match="add --batch 2"):
         slide_export.bench([fixed], batches=(1, 2))
 

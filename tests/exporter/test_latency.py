@@ -14,6 +14,7 @@ from slide_export import backends, bundle, latency
 from slide_export.errors import BackendUnavailable, MeasurementError, RequestError
 from slide_export.latency import WINDOW, WINDOWS, Candidate
 from slide_export.measuring import process
+from slide_export.places import here
 from slide_export.result import Protocol, Subject
 from slide_export.types import Bundle
 
@@ -50,7 +51,7 @@ class FakeWorker:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int, int]]]:
-    monkeypatch.setattr(latency, "Worker", FakeWorker)
+    monkeypatch.setattr(here, "Worker", FakeWorker)
     FakeWorker.asked.clear()
     yield FakeWorker.asked
 

@@ -3,12 +3,15 @@
 import json
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from slide_export import errors
-from slide_export.errors import BackendUnavailable, BundleError, MeasurementError
+from slide_export.errors import BackendUnavailable, BundleError, DeviceError, MeasurementError
 from slide_export.measuring import process
-from slide_export.measuring.process import Worker
+from slide_export.measuring.process import Process, Worker
 
 
 def start(monkeypatch: pytest.MonkeyPatch, script: str, timeout_s: float = 60.0) -> Worker:
@@ -44,6 +47,38 @@ def test_a_crash_between_two_questions_is_told_too(monkeypatch: pytest.MonkeyPat
         assert worker.answer() == {}
         with pytest.raises(MeasurementError, match=r"exit code 7\): nothing said"):
             worker.call(1)
+
+
+def test_a_shells_code_of_a_signal_is_told_as_that_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        start(monkeypatch, "raise SystemExit(128 + 9)") as worker,
+        pytest.raises(MeasurementError, match=r"\(signal 9\)"),
+    ):
+        worker.answer()
+
+
+def test_what_a_shell_says_before_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with start(monkeypatch, "print('welcome to the device'); print('{\"a\": 1}', flush=True)") as worker:
+        assert worker.answer() == {"a": 1}
+
+
+def test_what_explains_an_end_is_asked_first() -> None:
+    def explain(code: int, said: str) -> errors.SlideExportError:
+        return DeviceError(f"expected it, found {code} and {said}")
+
+    script = "import sys; sys.exit('gone')"
+    with (
+        Process("it", (sys.executable, "-c", script), 1, 60.0, explain) as process,
+        pytest.raises(DeviceError, match="found 1 and gone"),
+    ):
+        process.answer()
+
+
+@given(arrays(np.float32, array_shapes(max_dims=4)))
+def test_arrays_come_back_as_they_went(array: np.ndarray) -> None:
+    (found,) = process.unpacked(process.packed({"images": array})).values()
+    assert found.tobytes() == array.tobytes()
+    assert (found.shape, found.dtype) == (array.shape, array.dtype)
 
 
 def test_a_hang_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

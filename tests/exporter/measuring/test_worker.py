@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slide_export import backends
 from slide_export import bundle as bundles
 from slide_export.measuring import worker
-from slide_export.types import Bundle
+from slide_export.measuring.process import packed, unpacked
+from slide_export.types import Bundle, Census
 
 
 def order(bundle: Bundle, scratch: Path, batch: int = 1) -> dict[str, Any]:
@@ -42,6 +44,19 @@ def test_it_loads_calls_and_profiles(bundle: Bundle, tmp_path: Path) -> None:
     assert len(called["ms"]) == 3
     assert called["peak_mib"] > 1
     assert profiled["profile"][0].keys() == {"module", "operator", "kind", "ms"}
+
+
+def test_it_runs_what_it_is_given_and_counts(bundle: Bundle, tmp_path: Path) -> None:
+    feeds = {name: value[:2] for name, value in bundles.golden(bundle).feeds.items()}
+    alone = {**order(bundle, tmp_path), "feeds": None}
+    _, ran, counted = ask(alone, {"run": packed(feeds)}, {"census": True})
+    backend = backends.load(bundle.manifest["target"])
+    path = bundle.path / bundle.manifest["artifact"]["path"]
+    settings = {**bundle.manifest["artifact"]["settings"], "threads": 1}
+    expected = backend.Session(path, settings).run(feeds)
+    found = unpacked(ran["outputs"])
+    assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in expected.items()}
+    assert Census(**counted["census"]) == backend.census(path, settings)
 
 
 def test_an_artifact_that_cannot_be_loaded_is_refused_by_kind(bundle: Bundle, tmp_path: Path) -> None:
