@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .errors import RequestError
+from .measuring import CALLS, ROUNDS, TIMEOUT_S
 from .types import Availability, Bundle, Inspection, Interface, Model, ParityReport, Recipe
 
 if TYPE_CHECKING:
@@ -279,15 +280,15 @@ def bench(
     bundles: Sequence[Path | str],
     *,
     batches: Sequence[int] = (1,),
-    rounds: int = 20,
-    calls: int = 5,
+    rounds: int = ROUNDS,
+    calls: int = CALLS,
     threads: int | None = None,
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
     keep: bool = False,
     runner: Path | str | None = None,
-    timeout_s: float = 300.0,
+    timeout_s: float = TIMEOUT_S,
     step: Step | None = None,
 ) -> Result:
     """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
@@ -329,7 +330,7 @@ def bench(
 
 
 def recommend(
-    bundles: Sequence[Path | str], *, rounds: int = 20, calls: int = 5, step: Step | None = None, **options: Any
+    bundles: Sequence[Path | str], *, rounds: int = ROUNDS, calls: int = CALLS, step: Step | None = None, **options: Any
 ) -> tuple[Recommendation, Result]:
     """Returns which of the bundles of one checkpoint to ship on this machine, and the measurement that says so.
 
@@ -361,15 +362,15 @@ def compare(
     precision: str = "fp32",
     input_size: tuple[int, int] | None = None,
     batches: Sequence[int] = (1,),
-    rounds: int = 20,
-    calls: int = 5,
+    rounds: int = ROUNDS,
+    calls: int = CALLS,
     threads: int | None = None,
     profile: bool = False,
     stand_ins: bool = False,
     device: str = "this machine",
     keep: bool = False,
     runner: Path | str | None = None,
-    timeout_s: float = 300.0,
+    timeout_s: float = TIMEOUT_S,
     step: Step | None = None,
 ) -> tuple[tuple[Result, ...], tuple[Path, ...]]:
     """Returns how fast variants are on this machine, one result a target, and the files that say so.

@@ -7,6 +7,7 @@ from typing import Any
 from . import bundle, latency
 from .digest import sha256_of
 from .errors import RequestError
+from .measuring import TIMEOUT_S
 from .places import Place
 from .places.here import HERE
 from .result import Protocol, Result, Subject
@@ -22,7 +23,7 @@ def bench(
     profile: bool = False,
     stand_ins: bool = False,
     place: Place = HERE,
-    timeout_s: float = latency.TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
     step: Step = quiet,
 ) -> Result:
     """Returns the latency of bundles; see `latency.measure`.

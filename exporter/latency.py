@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BackendUnavailable, RequestError
-from .measuring import derive
+from .measuring import CALLS, ROUNDS, TIMEOUT_S, derive
 from .measuring.process import Measured
 from .places import Place, Readiness
 from .places.here import HERE
@@ -32,11 +32,9 @@ from .result import Protocol, Result, Run, Subject
 from .steps import Step, quiet
 from .types import Feeds
 
-ROUNDS, CALLS = 20, 5
 UNTIMED = 1  # calls at the head of a round, see `Runner.call`
 WINDOW, WINDOWS, DRIFT = 4, 3, 0.05  # stable: the medians of 3 successive windows of 4 calls lie within 5 %
 WARMUP_CALLS, WARMUP_S = 100, 15.0  # where it is not stable, the measurement begins anyway, and says so
-TIMEOUT_S = 300.0
 PROFILED_CALLS = 10
 
 Start = Callable[[str, Mapping[str, Any]], AbstractContextManager[Measured]]
@@ -153,7 +151,7 @@ def refuse_unrunnable(target: str, precision: str, what: str, stand_ins: bool, p
     ready = place.readiness(target, precision)
     if ready.obstacle:
         raise BackendUnavailable(
-            f"expected {what} to run here, found {ready.obstacle}: measure it on a machine that runs it"
+            f"expected {what} to run on {place.name}, found {ready.obstacle}: measure it on a machine that runs it"
         )
     if ready.stand_in and not stand_ins:
         raise BackendUnavailable(

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from slide_export.measuring import CALLS, ROUNDS, TIMEOUT_S
+
 
 class ImageSize(click.ParamType[tuple[int, int]]):
     """`224` or `224x320`, rows first."""
@@ -78,9 +80,9 @@ MEASURING = (
         "--batch", "batches", type=Numbers(), default="1", show_default=True, help="Images in a call: 1 or 1,8."
     ),
     click.option(
-        "--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="6 or more for a verdict."
+        "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="6 or more for a verdict."
     ),
-    click.option("--calls", type=click.IntRange(min=1), default=5, show_default=True, help="Of each, in a round."),
+    click.option("--calls", type=click.IntRange(min=1), default=CALLS, show_default=True, help="Of each, in a round."),
     click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; one a processor without it."),
     click.option("--profile", is_flag=True, help="Time each operator too, in a run of its own."),
     click.option(
@@ -97,7 +99,7 @@ MEASURING = (
         "--runner", type=CHECKPOINT, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."
     ),
     click.option(
-        "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to load, or a round."
+        "--timeout", "timeout_s", type=float, default=TIMEOUT_S, show_default=True, help="Seconds to load, or a round."
     ),
 )
 

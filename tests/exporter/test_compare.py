@@ -133,7 +133,7 @@ def test_a_contest_that_cannot_be_held_is_refused_at_once(
 
 def test_a_target_that_cannot_run_here_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends.load("onnx"), "obstacle", lambda: "no processor")
-    with pytest.raises(BackendUnavailable, match="expected the variants to run here, found no processor"):
+    with pytest.raises(BackendUnavailable, match="expected the variants to run on this machine, found no processor"):
         compare.refuse_unfit(compare.Contest((SLIDE,)))
 
 

@@ -142,7 +142,7 @@ def test_the_command_line_measures_at_export_and_at_verify(
     assert "a drop of 0.00 points" in capfd.readouterr().err
     bundle = str(tmp_path / "small-onnx-fp32")
     assert cli.run(["verify", bundle, "--against", str(checkpoint), "--json", *arguments]) == 0
-    assert cli.json.loads(capfd.readouterr().out)["accuracy"]["pytorch"]["top1"] == 1.0
+    assert cli.json.loads(capfd.readouterr().out)["bundles"][0]["accuracy"]["pytorch"]["top1"] == 1.0
     assert cli.run(["verify", bundle, *arguments]) == 2
     assert "expected --against with --eval" in capfd.readouterr().err
 
