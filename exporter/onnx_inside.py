@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,12 @@ def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
 
 def scope_of(node: str) -> str:
     """Returns `layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
-    return node.rpartition("/")[0].strip("/").replace("/", ".") if node.startswith("/") else ""
+    return path_of(node).strip("/").replace("/", ".") if node.startswith("/") else ""
+
+
+def path_of(name: str) -> str:
+    """Returns `/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
+    return re.sub(r"/([^/]+)(?=/\1\.\d)", "", name.rpartition("/")[0])
 
 
 def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

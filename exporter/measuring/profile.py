@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from slide_export.onnx_inside import scope_of
 from slide_export.result import KINDS, ModuleTime
 
 Product = Literal["dense", "spatial", "activations"]
@@ -75,11 +76,8 @@ def kind(one: Executed, module: str) -> str:
 
 
 def module_of(node: str) -> str | None:
-    """Returns `layers.0.attn.qkv` for the node `/layers.0/attn/qkv/Gemm`, None for a node that no tracer named.
-
-    Source: `passes/module_names.py`, which writes these names.
-    """
-    return ".".join(node.split("/")[1:-1]) if node.startswith("/") else None
+    """Returns `layers.0.attn.qkv` for the node `/layers.0/attn/qkv/Gemm`, None for a node that no tracer named."""
+    return scope_of(node) if node.startswith("/") else None
 
 
 def shared_module(nodes: Sequence[str]) -> str | None:

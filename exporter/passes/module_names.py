@@ -9,6 +9,8 @@ from collections import Counter
 
 import onnx
 
+from slide_export.onnx_inside import path_of
+
 
 def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Returns the graph with every node named by its module's path."""
@@ -16,7 +18,7 @@ def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
     scopes: dict[str, str] = {}  # value -> module path of the node that uses it
     used: list[tuple[onnx.NodeProto, str]] = []
     for node in reversed(proto.graph.node):
-        scope = next((_scope(name) for name in node.output if name.startswith("/")), None)
+        scope = next((path_of(name) for name in node.output if name.startswith("/")), None)
         if scope is None:  # the value was named by folding, or is an output: a weight's name tells
             scope = next((_path(name) for name in node.input if name in weights and "." in name), None)
         if scope is None:  # no weight either: it belongs to its user
@@ -29,11 +31,6 @@ def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
         node.name = f"{name}_{seen[name]}" if seen[name] else name
         seen[name] += 1
     return proto
-
-
-def _scope(value: str) -> str:
-    """Returns `/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
-    return re.sub(r"/([^/]+)(?=/\1\.\d)", "", value.rpartition("/")[0])
 
 
 def _path(weight: str) -> str:

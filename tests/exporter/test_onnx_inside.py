@@ -89,7 +89,12 @@ def test_values_beside_leave_the_outputs_as_they_are(proto: onnx.ModelProto) -> 
 
 @pytest.mark.parametrize(
     ("node", "scope"),
-    [("/layers.0/blocks.1/attn/qkv/Gemm", "layers.0.blocks.1.attn.qkv"), ("/ReduceMean", ""), ("logits/Cast", "")],
+    [
+        ("/layers.0/blocks.1/attn/qkv/Gemm", "layers.0.blocks.1.attn.qkv"),
+        ("/block1/block1.0/attn/q/Conv_output_0", "block1.0.attn.q"),
+        ("/ReduceMean", ""),
+        ("logits/Cast", ""),
+    ],
 )
 def test_scopes(node: str, scope: str) -> None:
     assert scope_of(node) == scope
