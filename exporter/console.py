@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
+from . import backends
 from .types import Availability, Inspection
 
 if TYPE_CHECKING:
@@ -288,24 +289,32 @@ def show_targets(found: Sequence[Availability]) -> None:
 def show_variants(found: Sequence[Entry]) -> None:
     """Prints the zoo, family by family, the authors' figures beside ours; their sources below."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    targets = sorted({target for entry in found for target in entry.proved})
     published = "[dim]published[/]"
     for column in ("variant", "input", "M parameters", published, "G multiply-adds", published, "top-1"):
         table.add_column(column, justify="left" if column == "variant" else "right", no_wrap=True)
-    for target in targets:
-        table.add_column(f"proved: {target}")
+    table.add_column("proved")
     sources = list(dict.fromkeys(entry.published.source for entry in found if entry.published))
     for before, entry in zip((None, *found), found, strict=False):
         if before is None or before.family != entry.family:
             table.add_row(f"[bold]{entry.family}[/]")
-        table.add_row(*_variant_cells(entry, sources), *(" ".join(entry.proved.get(target, ())) for target in targets))
+        table.add_row(*_variant_cells(entry, sources), _proved(entry.proved))
     console = _console(stderr=False)
     console.print(table)
     console.print("\nMultiply-adds are those of the inference form; top-1 of ImageNet-1K is as published, in percent:")
     for number, source in enumerate(sources, start=1):
         console.print(f"[{number}] {source}", markup=False)
-    if not targets:
-        console.print("No variant has a shipped proof yet: make matrix writes them.")
+    console.print("Proved: at full size with random weights, by make matrix.")
+
+
+def _proved(targets: Mapping[str, Iterable[str]]) -> str:
+    """Returns "fp32: all" or "fp16: onnx; fp32: coreml, onnx", "-" where nothing was proved."""
+    by_precision: dict[str, list[str]] = {}
+    for target, precisions in sorted(targets.items()):
+        for precision in precisions:
+            by_precision.setdefault(precision, []).append(target)
+    everything = list(backends.names())
+    said = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
+    return "; ".join(said) or "-"
 
 
 def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:

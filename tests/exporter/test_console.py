@@ -68,11 +68,13 @@ def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFix
 
 
 def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.CaptureFixture[str]) -> None:
-    proof = {"onnx": {"fp32": Proof(130.0, "ONNX Runtime")}}
+    made = Proof(130.0, "ONNX Runtime")
+    proof = {"onnx": {"fp32": made, "fp16": made}, **dict.fromkeys(("coreml", "openvino", "tensorrt"), {"fp32": made})}
     published = Published(12.2, 2.0, 78.0, "a table [1]")
     known = Entry("slide_pvt", "slide_pvt_tiny", (224, 224), Counts(12_234_340, 2_121, 2_016_000_000), published, proof)
     show_variants([known, Entry("slide_pvt", "slide_pvt_medium", (224, 256), Counts(1, 2, 3), None, {})])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["slide_pvt_tiny", "224x224", "12.2", "12.2", "2.02", "2.0", "78.0", "[1]", "fp32"]
-    assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "-", "0.00", "-", "-"]
+    assert lines[2].split("78.0 [1]")[0].split() == ["slide_pvt_tiny", "224x224", "12.2", "12.2", "2.02", "2.0"]
+    assert lines[2].split("78.0 [1]")[1].strip() == "fp16: onnx; fp32: all"
+    assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "-", "0.00", "-", "-", "-"]
     assert "[1] a table [1]" in lines
