@@ -169,7 +169,7 @@ class Connection:
 
     def command(self, line: str) -> list[str]:
         """Returns what runs a command in the directory on the device."""
-        there = f"cd {self.facts.directory} && {line}; exit $?"  # of a child that a signal ended, too
+        there = f"cd {shlex.quote(self.facts.directory)} && {line}; exit $?"  # of a child that a signal ended, too
         return [*self.ssh(*self._through()), "--", self._address.login, shlex.join(("exec", "sh", "-c", there))]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
