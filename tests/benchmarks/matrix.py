@@ -5,8 +5,8 @@
     make matrix LATENCY=no                                   proofs alone: then the machine need not be quiet
 
 A model and the one with slide attention that replaces it are measured in one sitting, so their ratio means something.
-Every export is a process of its own, and its bundle is deleted after it was measured. Rows stand in
-exported/matrix/rows.jsonl (delete it to begin anew); from them come tests/benchmarks/MATRIX.md and models/proved.json.
+Every export is a process of its own, and its bundle is deleted after it was measured. Rows stand in matrix.jsonl beside
+this file (delete it to begin anew); from them come MATRIX.md and models/proved.json.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from .machine import machine
 from .matrix_rows import Row
 
 ROOT = Path(__file__).parents[2]
-ROWS = ROOT / "exported/matrix/rows.jsonl"
+ROWS = Path(__file__).with_name("matrix.jsonl")
 TABLE = Path(__file__).with_name("MATRIX.md")
 PROVED = ROOT / "models/proved.json"
 PRECISIONS = ("fp32", "fp16")
