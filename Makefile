@@ -58,7 +58,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 
 system:
 	apt-get update -qq
-	apt-get install -qq --no-install-recommends $(SYSTEM_PACKAGES)
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(SYSTEM_PACKAGES)
 	command -v npm || apt-get install -qq --no-install-recommends nodejs npm
 
 clean:
