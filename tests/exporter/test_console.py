@@ -69,7 +69,8 @@ def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFix
 
 def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.CaptureFixture[str]) -> None:
     made = Proof(130.0, "ONNX Runtime")
-    proof = {"onnx": {"fp32": made, "fp16": made}, **dict.fromkeys(("coreml", "openvino", "tensorrt"), {"fp32": made})}
+    proof = {target: {"fp32": made} for target in ("coreml", "onnx", "openvino", "tensorrt")}
+    proof["onnx"]["fp16"] = made
     published = Published(12.2, 2.0, 78.0, "a table [1]")
     known = Entry("slide_pvt", "slide_pvt_tiny", (224, 224), Counts(12_234_340, 2_121, 2_016_000_000), published, proof)
     show_variants([known, Entry("slide_pvt", "slide_pvt_medium", (224, 256), Counts(1, 2, 3), None, {})])
