@@ -23,8 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from slide_export.errors import LoweringError
 from slide_export.types import OnnxGraph
 
-from .recipe import matches
-from .scope import module_of
+from .scope import in_modules
 
 FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -169,12 +168,7 @@ def _wide(graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto]) -> se
 
 def _kept(graph: onnx.GraphProto, keep: Sequence[str]) -> set[str]:
     """Returns the outputs of the nodes of modules that were asked for in float32."""
-    return {
-        name
-        for node in graph.node
-        if any(matches(module_of(node.name), pattern) for pattern in keep)
-        for name in node.output
-    }
+    return {name for node in graph.node if in_modules(node, keep) for name in node.output}
 
 
 def _vanishes(tensor: onnx.TensorProto) -> bool:

@@ -10,8 +10,7 @@ import onnx
 
 from slide_export.types import OnnxGraph
 
-from .recipe import matches
-from .scope import module_of
+from .scope import in_modules
 
 
 def keep_float(quantized: OnnxGraph, full: OnnxGraph, modules: Sequence[str]) -> OnnxGraph:
@@ -24,11 +23,7 @@ def keep_float(quantized: OnnxGraph, full: OnnxGraph, modules: Sequence[str]) ->
     proto = onnx.ModelProto()
     proto.CopyFrom(quantized.proto)
     originals = {node.name: node for node in full.proto.graph.node}
-    kept = [
-        node
-        for node in proto.graph.node
-        if node.name in originals and any(matches(module_of(node.name), pattern) for pattern in modules)
-    ]
+    kept = [node for node in proto.graph.node if node.name in originals and in_modules(node, modules)]
     results = {name for node in kept for name in node.output}
     _bypass(proto.graph, results)
     for node in kept:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import onnx
 
 from slide_export.errors import RequestError
+from slide_export.onnx_inside import scope_of
 
 from .recipe import QuantizationRecipe, matches
 
@@ -19,15 +20,15 @@ def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     """
     weights = {tensor.name for tensor in proto.graph.initializer}
     return {
-        node.name: (module_of(node.name), _kind(node))
+        node.name: (scope_of(node.name), _kind(node))
         for node in proto.graph.node
         if node.op_type in HEAVY and node.input[1] in weights
     }
 
 
-def module_of(node: str) -> str:
-    """Returns `layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm` (passes/module_names.py)."""
-    return node.rpartition("/")[0].strip("/").replace("/", ".")
+def in_modules(node: onnx.NodeProto, patterns: Sequence[str]) -> bool:
+    """Tells whether a node is one of the modules that patterns name, see `recipe.matches`."""
+    return any(matches(scope_of(node.name), pattern) for pattern in patterns)
 
 
 def _kind(node: onnx.NodeProto) -> str:

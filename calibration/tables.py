@@ -12,8 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .half import LARGEST
-from .recipe import matches
-from .scope import module_of
+from .scope import in_modules
 
 LEAST = 2**14  # elements: 64 KiB of float32
 ADDING = frozenset({"Add", "Sub"})
@@ -43,13 +42,9 @@ def halve_tables(proto: onnx.ModelProto, keep: Sequence[str]) -> onnx.ModelProto
 
 def _added(graph: onnx.GraphProto, keep: Sequence[str]) -> set[str]:
     """Returns the values that nodes outside the kept modules add, and no other node reads."""
-    added = set(_read(node for node in graph.node if node.op_type in ADDING and not _kept(node, keep)))
-    return added - set(_read(node for node in graph.node if node.op_type not in ADDING or _kept(node, keep)))
+    added = set(_read(node for node in graph.node if node.op_type in ADDING and not in_modules(node, keep)))
+    return added - set(_read(node for node in graph.node if node.op_type not in ADDING or in_modules(node, keep)))
 
 
 def _read(nodes: Iterator[onnx.NodeProto]) -> Iterator[str]:
     return (name for node in nodes for name in node.input)
-
-
-def _kept(node: onnx.NodeProto, keep: Sequence[str]) -> bool:
-    return any(matches(module_of(node.name), pattern) for pattern in keep)

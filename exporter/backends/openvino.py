@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from slide_export import onnx_inside
 from slide_export.backends import Value
 from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
-from slide_export.measuring.profile import WARM, Executed, Product, lines, shared_module
+from slide_export.measuring.profile import WARM, Executed, Product, lines, module_of, shared_module
 from slide_export.result import ModuleTime
 from slide_export.types import Artifact, Census, Feeds, OnnxGraph, Option, Order, Outputs
 
@@ -334,7 +333,7 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
             names = [_value_name(port) for port in layer.outputs()]
             live.update(names)
             name = layer.get_friendly_name()
-            scope = onnx_inside.scope_of(name) if name.startswith("/") else None
+            scope = module_of(name)
             found += [Value(name, scope, takes) for name in names if takes and layer.get_type_name() != "Result"]
     return tuple(found)
 

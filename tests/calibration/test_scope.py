@@ -7,7 +7,7 @@ import pytest
 
 from slide_export import onnx_graph
 from slide_export.calibration.recipe import default
-from slide_export.calibration.scope import layers, module_of, selected
+from slide_export.calibration.scope import in_modules, layers, selected
 from slide_export.errors import RequestError
 from slide_export.fuse import fuse
 from slide_export.lowering.choose import choose
@@ -19,9 +19,11 @@ def proto(model: Model) -> onnx.ModelProto:
     return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), Interface()).proto
 
 
-def test_module_of_a_node() -> None:
-    assert module_of("/layers.1/blocks.0/attn/qkv/Gemm_2") == "layers.1.blocks.0.attn.qkv"
-    assert module_of("MatMul") == ""
+def test_a_node_is_in_its_module_and_in_those_around_it() -> None:
+    node = onnx.NodeProto(name="/layers.1/blocks.0/attn/qkv/Gemm_2")
+    assert all(in_modules(node, [pattern]) for pattern in ("layers.1", "layers.*.blocks.0.attn", "*.qkv"))
+    assert not in_modules(node, ["layers.0", "layers.1.blocks.0.attn.qkv.Gemm_2"])
+    assert not in_modules(onnx.NodeProto(name="MatMul"), ["layers.1"])
 
 
 def test_layers_are_the_models_own(proto: onnx.ModelProto, model: Model) -> None:

@@ -92,6 +92,8 @@ def test_values_beside_leave_the_outputs_as_they_are(proto: onnx.ModelProto) -> 
     [
         ("/layers.0/blocks.1/attn/qkv/Gemm", "layers.0.blocks.1.attn.qkv"),
         ("/block1/block1.0/attn/q/Conv_output_0", "block1.0.attn.q"),
+        ("/layers.1/blocks.0/attn/qkv/Gemm_2", "layers.1.blocks.0.attn.qkv"),
+        ("MatMul", ""),
         ("/ReduceMean", ""),
         ("logits/Cast", ""),
     ],
