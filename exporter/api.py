@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .recommendation import Recommendation
     from .result import Result
     from .steps import Step
+    from .verification import Opening
 
 
 class ExportOptions(TypedDict, total=False):
@@ -215,18 +217,12 @@ def verify(
         ParityError: the artifact is not the model.
         DeviceError: the device cannot be reached, was lost, or lacks what the bundle needs.
     """
-    from . import places, verification
+    from . import verification
     from .steps import quiet
 
-    path, checkpoint, step = Path(bundle), None if against is None else Path(against), step or quiet
-    if device is None:
-        if keep:
-            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
-        return verification.verify(path, checkpoint, step)
-    from .places import proof
-
-    with places.proving_at(device, keep=keep, step=step) as place:
-        return proof.verify(path, place, checkpoint, step)
+    step = step or quiet
+    with _opening(device, keep=keep, step=step) as opening:
+        return verification.verify(Path(bundle), None if against is None else Path(against), step, opening)
 
 
 def verify_all(
@@ -260,20 +256,28 @@ def verify_all(
         raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     if goal is not None and device is not None:
         raise RequestError("expected --eval without --device: accuracy is measured on this machine")
-    if device is None and keep:
-        raise RequestError("expected --device with --keep: here nothing is copied anywhere")
     from .proving.find import find
     from .proving.prove import Demand, prove_each
 
-    demand = Demand(None if against is None else Path(against), goal)
+    found, step = find(bundles), step or quiet
+    with _opening(device, keep=keep, step=step) as opening:
+        return prove_each(found, Demand(None if against is None else Path(against), goal, opening), step)
+
+
+@contextmanager
+def _opening(device: str | None, *, keep: bool, step: Step) -> Iterator[Opening]:
+    """Yields what opens artifacts where they are to be proved: here, or on a device while it is connected."""
+    from . import places, verification
+
     if device is None:
-        return prove_each(find(bundles), demand, step or quiet)
-    from . import places
+        if keep:
+            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+        yield verification.opened_here
+        return
     from .places.proof import opened_at
 
-    found = find(bundles)
-    with places.proving_at(device, keep=keep, step=step or quiet) as place:
-        return prove_each(found, replace(demand, opening=partial(opened_at, place)), step or quiet)
+    with places.proving_at(device, keep=keep, step=step) as place:
+        yield partial(opened_at, place)
 
 
 def bench(
