@@ -116,12 +116,22 @@ def require(target: str, precision: str) -> Backend:
         BackendUnavailable: its runtime is not installed.
     """
     backend, here = load(target), availability(target)
-    if precision not in backend.PRECISIONS:
-        raise RequestError(f"expected a precision of {', '.join(backend.PRECISIONS)} for {target}; found {precision!r}")
+    refuse_unknown_precision(target, precision)
     if not here.ready:
         missing = " and ".join(here.missing)
         raise BackendUnavailable(f"expected {missing} for the target {target}, found it not installed: {here.install}")
     return backend
+
+
+def refuse_unknown_precision(target: str, precision: str) -> None:
+    """Refuses a precision that a target does not have, installed here or not.
+
+    Raises:
+        RequestError: there is no such target, or it lacks the precision.
+    """
+    known = load(target).PRECISIONS
+    if precision not in known:
+        raise RequestError(f"expected a precision of {', '.join(known)} for {target}; found {precision!r}")
 
 
 def availability(target: str) -> Availability:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import json
 import os
 import queue
@@ -15,18 +13,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
-
-import numpy as np
 
 from slide_export import errors
 from slide_export.errors import MeasurementError, SlideExportError
 from slide_export.result import ModuleTime
 from slide_export.types import Census, Feeds, Outputs
 
+from .arrays import packed, unpacked
+
 COMMAND = (sys.executable, "-m", "slide_export.measuring.worker")
-LONGEST_WORDS = 300  # of a crash, in characters
+LONGEST_WORDS = 300  # of another program, in characters
 
 
 Explain = Callable[[int, str], SlideExportError | None]
@@ -133,8 +131,7 @@ class Process:
     def _last(self) -> str:
         """Returns the last line that it wrote to standard error."""
         self._said.seek(0)
-        lines = [line.strip() for line in self._said if line.strip()]
-        return lines[-1][:LONGEST_WORDS] if lines else ""
+        return last(self._said)
 
 
 class Worker(Process):
@@ -177,18 +174,10 @@ class Worker(Process):
         return Census(**self.ask({"census": True})["census"])
 
 
-def packed(arrays: Feeds) -> str:
-    """Returns arrays as text: an .npz file in base64."""
-    file = io.BytesIO()
-    named: dict[str, Any] = dict(arrays)
-    np.savez(file, **named)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def unpacked(text: str) -> dict[str, Any]:
-    """Returns the arrays of `packed`."""
-    with np.load(io.BytesIO(base64.b64decode(text))) as given:
-        return {name: given[name] for name in given.files}
+def last(lines: Iterable[str]) -> str:
+    """Returns the last line that says something."""
+    spoken = [line.strip() for line in lines if line.strip()]
+    return spoken[-1][:LONGEST_WORDS] if spoken else ""
 
 
 def _end(code: int) -> str:

@@ -127,8 +127,7 @@ class Adb:
 
     def readiness(self, target: str, precision: str) -> Readiness:
         """Returns that it runs: whether it does shows in the first round."""
-        if precision not in backends.load(target).PRECISIONS:
-            raise RequestError(f"expected a precision of {target}, found {precision!r}")
+        backends.refuse_unknown_precision(target, precision)
         return Readiness(None, None)
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, Theft]:

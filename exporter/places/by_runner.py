@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slide_export import backends
-from slide_export.errors import BackendUnavailable, RequestError, SlideExportError
+from slide_export.errors import BackendUnavailable, SlideExportError
 from slide_export.measuring.environment import Theft
 from slide_export.measuring.process import Process, Worker
 from slide_export.result import Environment
@@ -78,11 +78,8 @@ class ByRunner:
 
     def readiness(self, target: str, precision: str) -> Readiness:
         """Returns what a target can do there; see `Place`."""
-        backend = portable(target)
-        if precision not in backend.PRECISIONS:
-            raise RequestError(
-                f"expected a precision of {', '.join(backend.PRECISIONS)} for {target}; found {precision!r}"
-            )
+        portable(target)
+        backends.refuse_unknown_precision(target, precision)
         return Readiness(**self.ask("readiness", target))
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, Theft]:

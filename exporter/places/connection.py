@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from slide_export.errors import BackendUnavailable, DeviceError
+from slide_export.measuring.process import last
 
 from . import trouble
 from .address import Address
@@ -218,7 +219,7 @@ class Connection:
                 raise trouble.full(self._address.url, self.facts.directory)
             raise DeviceError(
                 f"expected to copy {path.name} to {self._address.url}, {Path(done.args[0]).name} says: "
-                f"{trouble.last(done.stderr.splitlines()) or 'nothing'}"
+                f"{last(done.stderr.splitlines()) or 'nothing'}"
             )
         return f"{self.facts.directory}/{name}"
 

@@ -25,6 +25,7 @@ MODULES = (
     "onnx_census",
     "onnx_inside",
     "passes/weights",
+    "measuring/arrays",
     "measuring/environment",
     "measuring/onnx_trace",
     "measuring/profile",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from slide_export.errors import DeviceError, SlideExportError
+from slide_export.measuring.process import last
 from slide_export.steps import Step, quiet
 
 from . import runner, trouble
@@ -114,7 +115,7 @@ class Ssh(ByRunner):
             if trouble.FULL.search(said):
                 raise trouble.full(self.name, self._connection.facts.directory)
             known = "ensurepip is not" in said or "No module named" in said
-            reason = "no venv module" if known else trouble.last(said.splitlines())
+            reason = "no venv module" if known else last(said.splitlines())
             raise DeviceError(
                 f"expected Python on {self.name} to make a virtual environment, found {reason}: install it there, as "
                 "Debian's python3-venv, or the runtime itself"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 
 from slide_export.errors import DeviceError
+from slide_export.measuring.process import last
 
-LONGEST = 300  # characters of another program's words
 FULL = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")
 
 CONNECTING = (
@@ -79,9 +79,3 @@ def installing(url: str, directory: str, wanted: Iterable[str], said: str) -> De
     else:
         reason = last(line for line in said.splitlines() if "ERROR" in line) or "pip failed"
     return DeviceError(f"expected pip to install {names} on {url}, found {reason}; or install it there yourself")
-
-
-def last(lines: Iterable[str]) -> str:
-    """Returns the last line that says something."""
-    spoken = [line.strip() for line in lines if line.strip()]
-    return spoken[-1][:LONGEST] if spoken else ""

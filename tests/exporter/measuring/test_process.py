@@ -3,10 +3,7 @@
 import json
 import sys
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from slide_export import errors
 from slide_export.errors import BackendUnavailable, BundleError, DeviceError, MeasurementError
@@ -72,13 +69,6 @@ def test_what_explains_an_end_is_asked_first() -> None:
         pytest.raises(DeviceError, match="found 1 and gone"),
     ):
         process.answer()
-
-
-@given(arrays(np.float32, array_shapes(max_dims=4)))
-def test_arrays_come_back_as_they_went(array: np.ndarray) -> None:
-    (found,) = process.unpacked(process.packed({"images": array})).values()
-    assert found.tobytes() == array.tobytes()
-    assert (found.shape, found.dtype) == (array.shape, array.dtype)
 
 
 def test_a_hang_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

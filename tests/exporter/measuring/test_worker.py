@@ -13,7 +13,7 @@ import pytest
 from slide_export import backends
 from slide_export import bundle as bundles
 from slide_export.measuring import worker
-from slide_export.measuring.process import packed, unpacked
+from slide_export.measuring.arrays import packed, unpacked
 from slide_export.types import Bundle, Census
 
 
