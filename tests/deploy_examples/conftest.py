@@ -39,11 +39,6 @@ def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def coreml_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export("coreml", tmp_path_factory.mktemp("coreml"))
-
-
-@pytest.fixture(scope="session")
 def tensorrt_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _export("tensorrt", tmp_path_factory.mktemp("tensorrt"))
 
