@@ -180,7 +180,7 @@ class _Started:
 
     worker: Measured
     said: Mapping[str, Any]
-    first_ms: float
+    first_ms: float | None
     warmup_calls: int
     stable: bool
 
@@ -225,10 +225,10 @@ def _warm_up(worker: Measured) -> tuple[int, bool]:
     return len(medians) * WINDOW, False
 
 
-def _interleave(workers: Sequence[Measured], protocol: Protocol) -> tuple[list[list[list[float]]], list[float]]:
+def _interleave(workers: Sequence[Measured], protocol: Protocol) -> tuple[list[list[list[float]]], list[float | None]]:
     """Returns the milliseconds of each call, [workers][rounds][calls], and the peak of each process in MiB."""
     rounds_ms: list[list[list[float]]] = [[] for _ in workers]
-    peaks_mib = [0.0 for _ in workers]
+    peaks_mib: list[float | None] = [None for _ in workers]
     places = range(len(workers))
     for turn in range(protocol.rounds):
         log.info("round %d of %d", turn + 1, protocol.rounds)
@@ -245,7 +245,7 @@ def _run(
     batch: int,
     started: _Started,
     rounds_ms: Sequence[Sequence[float]],
-    peak_mib: float,
+    peak_mib: float | None,
     confidence: float,
 ) -> Run:
     derived = derive.of_rounds(rounds_ms, batch, confidence)

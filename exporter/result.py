@@ -98,8 +98,8 @@ class Run:
         warmup_calls: made before the first round, until the time was stable.
         stable: whether it became so.
         import_ms: of the runtime's own import; None where it is linked into the program, or not told apart.
-        load_ms: from a path to a session, the runtime being imported.
-        first_ms: the first call, which allocates.
+        load_ms: from a path to a session, the runtime being imported; None where not told.
+        first_ms: the first call, which allocates; None where not told.
         peak_mib: largest resident set of the process that ran only this; None where the system does not tell, or the
             process ran more.
         p50_ms, p90_ms, p99_ms: percentiles of all calls; derived where the JSON leaves them out.
@@ -115,8 +115,8 @@ class Run:
     warmup_calls: int
     stable: bool
     import_ms: float | None = None
-    load_ms: float
-    first_ms: float
+    load_ms: float | None
+    first_ms: float | None
     peak_mib: float | None = None
     p50_ms: Interval
     p90_ms: Interval

@@ -184,7 +184,7 @@ int bench(Asked asked) {
     run["subject"] = subject(bundle.manifest);
     run["settings"] = {{"tf32", tf32}, {"timed", TIMED}};
     run.update({{"evaluator", name}, {"batch", asked.batch}});
-    run.update({{"import_ms", 0}, {"load_ms", load.count()}, {"peak_mib", peak_mib()}});
+    run.update({{"import_ms", nullptr}, {"load_ms", load.count()}, {"peak_mib", peak_mib()}});
     if (asked.out.empty()) return 0;
     const json protocol{
         {"rounds", asked.rounds}, {"calls", asked.calls}, {"threads", 1}, {"affinity", json::array()}};

@@ -63,11 +63,15 @@ def _runs(result: Result) -> Table:
             _ms(run.p90_ms.value),
             _ms(run.p99_ms.value),
             f"{run.images_per_s:,.1f}",
-            f"{run.load_ms:,.0f}",
-            _ms(run.first_ms),
-            "-" if run.peak_mib is None else f"{run.peak_mib:,.0f}",
+            _told(run.load_ms),
+            "-" if run.first_ms is None else _ms(run.first_ms),
+            _told(run.peak_mib),
         )
     return table
+
+
+def _told(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

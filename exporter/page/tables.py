@@ -51,9 +51,9 @@ def start_up(result: Result) -> Table:
         tuple(
             (
                 *_run(run),
-                DASH if run.import_ms is None else ms(run.import_ms),
-                ms(run.load_ms),
-                ms(run.first_ms),
+                _ms(run.import_ms),
+                _ms(run.load_ms),
+                _ms(run.first_ms),
                 str(run.warmup_calls) + ("" if run.stable else " (not stable)"),
                 DASH if run.peak_mib is None else f"{run.peak_mib:.0f}",
                 mib(run.subject.artifact_bytes),
@@ -64,6 +64,10 @@ def start_up(result: Result) -> Table:
         ),
         left=2,
     )
+
+
+def _ms(told: float | None) -> str:
+    return DASH if told is None else ms(told)
 
 
 def _of(number: int, unit: float) -> str:

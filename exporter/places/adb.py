@@ -190,7 +190,7 @@ class PhoneWorker:
     def answer(self) -> dict[str, Any]:
         """Returns what a worker says once it has loaded: here, after a first round of one call."""
         said = self._phone.round(self._program, self._name, self._order, 1, self._timeout_s)
-        times = {"import_ms": 0.0, "load_ms": said.load_ms, "first_ms": said.first_ms}
+        times = {"import_ms": None, "load_ms": said.load_ms, "first_ms": said.first_ms}
         return {"evaluator": f"{self._program.name} on Android", **times}
 
     def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:

@@ -30,13 +30,13 @@ class Said:
 
     Attributes:
         ms: of each call, or one number for all of them.
-        load_ms, first_ms, peak_mib: 0 where it does not tell.
+        load_ms, first_ms, peak_mib: None where it does not tell.
     """
 
     ms: tuple[float, ...]
-    load_ms: float
-    first_ms: float
-    peak_mib: float
+    load_ms: float | None = None
+    first_ms: float | None = None
+    peak_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ def _perf_test(model: str, order: Mapping[str, Any], calls: int) -> list[str]:
 def _perf_test_said(printed: str, times: Sequence[str]) -> Said:
     """Reads lines of "model,seconds,peak bytes,CPU percent,number"."""
     rows = [line.split(",") for line in times if line.count(",") == 4]
+    load_s = _number(r"Session creation time cost: ([\d.e+-]+) s", printed)
     return Said(
         ms=tuple(float(row[1]) * 1e3 for row in rows),
-        load_ms=_number(r"Session creation time cost: ([\d.e+-]+) s", printed) * 1e3,
+        load_ms=None if load_s is None else load_s * 1e3,
         first_ms=_number(r"First inference time cost: ([\d.e+-]+) ms", printed),
-        peak_mib=max((float(row[2]) for row in rows), default=0.0) / 2**20,
+        peak_mib=max(float(row[2]) for row in rows) / 2**20 if rows else None,
     )
 
 
@@ -86,17 +87,16 @@ def _benchmark_app(model: str, order: Mapping[str, Any], calls: int) -> list[str
 def _benchmark_app_said(printed: str, _: Sequence[str]) -> Said:
     median = _number(r"Median: +([\d.]+) ms", printed)
     return Said(
-        ms=(median,) if median else (),
+        ms=() if median is None else (median,),
         load_ms=_number(r"Compile model took ([\d.]+) ms", printed),
         first_ms=_number(r"First inference took ([\d.]+) ms", printed),
-        peak_mib=0.0,
     )
 
 
-def _number(pattern: str, text: str) -> float:
-    """Returns the number that a pattern finds, 0 where there is none."""
+def _number(pattern: str, text: str) -> float | None:
+    """Returns the number that a pattern finds, None where there is none."""
     found = re.search(pattern, text)
-    return float(found[1]) if found else 0.0
+    return float(found[1]) if found else None
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -109,7 +109,6 @@ PROGRAMS: Mapping[str, Program] = {
             UNSEEN,
             RELOADED,
             "each round is one number there, the median of its calls: percentiles are those of these medians",
-            "benchmark_app does not tell its memory: the peak of 0 is unknown",
         ),
     ),
 }

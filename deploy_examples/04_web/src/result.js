@@ -75,7 +75,7 @@ function run(
     first_ms: firstMs,
     ...Object.fromEntries(intervals),
     images_per_s: (1000 * batch) / intervals[0][1].value,
-    peak_mib: 0, // no browser tells the peak of one worker
+    peak_mib: null, // no browser tells the peak of one worker
     stand_in: '',
     profile: [],
   };

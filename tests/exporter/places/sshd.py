@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 VENV = Path(sys.executable).parent
@@ -92,7 +93,8 @@ class Device:
     def drop(self) -> None:
         """Kills the processes that serve connections, as a network that goes away would end them."""
         for process in _children(self._process.pid):
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(process, signal.SIGKILL)
 
     def stop(self) -> None:
         self.drop()
