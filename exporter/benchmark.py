@@ -71,6 +71,7 @@ def _subject(path: Path, manifest: Mapping[str, Any]) -> Subject:
         image_size=(rows_cols[0], rows_cols[1]),
         lowering=manifest["options"]["lowering"] if manifest["fusion"] else "",  # none without slide attention
         parameters=model["parameters"],
+        macs=model.get("macs", 0),  # older bundles do not tell
         artifact_bytes=manifest["artifact"]["bytes"],
         manifest_sha256=sha256_of(path / bundle.MANIFEST),
         parity=manifest["parity"],

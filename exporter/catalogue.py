@@ -21,6 +21,7 @@ from slide_export.models import FAMILIES, Family, Published
 from .errors import RequestError
 from .fuse import inference_form
 from .inspection import count_macs
+from .types import FusedModel
 
 TABLES = "slide_export.models"
 
@@ -105,6 +106,15 @@ def count(family: Family, name: str) -> Counts:
         macs=count_macs(module, config.image_size),
         fused_macs=count_macs(fused, config.image_size),
     )
+
+
+def macs_of(fused: FusedModel) -> int:
+    """Returns the multiply-adds of a model's inference form for one image, which are known of a variant as it stands."""
+    trained, counted = fused.trained, read_table("counts.json")
+    as_it_stands = [each.variants.get(trained.variant) for each in FAMILIES if each.name == trained.family]
+    if trained.config in as_it_stands and trained.variant in counted:
+        return int(counted[trained.variant]["fused_macs"])
+    return count_macs(fused.module, trained.image_size)
 
 
 def count_all() -> dict[str, dict[str, int]]:

@@ -8,12 +8,14 @@ from typing import Any
 from slide_export.calibration.accuracy import AccuracyReport
 
 from . import backends, evaluation, truth
+from .catalogue import macs_of
 from .lowering.tune import StageTimes
 from .types import (
     Artifact,
     BlockCertificate,
     CalibrationReport,
     Census,
+    FusedModel,
     Interface,
     LoweredModel,
     Model,
@@ -55,7 +57,7 @@ def describe(recipe: Recipe, name: str, made: Made) -> dict[str, Any]:
             "graph": artifact.graph.name if artifact.graph else None,
             "settings": dict(artifact.settings),
         },
-        **_origin(made.lowered.fused.trained),
+        **_origin(made.lowered.fused),
         "options": {
             "lowering": made.lowered.lowering,
             "variant": recipe.variant,
@@ -80,8 +82,8 @@ def describe(recipe: Recipe, name: str, made: Made) -> dict[str, Any]:
     }
 
 
-def _origin(model: Model) -> dict[str, Any]:
-    source = model.provenance
+def _origin(fused: FusedModel) -> dict[str, Any]:
+    model, source = fused.trained, fused.trained.provenance
     return {
         "checkpoint": {
             "file": source.path.name,
@@ -94,6 +96,7 @@ def _origin(model: Model) -> dict[str, Any]:
             "variant": model.variant,
             "image_size": list(model.image_size),
             "parameters": sum(value.numel() for value in model.module.parameters()),
+            "macs": macs_of(fused),
             "config": asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
         },
     }

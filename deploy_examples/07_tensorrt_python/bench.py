@@ -61,7 +61,7 @@ def subject_of(bundle: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     model = manifest["model"]
     return {
         **{name: manifest[name] for name in ("name", "target", "precision", "parity", "accuracy")},
-        **{name: model[name] for name in ("family", "variant", "image_size", "parameters")},
+        **{name: model[name] for name in ("family", "variant", "image_size", "parameters", "macs")},
         "lowering": manifest["options"]["lowering"] if manifest["fusion"] else "",
         "artifact_bytes": manifest["artifact"]["bytes"],
         "manifest_sha256": hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest(),

@@ -104,7 +104,7 @@ json subject(const json& manifest) {
     json found{{"artifact_bytes", manifest.at("artifact").at("bytes")}};
     for (const char* name : {"name", "target", "precision", "parity", "accuracy"}) found[name] = manifest.at(name);
     const auto& model = manifest.at("model");
-    for (const char* name : {"family", "variant", "image_size", "parameters"}) found[name] = model.at(name);
+    for (const char* name : {"family", "variant", "image_size", "parameters", "macs"}) found[name] = model.at(name);
     found["lowering"] = manifest.at("fusion").empty() ? json("") : manifest.at("options").at("lowering");
     return found;
 }

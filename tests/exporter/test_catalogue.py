@@ -9,7 +9,10 @@ import pytest
 from slide_export import catalogue
 from slide_export.catalogue import Counts, Proof, count
 from slide_export.errors import RequestError
+from slide_export.fuse import fuse
 from slide_export.models import FAMILIES, family_of, variants
+
+from tests.benchmarks.speed import random_model
 
 ALL = variants()
 STAGES = ((64, 1, 8), (128, 2, 4))  # width, heads and reduction of PVT's first two
@@ -86,3 +89,11 @@ def test_proofs_are_read_from_the_table_that_the_matrix_writes(monkeypatch: pyte
 def test_published_parameters_are_ours_but_for_the_known(entry: catalogue.Entry) -> None:
     if entry.published is not None and entry.variant not in DIFFERENT:
         assert entry.counts.parameters / 1e6 == pytest.approx(entry.published.parameters_m, rel=0.03)
+
+
+def test_what_a_variant_costs_is_known_as_it_stands_and_counted_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"pvt_v2_b0": {"parameters": 1, "macs": 3, "fused_macs": 2}}
+    monkeypatch.setattr(catalogue, "read_table", lambda file: known)
+    as_it_stands, smaller = random_model("pvt_v2_b0"), random_model("pvt_v2_b0", num_classes=10)
+    assert catalogue.macs_of(fuse(as_it_stands)) == 2
+    assert catalogue.macs_of(fuse(smaller)) == count(family_of("pvt_v2_b0"), "pvt_v2_b0").macs - 990 * 256

@@ -58,7 +58,7 @@ function run(
       weights: 'trained',
       lowering: fusion.length ? options.lowering : '', // none without slide attention
       parameters: model.parameters,
-      macs: 0,
+      macs: model.macs,
       artifact_bytes: artifact.bytes,
       manifest_sha256: manifestSha256,
       parity,

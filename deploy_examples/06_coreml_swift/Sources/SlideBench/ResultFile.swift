@@ -42,6 +42,7 @@ func subjectJSON(_ bundle: ExportedBundle, unit: String) -> [String: Any] {
         "image_size": model["image_size"] ?? [],
         "lowering": slides ? bundle.part("options")["lowering"] ?? "" : "",
         "parameters": model["parameters"] ?? 0,
+        "macs": model["macs"] ?? 0,
         "artifact_bytes": bundle.part("artifact")["bytes"] ?? 0,
         "manifest_sha256": bundle.manifestSHA256,
         "parity": bundle.part("parity"),

@@ -60,6 +60,7 @@ fun subjectJson(bundle: ExportedBundle): JSONObject {
             "image_size" to model.getJSONArray("image_size"),
             "lowering" to if (slides) manifest.getJSONObject("options").getString("lowering") else "",
             "parameters" to model.getLong("parameters"),
+            "macs" to model.getLong("macs"),
             "artifact_bytes" to manifest.getJSONObject("artifact").getLong("bytes"),
             "manifest_sha256" to bundle.manifestSha256,
             "parity" to manifest.getJSONObject("parity"),
