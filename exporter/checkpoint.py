@@ -5,13 +5,14 @@ import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError, State, family_of
+from slide_export.models import COMPARISON, FAMILIES, Config, DataConfig, Family, ShapeError, State, family_of
 
 from .digest import sha256_of
 from .errors import CheckpointError, RequestError
@@ -54,7 +55,7 @@ def load_checkpoint(
     family, trained = _recognise(state, tree, variant, families, notes)
     wanted = trained if input_size is None else _at(trained, input_size)
     with torch.random.fork_rng():
-        module = family.build(trained)
+        module = _build(family, trained)
         _check_keys(state, module.state_dict(), family, notes)
         if wanted != trained:
             notes.append(f"resized from input {_size(trained.image_size)} to {_size(wanted.image_size)}")
@@ -62,7 +63,7 @@ def load_checkpoint(
     module.load_state_dict(state, strict=False)  # what is missing now is what `_check_keys` allowed
     module.eval().requires_grad_(False)
     provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
-    return Model(module, family.name, _name(family, trained), wanted, family.read_data(tree, trained), provenance)
+    return Model(module, family.name, _name(family, trained), wanted, _data(family, tree, trained), provenance)
 
 
 def _check_variant(variant: str, families: Sequence[Family]) -> None:
@@ -173,21 +174,43 @@ def _recognise(
     for refused in COMPARISON:
         if refused not in families and refused.matches(state):
             raise CheckpointError(f"expected a model to export, found the weights of {_comparison_only(refused.name)}")
-    matching = (family for family in families if family.matches(state))
-    family = family_of(variant, families) if variant else next(matching, None)
+    found = next((family for family in families if family.matches(state)), None)
+    family = family_of(variant, families) if variant else found
     if family is None:
-        known = ", ".join(family.name for family in families)
-        raise CheckpointError(f"expected the keys of {known}; found {_list(list(state))}: no known model has these")
+        _refuse_unknown(state, families)
+    if found is not None and found != family:
+        raise CheckpointError(
+            f"expected the keys of a {family.name}, found those of a {found.name}: "
+            f"leave out --variant {variant}, or name a {found.name}"
+        )
     config = family.read_config(tree) if tree is not None else None
     source = "the checkpoint's own config"
     if config is None:
         source = "the tensor shapes"
         config = _infer(family, state, variant)
+        if family.assumed and not variant:
+            notes.append(family.assumed)
     if variant:
         source = f"--variant {variant}"
         config = family.resize(config, variant)
+    if not config.num_classes:
+        raise CheckpointError(
+            f"expected a {family.name} with its classification head, found no head.weight: export the file that has it"
+        )
     notes.append(f"architecture from {source}")
     return family, config
+
+
+def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
+    backbone = "backbone."
+    if any(key.startswith(backbone) for key in state):
+        others = sorted({key.partition(".")[0] for key in state if not key.startswith(backbone)})
+        raise CheckpointError(
+            f"expected a classifier, found a backbone beside {_list(others)}: a detector or segmenter is not exported; "
+            "export the classifier that it was made from, with --features for the maps of its four stages"
+        )
+    known = ", ".join(family.name for family in families)
+    raise CheckpointError(f"expected the keys of {known}; found {_list(list(state))}: no known model has these")
 
 
 def _infer(family: Family, state: State, variant: str | None) -> Config:
@@ -196,10 +219,27 @@ def _infer(family: Family, state: State, variant: str | None) -> Config:
     except (ShapeError, KeyError, IndexError, ValueError) as error:
         if variant is None:
             raise CheckpointError(
-                f"expected the shapes of a {family.name}, found others ({error}): name it with --variant"
+                f"expected the shapes of a {family.name}, found others ({error}): name it with --variant, "
+                "or write its configuration into the file under 'config'"
             ) from error
         config = family.variants[variant]
     return config
+
+
+def _build(family: Family, config: Config) -> nn.Module:
+    try:
+        return family.build(config)
+    except (ShapeError, ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise CheckpointError(
+            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {error}"
+        ) from error
+
+
+def _data(family: Family, tree: Mapping[str, Any] | None, config: Config) -> DataConfig:
+    try:
+        return family.read_data(tree, config)
+    except ShapeError as error:
+        raise CheckpointError(f"expected a configuration of images, the checkpoint's own has {error}") from error
 
 
 def _at(trained: Config, input_size: tuple[int, int]) -> Config:
@@ -241,6 +281,16 @@ def _size(size: tuple[int, int]) -> str:
 
 def _name(family: Family, config: Config) -> str:
     """Returns the variant of this size, whatever its classes and windows; of this input, if one of several is."""
-    same = [name for name in family.variants if family.resize(config, name) == config]
+    same = [name for name in family.variants if _is(config, family.variants[name])]
     exact = (name for name in same if family.variants[name].image_size == config.image_size)
     return next(exact, same[0] if same else f"{family.name} (custom)")
+
+
+def _is(config: Any, variant: Any) -> bool:
+    """Returns whether a configuration is a variant's, whatever its classes, its windows and its input."""
+    try:
+        resized = variant if config.image_size == variant.image_size else variant.at(config.image_size)
+    except ShapeError:
+        return False
+    windows = {"window": config.window} if hasattr(config, "window") else {}
+    return bool(replace(resized, num_classes=config.num_classes, **windows) == config)

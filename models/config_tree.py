@@ -38,11 +38,22 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
             return None
         numbers = model[family.upper()]
         values = {name: _plain(numbers[name.upper()]) for name in _names(kind) if name not in ELSEWHERE}
-        side = tree["DATA"]["IMG_SIZE"]
-        size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
+        size = sides(tree["DATA"]["IMG_SIZE"])
         return kind(**values, **{"image_size": size, "num_classes": int(model["NUM_CLASSES"])})
     except (KeyError, TypeError, ValueError, IndexError):
         return None
+
+
+def branch(tree: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
+    """Returns a branch of a tree, an empty one where there is none."""
+    found = None if tree is None else tree.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def sides(value: Any) -> tuple[int, int]:
+    """Returns rows and columns of an input that is told as one number or as two."""
+    rows, cols = (value, value) if isinstance(value, int) else value
+    return int(rows), int(cols)
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py. Keys and shapes of
 and no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be named.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes
+from .family import Family, Published, ShapeError, State, classes, depths, slides
 from .layers import ChannelsLast
 from .slide_attention import SlideBlock
-from .stripe_attention import StripeBlock
+from .stripe_attention import StripeBlock, stripes
 from .swin import data_from_tree
 
 NARROW = 2  # stripes up to this width stay when the input grows
@@ -28,7 +27,8 @@ class CSwinConfig:
     """The numbers of one CSwin or Slide-CSwin.
 
     Attributes:
-        stripes: width of a stripe in each stage; 0 where the map is one window.
+        stripes: width of a stripe in each stage, or of a horizontal and of a vertical one; 0 where the map is one
+            window.
         image_size: rows and columns of the input.
         slide_stages: the stages (0-based) with slide attention in the place of stripes.
         kernel_size: side k of the slide neighbourhood.
@@ -38,7 +38,7 @@ class CSwinConfig:
     embed_dim: int
     depths: tuple[int, ...]
     heads: tuple[int, ...]
-    stripes: tuple[int, ...] = (1, 2, 7, 0)
+    stripes: tuple[int | tuple[int, int], ...] = (1, 2, 7, 0)
     image_size: tuple[int, int] = (224, 224)
     num_classes: int = 1000
     mlp_ratio: float = 4.0
@@ -51,14 +51,31 @@ class CSwinConfig:
         rows, cols = ((side + 1) // 4 for side in self.image_size)
         return -(-rows // 2**stage), -(-cols // 2**stage)
 
+    def stripe(self, stage: int) -> tuple[int, int]:
+        """Returns rows of a horizontal and columns of a vertical stripe of a stage (0-based)."""
+        width = self.stripes[stage]
+        return width if isinstance(width, tuple) else (width, width)
+
     def at(self, image_size: tuple[int, int]) -> "CSwinConfig":
         """Returns this configuration for another input size.
 
         Source: CSwin's own 384 models: stripes of 7 become 12, those of 1 and 2 stay.
+
+        Raises:
+            ShapeError: stripes would not divide a map.
         """
-        growth = max(new / old for new, old in zip(image_size, self.image_size, strict=True))
-        stripes = tuple(width if width <= NARROW else round(width * growth) for width in self.stripes)
-        return replace(self, image_size=image_size, stripes=stripes)
+        grown = (self._grown(stage, image_size) for stage in range(len(self.stripes)))
+        widths = tuple(rows if rows == cols else (rows, cols) for rows, cols in grown)
+        config = replace(self, image_size=image_size, stripes=widths)
+        for stage in range(len(widths)):
+            if stage not in config.slide_stages:
+                stripes(config.resolution(stage), config.stripe(stage))
+        return config
+
+    def _grown(self, stage: int, image_size: tuple[int, int]) -> tuple[int, int]:
+        sides = zip(self.stripe(stage), image_size, self.image_size, strict=True)
+        rows, cols = (width if width <= NARROW else round(width * new / old) for width, new, old in sides)
+        return rows, cols
 
 
 class CSwinTransformer(nn.Module):
@@ -114,17 +131,12 @@ class Merging(nn.Module):
 def _block(config: CSwinConfig, stage: int, dim: int) -> nn.Module:
     if stage in config.slide_stages:
         return SlideBlock(dim, config.heads[stage], config.kernel_size, config.mlp_ratio, lepe=config.lepe)
-    return StripeBlock(dim, config.heads[stage], config.resolution(stage), config.stripes[stage], config.mlp_ratio)
+    return StripeBlock(dim, config.heads[stage], config.resolution(stage), config.stripe(stage), config.mlp_ratio)
 
 
 def is_cswin(state: State) -> bool:
     """Returns whether the keys are those of a CSwin with any attention."""
     return "stage1_conv_embed.0.weight" in state
-
-
-def slides(state: State) -> bool:
-    """Returns whether any stage has slide attention."""
-    return any(".dep_conv1." in key for key in state)
 
 
 def infer(state: State) -> CSwinConfig:
@@ -134,21 +146,20 @@ def infer(state: State) -> CSwinConfig:
         ShapeError: the shapes fit no such model, or leave its heads open.
     """
     embed_dim = state["stage1_conv_embed.0.weight"].shape[0]
-    depths = _depths(state)
+    stages = depths(state, r"stage(\d+)\.(\d+)\.")
     heads = next((size.heads for size in VARIANTS.values() if size.embed_dim == embed_dim), None)
-    if heads is None or len(heads) != len(depths):
-        raise ShapeError(f"a CSwin of width {embed_dim} and {len(depths)} stages, whose heads no shape tells")
-    tables = {n: state.get(f"stage{n + 1}.0.attn.relative_position_bias_table") for n in range(len(depths))}
+    if heads is None or len(heads) != len(stages):
+        raise ShapeError(f"a CSwin of width {embed_dim} and {len(stages)} stages, whose heads no shape tells")
+    tables = {n: state.get(f"stage{n + 1}.0.attn.relative_position_bias_table") for n in range(len(stages))}
     slide = {stage: table for stage, table in tables.items() if table is not None}
     if any(table.shape[1] != heads[stage] for stage, table in slide.items()):
         raise ShapeError(f"other heads than {heads}, which a CSwin of width {embed_dim} has")
-    widths = CSwinConfig.stripes
-    stripes = (w if f"stage{n + 1}.0.attns.1.get_v.weight" in state or n in slide else 0 for n, w in enumerate(widths))
+    cut = [n in slide or f"stage{n + 1}.0.attns.1.get_v.weight" in state for n in range(len(stages))]
     return CSwinConfig(
         embed_dim=embed_dim,
-        depths=depths,
+        depths=stages,
         heads=heads,
-        stripes=tuple(stripes),
+        stripes=tuple(width if cut[n] else 0 for n, width in enumerate(CSwinConfig.stripes)),
         num_classes=classes(state),
         mlp_ratio=state["stage1.0.mlp.fc1.bias"].shape[0] / embed_dim,
         slide_stages=tuple(slide),
@@ -170,17 +181,6 @@ def resize(config: CSwinConfig, size: CSwinConfig) -> CSwinConfig:
     config = replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
     usual = size.image_size == CSwinConfig.image_size
     return config if usual or config.image_size == size.image_size else config.at(size.image_size)
-
-
-def adapt(state: State, _trained: CSwinConfig, _wanted: CSwinConfig) -> State:
-    """Returns the state dict as it is: no weight of a CSwin depends on the input size."""
-    return state
-
-
-def _depths(state: State) -> tuple[int, ...]:
-    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"stage(\d+)\.(\d+)\.", key))}
-    stages = max(stage for stage, _ in blocks)
-    return tuple(1 + max((block for s, block in blocks if s == n), default=-1) for n in range(1, stages + 1))
 
 
 _TINY = CSwinConfig(64, (1, 2, 21, 1), (2, 4, 8, 16))
@@ -216,6 +216,6 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "cswin", CSwinConfig),
     read_data=read_data,
     build=CSwinTransformer,
-    adapt=adapt,
+    assumed="no shape tells the heads nor the input: those of the published width, 224x224 (name a 384 model)",
     published=PUBLISHED,
 )

@@ -9,11 +9,21 @@ Source: LeapLabTHU/DAT 32173fc, models/slide.py, SlideAttention.
 import torch
 from torch import Tensor, nn
 
-from .slide_attention import FusedSlideAttention, every_head, head_maps, merged, shift_kernel, slide
+from .family import ShapeError
+from .slide_attention import (
+    FusedSlideAttention,
+    TwoPaths,
+    every_head,
+    head_maps,
+    merged,
+    refuse_side,
+    shift_kernel,
+    slide,
+)
 from .window_attention import linear
 
 
-class DatSlideAttention(nn.Module):
+class DatSlideAttention(TwoPaths):
     """The train-time form.
 
     Args:
@@ -24,6 +34,9 @@ class DatSlideAttention(nn.Module):
         position_bias: whether each head and tap has a bias (upstream `rpb`).
         share_dwc_kernel: whether values share the keys' learned convolution; else theirs is `dep_conv2`.
         share_qkv: whether one projection is query, key and value.
+
+    Raises:
+        ShapeError: the channels do not divide, or the neighbourhood has no middle.
     """
 
     relative_position_bias_table: nn.Parameter | None
@@ -40,6 +53,9 @@ class DatSlideAttention(nn.Module):
         share_qkv: bool = False,
     ) -> None:
         super().__init__()
+        refuse_side(kernel_size)
+        if dim % (dim_reduction * heads):
+            raise ShapeError(f"{dim} channels, which {heads} heads of a {dim_reduction}th of them do not divide")
         inner = dim // dim_reduction
         self.heads, self.width, self.kernel_size, self.parts = heads, inner // heads, kernel_size, 1 if share_qkv else 3
         self.scale = (dim // heads) ** -0.5
@@ -63,10 +79,12 @@ class DatSlideAttention(nn.Module):
         q, k, v = head_maps(torch.cat((mixed,) * 3, dim=-1), 1) if self.parts == 1 else head_maps(mixed, self.heads)
         if self.parts == 1:
             q, k, v = (part.reshape(-1, self.width, rows, cols) for part in (q, k, v))  # [B*nH, d, H, W]
-        keys = self.dep_conv(k) + self.dep_conv1(k)
-        values = self.dep_conv(v) + (self.dep_conv1 if self.dep_conv2 is None else self.dep_conv2)(v)
         shape = torch.Size((batch, rows, cols, self.heads * self.width))
-        return self.proj(slide(q * self.scale, keys, values, self._table(), shape))
+        return self.proj(slide(q * self.scale, self.keys(k), self.values(v), self._table(), shape))
+
+    def values(self, v: Tensor) -> Tensor:
+        """Returns the values of every tap, [B*nH, d*k*k, H, W], for v [B*nH, d, H, W]."""
+        return self.dep_conv(v) + (self.dep_conv1 if self.dep_conv2 is None else self.dep_conv2)(v)
 
     def fuse(self) -> FusedSlideAttention:
         """Returns the inference form: one convolution for keys, another for values where they do not share it."""

@@ -1,5 +1,6 @@
 """What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -57,6 +58,7 @@ class Family:
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
+        assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         published: the authors' figures of variants, where they gave any.
     """
@@ -69,7 +71,8 @@ class Family:
     read_config: Callable[[Mapping[str, Any]], Any | None]
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
-    adapt: Callable[[State, Any, Any], State]
+    adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
+    assumed: str = ""
     optional: tuple[str, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
 
@@ -81,3 +84,24 @@ class ShapeError(ValueError):
 def classes(state: State) -> int:
     """Returns the width of a state dict's head, 0 where it has none."""
     return state["head.weight"].shape[0] if "head.weight" in state else 0
+
+
+def slides(state: State) -> bool:
+    """Returns whether any block has slide attention."""
+    return any(".dep_conv1." in key for key in state)
+
+
+def depths(state: State, block: str) -> tuple[int, ...]:
+    """Returns the number of blocks of each stage.
+
+    Args:
+        block: what the keys of a block begin with, a pattern with a group for the stage's number and one for its own.
+
+    Raises:
+        ShapeError: there is no block.
+    """
+    found = {(int(m[1]), int(m[2])) for key in state if (m := re.match(block, key))}
+    if not found:
+        raise ShapeError("no blocks")
+    stages = sorted({stage for stage, _ in found})
+    return tuple(1 + max(number for at, number in found if at == stage) for stage in stages)

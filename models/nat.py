@@ -3,7 +3,6 @@
 Source: SHI-Labs/Neighborhood-Attention-Transformer d334f5b, classification/nat.py.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes
+from .family import Family, Published, ShapeError, State, classes, depths, slides
 from .layers import Mlp
 from .neighborhood_attention import NeighborhoodAttention
 from .slide_attention import SlideAttention
@@ -162,19 +161,14 @@ def is_nat(state: State) -> bool:
     return "levels.0.blocks.0.attn.qkv.weight" in state and "patch_embed.proj.1.weight" in state
 
 
-def slides(state: State) -> bool:
-    """Returns whether any level has slide attention."""
-    return any(".dep_conv1." in key for key in state)
-
-
 def infer(state: State) -> NatConfig:
     """Returns the configuration that the shapes of a NAT or Slide-NAT state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model.
     """
-    depths = _depths(state)
-    places = [f"levels.{level}.blocks.0.attn." for level in range(len(depths))]
+    levels = depths(state, r"levels\.(\d+)\.blocks\.(\d+)\.")
+    places = [f"levels.{level}.blocks.0.attn." for level in range(len(levels))]
     tables = [state.get(place + "rpb") for place in places]
     slide = [state.get(place + "relative_position_bias_table") for place in places]
     both = [slid if own is None else own.unsqueeze(0) for own, slid in zip(tables, slide, strict=True)]
@@ -184,7 +178,7 @@ def infer(state: State) -> NatConfig:
     gamma = state.get("levels.0.blocks.0.gamma1")
     return NatConfig(
         embed_dim=embed_dim,
-        depths=depths,
+        depths=levels,
         heads=tuple(table.shape[1] for table in both if table is not None),
         mlp_ratio=state["levels.0.blocks.0.mlp.fc1.bias"].shape[0] / embed_dim,
         layer_scale=None if gamma is None else LAYER_SCALE,
@@ -215,17 +209,6 @@ def resize(config: NatConfig, size: NatConfig) -> NatConfig:
     )
 
 
-def adapt(state: State, _trained: NatConfig, _wanted: NatConfig) -> State:
-    """Returns the state dict as it is: no weight of a NAT depends on the input size."""
-    return state
-
-
-def _depths(state: State) -> tuple[int, ...]:
-    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"levels\.(\d+)\.blocks\.(\d+)\.", key))}
-    levels = 1 + max(level for level, _ in blocks)
-    return tuple(1 + max((block for at, block in blocks if at == level), default=-1) for level in range(levels))
-
-
 LAYER_SCALE = 1e-5
 
 VARIANTS = {
@@ -252,6 +235,6 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "nat", NatConfig),
     read_data=read_data,
     build=Nat,
-    adapt=adapt,
+    assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
     published=PUBLISHED,
 )

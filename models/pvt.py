@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes
+from .family import Family, Published, ShapeError, State, classes, slides
 from .layers import ConvEmbed, Mlp
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
@@ -59,7 +59,7 @@ class PvtConfig:
             ShapeError: a stage would have nothing to look at.
         """
         config = replace(self, image_size=image_size)
-        pyramid.refuse_empty(tuple(map(config.resolution, range(len(self.depths)))), self.reductions)
+        pyramid.refuse_empty(config)
         return config
 
 
@@ -230,12 +230,13 @@ PUBLISHED = {
 FAMILY = Family(
     name="pvt",
     variants=VARIANTS,
-    matches=lambda state: is_pvt(state) and not pyramid.slides(state),
+    matches=lambda state: is_pvt(state) and not slides(state),
     infer=infer,
     resize=lambda config, name: resize(config, VARIANTS[name]),
     read_config=lambda tree: config_tree.read_config(tree, "pvt", PvtConfig),
     read_data=read_data,
     build=PyramidVisionTransformer,
     adapt=adapt,
+    assumed=pyramid.ASSUMED,
     published=PUBLISHED,
 )

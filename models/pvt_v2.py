@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, State, classes
+from .family import Family, Published, ShapeError, State, classes, slides
 from .layers import ConvEmbed
 from .pvt import read_data
 from .slide_attention import SlideAttention
@@ -54,7 +54,7 @@ class PvtV2Config:
         """
         config = replace(self, image_size=image_size)
         if not self.linear:
-            pyramid.refuse_empty(tuple(map(config.resolution, range(len(self.depths)))), self.reductions)
+            pyramid.refuse_empty(config)
         return config
 
 
@@ -124,6 +124,8 @@ def infer(state: State) -> PvtV2Config:
     """
     dims = pyramid.dims(state)
     slide_stages, kernel_size = pyramid.slide_stages(state)
+    if len(slide_stages) == len(dims):
+        raise ShapeError("slide attention in every stage, where no shape tells whether the MLPs have a ReLU")
     linear = any(key.endswith(".attn.sr.weight") and value.shape[2] == 1 for key, value in state.items())
     return PvtV2Config(
         embed_dims=dims,
@@ -179,12 +181,12 @@ PUBLISHED = {
 FAMILY = Family(
     name="pvt_v2",
     variants=VARIANTS,
-    matches=lambda state: is_pvt_v2(state) and not pyramid.slides(state),
+    matches=lambda state: is_pvt_v2(state) and not slides(state),
     infer=infer,
     resize=lambda config, name: resize(config, VARIANTS[name]),
     read_config=lambda tree: config_tree.read_config(tree, "pvt_v2", PvtV2Config),
     read_data=read_data,
     build=PyramidVisionTransformerV2,
-    adapt=lambda state, _trained, _wanted: state,  # no weight depends on the input size
+    assumed=f"{pyramid.ASSUMED}; nor the input: 224x224",
     published=PUBLISHED,
 )

@@ -5,16 +5,14 @@ Source: whai362/PVT 57e2dfa, classification/pvt.py and pvt_v2.py.
 
 import math
 import re
+from typing import Protocol
 
+from . import family
 from .family import ShapeError, State
 
 HEADS: dict[tuple[int, ...], tuple[int, ...]] = {(64, 128, 320, 512): (1, 2, 5, 8), (32, 64, 160, 256): (1, 2, 5, 8)}
 """The heads of the published widths: no shape of attention to a reduced map tells them."""
-
-
-def slides(state: State) -> bool:
-    """Returns whether any stage has slide attention."""
-    return any(".dep_conv1." in key for key in state)
+ASSUMED = "no shape tells the heads: 1, 2, 5 and 8 are those of the published widths"
 
 
 def dims(state: State) -> tuple[int, ...]:
@@ -25,9 +23,7 @@ def dims(state: State) -> tuple[int, ...]:
 
 def depths(state: State) -> tuple[int, ...]:
     """Returns the number of blocks of each stage."""
-    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"block(\d+)\.(\d+)\.", key))}
-    stages = max(stage for stage, _ in blocks)
-    return tuple(1 + max((block for s, block in blocks if s == n), default=-1) for n in range(1, stages + 1))
+    return family.depths(state, r"block(\d+)\.(\d+)\.")
 
 
 def heads(state: State, dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -71,14 +67,29 @@ def slide_stages(state: State) -> tuple[tuple[int, ...], int]:
     return tuple(sorted(tables)), sides.pop() if sides else 3
 
 
-def refuse_empty(resolutions: tuple[tuple[int, int], ...], reductions: tuple[int, ...]) -> None:
-    """Refuses maps that a reduction leaves nothing of.
+class Pyramid(Protocol):
+    """What the configurations of both have in common."""
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Side of the square of tokens that becomes one key, in each stage."""
+
+    @property
+    def slide_stages(self) -> tuple[int, ...]:
+        """The stages (0-based) that slide."""
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Returns rows and columns of the map of a stage (0-based)."""
+
+
+def refuse_empty(config: Pyramid) -> None:
+    """Refuses maps that a reduction, or the stages before, leave nothing of; a stage that slides reduces nothing.
 
     Raises:
         ShapeError: one is smaller than its reduction.
     """
-    for stage, (resolution, reduction) in enumerate(zip(resolutions, reductions, strict=True), start=1):
-        if min(resolution) < reduction:
-            raise ShapeError(
-                f"a map of {resolution[0]}x{resolution[1]} in stage {stage}, which needs {reduction} a side"
-            )
+    for stage, reduction in enumerate(config.reductions):
+        rows, cols = config.resolution(stage)
+        needed = 1 if stage in config.slide_stages else reduction
+        if min(rows, cols) < needed:
+            raise ShapeError(f"a map of {rows}x{cols} in stage {stage + 1}, which needs {needed} a side")

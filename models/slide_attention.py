@@ -14,20 +14,49 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from .family import ShapeError
 from .layers import Mlp
 
 
-class SlideAttention(nn.Module):
+class TwoPaths(nn.Module):
+    """What train-time slide attention has: a shift convolution beside a learned one, for keys, values and every head.
+
+    Fusing makes one convolution of them. What that one has to compute is told here, so that it can be certified.
+    """
+
+    dep_conv: nn.Conv2d
+    dep_conv1: nn.Conv2d
+    width: int
+    kernel_size: int
+
+    def keys(self, k: Tensor) -> Tensor:
+        """Returns the keys of every tap, [B*nH, d*k*k, H, W], for k [B*nH, d, H, W]."""
+        return self.dep_conv(k) + self.dep_conv1(k)
+
+    def values(self, v: Tensor) -> Tensor:
+        """Returns the values of every tap, like `keys`."""
+        return self.dep_conv(v) + self.dep_conv1(v)
+
+    def drift(self) -> float:
+        """Returns the largest distance of the stored shift path from the pure shift: 0 where training left it alone."""
+        return float((self.dep_conv.weight - shift_kernel(self.width, self.kernel_size)).abs().max())
+
+
+class SlideAttention(TwoPaths):
     """The train-time form: a shift convolution `dep_conv` beside a learned one `dep_conv1`, for k, v and every head.
 
     Args:
         dim: channels C.
         heads: number of heads nH; d = C / nH.
         kernel_size: side k of the neighbourhood, odd (upstream `ka`).
+
+    Raises:
+        ShapeError: the neighbourhood has no middle, or only that.
     """
 
     def __init__(self, dim: int, heads: int, kernel_size: int = 3) -> None:
         super().__init__()
+        refuse_side(kernel_size)
         self.heads, self.width, self.kernel_size = heads, dim // heads, kernel_size
         self.scale = self.width**-0.5
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -46,12 +75,8 @@ class SlideAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
         q, k, v = head_maps(self.qkv(x), self.heads)
-        k, v = (self.dep_conv(part) + self.dep_conv1(part) for part in (k, v))
-        return self.proj(slide(q * self.scale, k, v, self.relative_position_bias_table, x.shape))
-
-    def drift(self) -> float:
-        """Returns the largest distance of the stored shift path from the pure shift: 0 where training left it alone."""
-        return float((self.dep_conv.weight - shift_kernel(self.width, self.kernel_size)).abs().max())
+        table = self.relative_position_bias_table
+        return self.proj(slide(q * self.scale, self.keys(k), self.values(v), table, x.shape))
 
     def fuse(self) -> "FusedSlideAttention":
         """Returns the inference form, from the stored tensors of both paths: the shift path may have been trained."""
@@ -77,21 +102,32 @@ class LepeSlideAttention(SlideAttention):
         _, rows, cols, dim = x.shape
         q, k, v = head_maps(self.qkv(x), self.heads)
         lepe = self.get_v(v.reshape(-1, dim, rows, cols)).permute(0, 2, 3, 1)
-        k, v = (self.dep_conv(part) + self.dep_conv1(part) for part in (k, v))
-        return self.proj(slide(q * self.scale, k, v, self.relative_position_bias_table, x.shape) + lepe)
+        table = self.relative_position_bias_table
+        return self.proj(slide(q * self.scale, self.keys(k), super().values(v), table, x.shape) + lepe)
+
+    def values(self, v: Tensor) -> Tensor:
+        """Returns the values of every tap with LePE in each of them, [B*nH, d*k*k, H, W]."""
+        _, width, rows, cols = v.shape
+        lepe = self.get_v(v.reshape(-1, width * self.heads, rows, cols)).reshape(v.shape)
+        return super().values(v) + lepe.repeat_interleave(self.kernel_size**2, dim=1)
 
     def fuse(self) -> "FusedSlideAttention":
         """Returns the inference form, with LePE in the values' convolution."""
         shared = merged(self.dep_conv, self.dep_conv1)
-        values = every_head(shared, self.heads)
-        margin, taps = self.kernel_size // 2 - 1, self.kernel_size**2
-        kernel = nn.functional.pad(self.get_v.weight.detach(), (margin,) * 4)
-        with torch.no_grad():
-            values.weight += kernel.repeat_interleave(taps, dim=0)
-            values.bias += self.get_v.bias.repeat_interleave(taps)  # type: ignore[operator, union-attr]  # both have one
+        values = merged(*(every_head(path, self.heads) for path in (self.dep_conv, self.dep_conv1)), self._lepe_taps())
         return FusedSlideAttention(
             self.qkv, self.proj, shared, self.relative_position_bias_table, self.scale, value_conv=values
         )
+
+    def _lepe_taps(self) -> nn.Conv2d:
+        """Returns LePE as a convolution that gives every tap the same."""
+        margin, taps = self.kernel_size // 2 - 1, self.kernel_size**2
+        every_tap = every_head(self.dep_conv, self.heads)
+        kernel = nn.functional.pad(self.get_v.weight.detach(), (margin,) * 4)
+        with torch.no_grad():
+            every_tap.weight.copy_(kernel.repeat_interleave(taps, dim=0))
+            every_tap.bias.copy_(self.get_v.bias.repeat_interleave(taps))  # type: ignore[union-attr]  # it has one
+        return every_tap
 
     reparameterize = fuse
 
@@ -133,24 +169,40 @@ class FusedSlideAttention(nn.Module):
         """Returns [B, H, W, C] for x [B, H, W, C]."""
         batch, rows, cols, _ = x.shape
         q, k, v = head_maps(self.qkv(x), self.heads)
-        values = self.dep_conv(v) if self.value_conv is None else self._own_values(v)
         table = self.relative_position_bias.reshape(1, self.heads, 1, -1, 1, 1)
         shape = torch.Size((batch, rows, cols, self.heads * self.width))
-        return self.proj(slide(q * self.scale, self.dep_conv(k), values, table, shape))
+        return self.proj(slide(q * self.scale, self.keys(k), self.values(v), table, shape))
 
-    def _own_values(self, v: Tensor) -> Tensor:
+    def keys(self, k: Tensor) -> Tensor:
+        """Returns the keys of every tap, [B*nH, d*k*k, H, W], for k [B*nH, d, H, W]."""
+        return self.dep_conv(k)
+
+    def values(self, v: Tensor) -> Tensor:
+        """Returns the values of every tap, like `keys`."""
+        if self.value_conv is None:
+            return self.dep_conv(v)
         _, width, rows, cols = v.shape
-        taps = self.value_conv(v.reshape(-1, self.heads * width, rows, cols))  # type: ignore[misc]  # not None here
-        return taps.reshape(-1, width * self.kernel_size**2, rows, cols)  # [B*nH, d*k*k, H, W]
+        taps = self.value_conv(v.reshape(-1, self.heads * width, rows, cols))
+        return taps.reshape(-1, width * self.kernel_size**2, rows, cols)
 
 
-def merged(conv: nn.Conv2d, other: nn.Conv2d) -> nn.Conv2d:
-    """Returns one convolution that is the sum of two of the same shape."""
-    both = copy.deepcopy(conv)
+def merged(*paths: nn.Conv2d) -> nn.Conv2d:
+    """Returns one convolution that is the sum of several of the same shape, rounded once."""
+    one = copy.deepcopy(paths[0])
     with torch.no_grad():
-        both.weight += other.weight
-        both.bias += other.bias  # type: ignore[operator]  # both have a bias
-    return both
+        one.weight.copy_(torch.stack([path.weight.double() for path in paths]).sum(dim=0))
+        one.bias.copy_(torch.stack([path.bias.double() for path in paths]).sum(dim=0))  # type: ignore[union-attr]
+    return one
+
+
+def refuse_side(kernel_size: int) -> None:
+    """Refuses a neighbourhood without a middle, or of a middle alone.
+
+    Raises:
+        ShapeError: its side is even or below 3.
+    """
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise ShapeError(f"a neighbourhood of side {kernel_size}, where slide attention needs an odd one from 3 on")
 
 
 def every_head(conv: nn.Conv2d, heads: int) -> nn.Conv2d:

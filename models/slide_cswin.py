@@ -9,7 +9,7 @@ LePE stays are options of the configuration; a slide block's key names are Slide
 from dataclasses import replace
 
 from . import config_tree, cswin, slide_swin
-from .family import Published
+from .family import Published, slides
 
 SIZES = ("tiny", "small", "base")
 VARIANTS = {f"slide_cswin_{size}": replace(cswin.VARIANTS[f"cswin_{size}"], slide_stages=(0, 1)) for size in SIZES}
@@ -24,7 +24,7 @@ FAMILY = replace(
     name="slide_cswin",
     variants=VARIANTS,
     resize=lambda config, name: cswin.resize(config, VARIANTS[name]),
-    matches=lambda state: cswin.is_cswin(state) and cswin.slides(state),
+    matches=lambda state: cswin.is_cswin(state) and slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_cswin", cswin.CSwinConfig),
     read_data=slide_swin.read_data,  # the authors' own training code
     published=PUBLISHED,

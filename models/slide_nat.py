@@ -9,7 +9,7 @@ them.
 from dataclasses import replace
 
 from . import config_tree, nat, slide_swin
-from .family import Published
+from .family import Published, slides
 
 SIZES = ("mini", "tiny", "small")
 VARIANTS = {f"slide_nat_{size}": replace(nat.VARIANTS[f"nat_{size}"], slide_stages=(0, 1)) for size in SIZES}
@@ -24,7 +24,7 @@ FAMILY = replace(
     name="slide_nat",
     variants=VARIANTS,
     resize=lambda config, name: nat.resize(config, VARIANTS[name]),
-    matches=lambda state: nat.is_nat(state) and nat.slides(state),
+    matches=lambda state: nat.is_nat(state) and slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_nat", nat.NatConfig),
     read_data=slide_swin.read_data,  # the authors' own training code
     published=PUBLISHED,

@@ -8,8 +8,8 @@ slide block's key names are Slide-Swin's (`attn.qkv`, `attn.dep_conv` ...), the 
 
 from dataclasses import replace
 
-from . import config_tree, pvt, pyramid, slide_swin
-from .family import Published
+from . import config_tree, pvt, slide_swin
+from .family import Published, slides
 
 SIZES = ("tiny", "small", "medium")
 VARIANTS = {f"slide_pvt_{size}": replace(pvt.VARIANTS[f"pvt_{size}"], slide_stages=(0, 1)) for size in SIZES}
@@ -23,7 +23,7 @@ FAMILY = replace(
     pvt.FAMILY,
     name="slide_pvt",
     variants=VARIANTS,
-    matches=lambda state: pvt.is_pvt(state) and pyramid.slides(state),
+    matches=lambda state: pvt.is_pvt(state) and slides(state),
     resize=lambda config, name: pvt.resize(config, VARIANTS[name]),
     read_config=lambda tree: config_tree.read_config(tree, "slide_pvt", pvt.PvtConfig),
     read_data=slide_swin.read_data,

@@ -8,8 +8,8 @@ Slide-Swin's (`attn.qkv`, `attn.dep_conv` ...), the others PVTv2's: no upstream 
 
 from dataclasses import replace
 
-from . import config_tree, pvt_v2, pyramid, slide_swin
-from .family import Published
+from . import config_tree, pvt_v2, slide_swin
+from .family import Published, slides
 
 SIZES = ("b1", "b2", "b3", "b4")
 VARIANTS = {f"slide_pvt_v2_{size}": replace(pvt_v2.VARIANTS[f"pvt_v2_{size}"], slide_stages=(0, 1)) for size in SIZES}
@@ -23,7 +23,7 @@ FAMILY = replace(
     pvt_v2.FAMILY,
     name="slide_pvt_v2",
     variants=VARIANTS,
-    matches=lambda state: pvt_v2.is_pvt_v2(state) and pyramid.slides(state),
+    matches=lambda state: pvt_v2.is_pvt_v2(state) and slides(state),
     resize=lambda config, name: pvt_v2.resize(config, VARIANTS[name]),
     read_config=lambda tree: config_tree.read_config(tree, "slide_pvt_v2", pvt_v2.PvtV2Config),
     read_data=slide_swin.read_data,

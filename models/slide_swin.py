@@ -11,12 +11,12 @@ from typing import Any
 
 from . import swin
 from .data import DataConfig
-from .family import Published, State
+from .family import Published, State, slides
 
 
 def matches(state: State) -> bool:
     """Returns whether the keys are those of a Swin with slide attention."""
-    return swin.is_swin(state) and any(".dep_conv1." in key for key in state)
+    return swin.is_swin(state) and slides(state)
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataConfig:

@@ -7,6 +7,7 @@ Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py, LePEAttention and 
 import torch
 from torch import Tensor, nn
 
+from .family import ShapeError
 from .layers import Mlp
 from .window_attention import Windows, linear, split_heads
 
@@ -52,11 +53,13 @@ class StripeBlock(nn.Module):
         dim: channels C.
         heads: number of heads, over both branches.
         resolution: rows and columns of the map.
-        stripe: width of a stripe; 0 makes the map one window, of all channels.
+        stripe: width of a horizontal and of a vertical stripe; 0, 0 makes the map one window, of all channels.
         mlp_ratio: hidden width of the MLP over C.
     """
 
-    def __init__(self, dim: int, heads: int, resolution: tuple[int, int], stripe: int, mlp_ratio: float) -> None:
+    def __init__(
+        self, dim: int, heads: int, resolution: tuple[int, int], stripe: tuple[int, int], mlp_ratio: float
+    ) -> None:
         super().__init__()
         sizes = stripes(resolution, stripe)
         self.norm1 = nn.LayerNorm(dim)
@@ -119,15 +122,23 @@ def _fused_branches(trained: StripeBlock) -> list[FusedStripeAttention]:
     ]
 
 
-def stripes(resolution: tuple[int, int], width: int) -> tuple[tuple[int, int], ...]:
-    """Returns rows and columns of each branch's windows: vertical stripes first; the whole map alone for width 0.
+def stripes(resolution: tuple[int, int], width: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Returns rows and columns of each branch's windows: vertical stripes first; the whole map alone for width 0, 0.
 
-    A stripe must divide its map, so it is as wide as the map's largest divisor up to `width`.
+    Args:
+        width: rows of a horizontal and columns of a vertical stripe.
+
+    Raises:
+        ShapeError: a stripe does not divide the map; CSwin pads nothing.
     """
-    if width == 0:
+    rows, cols = resolution
+    if min(resolution) < 1:
+        raise ShapeError(f"a map of {rows}x{cols}")
+    if width == (0, 0):
         return (resolution,)
-    rows, cols = (max(n for n in range(1, min(width, side) + 1) if side % n == 0) for side in resolution)
-    return (resolution[0], cols), (rows, resolution[1])
+    if rows % width[0] or cols % width[1]:
+        raise ShapeError(f"a map of {rows}x{cols}, which stripes of {width[0]} rows, {width[1]} columns do not divide")
+    return (rows, width[1]), (width[0], cols)
 
 
 def attend(qkv: Tensor, heads: int) -> Tensor:

@@ -11,14 +11,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes
+from .family import Family, Published, ShapeError, State, classes, depths, slides
 from .layers import PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
 from .window_attention import WindowBlock, resize_table
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
+OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -127,7 +129,7 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
 
 def matches(state: State) -> bool:
     """Returns whether the keys are those of a Swin without slide attention."""
-    return is_swin(state) and not any(".dep_conv1." in key for key in state)
+    return is_swin(state) and not slides(state)
 
 
 def infer(state: State) -> SwinConfig:
@@ -140,25 +142,25 @@ def infer(state: State) -> SwinConfig:
     Raises:
         ShapeError: the shapes fit no such model.
     """
-    depths = _depths(state)
-    tables = [state.get(f"layers.{n}.blocks.0.attn.relative_position_bias_table") for n in range(len(depths))]
+    stages = depths(state, r"layers\.(\d+)\.blocks\.(\d+)\.")
+    tables = [state.get(f"layers.{n}.blocks.0.attn.relative_position_bias_table") for n in range(len(stages))]
     if any(table is None for table in tables):
         raise ShapeError("a stage has no layers.N.blocks.0.attn.relative_position_bias_table")
     present = [table for table in tables if table is not None]
-    slides = [table for table in present if table.ndim == 6]
+    slide = [table for table in present if table.ndim == 6]
     windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
-    if len(slides) + len(windows) != len(depths) or any(table.ndim == 6 for table in present[len(slides) :]):
+    if len(slide) + len(windows) != len(stages) or any(table.ndim == 6 for table in present[len(slide) :]):
         raise ShapeError("slide attention must stand in the first stages and window attention in the others")
-    side = _image_side(state, windows, len(depths))
+    side = _image_side(state, windows, len(stages))
     return SwinConfig(
         embed_dim=state["patch_embed.proj.weight"].shape[0],
-        depths=depths,
+        depths=stages,
         heads=tuple(table.shape[1] for table in present),
         window=(max(windows, default=7),) * 2,
         image_size=(side, side),
         num_classes=classes(state),
-        slide_stages=len(slides),
-        kernel_size=math.isqrt(slides[0].shape[3]) if slides else 3,
+        slide_stages=len(slide),
+        kernel_size=math.isqrt(slide[0].shape[3]) if slide else 3,
         mlp_ratio=state["layers.0.blocks.0.mlp.fc1.bias"].shape[0] / state["patch_embed.proj.weight"].shape[0],
     )
 
@@ -173,7 +175,7 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
             depths=tuple(swin["DEPTHS"]),
             heads=tuple(swin["NUM_HEADS"]),
             window=(int(swin["WINDOW_SIZE"]),) * 2,
-            image_size=(int(tree["DATA"]["IMG_SIZE"]),) * 2,
+            image_size=config_tree.sides(tree["DATA"]["IMG_SIZE"]),
             num_classes=int(tree["MODEL"]["NUM_CLASSES"]),
             slide_stages=int(slide["NUM_SLIDE_STAGES"]) if is_slide else 0,
             kernel_size=int(slide["KA"]) if is_slide else 3,
@@ -189,23 +191,39 @@ def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
     Source: Swin data/build.py, build_transform; `TEST.CROP False`, which the 384 models have, resizes both sides and
     crops nothing. `DATA.MEAN` and `DATA.STD` are this project's addition: upstream's code has them as constants.
     """
-    whole = min(config.image_size) >= WHOLE_IMAGE
+    told = "CROP" in config_tree.branch(tree, "TEST")
+    whole = min(config.image_size) >= WHOLE_IMAGE and not told
     return data_from_tree(tree, DataConfig(keep_aspect=False, scale=1.0) if whole else DataConfig())
 
 
 def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
-    """Returns `default` with what upstream's config tree says about images."""
-    if tree is None:
-        return default
-    data = tree.get("DATA", {})
-    if not tree.get("TEST", {}).get("CROP", True):
+    """Returns `default` with what upstream's config tree says about images.
+
+    Source: timm 0.3.2, _pil_interp, which Swin data/build.py calls: a name that it does not know is bilinear.
+
+    Raises:
+        ShapeError: the tree's mean or standard deviation is not that of three channels, or its filter is another one.
+    """
+    data = config_tree.branch(tree, "DATA")
+    if not config_tree.branch(tree, "TEST").get("CROP", True):
         default = replace(default, keep_aspect=False, scale=1.0)
+    named = data.get("INTERPOLATION", default.interpolation)
+    if named in OTHER_FILTERS:
+        raise ShapeError(f"DATA.INTERPOLATION {named!r}, where bicubic or bilinear is expected")
     return replace(
         default,
-        mean=tuple(data.get("MEAN", default.mean)),
-        std=tuple(data.get("STD", default.std)),
-        interpolation=str(data.get("INTERPOLATION", default.interpolation)),
+        mean=_channels(data, "MEAN", default.mean),
+        std=_channels(data, "STD", default.std),
+        interpolation="bicubic" if named == "bicubic" else "bilinear",
     )
+
+
+def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    try:
+        red, green, blue = map(float, data.get(name, default))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"DATA.{name} {data[name]!r}, where three numbers are expected") from error
+    return red, green, blue
 
 
 def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
@@ -229,12 +247,6 @@ def _window(config: SwinConfig, stage: int) -> tuple[int, int]:
 def is_swin(state: State) -> bool:
     """Returns whether the keys are those of a Swin with any attention."""
     return "patch_embed.proj.weight" in state and any(key.startswith("layers.0.blocks.0.attn.") for key in state)
-
-
-def _depths(state: State) -> tuple[int, ...]:
-    blocks = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key))}
-    stages = 1 + max(stage for stage, _ in blocks)
-    return tuple(1 + max((block for s, block in blocks if s == stage), default=-1) for stage in range(stages))
 
 
 def _image_side(state: State, windows: list[int], stages: int) -> int:

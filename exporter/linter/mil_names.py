@@ -26,7 +26,7 @@ WEIGHT = re.compile(
 )
 GENERATED = re.compile(r"(?:op|var|x|input|linear|conv|transpose|const)_\d+")  # names that coremltools makes up
 WRAPPER = "module."  # the model inside `Serving`, or inside DataParallel
-JOINED = ("patch_embed", "dep_conv1", "dep_conv")  # names of ours that hold an underscore where siblings part
+JOINED = (r"stage\d+_conv_embed", r"patch_embed\d*", r"dep_conv\d?")  # with an underscore where siblings part
 
 
 def module_names(operations: Sequence[Operation]) -> dict[str, str]:
@@ -76,7 +76,7 @@ def _dotted(flat_names: Iterable[str]) -> dict[str, str]:
         name = path[0]
         for length in range(1, len(path)):
             parts = len(next_words[path[:length]]) > 1 or path[length].isdigit() or path[length - 1].isdigit()
-            whole = path[length - 1] in JOINED or path[length] in JOINED
+            whole = "_" in path[length - 1] or "_" in path[length]
             name += ("." if parts or whole else "_") + path[length]
         names[flat] = name
     return names

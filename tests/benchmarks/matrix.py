@@ -12,6 +12,7 @@ this file (delete it to begin anew); from them come MATRIX.md and models/proved.
 import argparse
 import json
 import multiprocessing
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -48,12 +49,21 @@ def main(arguments: Sequence[str]) -> int:
             for precision in asked.precisions:
                 done = {row.key for row in matrix_rows.read(ROWS) if row.finished and (row.timed or not timed)}
                 if not all((variant, target, precision) in done for variant in group):
-                    matrix_rows.append(ROWS, run_group(group, target, precision, timed))
+                    rows = run_group(group, target, precision, timed)
+                    matrix_rows.append(ROWS, [replace(row, commit=_commit()) for row in rows])
                     _write()
     keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
     proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
     _write()
     return 0 if keys <= proved else 1
+
+
+def _commit() -> str:
+    """Returns the commit of this code, marked where it was changed since."""
+    said = subprocess.run(
+        ("git", "describe", "--always", "--dirty"), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return said.stdout.strip()
 
 
 def groups(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -30,6 +30,7 @@ class Row:
         parity: the manifest's "parity", None without one.
         latency_ms: median of a call at batch 1, None where nothing was measured.
         over_parent: its time over that of the model which it replaces, measured in one sitting.
+        commit: of the code that made it, "" where it was not told.
     """
 
     variant: str
@@ -43,6 +44,7 @@ class Row:
     parity: dict[str, Any] | None = None
     latency_ms: float | None = None
     over_parent: float | None = None
+    commit: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -82,9 +84,10 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 
 def markdown(rows: Iterable[Row], machine: str) -> str:
     """Returns the whole table."""
-    columns = (*HEADER, "ms", "of parent's ms", "export s")
+    columns, rows = (*HEADER, "ms", "of parent's ms", "export s"), list(rows)
+    commits = ", ".join(sorted({row.commit for row in rows if row.commit})) or "not told"
     lines = [
-        f"# Every variant on every target\n\nMeasured on {machine}. Command: `make matrix`.\n",
+        f"# Every variant on every target\n\nMeasured on {machine}. Commits: {commits}. Command: `make matrix`.\n",
         INTRODUCTION,
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",

@@ -1,12 +1,20 @@
 """The matrix's bookkeeping: which models are measured together, what a later run keeps, what counts as proved."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from slide_export.errors import MeasurementError
+from slide_export.every_target import TargetResult
+from slide_export.measuring import derive
 from slide_export.models import variants
+from slide_export.result import Environment, Protocol, Result, Run, Subject
+from slide_export.types import Bundle, Recipe
 from tests.benchmarks import matrix, matrix_rows
 from tests.benchmarks.matrix_rows import Row
 
@@ -14,6 +22,102 @@ OUTPUT = {"name": "logits", "max_abs": 1e-6, "limit_max": 4e-6, "sqnr_db": 130.2
 ROW = Row(
     "nat_tiny", "onnx", "fp32", 0, "", 30.0, 28_000_000, 2**27, {"outputs": [OUTPUT], "evaluator": "ONNX Runtime"}
 )
+PARITY = {"nat_tiny": {"outputs": [OUTPUT], "evaluator": "ONNX Runtime"}, "slide_nat_tiny": {"outputs": []}}
+CALL_MS = {"nat_tiny": 40.0, "slide_nat_tiny": 30.0}
+GROUP = ("nat_tiny", "slide_nat_tiny")
+UNTIMED = [
+    Row("nat_tiny", "onnx", "fp16", 0, "", 31.3, 28, 112, PARITY["nat_tiny"]),
+    Row("slide_nat_tiny", "onnx", "fp16", 0, "", 31.3, 29, 116, PARITY["slide_nat_tiny"]),
+]
+
+
+class Fakes:
+    """In the place of what takes minutes: exports write small files, and what was exported has `CALL_MS`.
+
+    Attributes:
+        failing: variant -> (exit code, message) of an export that makes no bundle.
+        error: of the measurement, None where it goes well.
+        folder: where everything was written.
+        measured: the variants whose bundles were timed, in their order.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failing: dict[str, tuple[int, str]] = {}
+        self.measured: list[str] = []
+        self.error: MeasurementError | None = None
+        monkeypatch.setattr(matrix.multiprocessing, "get_context", lambda _method: SimpleNamespace(Pool=ThreadPool))
+        monkeypatch.setattr(matrix, "save_random", self.save)
+        monkeypatch.setattr(matrix, "run_each", self.export)
+        monkeypatch.setattr(matrix.benchmark, "bench", self.bench)
+
+    def save(self, variant: str, folder: Path) -> Path:
+        self.folder, path = folder, folder / f"{variant}.pth"
+        path.write_text("weights")
+        return path
+
+    def export(self, recipe: Recipe, targets: Sequence[str], _timeout_s: float, jobs: int) -> tuple[TargetResult, ...]:
+        assert [path.name for path in recipe.out.glob("*.pth")] == [recipe.checkpoint.name]  # one at a time on the disk
+        assert (recipe.variant, recipe.precision, targets, jobs) == (recipe.checkpoint.stem, "fp16", ("onnx",), 1)
+        if recipe.variant in self.failing:
+            return (TargetResult("onnx", *self.failing[recipe.variant], 2.0, None),)
+        path, size = recipe.out / f"{recipe.variant}-bundle", 28 + GROUP.index(recipe.variant)
+        path.mkdir()
+        artifact, parity = {"bytes": 4 * size}, PARITY[recipe.variant]
+        manifest = {"artifact": artifact, "model": {"parameters": size}, "parity": parity}
+        return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
+
+    def bench(self, bundles: Sequence[Path], protocol: Protocol) -> Result:
+        assert all(path.is_dir() for path in bundles)
+        self.measured = [path.name.removesuffix("-bundle") for path in bundles]
+        if self.error:
+            raise self.error
+        runs = tuple(map(self.run, self.measured))
+        return Result("", Environment("", ""), protocol, runs, tuple(derive.comparisons(runs, protocol)))
+
+    def run(self, variant: str) -> Run:
+        rounds = ((CALL_MS[variant],) * 3,) * 6
+        subject = Subject(variant, "onnx", "fp16", "nat", variant, (224, 224))
+        figures = vars(derive.of_rounds(rounds, 1, 0.95))
+        told = {"warmup_calls": 1, "stable": True, "load_ms": 1.0, "first_ms": 1.0}
+        return Run(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    return Fakes(monkeypatch)
+
+
+def test_what_slides_is_timed_over_its_parent(fakes: Fakes) -> None:
+    parent, slide = UNTIMED
+    timed = [replace(parent, latency_ms=40.0), replace(slide, latency_ms=30.0, over_parent=0.75)]
+    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == timed
+    assert not fakes.folder.exists()
+
+
+def test_a_model_alone_has_no_ratio(fakes: Fakes) -> None:
+    assert matrix.run_group(GROUP[1:], "onnx", "fp16", timed=True) == [replace(UNTIMED[1], latency_ms=30.0)]
+
+
+def test_nothing_is_timed_unless_asked_for(fakes: Fakes) -> None:
+    assert matrix.run_group(GROUP, "onnx", "fp16", timed=False) == UNTIMED
+    assert (fakes.measured, fakes.folder.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_failed_export_is_its_own_row_and_the_other_one_stays_untimed(fakes: Fakes, failed: int) -> None:
+    fakes.failing[GROUP[failed]] = (1, "not equal")
+    expected = [*UNTIMED]
+    expected[failed] = Row(GROUP[failed], "onnx", "fp16", 1, "not equal", 2.0)
+    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == expected
+    assert (fakes.measured, fakes.folder.exists()) == ([], False)
+
+
+def test_a_failed_measurement_leaves_the_proofs(fakes: Fakes, capsys: pytest.CaptureFixture[str]) -> None:
+    fakes.error = MeasurementError("its process crashed")
+    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == UNTIMED
+    assert fakes.measured == list(GROUP)
+    assert "not measured: its process crashed" in capsys.readouterr().err
+    assert not fakes.folder.exists()
 
 
 def test_a_model_is_measured_with_the_one_that_replaces_its_attention() -> None:
@@ -80,6 +184,11 @@ def test_a_lost_proof_leaves_the_table_and_others_stay() -> None:
         "nat_tiny": {"onnx": {"fp16": proof}, "coreml": {"fp32": proof}},
         "swin_tiny": {"onnx": {"fp32": proof}},
     }
+
+
+def test_the_table_says_how_long_and_how_much_of_the_parents_time() -> None:
+    timed = replace(ROW, latency_ms=30.04, over_parent=0.754)
+    assert matrix_rows.markdown([timed], "a machine").endswith("| 130 dB | 30.0 | 0.75 | 30 |\n")
 
 
 def test_an_unknown_variant_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from yacs.config import CfgNode
 
 from slide_export.checkpoint import load_checkpoint
 from slide_export.errors import CheckpointError, RequestError
+from slide_export.models import FAMILIES, family_of
+from slide_export.models.config_tree import write_config
+from slide_export.models.pvt import PvtConfig
 from slide_export.models.swin import SwinTransformer
 from tests.conftest import SMALL, randomise
 
@@ -190,3 +194,91 @@ def test_loading_leaves_the_random_state_alone(checkpoint: Path) -> None:
     before = torch.random.get_rng_state()
     load_checkpoint(checkpoint)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+PARENTS = [
+    (f"slide_{name}", name) for name in ("swin_tiny", "pvt_tiny", "pvt_v2_b1", "cswin_tiny", "nat_mini")
+]  # smallest with a slide form
+
+
+def zeros(variant: str) -> dict[str, Tensor]:
+    """Returns the state dict of a variant's shapes."""
+    family = family_of(variant)
+    with torch.device("meta"):
+        module = family.build(family.variants[variant])
+    return {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("pair", PARENTS, ids=lambda pair: pair[1])
+def test_a_variant_of_another_attention_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    for of, named in (pair, pair[::-1]):
+        families = [family_of(name).name for name in (named, of)]
+        with pytest.raises(
+            CheckpointError, match=f"expected the keys of a {families[0]}, found those of a {families[1]}"
+        ):
+            load_checkpoint(save(zeros(of), tmp_path), variant=named)
+
+
+def test_only_the_published_numbers_have_the_published_name(tmp_path: Path) -> None:
+    slide_pvt = family_of("slide_pvt_tiny")
+    published = slide_pvt.variants["slide_pvt_tiny"]
+    for changes, name in (
+        ({"num_classes": 7, "image_size": (64, 64)}, "slide_pvt_tiny"),
+        ({"slide_stages": (0,)}, "slide_pvt (custom)"),
+        ({"kernel_size": 5}, "slide_pvt (custom)"),
+        ({"class_token": False}, "slide_pvt (custom)"),
+    ):
+        module = slide_pvt.build(replace(published, **changes))
+        assert load_checkpoint(save(module.state_dict(), tmp_path)).variant == name
+
+
+def test_what_no_shape_tells_is_said(tmp_path: Path) -> None:
+    state = zeros("cswin_base_384")
+    guessed = load_checkpoint(save(state, tmp_path))
+    assert guessed.image_size == (224, 224)
+    assert any("name a 384 model" in note for note in guessed.provenance.notes)
+    named = load_checkpoint(save(state, tmp_path), variant="cswin_base_384")
+    assert (named.variant, named.image_size, named.data.scale) == ("cswin_base_384", (384, 384), 1.0)
+    assert not any("name a 384 model" in note for note in named.provenance.notes)
+
+
+def test_a_checkpoint_without_a_head_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    body = {key: value for key, value in state.items() if not key.startswith("head.")}
+    with pytest.raises(CheckpointError, match=r"found no head\.weight: export the file that has it"):
+        load_checkpoint(save(body, tmp_path))
+
+
+def test_a_segmenter_is_refused_by_name(state: dict[str, Tensor], tmp_path: Path) -> None:
+    whole = {f"backbone.{key}": value for key, value in state.items()} | {"decode_head.conv.weight": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*--features"):
+        load_checkpoint(save({"state_dict": whole}, tmp_path))
+
+
+PVT = PvtConfig((16, 32, 48, 64), (1, 1, 1, 1), (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
+ODD_TREES: dict[str, Any] = {
+    "no branches": {"DATA": "imagenet", "TEST": None},
+    "one mean": {"DATA": {"MEAN": [0.5]}},
+    "another filter": {"DATA": {"INTERPOLATION": "lanczos"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"), [("no branches", ""), ("one mean", r"DATA\.MEAN \[0\.5\]"), ("another filter", "bicubic or")]
+)
+def test_an_odd_configuration_of_images_is_one_sentence(
+    name: str, refused: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = save({"model": state, "config": ODD_TREES[name]}, tmp_path)
+    if not refused:
+        assert load_checkpoint(path).config.num_classes == 10
+        return
+    with pytest.raises(CheckpointError, match=refused):
+        load_checkpoint(path)
+
+
+def test_numbers_that_make_no_model_are_one_sentence(tmp_path: Path) -> None:
+    pvt = next(family for family in FAMILIES if family.name == "pvt")
+    tree = write_config(PVT, "pvt")
+    tree["MODEL"]["PVT"]["HEADS"] = 3
+    with pytest.raises(CheckpointError, match="expected a configuration that makes a pvt"):
+        load_checkpoint(save({"model": pvt.build(PVT).state_dict(), "config": tree}, tmp_path))

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from slide_export.errors import FusionError
 from slide_export.fuse import certify, fuse
-from slide_export.models.slide_attention import FusedSlideAttention, SlideAttention
+from slide_export.models.dat_slide_attention import DatSlideAttention
+from slide_export.models.slide_attention import FusedSlideAttention, LepeSlideAttention, SlideAttention
 from slide_export.types import Model
+from tests.conftest import randomise
 
 ROUNDING = 2e-5  # float32, relative to logits of order 1
 
@@ -75,3 +78,18 @@ def test_certificate_fails_on_one_wrong_weight(model: Model, images: torch.Tenso
     weight.data[0, 0, 0, 0] += 1e-4
     with pytest.raises(FusionError, match=r"layers\.1\.blocks\.0\.attn: the fused convolution differs"):
         certify(fused, images)
+
+
+OWN_VALUES = {"lepe": lambda: LepeSlideAttention(8, 2), "dat": lambda: DatSlideAttention(16, 2, share_dwc_kernel=False)}
+
+
+@pytest.mark.parametrize("kind", OWN_VALUES)
+def test_values_with_a_convolution_of_their_own_are_certified_too(kind: str, model: Model) -> None:
+    attention = randomise(OWN_VALUES[kind]())
+    alone = replace(model, module=nn.Sequential(attention))
+    fused, maps = fuse(alone), torch.randn(2, 6, 5, attention.qkv.in_features)
+    (block,) = certify(fused, maps)
+    assert 0 < block.difference <= block.bound < 1e-5
+    fused.module.get_parameter("0.value_conv.weight").data[0, 0, 0, 0] += 1e-4
+    with pytest.raises(FusionError, match="0: the fused convolution differs"):
+        certify(fused, maps)

@@ -1,6 +1,34 @@
-"""Sizes before the crop."""
+"""Sizes before the crop, and what each family's sources do to an image before the network sees it."""
 
-from slide_export.models import DataConfig
+import pytest
+
+from slide_export.models import COMPARISON, FAMILIES, DataConfig
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of every source
+SLIDE = {224: (False, 256), 384: (False, 438)}  # of the authors' own training code: Resize((size, size))
+SIDES = {  # family -> side of the input -> whether the aspect is kept, side before the crop
+    **dict.fromkeys(("slide_swin", "slide_cswin", "slide_nat", "slide_pvt", "slide_pvt_v2", "im2col_swin"), SLIDE),
+    "swin": {224: (True, 256), 384: (False, 384)},  # TEST.CROP False
+    "cswin": {224: (True, 248), 384: (True, 384)},  # crop_pct 0.9 and 1.0
+    "nat": {224: (True, 256), 384: (True, 438)},  # timm's crop_pct 0.875
+    "pvt": {224: (True, 256)},
+    "pvt_v2": {224: (True, 256)},
+}
+CASES = [
+    (family.name, name, side)
+    for family in (*FAMILIES, *COMPARISON)
+    for name, config in family.variants.items()
+    for side in sorted({*SIDES[family.name], *config.image_size})
+]
+
+
+@pytest.mark.parametrize(("name", "variant", "side"), CASES)
+def test_preprocessing_is_the_sources(name: str, variant: str, side: int) -> None:
+    family = next(family for family in (*FAMILIES, *COMPARISON) if family.name == name)
+    keep_aspect, before = SIDES[name][side]
+    data = family.read_data(None, family.variants[variant].at((side, side)))
+    assert (data.keep_aspect, data.resized((side, side))) == (keep_aspect, (before, before))
+    assert (data.interpolation, data.mean, data.std) == ("bicubic", MEAN, STD)
 
 
 def test_resize_is_256_for_a_crop_of_224() -> None:

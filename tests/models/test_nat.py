@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slide_export.models import FAMILIES, ShapeError, family_of, nat, slide_nat
+from slide_export.models import FAMILIES, ShapeError, nat, slide_nat
 from slide_export.models.nat import Nat, NatConfig
 from slide_export.models.neighborhood_attention import NeighborhoodAttention
 from slide_export.models.slide_attention import SlideAttention
@@ -43,7 +43,7 @@ def test_infer_refuses_a_level_without_a_table() -> None:
 @pytest.mark.parametrize("size", [(64, 96), (100, 60), (33, 250)])
 def test_any_input_size_runs_with_the_trained_weights(size: tuple[int, int]) -> None:
     trained, resized = randomise(Nat(SMALL)), Nat(SMALL.at(size)).eval()
-    resized.load_state_dict(nat.adapt(trained.state_dict(), SMALL, SMALL.at(size)), strict=True)
+    resized.load_state_dict(nat.FAMILY.adapt(trained.state_dict(), SMALL, SMALL.at(size)), strict=True)
     with torch.inference_mode():
         maps = resized.features(torch.randn(2, 3, *size))
         assert resized(torch.randn(2, 3, *size)).isfinite().all()
@@ -55,12 +55,6 @@ def test_head_reads_the_last_feature() -> None:
     with torch.inference_mode():
         last = model.features(x)[-1].permute(0, 2, 3, 1)
         assert torch.allclose(model.head(model.norm(last).mean(dim=(1, 2))), model(x), atol=1e-6)
-
-
-def test_preprocessing_is_timms_default() -> None:
-    data = nat.read_data(None, SMALL)
-    assert (data.resized((224, 224)), data.keep_aspect, data.interpolation) == ((256, 256), True, "bicubic")
-    assert family_of("slide_nat_tiny").read_data(None, SMALL).keep_aspect is False
 
 
 @pytest.mark.parametrize(("slide_stages", "expected"), [((), "nat"), ((0, 1), "slide_nat"), ((2,), "slide_nat")])

@@ -1,10 +1,12 @@
 """What shapes tell, and what they do not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from slide_export.models import ShapeError, pvt, pyramid, slide_pvt
-from slide_export.models.pvt import PyramidVisionTransformer
+from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 
 
 def state(name: str) -> dict[str, torch.Tensor]:
@@ -39,6 +41,8 @@ def test_a_slide_table_of_other_heads_is_refused() -> None:
 
 
 def test_a_map_smaller_than_its_reduction_is_refused() -> None:
-    pyramid.refuse_empty(((8, 8), (4, 4)), (8, 4))
+    config = PvtConfig((8, 16), (1, 1), (1, 2), reductions=(8, 2), image_size=(28, 36))
     with pytest.raises(ShapeError, match="7x9 in stage 1, which needs 8"):
-        pyramid.refuse_empty(((7, 9), (4, 4)), (8, 4))
+        pyramid.refuse_empty(config)
+    pyramid.refuse_empty(replace(config, slide_stages=(0,)))  # what slides reduces nothing
+    pyramid.refuse_empty(replace(config, image_size=(32, 32)))

@@ -42,8 +42,3 @@ def test_any_stage_and_kernel_can_slide() -> None:
     assert state["block4.0.attn.relative_position_bias_table"].shape == (1, 8, 1, 25, 1, 1)
     assert "cls_token" not in state
     assert pvt.infer(state) == config
-
-
-def test_both_sides_of_an_image_are_resized() -> None:
-    assert not slide_pvt.FAMILY.read_data(None, slide_pvt.VARIANTS["slide_pvt_tiny"]).keep_aspect
-    assert pvt.FAMILY.read_data(None, pvt.VARIANTS["pvt_tiny"]).keep_aspect

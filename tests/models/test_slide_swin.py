@@ -30,11 +30,6 @@ def test_parameters_are_upstreams(name: str, parameters: int) -> None:
     assert sum(value.numel() for value in model.parameters()) == parameters
 
 
-def test_both_sides_are_resized() -> None:
-    assert not slide_swin.read_data(None, SMALL).keep_aspect
-    assert swin.read_data(None, SMALL).keep_aspect
-
-
 def test_variant_names_are_unique() -> None:
     assert len(set(variants())) == len(variants())
     with pytest.raises(KeyError):

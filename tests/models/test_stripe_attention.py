@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from slide_export.models import ShapeError
 from slide_export.models.stripe_attention import StripeBlock, stripes
 from tests.conftest import randomise
 
 ROUNDING = 1e-12  # float64
-CASES = [((4, 6), 1), ((4, 6), 2), ((6, 9), 3), ((5, 7), 3), ((4, 4), 4), ((3, 5), 0)]
+CASES = [((4, 6), (1, 1)), ((4, 6), (2, 2)), ((6, 9), (3, 3)), ((6, 5), (2, 5)), ((4, 4), (4, 4)), ((3, 5), (0, 0))]
 
 
 def by_definition(block: StripeBlock, x: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def test_fused_block_is_the_definition(case: tuple[StripeBlock, Tensor, Tensor])
 
 @pytest.mark.parametrize("wrong", ["qkv.weight", "qkv.bias"])
 def test_one_wrong_weight_fails_this_proof(wrong: str) -> None:
-    block = randomise(StripeBlock(8, 4, (4, 6), 2, 2.0)).double()
+    block = randomise(StripeBlock(8, 4, (4, 6), (2, 2), 2.0)).double()
     fused, x = block.fuse(), torch.randn(1, 4, 6, 8, dtype=torch.float64)
     with torch.inference_mode():
         block.get_parameter(wrong).view(-1)[0] += 1e-2
@@ -70,18 +71,24 @@ def test_one_wrong_weight_fails_this_proof(wrong: str) -> None:
 @pytest.mark.parametrize(
     ("resolution", "width", "expected"),
     [
-        ((56, 56), 1, ((56, 1), (1, 56))),
-        ((14, 14), 7, ((14, 7), (7, 14))),
-        ((7, 7), 0, ((7, 7),)),
-        ((15, 29), 7, ((15, 1), (5, 29))),
+        ((56, 56), (1, 1), ((56, 1), (1, 56))),
+        ((14, 14), (7, 7), ((14, 7), (7, 14))),
+        ((15, 28), (5, 7), ((15, 7), (5, 28))),
+        ((7, 7), (0, 0), ((7, 7),)),
     ],
 )
-def test_a_stripe_divides_its_map(
-    resolution: tuple[int, int], width: int, expected: tuple[tuple[int, int], ...]
+def test_stripes_cross_the_whole_map(
+    resolution: tuple[int, int], width: tuple[int, int], expected: tuple[tuple[int, int], ...]
 ) -> None:
     assert stripes(resolution, width) == expected
 
 
+@pytest.mark.parametrize(("resolution", "width"), [((15, 28), (7, 7)), ((14, 15), (7, 7)), ((0, 4), (1, 1))])
+def test_a_map_that_stripes_do_not_divide_is_refused(resolution: tuple[int, int], width: tuple[int, int]) -> None:
+    with pytest.raises(ShapeError, match=f"a map of {resolution[0]}x{resolution[1]}"):
+        stripes(resolution, width)
+
+
 def test_a_stripe_of_one_pixel_keeps_a_third_of_its_kernel() -> None:
-    fused = StripeBlock(8, 4, (4, 6), 1, 2.0).fuse()
+    fused = StripeBlock(8, 4, (4, 6), (1, 1), 2.0).fuse()
     assert [attention.get_v.weight.shape[2:] for attention in fused.attns] == [(3, 1), (1, 3)]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.fuse import fuse
+from slide_export.fuse import fuse, inference_form
 from slide_export.linter.mil_names import _dotted, module_names
 from slide_export.lowering.choose import choose
+from slide_export.models import FAMILIES, Family
 from slide_export.types import Model
 
 from .conftest import convert_module
@@ -51,6 +52,15 @@ def test_dots_stand_beside_numbers_and_where_siblings_part() -> None:
         "patch_embed.proj",
         "attn.dep_conv1",
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_familys_names_come_back(family: Family) -> None:
+    config = min(family.variants.values(), key=lambda config: sum(config.depths))
+    with torch.device("meta"):
+        module = inference_form(family.build(config))
+    owners = {key.rpartition(".")[0] for key, _ in module.named_parameters() if key.endswith((".weight", ".bias"))}
+    assert set(_dotted(name.replace(".", "_") for name in owners).values()) == owners
 
 
 def test_a_shared_weight_does_not_name_the_module(tmp_path: Path) -> None:
