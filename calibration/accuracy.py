@@ -2,14 +2,16 @@
 
 With classes the artifact may lose `max_drop` points of top-1. Without them nobody knows who is right, but the accuracy
 lost is at most the share of images whose top class changed, so that share is held to the same limit, and the outputs to
-a signal-to-noise ratio.
+a signal-to-noise ratio. Files that cannot be decoded are skipped with their classes, see `images.decoded`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,18 @@ from numpy.typing import NDArray
 from slide_export.errors import CalibrationError
 from slide_export.models import DataConfig
 
-from .images import from_directory, read
+from .images import decoded, from_directory
 from .labelled import EvaluationSet, load
+from .preprocess import crop
 from .significance import better_than_chance, drop_interval, mcnemar
 
 CHUNK = 48  # images in memory at a time; whole batches of 8
 PREVIEW = 192  # images on which a labelling is tried before anything is exported
 TOP = 5
+MAX_DROP = 1.0
+MIN_SQNR_DB = 20.0  # where there are no classes
+CERTAIN = 1e-3  # chance of calling classes swapped that the model confuses as often as not
+FARTHEST = 1_000_000  # images that could be asked for
 Scores = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]]
 """From cropped images, uint8 [B, H, W, 3], to the outputs by name, [B, ...]; scores of classes are one output alone."""
 
@@ -35,13 +42,13 @@ class AccuracyGoal:
 
     Attributes:
         images: a directory of class folders, a directory without, or a CSV list of file,label.
-        max_drop: points of top-1; without classes, points of disagreement.
-        min_sqnr_db: of the outputs, asked only where there are no classes.
+        max_drop: points of top-1; without classes, points of disagreement; None asks for `MAX_DROP`.
+        min_sqnr_db: of the outputs; None asks for `MIN_SQNR_DB` where there are no classes, else for nothing.
     """
 
     images: Path
-    max_drop: float = 1.0
-    min_sqnr_db: float = 20.0
+    max_drop: float | None = None
+    min_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,11 @@ class AccuracyReport:
         interval: of the drop, 95 %, points; None without classes.
         agreement: share of images with the same top class; None where the outputs are no scores.
         sqnr_db: of the artifact's outputs against PyTorch's.
-        max_drop, min_sqnr_db: the goal.
+        max_drop: the goal; None where the outputs are no scores.
+        min_sqnr_db: the goal; None where nothing was asked of it.
+        skipped: files that could not be decoded.
+        enough: about how many images that go like these would show, with 95 %, that no more than `max_drop` is lost;
+            None where these show it, or none would.
     """
 
     evaluator: str
@@ -88,14 +99,16 @@ class AccuracyReport:
     interval: tuple[float, float] | None
     agreement: float | None
     sqnr_db: float
-    max_drop: float
-    min_sqnr_db: float
+    max_drop: float | None
+    min_sqnr_db: float | None
+    skipped: int = 0
+    enough: int | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the goal is met; a NaN meets none."""
-        near = self.pytorch is not None or self.sqnr_db >= self.min_sqnr_db
-        return near and (self.drop is None or self.drop <= self.max_drop)
+        near = self.min_sqnr_db is None or self.sqnr_db >= self.min_sqnr_db
+        return near and (self.drop is None or self.max_drop is None or self.drop <= self.max_drop)
 
 
 def compare(
@@ -110,7 +123,7 @@ def compare(
     """Returns what the artifact loses on all images, read and scored a chunk at a time.
 
     Raises:
-        CalibrationError: an image cannot be decoded, or the classes are not the model's.
+        CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
     tally = Tally()
     for pictures, classes in _chunks(data, config, size):
@@ -140,10 +153,10 @@ def preview(pytorch: Scores, data: EvaluationSet, config: DataConfig, size: tupl
 def _chunks(
     data: EvaluationSet, config: DataConfig, size: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-    files = data.images.files
-    for start in range(0, len(files), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield read(files[part], config, size), None if data.classes is None else data.classes[part]
+    found = decoded(data.images)
+    while chunk := [(index, crop(picture, config, size)) for index, picture in islice(found, CHUNK)]:
+        places, pictures = zip(*chunk, strict=True)
+        yield np.stack(pictures), None if data.classes is None else data.classes[list(places)]
 
 
 @dataclass
@@ -202,6 +215,8 @@ def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: st
     interval = drop_interval(tally.lost, tally.won, tally.images) if known else None
     if drop is None and agreement is not None:
         drop = 100 * (tally.images - tally.agreed) / tally.images
+    max_drop = MAX_DROP if goal.max_drop is None else goal.max_drop
+    min_sqnr_db = MIN_SQNR_DB if goal.min_sqnr_db is None and not known else goal.min_sqnr_db
     return AccuracyReport(
         evaluator=evaluator,
         source=data.images.source,
@@ -216,9 +231,27 @@ def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: st
         interval=(100 * interval[0], 100 * interval[1]) if interval else None,
         agreement=agreement,
         sqnr_db=_decibel(tally.signal, tally.noise),
-        max_drop=goal.max_drop,
-        min_sqnr_db=goal.min_sqnr_db,
+        max_drop=max_drop if scored else None,
+        min_sqnr_db=min_sqnr_db,
+        skipped=len(data.images.files) - tally.images,
+        enough=_enough(tally, max_drop) if known else None,
     )
+
+
+def _enough(tally: Tally, max_drop: float) -> int | None:
+    """Returns about how many images like these rule out a larger drop; None where these do, or where none would."""
+    lost, won, count = tally.lost / tally.images, tally.won / tally.images, tally.images
+
+    def shown(images: int) -> bool:
+        return 100 * drop_interval(round(images * lost), round(images * won), images)[1] <= max_drop
+
+    if shown(count):
+        return None
+    while not shown(count):
+        count = math.ceil(count * 1.02)
+        if count > FARTHEST:
+            return None
+    return round(count, 1 - math.floor(math.log10(count)))  # two digits
 
 
 def _hits(right: list[int], tally: Tally) -> Hits:
@@ -245,6 +278,8 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
             f"expected the classes of {data.images.source} in the order of the model's head, found {len(swapped)} in "
             f"another order ({said}): give the class names in the head's order with --labels, or rename the folders"
         )
+    if not tally.width:
+        raise CalibrationError(f"expected scores of classes to compare with {data.images.source}, found other outputs")
     right = tally.pytorch[0]
     if better_than_chance(right, tally.images, tally.width):
         return
@@ -258,22 +293,33 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
 
 
 def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Returns (class, answer) of each class that the model mostly calls another one, where these form closed rings.
+    """Returns (class, answer) of each class that the model calls another one, where these form closed rings.
 
-    A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one.
+    A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one. Twins,
+    which a model confuses as often as not, look like a ring of two on a few images, so McNemar's test has to rule out
+    that the given order is as good as the ring undone.
     """
     totals: Counter[int] = Counter()
     for (label, _), count in answers.items():
         totals[label] += count
     moved = {
-        label: answer
-        for (label, answer), count in answers.items()
-        if label != answer and 2 * count > totals[label] and totals[label] > 1
+        label: answer for (label, answer), count in answers.items() if label != answer and 2 * count > totals[label]
     }
-    while moved and set(moved) != set(moved.values()):  # peel off what leads into no ring
-        targets = set(moved.values())
-        moved = {label: answer for label, answer in moved.items() if label in targets and answer in moved}
-    return sorted(moved.items())
+    swapped: dict[int, int] = {}
+    for label in moved:
+        ring = [] if label in swapped else _ring(label, moved)
+        given, undone = sum(answers[one, one] for one in ring), sum(answers[one, moved[one]] for one in ring)
+        if undone > given and mcnemar(given, undone) < CERTAIN:
+            swapped |= {one: moved[one] for one in ring}
+    return sorted(swapped.items())
+
+
+def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
+    """Returns the classes from `start` on that lead one to the next and back to it; none where they do not."""
+    ring = [start]
+    while moved.get(ring[-1], start) != start and len(ring) < len(moved):
+        ring.append(moved[ring[-1]])
+    return ring if moved.get(ring[-1]) == start else []
 
 
 def top1(
@@ -289,9 +335,10 @@ def top1(
     """
     images = from_directory(root)
     folders = {file.relative_to(root).parts[0] for file in images.files if file.parent != root}
-    labelled, right = load(root, (), len(folders)), 0
+    labelled, right, seen = load(root, (), len(folders)), 0, 0
     if labelled.classes is None:
         raise CalibrationError(f"expected one folder a class in {root}, found images without folders")
     for pictures, classes in _chunks(labelled, data, size):
         right += int((np.asarray(scores(pictures)).argmax(axis=1) == classes).sum())
-    return right / len(images.files)
+        seen += len(pictures)
+    return right / seen

@@ -8,6 +8,8 @@
     channel-order         blue and red seem exchanged
     narrow-range          most of 0..255 never occurs
 
+`quantization` adds calibrated-on-proof and calibrated-on-evaluation, where too few other images are left.
+
 Every check sees the pixels that the model sees, except randomness, which resizing would hide: that is measured on the
 file's own pixels. Noise that was smoothed before it was saved passes for texture.
 Source: the cost of random calibration images is 17 points in mlcommons/mobile_app_open issue 865.

@@ -3,10 +3,11 @@
 import csv
 import importlib.resources
 import logging
+import os
 import random
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from slide_export.models import DataConfig
 from .archives import members, open_member
 from .preprocess import crop
 
+UNBOUNDED = ("I", "F")  # modes of 32 bits, whose brightest value nothing in the file tells
+DEEP_STEP = 257  # 65535 / 255
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 BROKEN_SHARE = 0.02
-"""Of files that may be undecodable: big collections have a few, and a name or two is no reason to start over."""
+"""Of files that may be undecodable: big collections have a few, and a name or two is no reason to start over.
+One of several files always may be."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +55,15 @@ class ImageSet:
         return ImageSet(self.source, self.root, tuple(self.files[index] for index in drawn))
 
     def without(self, others: "ImageSet") -> "ImageSet":
-        """Returns the set without the files of another one."""
-        taken = set(others.files)
-        return ImageSet(self.source, self.root, tuple(file for file in self.files if file not in taken))
+        """Returns the set without the files of another one, which may come to them by another path."""
+        taken = set(others.places())
+        placed = zip(self.files, self.places(), strict=True)
+        return ImageSet(self.source, self.root, tuple(file for file, place in placed if place not in taken))
+
+    def places(self) -> tuple[Path, ...]:
+        """Returns each file's path from the root of the file system."""
+        root = self.root.resolve()
+        return tuple(root / name for name in self.names())
 
     def spread(self, count: int) -> "ImageSet":
         """Returns at most `count` files, evenly spread over the set: the same ones every time."""
@@ -109,13 +119,26 @@ def _listed(path: Path) -> tuple[Path, ...]:
             names = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"expected a CSV list of images, {path} cannot be read: {error}") from error
-    files = tuple(path.parent / name for name in names[bool(names) and not Path(names[0]).suffix :])
-    for file in files:
-        if not file.is_file():
-            raise CalibrationError(f"expected an image at {file}, as {path} says; found none")
-        if not file.is_relative_to(path.parent) or ".." in file.relative_to(path.parent).parts:
-            raise CalibrationError(f"expected files below {path.parent} in {path}, found {file}: move the list above")
-    return files
+    named = names[bool(names) and not Path(names[0]).suffix :]
+    return tuple(listed(path.parent, name, str(path)) for name in named)
+
+
+def listed(root: Path, name: str, where: str) -> Path:
+    """Returns the file that a list in `root` names, relative to it or not, as a path below `root`.
+
+    Args:
+        where: what names the file, for the error.
+
+    Raises:
+        CalibrationError: there is no such file, or it is not below `root`.
+    """
+    file = root / name
+    if not file.is_file():
+        raise CalibrationError(f"expected an image at {file}, as {where} says; found none")
+    place, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
+    if not place.is_relative_to(top):
+        raise CalibrationError(f"expected a file below {top} in {where}, found {name!r}: put the list above its images")
+    return root / place.relative_to(top)
 
 
 def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -127,41 +150,77 @@ def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDAr
     return np.stack([crop(decode(file), data, size) for file in files])
 
 
+def readable(images: ImageSet, count: int) -> ImageSet:
+    """Returns at most `count` files that can be decoded, evenly spread; further ones stand in for broken ones.
+
+    Raises:
+        CalibrationError: see `decoded`.
+    """
+    chosen = images.spread(count)
+    drawn = ImageSet(images.source, images.root, (*chosen.files, *images.without(chosen).files))
+    good = [drawn.files[index] for index, _ in islice(decoded(drawn), count)]
+    return ImageSet(images.source, images.root, tuple(good))
+
+
 def pictures(images: ImageSet) -> Iterator[tuple[str, Image.Image]]:
     """Yields name and upright RGB picture of every file that can be decoded, one at a time.
 
     Raises:
-        CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded.
+        CalibrationError: see `decoded`.
     """
-    broken = 0
-    for name, file in zip(images.names(), images.files, strict=True):
+    names = images.names()
+    for index, picture in decoded(images):
+        yield names[index], picture
+
+
+def decoded(images: ImageSet) -> Iterator[tuple[int, Image.Image]]:
+    """Yields place in the set and upright RGB picture of every file that can be decoded, one at a time.
+
+    Raises:
+        CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded, or none can.
+    """
+    broken, total = 0, len(images.files)
+    for index, (name, file) in enumerate(zip(images.names(), images.files, strict=True)):
         try:
             picture = decode(file)
         except CalibrationError as error:
             broken += 1
-            if broken > BROKEN_SHARE * len(images.files):
+            if broken > max(1, BROKEN_SHARE * total) or broken == total:
                 raise CalibrationError(
-                    f"{error} (number {broken} of {len(images.files)} files; up to {BROKEN_SHARE:.0%} are skipped)"
+                    f"{error} (number {broken} of {total} files; up to {BROKEN_SHARE:.0%} are skipped, or one of "
+                    "several)"
                 ) from error
             _log.warning("skipped %s: it cannot be decoded", name)
             continue
-        yield name, picture
+        yield index, picture
 
 
 def decode(file: Path) -> Image.Image:
-    """Returns the upright RGB picture in a file.
+    """Returns the upright RGB picture in a file, 8 bits a channel.
 
     Raises:
-        CalibrationError: the file cannot be decoded.
+        CalibrationError: the file cannot be decoded, or its pixels have no known range.
     """
     try:
         with Image.open(file) if file.is_file() else open_member(file) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode not in UNBOUNDED:
+                return _rgb(upright)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise CalibrationError(
             f"expected an image, {file} cannot be decoded ({reason}): remove or replace it"
         ) from error
+    raise CalibrationError(
+        f"expected an image of 8 or 16 bits a channel, found Pillow's mode {upright.mode} in {file}: scale it to 0..255"
+    )
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Returns 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion cuts them off at 255."""
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) / DEEP_STEP).round().astype(np.uint8))
+    return picture.convert("RGB")
 
 
 def _images_below(root: Path) -> tuple[Path, ...]:

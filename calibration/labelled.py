@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slide_export.errors import CalibrationError
 
-from .images import ImageSet, from_directory
+from .images import ImageSet, from_directory, listed
 
 COLUMNS = ("file", "label")
 
@@ -71,16 +71,16 @@ def _with_classes(images: ImageSet, classes: list[int], called: Sequence[str], c
 
 
 def _order(folders: list[str], labels: Sequence[str], count: int, place: Path) -> dict[str, int]:
-    """Returns the class of each folder: by the model's labels, by its number, or by the order of the names.
+    """Returns the class of each folder: by the model's labels or its number, or by the order of the names.
 
     Source: torchvision's ImageFolder, which training code reads its classes with, sorts the names as text.
     """
     if labels:
-        return {folder: _by_name(folder, labels, str(place)) for folder in folders}
+        return {folder: _class_of(folder, labels, count, str(place)) for folder in folders}
     if len(folders) == count:
         return _by_place(folders, place)
     if all(folder.isdecimal() for folder in folders):
-        return {folder: _in_range(int(folder), count, f"the folder {folder} of {place}") for folder in folders}
+        return {folder: _class_of(folder, (), count, f"the folder {folder} of {place}") for folder in folders}
     raise CalibrationError(
         f"expected {count} class folders in {place}, one a class of the model's head; found {len(folders)}: "
         "give the class names with --labels, or the evaluation set that the model was trained for"
@@ -100,9 +100,19 @@ def _by_place(folders: list[str], place: Path) -> dict[str, int]:
     return {folder: index for index, folder in enumerate(folders)}
 
 
-def _by_name(name: str, labels: Sequence[str], where: str) -> int:
-    if name in labels:
-        return list(labels).index(name)
+def _class_of(name: str, labels: Sequence[str], count: int, where: str) -> int:
+    """Returns the place in the head of a class that is called by its label or, where none is called so, its number."""
+    if (times := labels.count(name)) > 1:
+        raise CalibrationError(
+            f"expected one class called {name!r}, as {where} says, found {times} in the labels: call it by its number, "
+            f"{' or '.join(str(index) for index, label in enumerate(labels) if label == name)}"
+        )
+    if times:
+        return labels.index(name)
+    if name.removeprefix("-").isdecimal():
+        return _in_range(int(name), count, where)
+    if not labels:
+        raise CalibrationError(f"expected a class number in {where}, found {name!r}: names need --labels")
     close = difflib.get_close_matches(name, labels, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the first of the model's {len(labels)} is {labels[0]!r}"
     raise CalibrationError(f"expected class names of the model in {where}, found {name!r}: {hint}")
@@ -132,28 +142,7 @@ def _from_csv(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
         where = f"line {line} of {path}"
         if len(row) != len(COLUMNS):
             raise CalibrationError(f"expected file,label in {where}, found {','.join(row)!r}")
-        files.append(_listed(path.parent, row[0].strip(), where))
+        files.append(listed(path.parent, row[0].strip(), where))
         called.append(row[1].strip())
-        classes.append(_listed_class(called[-1], labels, count, where))
+        classes.append(_class_of(called[-1], labels, count, where))
     return _with_classes(ImageSet(path.name, path.parent, tuple(files)), classes, called, count)
-
-
-def _listed(root: Path, name: str, where: str) -> Path:
-    file = root / name
-    if not file.is_file():
-        raise CalibrationError(f"expected an image at {file}, as {where} says; found none")
-    if not file.resolve().is_relative_to(root.resolve()):
-        raise CalibrationError(
-            f"expected a file below {root} in {where}, found {name!r}: put the list above its images"
-        )
-    return file
-
-
-def _listed_class(label: str, labels: Sequence[str], count: int, where: str) -> int:
-    if labels and label in labels:
-        return list(labels).index(label)
-    if label.removeprefix("-").isdecimal():
-        return _in_range(int(label), count, where)
-    if labels:
-        return _by_name(label, labels, where)
-    raise CalibrationError(f"expected a class number in {where}, found {label!r}: names need --labels")

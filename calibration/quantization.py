@@ -1,17 +1,19 @@
 """OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16) or as Q/DQ (int8, w8)."""
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slide_export.errors import RequestError
-from slide_export.types import CalibrationReport, Interface, Model, OnnxGraph, Recipe
+from slide_export.types import AuditFinding, CalibrationReport, Interface, Model, OnnxGraph, Recipe
 
 from . import recipe as recipes
-from .audit import audit
+from .audit import ENOUGH, audit
 from .half import to_half
 from .images import ImageSet
+from .labelled import EvaluationSet
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
 from .scope import layers, refuse_unknown
@@ -19,6 +21,8 @@ from .spool import FedImages, spool
 
 QUANTIZED = frozenset({"int8", "w8"})
 FILE = "quantization.yaml"
+
+_log = logging.getLogger(__name__)
 
 
 def recipe_of(export: Recipe) -> QuantizationRecipe | None:
@@ -43,10 +47,39 @@ def recipe_of(export: Recipe) -> QuantizationRecipe | None:
     return replace(chosen, keep_fp32=(*chosen.keep_fp32, *export.keep_fp32)).resolved()
 
 
-def calibration_images(images: ImageSet, proof: ImageSet, export: Recipe) -> ImageSet:
-    """Returns the images to calibrate on: not those of the proof, unless there are too few for both."""
+def calibration_images(
+    images: ImageSet, proof: ImageSet, export: Recipe, judged_on: EvaluationSet | None = None
+) -> ImageSet:
+    """Returns the images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
     rest = images.without(proof)
-    return (rest if len(rest.files) >= len(proof.files) else images).sample(export.calibration_size, export.seed)
+    apart = rest if judged_on is None else rest.without(judged_on.images)
+    if len(apart.files) < ENOUGH:
+        apart = rest if len(rest.files) >= len(proof.files) else images
+    return apart.sample(export.calibration_size, export.seed)
+
+
+def with_overlap(
+    report: CalibrationReport | None, calibrated_on: ImageSet, proof: ImageSet, judged_on: EvaluationSet | None
+) -> CalibrationReport | None:
+    """Returns the report with a finding where the same files were calibrated on and prove or judge the artifact."""
+    if report is None:
+        return None
+    others = {"proof": proof} if judged_on is None else {"proof": proof, "evaluation": judged_on.images}
+    found = [finding for name, other in others.items() for finding in _overlap(calibrated_on, other, name)]
+    for finding in found:
+        _log.warning("%s: %s", finding.name, finding.message)
+    return replace(report, findings=(*report.findings, *found))
+
+
+def _overlap(calibrated_on: ImageSet, other: ImageSet, name: str) -> Iterator[AuditFinding]:
+    total = len(calibrated_on.files)
+    if common := total - len(calibrated_on.without(other).files):
+        yield AuditFinding(
+            f"calibrated-on-{name}",
+            "warning",
+            f"expected to calibrate on images apart from those of the {name}, found {common} of {total} among them: "
+            f"the {name} looks better than on new images; give more or other --images",
+        )
 
 
 def in_precision(

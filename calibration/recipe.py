@@ -8,6 +8,7 @@ slide attention, so what is quantized is always said by name and never left to a
 
 import difflib
 import importlib.resources
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -48,11 +49,35 @@ COMMENTS = {
     "min_top1": "refused where this share of equal top classes can be ruled out",
     "accept": "findings of the calibration audit that do not stop the export",
 }
+EVERYWHERE = frozenset({"library", "activations", "quantize", "keep_fp32", "min_sqnr_db", "min_top1"})
+USED = {
+    ("onnxruntime", "int8"): {
+        "per_channel",
+        "ranges",
+        "percentile",
+        "reduce_range",
+        "quantize_bias",
+        "tables",
+        "accept",
+    },
+    ("nncf", "int8"): {
+        *("per_channel", "ranges", "percentile", "reduce_range", "smooth_quant", "bias_correction", "tables", "accept")
+    },
+    ("nncf", "w8"): {"tables"},
+    ("coremltools", "w8"): {"weights", "weight_bits", "per_channel"},
+}
+"""What each library reads beside `EVERYWHERE`, in the precisions that it is used for."""
+OF_GRAPHS = ("onnxruntime", "nncf")
+"""Libraries that quantize an ONNX graph; the others quantize one target's own form."""
 
 
 @dataclass(frozen=True)
 class QuantizationRecipe:
-    """One way to quantize a model; `COMMENTS` says what each field is."""
+    """One way to quantize a model; `COMMENTS` says what each field is, but for the last, which no file has.
+
+    Attributes:
+        cpu_overflows: whether the CPU that it is exported on needs a reduced range, for `reduce_range: auto`.
+    """
 
     library: str
     activations: str
@@ -71,6 +96,26 @@ class QuantizationRecipe:
     tables: str = "float"
     keep_fp32: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
+    cpu_overflows: bool = False
+
+    @property
+    def precision(self) -> str:
+        """The precision that it is a recipe of."""
+        return "int8" if self.calibrated else "w8"
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The fields that its library reads."""
+        names = EVERYWHERE | USED.get((self.library, self.precision), set())
+        unread = {"percentile": self.ranges != "percentile", "per_channel": self.weights == "palettized"}
+        return names - {name for name, so in unread.items() if so}
+
+    @property
+    def reduced(self) -> bool:
+        """Whether weights take 7 of the 8 bits."""
+        if self.reduce_range == "auto":
+            return self.calibrated and self.cpu_overflows
+        return self.reduce_range == "on"
 
     @property
     def calibrated(self) -> bool:
@@ -82,10 +127,8 @@ class QuantizationRecipe:
         return kind in self.quantize and not any(matches(module, pattern) for pattern in self.keep_fp32)
 
     def resolved(self) -> "QuantizationRecipe":
-        """Returns the recipe with `auto` replaced by what this machine's CPU needs."""
-        if self.reduce_range != "auto":
-            return self
-        return replace(self, reduce_range="on" if self.calibrated and overflows() else "off")
+        """Returns the recipe with what this machine's CPU needs."""
+        return replace(self, cpu_overflows=overflows())
 
 
 def matches(module: str, pattern: str) -> bool:
@@ -122,7 +165,7 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"expected a quantization recipe, {path} cannot be read: {error}") from error
     recipe = parse(text, path.name)
-    if recipe.calibrated != (precision == "int8"):
+    if recipe.precision != precision:
         raise RequestError(
             f"expected a recipe of {precision}, {path.name} has activations: {recipe.activations}; "
             "int8 quantizes activations too, w8 leaves them in float"
@@ -130,11 +173,27 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
     return recipe
 
 
+def refuse_other_library(recipe: QuantizationRecipe, target: str) -> None:
+    """Refuses a recipe whose library does not quantize for a target.
+
+    Raises:
+        RequestError: names those that do.
+    """
+    of_graphs = default(target, recipe.precision).library in OF_GRAPHS
+    able = [name for name, precision in USED if precision == recipe.precision and (name in OF_GRAPHS) == of_graphs]
+    if recipe.library not in able:
+        raise RequestError(
+            f"expected library {' or '.join(able)} to quantize in {recipe.precision} for {target}, "
+            f"found {recipe.library}: change it in the recipe"
+        )
+
+
 def parse(text: str, name: str) -> QuantizationRecipe:
     """Returns the recipe in a YAML text.
 
     Raises:
-        RequestError: the text is no YAML mapping, a field is unknown or missing, or a value does not fit its field.
+        RequestError: the text is no YAML mapping, a field is unknown or missing, a value does not fit its field, or a
+            field says what its library does not do.
     """
     try:
         content = yaml.safe_load(text)
@@ -142,7 +201,10 @@ def parse(text: str, name: str) -> QuantizationRecipe:
         raise RequestError(f"expected YAML in {name}, found {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RequestError(f"expected a YAML mapping such as `library: onnxruntime` in {name}, found {content!r:.60}")
-    known = [field.name for field in fields(QuantizationRecipe)]
+    written = [key.value for key, _ in yaml.compose(text, yaml.SafeLoader).value]
+    if twice := [key for key in written if written.count(key) > 1]:
+        raise RequestError(f"expected every field once in {name}, found {twice[0]!r} {written.count(twice[0])} times")
+    known = list(COMMENTS)
     for key in content:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
@@ -161,7 +223,8 @@ def _value(name: str, key: str, value: Any) -> Any:
     """Returns a value in its field's type."""
     kind = get_type_hints(QuantizationRecipe)[key]
     if key in CHOICES:
-        value = {True: "on", False: "off"}.get(value, value) if key == "reduce_range" else value  # YAML 1.1's on, off
+        if key == "reduce_range" and isinstance(value, bool):
+            value = "on" if value else "off"  # as YAML 1.1 has it
         if value in CHOICES[key]:
             return value
         raise RequestError(
@@ -175,15 +238,31 @@ def _value(name: str, key: str, value: Any) -> Any:
         return value
     if kind == float | None and value is None:
         return None
-    if kind in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind in (float, float | None) and number:
         return float(value)
     raise RequestError(
-        f"expected {key} in {name} to be {'true or false' if kind is bool else 'a number'}, found {value!r}"
+        f"expected {key} in {name} to be {'true or false' if kind is bool else 'a finite number'}, found {value!r}"
     )
 
 
 def _check(recipe: QuantizationRecipe, name: str) -> None:
-    """Refuses what no library of the recipe can do."""
+    """Refuses what the library of the recipe does not do, and what nobody can."""
+    if (recipe.library, recipe.precision) not in USED:
+        able = [library for library, precision in USED if precision == recipe.precision]
+        other = "quantizing activations needs CoreML's predict, so macOS; " if recipe.library == "coremltools" else ""
+        raise RequestError(
+            f"expected library {' or '.join(able)} where activations are {recipe.activations} ({recipe.precision}), "
+            f"found {recipe.library} in {name}: {other}take another library or other activations"
+        )
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        said = (field.name, value) != ("reduce_range", "off") and value != field.default  # "off" is what the others do
+        if field.name not in recipe.used and said:
+            raise RequestError(
+                f"expected no {field.name} in {name}, which {recipe.library} does not read for such a recipe; "
+                f"found {value!r}: leave it out"
+            )
     wrong = [kind for kind in recipe.quantize if kind not in KINDS]
     unknown = [name for name in recipe.accept if name not in ACCEPTABLE]
     refusals = {
@@ -193,27 +272,25 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
         "smooth_quant within 0 and 1": recipe.smooth_quant is not None and not 0 <= recipe.smooth_quant <= 1,
         "min_top1 within 0 and 1": not 0 <= recipe.min_top1 <= 1,
         "8-bit weights, unless they are palettized": recipe.weights == "linear" and recipe.weight_bits != 8,
-        "palettized weights with library coremltools alone": recipe.weights == "palettized"
-        and recipe.library != "coremltools",
-        "smooth_quant and bias_correction with library nncf alone": recipe.library != "nncf"
-        and (recipe.smooth_quant is not None or recipe.bias_correction),
         "ranges minmax or percentile with library nncf": recipe.library == "nncf" and recipe.ranges == "entropy",
-        "tables: float with library coremltools, which keeps them so": (
-            recipe.library == "coremltools" and recipe.tables == "half"
-        ),
-        "activations: float with library coremltools: quantizing them needs CoreML's predict, so macOS": (
-            recipe.library == "coremltools" and recipe.calibrated
-        ),
     }
     for expected, refused in refusals.items():
         if refused:
             raise RequestError(f"expected {expected} ({name})")
 
 
-def dump(recipe: QuantizationRecipe, title: str) -> str:
-    """Returns the recipe as YAML, each field under a comment that says what it is; `parse` reads it back."""
-    lines = [f"# {title}", "# Edit it and pass it back: slide-export CHECKPOINT --quantization-recipe FILE", ""]
+def dump(recipe: QuantizationRecipe, name: str, target: str) -> str:
+    """Returns what the recipe's library reads of it as YAML, each field under a comment that says what it is.
+
+    Args:
+        name: of the bundle.
+        target: that it was quantized for.
+    """
+    images = " --images DIRECTORY" if recipe.calibrated else ""
+    command = f"slide-export CHECKPOINT --target {target} --precision {recipe.precision} --quantization-recipe FILE"
+    lines = [f"# {name}, {target} {recipe.precision}", f"# Edit it and pass it back: {command}{images}", ""]
     for key, value in asdict(recipe).items():
-        plain = list(value) if isinstance(value, tuple) else value
-        lines += [f"# {COMMENTS[key]}", yaml.safe_dump({key: plain}, default_flow_style=False).strip()]
+        if key in recipe.used:
+            plain = list(value) if isinstance(value, tuple) else value
+            lines += [f"# {COMMENTS[key]}", yaml.safe_dump({key: plain}, default_flow_style=False).strip()]
     return "\n".join(lines) + "\n"

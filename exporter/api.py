@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from .verification import Opening
 
 
+UNTOLD = ("calibration_size", "seed", "mixed_base")
+"""Options of an export whose None says nothing."""
+
+
 class ExportOptions(TypedDict, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
@@ -45,8 +49,8 @@ class ExportOptions(TypedDict, total=False):
         tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
         images: real images for proof and calibration, a folder, zip, npz or CSV list; the bundled photographs.
         image_count: how many of them the proof takes at most; 8.
-        calibration_size: how many of them int8 is calibrated on at most; 300.
-        seed: draws them; 0.
+        calibration_size: how many of them int8 is calibrated on at most; 300. Like the next, refused where unused.
+        seed: draws them, and the images of a mixed search; 0.
         quantization_recipe: a YAML file of what is quantized; the target's own.
         options: what the target alone understands; `targets()` lists them.
         batch: a fixed batch size; dynamic.
@@ -56,7 +60,7 @@ class ExportOptions(TypedDict, total=False):
         labels: class names.
         evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
         max_drop: points of top-1 that the artifact may lose there; 1.
-        min_sqnr_db: what its outputs must reach where the images have no classes; 20.
+        min_sqnr_db: what its outputs must reach there; 20 where the images have no classes.
         keep_fp32: PyTorch modules that stay in float, with all that is in them.
         mixed_base: "int8" or "fp16": what `precision="mixed"` mixes with float; int8.
     """
@@ -72,8 +76,8 @@ class ExportOptions(TypedDict, total=False):
     tune: bool
     images: Path | str | None
     image_count: int
-    calibration_size: int
-    seed: int
+    calibration_size: int | None
+    seed: int | None
     quantization_recipe: Path | str | None
     options: Mapping[str, str]
     batch: int | None
@@ -85,7 +89,7 @@ class ExportOptions(TypedDict, total=False):
     max_drop: float | None
     min_sqnr_db: float | None
     keep_fp32: Sequence[str]
-    mixed_base: str
+    mixed_base: str | None
 
 
 def export(
@@ -136,7 +140,8 @@ def export_all(
 
 
 def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Recipe:
-    given: dict[str, Any] = dict(options)
+    given: dict[str, Any] = {name: value for name, value in options.items() if name not in UNTOLD or value is not None}
+    _refuse_unused(given)
     own = {field.name for field in fields(Interface)}
     facing = {name: value for name, value in given.items() if name in own}
     facing["labels"] = tuple(facing.get("labels", ()))
@@ -148,6 +153,22 @@ def _recipe(checkpoint: Path | str, target: str, options: ExportOptions) -> Reci
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
     return Recipe(Path(checkpoint), target, interface=Interface(**facing), **rest)
+
+
+def _refuse_unused(given: Mapping[str, Any]) -> None:
+    """Refuses what an export in a precision has no use for."""
+    precision = given.get("precision", "fp32")
+    mixed = precision == "mixed"
+    calibrated = precision == "int8" or (mixed and given.get("mixed_base", "int8") == "int8")
+    used = {
+        "calibration_size": ("int8", calibrated),
+        "seed": ("int8 or mixed", calibrated or mixed),
+        "mixed_base": ("--precision mixed", mixed),
+    }
+    for name, (where, useful) in used.items():
+        if name in given and not useful:
+            option = "--" + name.replace("_", "-")
+            raise RequestError(f"expected {option} with {where}, found it with {precision}: leave it out")
 
 
 def _goal(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:
@@ -343,7 +364,8 @@ def recommend(
         rounds, calls, options: see `bench`.
 
     Raises:
-        RequestError: there are not two bundles, or they are of different checkpoints.
+        RequestError: there are not two bundles, they are of different checkpoints, one is not in the precision that it
+            claims, or none is fit to ship.
         SlideExportError: see `bench`.
     """
     from . import bundle, recommendation
@@ -351,7 +373,9 @@ def recommend(
     paths = [Path(path) for path in bundles]
     if len(paths) < 2:
         raise RequestError(f"expected at least two bundles to choose from, found {len(paths)}")
-    recommendation.of_one_checkpoint({path: bundle.read(path).manifest for path in paths})
+    manifests = {path: bundle.read(path).manifest for path in paths}
+    recommendation.of_one_checkpoint(manifests)
+    recommendation.in_their_precision(manifests)
     measured = bench(bundles, rounds=rounds, calls=calls, step=step, **options)
     return recommendation.recommend(measured), measured
 

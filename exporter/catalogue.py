@@ -109,7 +109,7 @@ def count(family: Family, name: str) -> Counts:
 
 
 def macs_of(fused: FusedModel) -> int:
-    """Returns the multiply-adds of a model's inference form for one image, which are known of a variant as it stands."""
+    """Returns the multiply-adds of the inference form for one image; those of a variant as it stands are known."""
     trained, counted = fused.trained, read_table("counts.json")
     as_it_stands = [each.variants.get(trained.variant) for each in FAMILIES if each.name == trained.family]
     if trained.config in as_it_stands and trained.variant in counted:

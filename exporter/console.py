@@ -112,6 +112,17 @@ def show_export(manifest: Mapping[str, Any]) -> None:
     console.print(f"{GOOD} {manifest['census']['sentence']}")
     _parity_table(console, manifest["parity"])
     show_accuracy(manifest["accuracy"])
+    if manifest["mixed"] is not None:
+        console.print(_kept(manifest["mixed"]), soft_wrap=True)
+
+
+def _kept(search: Mapping[str, Any]) -> str:
+    if not search["kept"]:
+        return f"{GOOD} kept in float: nothing, every layer in {search['base']} reaches the goal"
+    return (
+        f"{GOOD} kept in float: {', '.join(search['kept'])}\n  every layer in {search['base']}: "
+        f"{escape(search['before'])}\n  with these in float: {escape(search['after'])}"
+    )
 
 
 def show_accuracy(accuracy: Mapping[str, Any] | None) -> None:

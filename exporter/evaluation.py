@@ -14,6 +14,7 @@ from slide_export.calibration.labelled import EvaluationSet
 from slide_export.calibration.preprocess import normalise
 
 from .backends import Session
+from .errors import RequestError
 from .serving import Serving
 from .types import BATCH_SIZES, Array, Interface, Model, Outputs
 
@@ -25,7 +26,10 @@ def open_images(goal: AccuracyGoal, model: Model, interface: Interface) -> Evalu
 
     Raises:
         CalibrationError: the images or their classes are not fit for this model.
+        RequestError: the goal limits a drop of top-1 where the outputs are no scores.
     """
+    if interface.features and goal.max_drop is not None:
+        raise RequestError("expected --min-sqnr with --features, found --max-drop: stage maps have no top-1 to lose")
     data = labelled.load(goal.images, interface.labels, model.config.num_classes)
     if interface.features:
         return EvaluationSet(data.images)
@@ -39,7 +43,7 @@ def evaluate(
     """Returns what the artifact loses to the trained model on every image.
 
     Raises:
-        CalibrationError: an image cannot be decoded, or the classes are not the model's.
+        CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
     return accuracy.compare(
         of_pytorch(model, interface),
@@ -98,12 +102,22 @@ def described(report: AccuracyReport | None) -> dict[str, Any] | None:
 
 def sentence(report: Mapping[str, Any]) -> str:
     """Returns the accuracy in words, the same for a terminal, a report and an error."""
-    where = f"on {report['images']} images ({report['source']})"
+    skipped = f", {report['skipped']} that cannot be decoded left out" if report.get("skipped") else ""
+    where = f"on {report['images']} images ({report['source']}{skipped})"
     if report["pytorch"] is None:
         agreed = "" if report["agreement"] is None else f"top-1 agreement with PyTorch {report['agreement']:.2%}, "
         return f"{agreed}{report['sqnr_db']:.1f} dB {where} without classes"
     low, high = report["interval"]
     return (
         f"top-1 {report['artifact']['top1']:.2%}, PyTorch {report['pytorch']['top1']:.2%}, {where}: a drop of "
-        f"{report['drop']:.2f} points (95% within {low:.2f} to {high:.2f}, p = {report['p_value']:.2g})"
+        f"{report['drop']:.2f} points (95% within {low:.2f} to {high:.2f}, p = {report['p_value']:.2g}){_doubt(report)}"
     )
+
+
+def _doubt(report: Mapping[str, Any]) -> str:
+    """Returns what a passed goal leaves open: the images may be too few to rule out a larger drop."""
+    drop, high, limit = report["drop"], report["interval"][1], report["max_drop"]
+    if not drop <= limit < high:
+        return ""
+    enough = f", about {report['enough']} like them would" if report.get("enough") else ""
+    return f"; {report['images']} images cannot rule out more than {limit:g} points{enough}"

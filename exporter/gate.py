@@ -111,8 +111,8 @@ def explain(proof: ParityReport) -> str:
 def explain_accuracy(report: AccuracyReport) -> str:
     """Returns which goal an artifact missed, in one sentence."""
     found = sentence(asdict(report))
+    if report.drop is None or report.max_drop is None or report.drop <= report.max_drop:
+        return f"expected at least {report.min_sqnr_db:g} dB, found {found}"
     if report.pytorch is not None:
         return f"expected a drop of at most {report.max_drop:g} points of top-1, found {found}"
-    if report.drop is not None and not report.drop <= report.max_drop:
-        return f"expected at most {report.max_drop:g}% of the answers to change, found {report.drop:.2f}%: {found}"
-    return f"expected at least {report.min_sqnr_db:g} dB, found {found}"
+    return f"expected at most {report.max_drop:g}% of the answers to change, found {report.drop:.2f}%: {found}"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slide_export.calibration.accuracy import AccuracyReport
+from slide_export.calibration.recipe import QuantizationRecipe
 
 from . import backends, evaluation, truth
 from .catalogue import macs_of
@@ -30,6 +31,7 @@ class Made:
 
     Attributes:
         tuning: the times of every lowering; empty without `--tune`.
+        quantization: None in the float precisions.
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
     """
@@ -40,6 +42,7 @@ class Made:
     proof: ParityReport
     census: Census
     tuning: tuple[StageTimes, ...] = ()
+    quantization: QuantizationRecipe | None = None
     calibration: CalibrationReport | None = None
     accuracy: AccuracyReport | None = None
 
@@ -53,7 +56,7 @@ def describe(recipe: Recipe, name: str, made: Made) -> dict[str, Any]:
         "precision": artifact.precision,
         "artifact": {
             "path": artifact.path.name,
-            "bytes": sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file()),
+            "bytes": _shipped_bytes(artifact),
             "graph": artifact.graph.name if artifact.graph else None,
             "settings": dict(artifact.settings),
         },
@@ -74,12 +77,23 @@ def describe(recipe: Recipe, name: str, made: Made) -> dict[str, Any]:
         "preprocessing": _preprocessing(made.lowered.fused.trained, interface),
         "fusion": [asdict(block) for block in made.certificate],
         "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
+        "quantization": None if made.quantization is None else {"reduced_range": made.quantization.reduced},
         "calibration": None if made.calibration is None else asdict(made.calibration),
         "census": {**asdict(made.census), "sentence": truth.sentence(made.census, recipe.precision)},
         "accuracy": evaluation.described(made.accuracy),
         "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
         "versions": _versions(artifact.target),
     }
+
+
+def _shipped_bytes(artifact: Artifact) -> int:
+    """Returns the size of what ships: all that the backend wrote, or the artifact without the graph that made it.
+
+    To be asked before anything else is written beside it.
+    """
+    if artifact.graph is not None:
+        return artifact.path.stat().st_size
+    return sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file())
 
 
 def _origin(fused: FusedModel) -> dict[str, Any]:

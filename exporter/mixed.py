@@ -1,7 +1,8 @@
-"""`--precision mixed`: int8, or half, with the fewest layers in float that reach the goal.
+"""`--precision mixed`: int8, or half, with the fewest layers in float that reach the goal and, in int8, pass the proof.
 
 The graph is exported and calibrated once. Each try edits its casts or its Q/DQ and runs on the target's own runtime,
-where that is here. What is found is exported, proved and judged like every other artifact.
+where that is here. What is found is exported, proved and judged like every other artifact. What was kept is in the
+manifest, and in int8 in the bundle's recipe; in fp16, which has no recipe, `--keep-fp32` says it again.
 """
 
 import hashlib
@@ -17,23 +18,23 @@ from numpy.typing import NDArray
 from slide_export.calibration import accuracy
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
 from slide_export.calibration.half import to_half
-from slide_export.calibration.images import bundled, find
+from slide_export.calibration.images import ImageSet, bundled, find, readable
 from slide_export.calibration.keep import keep_float
 from slide_export.calibration.labelled import EvaluationSet
 from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
-from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.calibration.recipe import QuantizationRecipe, refuse_other_library
 from slide_export.calibration.scope import layers, selected
 from slide_export.calibration.search import MixedSearch, fewest, rank
 
-from . import backends, bundle, evaluation, gate, onnx_graph
+from . import backends, bundle, evaluation, gate, onnx_graph, parity
 from .backends import Backend, Session
 from .checkpoint import load_checkpoint
-from .errors import AccuracyError, RequestError
+from .errors import AccuracyError, ParityError, RequestError
 from .fuse import fuse
 from .lowering.choose import choose
 from .pipeline import run
 from .steps import Step, quiet
-from .types import Bundle, Model, OnnxGraph, Order, Outputs, Recipe
+from .types import Bundle, Model, OnnxGraph, Order, Outputs, ParityReport, Recipe
 
 MIXED = "mixed"
 BASES = ("int8", "fp16")
@@ -47,6 +48,7 @@ def export(recipe: Recipe, step: Step = quiet) -> Bundle:
     Raises:
         RequestError: the target's graph does not carry the precision that is mixed with float.
         AccuracyError: the goal is not reached with every layer in float.
+        ParityError: the proof is not passed, whatever is kept in float.
         SlideExportError: see `pipeline.run`.
     """
     if recipe.precision != MIXED:
@@ -66,24 +68,27 @@ def search(recipe: Recipe, step: Step = quiet) -> MixedSearch:
     """Returns which layers stay in float so that the rest may be in the recipe's precision."""
     tries = _prepare(recipe, step)
     reports: dict[tuple[str, ...], AccuracyReport] = {}
+    proofs: dict[tuple[str, ...], ParityReport] = {}
 
     def reaches(keep: Sequence[str]) -> bool:
-        if tuple(keep) not in reports:
-            reports[tuple(keep)] = tries.measure(keep)
-        report = reports[tuple(keep)]
-        return report.passed and report.sqnr_db >= tries.least_db
+        kept = tuple(keep)
+        if kept not in reports:
+            reports[kept], proofs[kept] = tries.prove(kept)
+        return reports[kept].passed and proofs[kept].passed
 
     with step(f"measure every layer in {recipe.precision}, and every one in float"):
         if reaches(()):
             return MixedSearch(recipe.precision, (), (), *2 * (_said(reports[()]),))
-        if not reaches(tries.layers):
+        if not reaches(tries.layers) and not reports[tries.layers].passed:
             best = gate.explain_accuracy(reports[tries.layers])
             raise AccuracyError(f"{best}, with every layer in float: the goal is out of reach")
     with step(f"measure each of {len(tries.layers)} layers alone in {recipe.precision}"):
         few = tries.on(tries.data.images.spread(FEW))
         ranking = rank(tries.layers, lambda keep: few.measure(keep).sqnr_db)
     with step("find the fewest layers to keep in float"):
-        kept = fewest([one.module for one in ranking], reaches) or tries.layers
+        kept = fewest([one.module for one in ranking], reaches)
+    if kept is None:
+        raise ParityError(f"{gate.explain(proofs[tries.layers])}, whatever is kept in float")
     return MixedSearch(recipe.precision, ranking, kept, _said(reports[()]), _said(reports[kept]))
 
 
@@ -96,16 +101,18 @@ class _Tries:
     """What a try needs: the model, the images, and how to open the artifact that keeps some layers in float.
 
     Attributes:
+        data: what the goal is measured on.
+        proved_on: the images of the proof.
         layers: that could be reduced.
-        least_db: what the parity check will ask of the outputs.
     """
 
     model: Model
     recipe: Recipe
+    quantization: QuantizationRecipe | None
     data: EvaluationSet
+    proved_on: ImageSet
     goal: AccuracyGoal
     layers: tuple[str, ...]
-    least_db: float
     open: Callable[[Sequence[str], Path], Session]
     expected: dict[str, Outputs]
 
@@ -115,12 +122,25 @@ class _Tries:
 
     def measure(self, keep: Sequence[str]) -> AccuracyReport:
         """Returns what is lost with some layers in float."""
-        interface = self.recipe.interface
+        with tempfile.TemporaryDirectory() as directory:
+            return self._accuracy(self.open(keep, Path(directory)))
+
+    def prove(self, keep: Sequence[str]) -> tuple[AccuracyReport, ParityReport]:
+        """Returns the same and what the parity check will find."""
+        interface, recipe, kept = self.recipe.interface, self.quantization, (*self.recipe.keep_fp32, *keep)
+        if recipe is not None:
+            recipe = replace(recipe, keep_fp32=(*recipe.keep_fp32, *keep))
+        reference = parity.reference(self.model, self.proved_on, interface, self.recipe.precision, recipe, kept)
+        accepted, classes = parity.accepted(recipe), not interface.features
         with tempfile.TemporaryDirectory() as directory:
             session = self.open(keep, Path(directory))
-            scores = evaluation.of_session(session, self.model, interface)
-            size, config = self.model.image_size, self.model.data
-            return accuracy.compare(self._pytorch, scores, self.data, config, size, self.goal, session.evaluator)
+            proof = parity.check(reference, session, interface.batch, classes=classes, accepted=accepted)
+            return self._accuracy(session), proof
+
+    def _accuracy(self, session: Session) -> AccuracyReport:
+        scores = evaluation.of_session(session, self.model, self.recipe.interface)
+        size, config = self.model.image_size, self.model.data
+        return accuracy.compare(self._pytorch, scores, self.data, config, size, self.goal, session.evaluator)
 
     def _pytorch(self, pictures: NDArray[np.uint8]) -> Outputs:
         """Returns the trained model's outputs, computed once for each chunk of pictures."""
@@ -139,6 +159,8 @@ def _prepare(recipe: Recipe, step: Step) -> _Tries:
             f"found {recipe.target}"
         )
     quantization = recipe_of(recipe)
+    if quantization is not None:
+        refuse_other_library(quantization, recipe.target)
     with step("load the checkpoint"):
         model = load_checkpoint(
             recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
@@ -153,14 +175,16 @@ def _prepare(recipe: Recipe, step: Step) -> _Tries:
         full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.lowering), recipe.interface)
         found = layers(full.proto)
     names = list(found) if quantization is None else selected(found, quantization)
-    edit = _editor(recipe, full, quantization, model, images, step)
+    judged_on = None if recipe.accuracy is None else data
+    proved_on = readable(images, recipe.image_count)
+    calibrated_on = calibration_images(images, proved_on, recipe, judged_on)
+    edit = _editor(recipe, full, quantization, model, calibrated_on, step)
     modules = tuple(dict.fromkeys(found[name][0] for name in names))
-    least_db = 0.0 if quantization is None else quantization.min_sqnr_db
 
     def opened(keep: Sequence[str], directory: Path) -> Session:
         return _open(backend, edit(keep), recipe, quantization, directory)
 
-    return _Tries(model, recipe, data, goal, modules, least_db, opened, {})
+    return _Tries(model, recipe, quantization, data, proved_on, goal, modules, opened, {})
 
 
 def _editor(
@@ -168,16 +192,15 @@ def _editor(
     full: OnnxGraph,
     quantization: QuantizationRecipe | None,
     model: Model,
-    images: Any,
+    calibrated_on: ImageSet,
     step: Step,
 ) -> Callable[[Sequence[str]], OnnxGraph]:
     """Returns what gives the graph with some modules in float."""
     if quantization is None:
         return lambda keep: to_half(full, (*recipe.keep_fp32, *keep))
     with step(f"write {recipe.precision} into the graph"):
-        on = calibration_images(images, images.spread(recipe.image_count), recipe)
         copied = OnnxGraph(type(full.proto).FromString(full.proto.SerializeToString()), full.inputs, full.outputs)
-        reduced, _ = in_precision(copied, recipe.precision, quantization, on, model, recipe.interface)
+        reduced, _ = in_precision(copied, recipe.precision, quantization, calibrated_on, model, recipe.interface)
     return lambda keep: keep_float(reduced, full, keep)
 
 

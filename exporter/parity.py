@@ -5,7 +5,7 @@ noise floor that depends on the model and the images, so the tolerance is a mult
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,16 +60,21 @@ def reference(
     interface: Interface,
     precision: str = "fp32",
     recipe: QuantizationRecipe | None = None,
+    keep: Sequence[str] = (),
 ) -> Reference:
     """Returns the trained model's outputs for real images, in float64 and at the artifact's precision.
 
+    Args:
+        recipe: how it is quantized, None where it is not.
+        keep: modules that stay in float where it is not.
+
     Raises:
-        CalibrationError: an image cannot be decoded.
+        CalibrationError: an image cannot be decoded; `images.readable` leaves such images out.
     """
     pictures = read(images.files, model.data, model.image_size)
     fed: Array = pictures if interface.embed_preprocessing else normalise(pictures, model.data)
     blank = Reference(images.source, images.names(), {interface.input_name: fed}, {}, {})
-    return rerun(model, blank, interface, precision, recipe)
+    return rerun(model, blank, interface, precision, recipe, keep)
 
 
 def rerun(
@@ -78,6 +83,7 @@ def rerun(
     interface: Interface,
     precision: str = "fp32",
     recipe: QuantizationRecipe | None = None,
+    keep: Sequence[str] = (),
 ) -> Reference:
     """Returns `reference` with its outputs computed anew by the trained model, from the same feeds."""
     fed = reference.feeds[interface.input_name]
@@ -86,7 +92,7 @@ def rerun(
     if recipe is not None:
         single = simulated(serving, recipe, _one_by_one(fed, interface, torch.float32))
     elif precision != "fp32":
-        single = at_precision(serving, precision)
+        single = at_precision(serving, precision, keep)
     rounded = _outputs(single, fed, interface, torch.float32)
     exact = _outputs(copy.deepcopy(serving).double(), fed, interface, torch.float64)
     return replace(reference, exact=exact, rounded=rounded)

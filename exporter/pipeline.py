@@ -3,12 +3,12 @@
 import torch
 
 from slide_export.calibration.accuracy import AccuracyReport
-from slide_export.calibration.images import ImageSet, bundled, find
+from slide_export.calibration.images import ImageSet, bundled, find, readable
 from slide_export.calibration.labelled import EvaluationSet
 from slide_export.calibration.preprocess import normalise
 from slide_export.calibration.quantization import FILE as QUANTIZATION
-from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
-from slide_export.calibration.recipe import QuantizationRecipe, dump
+from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of, with_overlap
+from slide_export.calibration.recipe import QuantizationRecipe, dump, refuse_other_library
 from slide_export.models import COMPARISON, FAMILIES, ships
 
 from . import backends, bundle, evaluation, gate, manifest, onnx_graph, parity, report
@@ -51,7 +51,7 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
         model = _load(recipe)
     judged_on = _evaluation(recipe, model, step)
     with step(f"run the trained model on {len(images.files)} images in float64 and {recipe.precision}"):
-        reference = parity.reference(model, images, recipe.interface, recipe.precision, quantization)
+        reference = parity.reference(model, images, recipe.interface, recipe.precision, quantization, recipe.keep_fp32)
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
@@ -59,7 +59,9 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
     tuning = tune(fused, recipe.target, order, step) if recipe.tune else ()
     with step("lower"):
         lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.lowering)
-    source, calibration = _source(lowered, backend, order, recipe, calibration_images(every, images, recipe), step)
+    calibrated_on = calibration_images(every, images, recipe, judged_on)
+    source, calibration = _source(lowered, backend, order, recipe, calibrated_on, step)
+    calibration = with_overlap(calibration, calibrated_on, images, judged_on)
     with bundle.staging(place, overwrite=recipe.overwrite) as directory:
         with step(f"write the {recipe.target} artifact"):
             artifact = backend.lower(source, directory, order)
@@ -71,13 +73,13 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
             accepted, classes = parity.accepted(quantization), not recipe.interface.features
             proof = parity.check(reference, session, recipe.interface.batch, classes=classes, accepted=accepted)
         accuracy = _accuracy(recipe, model, session, judged_on, step)
-        made = Made(lowered, artifact, certificate, proof, census, tuning, calibration, accuracy)
+        made = Made(lowered, artifact, certificate, proof, census, tuning, quantization, calibration, accuracy)
         content = manifest.describe(recipe, name, made)
         if quantization is not None:
-            (directory / QUANTIZATION).write_text(dump(quantization, f"{name}, {recipe.target} {recipe.precision}"))
+            (directory / QUANTIZATION).write_text(dump(quantization, name, recipe.target))
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))
         kept = bundle.rejected(place)
-        hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` names the layer"
+        hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` tells which layer loses most"
         some_kept = bool(recipe.keep_fp32)
         gate.judge(proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=some_kept)
     return bundle.read(place)
@@ -86,6 +88,8 @@ def run(recipe: Recipe, step: Step = quiet) -> Bundle:
 def _check_request(recipe: Recipe, backend: Backend, quantization: QuantizationRecipe | None) -> None:
     if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
         raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
+    if quantization is not None:
+        refuse_other_library(quantization, recipe.target)
     if recipe.tune and recipe.lowering != "auto":
         raise RequestError(f"expected --tune or --lowering, found both: leave out --lowering {recipe.lowering}")
 
@@ -142,7 +146,7 @@ def _images(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     if recipe.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {recipe.image_count}")
     images = bundled() if recipe.images is None else find(recipe.images)
-    return images, images.spread(recipe.image_count)
+    return images, readable(images, recipe.image_count)
 
 
 def _check_interface(recipe: Recipe, model: Model) -> None:

@@ -62,9 +62,10 @@ def _accuracy(accuracy: Mapping[str, Any] | None) -> str:
     if accuracy is None:
         return ""
     verdict = "within the goal" if accuracy["passed"] else "**REJECTED: beyond the goal**"
-    goal = f"a drop of at most {accuracy['max_drop']:g} points"
+    lost = "at most {:g}% changed answers" if accuracy["pytorch"] is None else "a drop of at most {:g} points"
+    asked = {lost: accuracy["max_drop"], "at least {:g} dB": accuracy["min_sqnr_db"]}
+    goal = " and ".join(text.format(limit) for text, limit in asked.items() if limit is not None)
     if accuracy["pytorch"] is None:
-        goal = f"at most {accuracy['max_drop']:g}% changed answers and at least {accuracy['min_sqnr_db']:g} dB"
         return f"\n## Accuracy\n\n{accuracy['sentence']}: {verdict} ({goal}), {accuracy['evaluator']}.\n"
     rows = "".join(
         f"| {what} | {hits['top1']:.2%} | {'-' if hits['top5'] is None else format(hits['top5'], '.2%')} |\n"

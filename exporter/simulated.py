@@ -55,7 +55,7 @@ def kind_of(layer: nn.Module) -> str:
 
 
 def _rounded_weight(weight: Tensor, recipe: QuantizationRecipe) -> Tensor:
-    levels = 2 ** (recipe.weight_bits - 1 - (recipe.reduce_range == "on")) - 1
+    levels = 2 ** (recipe.weight_bits - 1 - recipe.reduced) - 1
     rows = weight.detach().flatten(1)  # [outputs, rest]
     largest = rows.abs().amax(dim=1, keepdim=True) if recipe.per_channel else rows.abs().max().reshape(1, 1)
     scale = largest.clamp_min(torch.finfo(weight.dtype).tiny) / levels

@@ -15,6 +15,8 @@ COMPUTED = {"fp32": 1.0, "fp16": 0.95}
 """Of all products."""
 HALF_KEPT = 0.5
 """The least of either where modules were kept in float on purpose: with more of them it is another precision."""
+NOTABLE = 0.01
+"""Of the bytes of 8-bit weights: a type with less is that of zero points."""
 QUANTIZED = 0.8
 """Of the products that have 8-bit weights, in int8: a runtime may leave one in float whose neighbours are."""
 
@@ -41,12 +43,22 @@ def share(counts: Mapping[str, int], precision: str) -> float:
     return sum(count for kind, count in counts.items() if kind in right) / total if total else 0.0
 
 
+def _found(census: Census, precision: str) -> str:
+    """Returns the type that a precision stores; of 8-bit weights those that are there, zero points left out."""
+    eight = {kind: count for kind, count in census.stored.items() if kind in EIGHT}
+    if precision not in ("int8", "w8") or not eight:
+        return TYPES[precision]
+    return " or ".join(sorted(kind for kind, count in eight.items() if count >= NOTABLE * sum(eight.values())))
+
+
 def sentence(census: Census, precision: str) -> str:
     """Returns the census in words: "asked fp16: 99 % of weight bytes are float16, 68 of 68 products compute in it"."""
     products = sum(census.computed.values())
     right = census.computed.get(TYPES[precision], 0)
     where = "" if census.fixed else " on this machine, whose runtime chooses"
-    weights = f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {TYPES[precision]}, "
+    weights = (
+        f"asked {precision}: {share(census.stored, precision):.0%} of weight bytes are {_found(census, precision)}, "
+    )
     if precision == "w8":
         return f"{weights}those of {census.marked} of {products} products, which compute in float"
     if precision == "int8":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,9 @@ def prove(path: Path, against: Path | None = None, step: Step = quiet, opening: 
         if against is not None:
             with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
                 model, interface = trained(made, against), interface_of(made)
-                reference = parity.rerun(model, reference, interface, manifest["precision"], quantization)
+                reference = parity.rerun(
+                    model, reference, interface, manifest["precision"], quantization, manifest["options"]["keep_fp32"]
+                )
         with step("check parity"):
             accepted, classes = parity.accepted(quantization), not options["features"]
             proof = parity.check(reference, found.session, options["batch"], classes=classes, accepted=accepted)
@@ -171,6 +173,12 @@ def trained(made: Bundle, checkpoint: Path) -> Model:
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:
-    """Returns how a bundle was quantized, None where it is a float one."""
-    file = made.path / FILE
-    return parse(file.read_text(encoding="utf-8"), FILE) if file.exists() else None
+    """Returns how a bundle was quantized, None where it is a float one: a file that it does not list is no part of it.
+
+    What `reduce_range: auto` came to is in the manifest; the recipe of an older bundle has it itself.
+    """
+    if FILE not in made.manifest["files"]:
+        return None
+    recipe = parse((made.path / FILE).read_text(encoding="utf-8"), FILE)
+    said = made.manifest.get("quantization")
+    return recipe if said is None else replace(recipe, cpu_overflows=said["reduced_range"])

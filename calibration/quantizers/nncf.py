@@ -59,7 +59,7 @@ def _parameters(nncf: Any, recipe: QuantizationRecipe) -> Any:
             ),
         )
     return advanced.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.ENABLE if recipe.reduce_range == "on" else nncf.OverflowFix.DISABLE,
+        overflow_fix=nncf.OverflowFix.ENABLE if recipe.reduced else nncf.OverflowFix.DISABLE,
         disable_bias_correction=not recipe.bias_correction,
         smooth_quant_alphas=advanced.AdvancedSmoothQuantParameters(
             matmul=-1 if recipe.smooth_quant is None else recipe.smooth_quant, convolution=-1

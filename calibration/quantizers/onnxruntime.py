@@ -34,7 +34,7 @@ def quantize(
             target,
             _Reader(images or ()),
             per_channel=recipe.per_channel,
-            reduce_range=recipe.reduce_range == "on",
+            reduce_range=recipe.reduced,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,

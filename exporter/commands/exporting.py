@@ -59,12 +59,10 @@ from .options import (
 @click.option(
     "--mixed-base",
     type=click.Choice(["int8", "fp16"]),
-    default="int8",
-    show_default=True,
-    help="What --precision mixed mixes with float.",
+    help="What --precision mixed mixes with float; int8.",
 )
-@click.option("--calibration-size", type=click.IntRange(min=1), default=300, show_default=True, help="Images for int8.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the calibration images.")
+@click.option("--calibration-size", type=click.IntRange(min=1), help="Images for int8 at most; 300.")
+@click.option("--seed", type=int, help="Draws the calibration images; 0.")
 @click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")

@@ -71,7 +71,7 @@ max_drop = click.option(
     "--max-drop", type=click.FloatRange(min=0), help="Points of top-1 that the artifact may lose on --eval; 1."
 )
 min_sqnr = click.option(
-    "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval without classes asks of the outputs; 20."
+    "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval asks of the outputs; 20 without classes."
 )
 keep = click.option("--keep", is_flag=True, help="Leave on --device what was copied there, and tell where.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_export import bundle, gate, verification
+from slide_export import bundle, gate, parity, verification
 from slide_export.backends import Session
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.errors import LoweringError
@@ -51,11 +52,18 @@ def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
     if not places:
         raise LoweringError(f"expected values named after the model's modules in {path}, found none")
     with step(f"compare {len(places)} modules on {len(fed)} images"):
-        rows, shown = _rows(
-            model, session, places, interface, fed, made.manifest["precision"], verification.quantization_of(made)
-        )
+        rows, shown = _rows(model, session, places, interface, fed, made)
     hidden = tuple(name for name in modules if name not in shown)
-    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden)
+    least_db = _refused_below_db(made)
+    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden, least_db)
+
+
+def _refused_below_db(made: Bundle) -> float | None:
+    """Returns what a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
+    proof, accuracy = made.manifest["parity"], made.manifest.get("accuracy") or {}
+    passed = proof["passed"] and accuracy.get("passed", True)
+    least_db: float | None = proof["accepted"]["min_sqnr_db"]
+    return None if passed else least_db
 
 
 def _comparable(model: Model, made: Bundle, interface: Interface, fed: Array) -> tuple[str, ...]:
@@ -124,12 +132,11 @@ def _rows(
     places: Mapping[str, str],
     interface: Interface,
     fed: Array,
-    precision: str,
-    quantization: QuantizationRecipe | None,
+    made: Bundle,
 ) -> tuple[tuple[Row, ...], set[str]]:
     """Returns the rows in the order of execution, and which modules the artifact shows."""
-    exact = _double(model.module, model, interface)
-    floor = _floor(model, interface, fed, precision, quantization)
+    exact, quantization = _double(model.module, model, interface), verification.quantization_of(made)
+    floor = _floor(model, interface, fed, made, quantization)
     powers: dict[str, _Powers] = {}
     for batch in _batches(fed, interface.batch):
         expected = recorded(exact, places, _tensor(batch, interface, torch.float64))
@@ -142,17 +149,17 @@ def _rows(
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
-    smallest = SMALLEST.get(precision)
-    return tuple(power.row(name, powers, smallest) for name, power in powers.items()), set(powers)
+    smallest, multiple = SMALLEST.get(made.manifest["precision"]), parity.accepted(quantization).multiple
+    return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 
 def _floor(
-    model: Model, interface: Interface, fed: Array, precision: str, quantization: QuantizationRecipe | None
+    model: Model, interface: Interface, fed: Array, made: Bundle, quantization: QuantizationRecipe | None
 ) -> nn.Module:
     """Returns PyTorch at the artifact's precision, as the parity check has it."""
     serving = Serving(model.module, model.data, interface).eval()
     if quantization is None:
-        return at_precision(serving, precision)
+        return at_precision(serving, made.manifest["precision"], made.manifest["options"]["keep_fp32"])
     return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))
 
 
@@ -189,7 +196,7 @@ class _Powers:
         self.floor = (self.floor or 0.0) + _power(rounded - expected)
         self.added_floor = (self.added_floor or 0.0) + _power(rounded - made)
 
-    def row(self, name: str, known: Mapping[str, object], smallest: float | None) -> Row:
+    def row(self, name: str, known: Mapping[str, object], smallest: float | None, multiple: float) -> Row:
         least = 0.0 if smallest is None else self.signal * smallest**2
 
         def level(noise: float | None) -> float | None:
@@ -203,6 +210,7 @@ class _Powers:
             _decibel(self.signal, self.added),
             level(self.added_floor),
             depth,
+            multiple,
         )
 
 
@@ -211,6 +219,9 @@ def _power(values: Tensor) -> float:
 
 
 def _decibel(signal: float, noise: float) -> float:
+    """Returns the ratio in decibels, infinite without noise, NaN where the noise is not finite."""
     if noise == 0:
-        return float("inf")
+        return math.inf
+    if not math.isfinite(noise):
+        return math.nan
     return float(10 * np.log10(signal / noise)) if signal else float("-inf")

@@ -6,15 +6,18 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from slide_export.parity import MULTIPLE
+EXACT_DB = 100.0
+"""From here on a module loses nothing but float32 rounding."""
 
 STANDS_OUT_DB = 12.0
-"""Below the median module, where there is no noise floor to judge by: an error four times as large."""
+"""Below the median module: an error four times as large."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One module of the artifact beside the trained model's in float64.
+
+    A number of decibels is infinite where nothing differs, and NaN where the artifact's values are not finite.
 
     Attributes:
         module: PyTorch name.
@@ -23,6 +26,7 @@ class Row:
         added_db: of its output against what the trained module makes of the artifact's own values: what is lost here.
         added_floor_db: the same of PyTorch at the artifact's precision.
         depth: modules around it, of those in the table.
+        multiple: of the floor's error, that rounding explains; as in the parity check.
     """
 
     module: str
@@ -31,13 +35,21 @@ class Row:
     added_db: float
     added_floor_db: float | None
     depth: int
+    multiple: float
 
     @property
     def explained(self) -> bool:
         """Whether rounding explains what is lost here; true where there is no floor to tell."""
+        if math.isnan(self.added_db):
+            return False
         if self.added_floor_db is None:
             return True
-        return self.added_db >= self.added_floor_db - 20 * math.log10(MULTIPLE)
+        return not self.added_db < self.added_floor_db - 20 * math.log10(self.multiple)
+
+    @property
+    def loss(self) -> float:
+        """What is lost here as something to sort by: the less, the worse."""
+        return -math.inf if math.isnan(self.added_db) else self.added_db
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class Diagnosis:
         precision: of the artifact.
         images: how many.
         hidden: modules of the trained model whose output the artifact does not have.
+        refused_below_db: what the recipe of an artifact that was refused asks of the outputs; None where the artifact
+            passed, or no recipe asks anything.
     """
 
     evaluator: str
@@ -57,33 +71,61 @@ class Diagnosis:
     images: int
     rows: tuple[Row, ...]
     hidden: tuple[str, ...]
+    refused_below_db: float | None = None
 
     @property
     def culprit(self) -> Row | None:
-        """The first module whose error rounding cannot explain or, without a floor, the one that stands out."""
+        """The module to blame: the first whose error rounding cannot explain, else one that rounding costs too much.
+
+        The latter is looked for where the artifact was refused for what its quantization costs, and where there is no
+        floor: the first below what is asked of the outputs, or the one that stands out.
+        """
         unexplained = next((row for row in self.rows if not row.explained), None)
-        if unexplained is not None or any(row.added_floor_db is not None for row in self.rows):
+        floored = any(row.added_floor_db is not None for row in self.rows)
+        if unexplained is not None or (floored and self.refused_below_db is None):
             return unexplained
-        lossy = [row for row in self.rows if math.isfinite(row.added_db)]
+        least = -math.inf if self.refused_below_db is None else self.refused_below_db
+        return next((row for row in self.rows if row.added_db < least), None) or self._standing_out()
+
+    def _standing_out(self) -> Row | None:
+        lossy = [row for row in self.rows if row.added_db < EXACT_DB]
         if not lossy:
             return None
-        worst = min(lossy, key=lambda row: row.added_db)
-        usual = statistics.median(row.added_db for row in lossy)
-        return worst if worst.added_db < usual - STANDS_OUT_DB else None
+        worst = min(lossy, key=lambda row: row.loss)
+        usual = statistics.median(row.loss for row in lossy)
+        return worst if worst.loss < usual - STANDS_OUT_DB else None
 
     @property
     def verdict(self) -> str:
         """The diagnosis in one sentence."""
         row = self.culprit
         if row is None:
-            return f"no module loses more than {self.precision} explains: the largest loss is in {self._lossiest()}"
+            refused = "" if self.refused_below_db is None else ", and none stands out: search with --precision mixed"
+            largest = f"the largest loss is in {self._lossiest()}"
+            return f"no module loses more than {self.precision} explains: {largest}{refused}"
+        if math.isnan(row.added_db):
+            return f"{row.module} is the first whose values are not finite: {self.precision} overflows there"
         if row.added_floor_db is None:
             return f"{row.module} stands out: it loses to {row.added_db:.0f} dB what it is fed"
+        if row.explained:
+            return (
+                f"{self.precision} itself cannot hold {row.module}: {decibels(row.added_db)} by rounding alone; "
+                f"keep it in float: keep_fp32: [{row.module}]"
+            )
         return (
-            f"{row.module} is the first whose error rounding cannot explain: {row.added_db:.0f} dB, where "
-            f"{self.precision} explains {row.added_floor_db:.0f} dB"
+            f"{row.module} is the first whose error rounding cannot explain: {decibels(row.added_db)}, where "
+            f"{self.precision} explains {decibels(row.added_floor_db)}"
         )
 
     def _lossiest(self) -> str:
-        worst = min(self.rows, key=lambda row: row.added_db)
-        return f"{worst.module}, {worst.added_db:.0f} dB"
+        worst = min(self.rows, key=lambda row: row.loss)
+        return f"{worst.module}, {decibels(worst.added_db)}"
+
+
+def decibels(value: float | None) -> str:
+    """Returns "33 dB", "exact" where nothing differs, "overflow" where values are not finite, "-" for no value."""
+    if value is None:
+        return "-"
+    if math.isnan(value):
+        return "overflow"
+    return "exact" if value == math.inf else f"{value:z.0f} dB"  # z: no "-0"

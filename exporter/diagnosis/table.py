@@ -10,16 +10,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .finding import Diagnosis, Row
+from .finding import Diagnosis, Row, decibels
 
 SHOWN_DEPTH = 3  # model, stage, block and the block's parts
 WIDTH = 120  # of a log, where there is no terminal
 
 
 def as_plain(found: Diagnosis) -> dict[str, Any]:
-    """Returns a diagnosis for JSON: an error of nothing is null."""
+    """Returns a diagnosis for JSON, decibels that are no number as in the table: "exact" or "overflow"."""
     rows = [
-        {**{name: _finite(value) for name, value in asdict(row).items()}, "explained": row.explained}
+        {**{name: _plain(value) for name, value in asdict(row).items()}, "explained": row.explained}
         for row in found.rows
     ]
     culprit = found.culprit
@@ -31,8 +31,8 @@ def as_plain(found: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _plain(value: Any) -> Any:
+    return decibels(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(found: Diagnosis, *, every: bool = False) -> None:
@@ -42,7 +42,8 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
         console = Console(highlight=False, width=WIDTH)
     console.print(f"[bold]{found.precision}[/], {found.images} images ({found.source}), {found.evaluator}")
     console.print(render(found, every=every))
-    mark = "[green]✓[/]" if found.culprit is None else "[red]✗[/]"
+    fine = "[green]✓[/]" if found.refused_below_db is None else "[yellow]![/]"
+    mark = fine if found.culprit is None else "[red]✗[/]"
     console.print(f"{mark} {found.verdict}", soft_wrap=True)
 
 
@@ -57,17 +58,14 @@ def render(found: Diagnosis, *, every: bool = False) -> Table:
     shown = [row for row in found.rows if every or row.depth < SHOWN_DEPTH or row is culprit]
     for row in shown:
         hidden = [other for other in found.rows if other.module.startswith(f"{row.module}.") and other not in shown]
-        worst = min([row, *hidden], key=lambda one: one.added_db)
+        worst = min([row, *hidden], key=lambda one: one.loss)
         cells = (row.sqnr_db, row.floor_db, worst.added_db, worst.added_floor_db)
         style = "bold red" if row is culprit else None
-        note = "← first unexplained" if row is culprit else _note([row, *hidden])
-        table.add_row("  " * row.depth + row.module, *map(_decibel, cells), note, style=style)
+        blamed = "← too lossy" if row.explained else "← first unexplained"
+        note = blamed if row is culprit else _note([row, *hidden])
+        table.add_row("  " * row.depth + row.module, *map(decibels, cells), note, style=style)
     return table
 
 
 def _note(rows: Sequence[Row]) -> str:
     return "" if all(row.explained for row in rows) else "[red]unexplained[/]"
-
-
-def _decibel(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.0f} dB"

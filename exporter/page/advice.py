@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from slide_export.recommendation import disproved, unfit
 from slide_export.result import Comparison, Interval, Result, Run
 
 from .document import Sentence, Tone
@@ -94,9 +95,9 @@ def _recommend(result: Result, places: Sequence[int]) -> Sentence:
     model = runs[places[0]]
     batch = "" if model.batch == 1 else f", batch {model.batch}"
     lead = f"{model.subject.variant} under {runtime(model)}{batch}"
-    refused = [place for place in places if _disproved(runs[place])]
+    refused = {place: reason for place in places if (reason := unfit(runs[place].subject))}
     fit = [place for place in places if place not in refused]
-    left_out = f" Left out, for its proof failed: {listed([subject(runs[p]) for p in refused])}." if refused else ""
+    left_out = "".join(f" Left out is {subject(runs[place])}: {reason}." for place, reason in refused.items())
     if not fit:
         return Sentence(lead, f"none to recommend.{left_out}", "bad")
     best = min(fit, key=lambda place: runs[place].p50_ms.value)
@@ -135,11 +136,6 @@ def _smallest(run: Run) -> str:
     return f", the smallest ({size / MIB:.1f} MiB)" if size else ""
 
 
-def _disproved(run: Run) -> bool:
-    proof = run.subject.parity
-    return not proof["passed"] if proof else False
-
-
 def _doubts(runs: Sequence[Run], fit: Sequence[int]) -> str:
     unproved = [subject(runs[place]) for place in fit if not runs[place].subject.parity]
     unknown = [subject(runs[place]) for place in fit if not runs[place].subject.accuracy]
@@ -156,7 +152,7 @@ def doubts(result: Result) -> tuple[Sentence, ...]:
             said.append(Sentence(title(run), f"{words}.", "doubt"))
         if run.stand_in:
             said.append(Sentence(title(run), f"{run.stand_in}.", "doubt"))
-        if _disproved(run):
+        if disproved(run.subject):
             said.append(Sentence(title(run), "the artifact failed its proof: its speed is not the model's.", "bad"))
     random = [run for run in result.runs if run.subject.weights != "trained"]
     if random:

@@ -146,6 +146,27 @@ def test_a_confused_class_is_no_wrong_order() -> None:
     refuse_unfit(tallied(CLASSES, answers, answers), labelled(CLASSES, 10))
 
 
+@pytest.mark.parametrize("per_class", [2, 5, 50])
+def test_twins_that_a_model_confuses_are_no_wrong_order(per_class: int) -> None:
+    """Of two classes (maillot and maillot, tank suit) a little more than half are called the other one."""
+    classes = CLASSES + [3, 7] * per_class
+    classes = sorted(classes[100:] + [label for label in CLASSES if label not in (3, 7)])
+    swaps, answers = {3: per_class // 2 + 1, 7: per_class // 2 + 1}, []
+    for label in classes:
+        swapped = swaps.get(label, 0) > 0
+        answers.append(10 - label if swapped else label)
+        if swapped:
+            swaps[label] -= 1
+    refuse_unfit(tallied(classes, answers, answers), labelled(classes, 10))
+
+
+def test_a_wrong_order_is_seen_through_mistakes() -> None:
+    classes, order = CLASSES * 5, {3: 7, 7: 8, 8: 3}
+    answers = [order.get(label, label) if index % 10 < 7 else 0 for index, label in enumerate(sorted(classes))]
+    with pytest.raises(CalibrationError, match=r"found 3 in another order .*d is what it calls 7"):
+        refuse_unfit(tallied(sorted(classes), answers, answers), labelled(sorted(classes), 10))
+
+
 def test_mislabelled_images_are_named_as_such() -> None:
     answers = np.random.default_rng(0).permutation(CLASSES).tolist()
     with pytest.raises(CalibrationError, match=r"better than guessing .* of 100 images .* the images are mislabelled"):
@@ -176,3 +197,48 @@ def test_preview_takes_few_images_and_compare_takes_all_in_chunks(root: Path) ->
     assert found.pytorch == found.artifact == Hits(1.0, None)
     with pytest.raises(CalibrationError, match="cat is what it calls 1, dog is what it calls 0"):
         preview(lambda pictures: {"logits": by_brightness(pictures)[:, ::-1]}, data, DATA, (8, 8))
+
+
+def test_a_broken_image_is_skipped_with_its_class(root: Path) -> None:
+    (root / "cat" / "7.png").write_bytes(b"no picture")
+
+    def scores(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        return {"logits": by_brightness(pictures)}
+
+    data = load(root, (), 2)
+    preview(scores, data, DATA, (8, 8))
+    found = compare(scores, scores, data, DATA, (8, 8), GOAL, "a fake")
+    assert (found.images, found.skipped) == (59, 1)
+    assert found.pytorch == Hits(1.0, None)
+    assert top1(by_brightness, root, DATA, (8, 8)) == 1.0
+
+
+def test_decibels_are_asked_beside_classes_where_they_are_given() -> None:
+    noisy = Tally()
+    scores = one_hot(np.array(CLASSES), 10)
+    noisy.add({"logits": scores}, {"logits": scores * 1.1}, np.array(CLASSES))  # 20 dB
+
+    def judged(min_sqnr_db: float | None) -> AccuracyReport:
+        return _report(noisy, labelled(CLASSES, 10), AccuracyGoal(Path(), min_sqnr_db=min_sqnr_db), "a fake")
+
+    assert judged(None).passed
+    assert judged(19).passed
+    assert not judged(21).passed
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "max_drop", "enough"), [(0, 0, 1.0, 280), (1, 0, 3.0, 150), (0, 0, 3.0, None), (2, 0, 1.0, None)]
+)
+def test_how_many_images_would_show_the_goal(lost: int, won: int, max_drop: float, enough: int | None) -> None:
+    found = report(wrong(*range(won)), wrong(*range(lost)), AccuracyGoal(Path(), max_drop))
+    assert found.enough == enough
+
+
+def test_other_outputs_than_scores_tell_no_class() -> None:
+    maps = np.zeros((2, 3, 4, 4))
+    tally = Tally()
+    tally.add({"stage1": maps}, {"stage1": maps}, np.array([0, 1]))
+    with pytest.raises(CalibrationError, match="expected scores of classes"):
+        refuse_unfit(tally, labelled([0, 1], 2))
+    found = _report(tally, EvaluationSet(labelled([0, 1], 2).images), GOAL, "a fake")
+    assert (found.max_drop, found.min_sqnr_db) == (None, 20.0)

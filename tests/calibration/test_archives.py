@@ -57,7 +57,7 @@ def test_a_list_is_relative_to_itself(folder: Path) -> None:
 
 def test_a_rewritten_archive_is_read_anew(tmp_path: Path) -> None:
     for value in (1, 2):
-        np.savez(tmp_path / "images.npz", np.full((value, 3, 3), value, np.uint8))
+        np.savez(tmp_path / "images.npz", np.full((value, 3, 5), value, np.uint8))
         assert [decode(file).getpixel((0, 0))[0] for file in find(tmp_path / "images.npz").files] == [value] * value
 
 
@@ -74,6 +74,11 @@ def test_unfit_archives_are_refused(tmp_path: Path, folder: Path) -> None:
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     (tmp_path / "list.csv").write_text("absent.png\n")
     (tmp_path / "outside.csv").write_text("../" * 3 + "etc/hostname.png\n")
+    np.savez(tmp_path / "single.npz", np.zeros((6, 8, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "none.npz", "w") as content:
+        content.writestr("notes.txt", b"no array")
+    refused("single.npz", r"found uint8 \[6, 8, 3\]: that is one picture, add an axis")
+    refused("none.npz", "one called 'images' in .* found none")
     refused("float.npz", r"expected uint8 pictures .* found float32 \[2, 3, 4, 4\]")
     refused("two.npz", "one called 'images' in .* found a, b")
     refused("fortran.npz", "C order")
@@ -83,3 +88,49 @@ def test_unfit_archives_are_refused(tmp_path: Path, folder: Path) -> None:
     refused("list.csv", "absent.png, as .* says; found none")
     refused("outside.csv", "found none|found files")
     refused("absent.zip", "found no such file")
+
+
+@pytest.mark.parametrize("name", ["./a/0.png", "a//0.png", "/a/0.png"])
+def test_a_zip_may_name_its_files_in_any_way(name: str, folder: Path) -> None:
+    archive = folder.parent / "images.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr(name, (folder / "a/0.png").read_bytes())
+    assert find(archive).names() == ("a/0.png",)
+    assert pixels(archive) == [decode(folder / "a/0.png").tobytes()]
+
+
+FLAGS, METHOD = (6, 8), (8, 10)  # in the header before a file and in the directory: APPNOTE.TXT 4.3.7 and 4.3.12
+
+
+def altered(archive: Path, places: tuple[int, int], value: int) -> None:
+    content = bytearray(archive.read_bytes())
+    for signature, place in zip((b"PK\x03\x04", b"PK\x01\x02"), places, strict=True):
+        content[content.index(signature) + place] = value
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("places", "value", "reason"), [(FLAGS, 1, "password required"), (METHOD, 77, "compression method")]
+)
+def test_what_cannot_be_unpacked_is_named(places: tuple[int, int], value: int, reason: str, folder: Path) -> None:
+    archive = folder.parent / "images.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.write(folder / "a/0.png", "0.png")
+    altered(archive, places, value)
+    with pytest.raises(CalibrationError, match=rf"0\.png of .*images\.zip cannot \(.*{reason}"):
+        decode(find(archive).files[0])
+    np.savez(folder.parent / "images.npz", np.zeros((2, 4, 5), np.uint8))
+    altered(folder.parent / "images.npz", places, value)
+    with pytest.raises(CalibrationError, match=reason):
+        find(folder.parent / "images.npz")
+
+
+def test_a_damaged_file_in_a_zip_is_named(folder: Path) -> None:
+    archive = folder.parent / "images.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
+        content.write(folder / "a/0.png", "0.png")
+    damaged = bytearray(archive.read_bytes())
+    damaged[60:90] = bytes(30)
+    archive.write_bytes(damaged)
+    with pytest.raises(CalibrationError, match=r"0\.png of .*images\.zip cannot"):
+        decode(find(archive).files[0])

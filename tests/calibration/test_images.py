@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slide_export.calibration.images import bundled, decode, from_directory, read
+from slide_export.calibration.images import bundled, decode, find, from_directory, read, readable
 from slide_export.errors import CalibrationError
 from slide_export.models import DataConfig
 
@@ -63,3 +63,65 @@ def test_no_directory_and_an_empty_one(tmp_path: Path) -> None:
         from_directory(tmp_path / "absent")
     with pytest.raises(CalibrationError, match="found none"):
         from_directory(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("gray.png", "<u2"), ("gray.tiff", "<u2"), ("gray.tiff", ">u2")])
+def test_sixteen_bits_are_scaled_to_eight(name: str, kind: str, tmp_path: Path) -> None:
+    deep = np.array([[0, 100 * 257], [200 * 257, 65535]], kind)
+    Image.fromarray(deep).save(tmp_path / name)
+    assert np.asarray(decode(tmp_path / name))[..., 1].tolist() == [[0, 100], [200, 255]]
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_pixels_of_unknown_range_are_refused(kind: type, mode: str, tmp_path: Path) -> None:
+    Image.fromarray(np.ones((4, 4), kind)).save(tmp_path / "deep.tiff")
+    with pytest.raises(CalibrationError, match=rf"8 or 16 bits a channel, found Pillow's mode {mode} in .*deep\.tiff"):
+        decode(tmp_path / "deep.tiff")
+
+
+def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with pytest.raises(CalibrationError, match=r"huge\.png cannot be decoded .*decompression bomb"):
+        decode(tmp_path / "huge.png")
+
+
+def with_broken(root: Path, good: int, broken: int) -> Path:
+    """Writes broken files that come first, and good ones."""
+    for index in range(good):
+        Image.new("RGB", (4, 4)).save(root / f"{index:03d}.png")
+    for index in range(broken):
+        (root / f"!{index}.png").write_bytes(b"no picture")
+    return root
+
+
+def test_the_next_image_stands_in_for_a_broken_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = from_directory(with_broken(tmp_path, 9, 1))
+    assert images.spread(4).names()[0] == "!0.png"
+    assert readable(images, 4).names() == ("001.png", "004.png", "006.png", "000.png")
+    assert caplog.messages == ["skipped !0.png: it cannot be decoded"]
+
+
+def test_one_broken_file_of_a_few_is_skipped_and_two_are_refused(tmp_path: Path) -> None:
+    assert len(readable(from_directory(with_broken(tmp_path, 3, 1)), 8).files) == 3
+    with pytest.raises(CalibrationError, match=r"!1\.png cannot be decoded .*number 2 of 5 files"):
+        readable(from_directory(with_broken(tmp_path, 3, 2)), 8)
+
+
+def test_nothing_but_a_broken_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"!0\.png cannot be decoded .*number 1 of 1 files"):
+        readable(from_directory(with_broken(tmp_path, 0, 1)), 8)
+
+
+def test_a_list_may_name_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "1.png")
+    (tmp_path / "list.csv").write_text(f"{tmp_path / '1.png'}\n")
+    monkeypatch.chdir(tmp_path.parent)
+    assert find(Path(tmp_path.name) / "list.csv").names() == ("1.png",)
+
+
+def test_a_file_is_the_same_by_another_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = from_directory(with_broken(tmp_path, 3, 0))
+    (tmp_path / "list.csv").write_text("000.png\n002.png\n")
+    monkeypatch.chdir(tmp_path)
+    assert images.without(find(Path("list.csv"))).names() == ("001.png",)

@@ -114,3 +114,30 @@ def test_the_digest_is_of_names_and_classes(tmp_path: Path) -> None:
     one, other = load(tmp_path, ("dog", "cat"), 2), load(tmp_path, ("cat", "dog"), 2)
     assert one.digest() == load(tmp_path, ("dog", "cat"), 2).digest()
     assert one.digest() != other.digest()
+
+
+def test_a_relative_list_may_name_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a/1.png")
+    (tmp_path / "list.csv").write_text(f"{tmp_path / 'a/1.png'},1\n")
+    monkeypatch.chdir(tmp_path)
+    found = load(Path("list.csv"), (), 3)
+    assert found.images.names() == ("a/1.png",)
+    (tmp_path / "list.csv").write_text("a/1.png,1\n")
+    assert found.digest() == load(Path("list.csv"), (), 3).digest()
+
+
+def test_folders_may_be_numbers_beside_labels(tmp_path: Path) -> None:
+    put(tmp_path, "2/1.png", "dog/2.png")
+    found = load(tmp_path, ("dog", "emu", "cat"), 3)
+    assert found.classes is not None
+    assert found.classes.tolist() == [2, 0]
+
+
+def test_a_label_of_two_classes_is_refused_and_its_number_is_not(tmp_path: Path) -> None:
+    put(tmp_path, "crane/1.png")
+    with pytest.raises(CalibrationError, match=r"expected one class called 'crane', .* found 2 .* its number, 0 or 2"):
+        load(tmp_path, ("crane", "dog", "crane"), 3)
+    (tmp_path / "list.csv").write_text("crane/1.png,2\n")
+    found = load(tmp_path / "list.csv", ("crane", "dog", "crane"), 3)
+    assert found.classes is not None
+    assert found.classes.tolist() == [2]

@@ -11,9 +11,10 @@ import torch
 from slide_export import pipeline, verification
 from slide_export.calibration import quantization
 from slide_export.calibration.images import ImageSet, bundled
-from slide_export.calibration.quantization import calibration_images, recipe_of
+from slide_export.calibration.labelled import EvaluationSet
+from slide_export.calibration.quantization import calibration_images, recipe_of, with_overlap
 from slide_export.errors import CalibrationError, ParityError, PrecisionError, RequestError
-from slide_export.types import Bundle, Recipe
+from slide_export.types import Bundle, CalibrationReport, Recipe
 
 PHOTOGRAPHS = bundled().root
 
@@ -28,7 +29,7 @@ def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
     calibration, census = made.manifest["calibration"], made.manifest["census"]
     assert (calibration["source"], calibration["images"]) == ("photos", 8)
     assert len(calibration["sha256"]) == 64
-    assert [finding["name"] for finding in calibration["findings"]] == ["few-images"]
+    assert [finding["name"] for finding in calibration["findings"]] == ["few-images", "calibrated-on-proof"]
     assert census["marked"] == 29
     assert census["computed"]["int8"] == 29
     assert "29 of 29 products with such weights compute in int8" in census["sentence"]
@@ -131,3 +132,24 @@ def test_images_of_the_proof_are_not_calibrated_on(checkpoint: Path) -> None:
     assert len(chosen.files) == 10
     assert not set(chosen.files) & set(proof.files)
     assert calibration_images(proof, proof, request) == proof  # too few for both
+
+
+def test_images_of_the_evaluation_are_calibrated_on_only_where_few_others_are_left(checkpoint: Path) -> None:
+    every = ImageSet("set", Path("root"), tuple(Path(f"root/{index:02d}.png") for index in range(80)))
+    proof, request = every.spread(8), Recipe(checkpoint, precision="int8")
+    half, most = (EvaluationSet(every.spread(count)) for count in (40, 60))
+    apart = calibration_images(every, proof, request, half)
+    assert not set(apart.files) & {*proof.files, *half.images.files}
+    assert calibration_images(every, proof, request, most) == every.without(proof)
+
+
+def test_what_is_calibrated_and_judged_on_is_a_finding() -> None:
+    every = ImageSet("set", Path("root"), tuple(Path(f"root/{index}.png") for index in range(40)))
+    proof, judged_on = every.spread(8), EvaluationSet(every.spread(20))
+    report = CalibrationReport("set", 40, "", ())
+    found = with_overlap(report, every, proof, judged_on)
+    assert found is not None
+    assert [finding.name for finding in found.findings] == ["calibrated-on-proof", "calibrated-on-evaluation"]
+    assert "found 20 of 40 among them" in found.findings[1].message
+    assert with_overlap(report, every.without(proof).without(judged_on.images), proof, judged_on) == report
+    assert with_overlap(None, every, proof, judged_on) is None

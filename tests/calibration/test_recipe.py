@@ -1,12 +1,22 @@
 """A recipe reads back as it was written, and refuses what no library can do."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slide_export import backends
-from slide_export.calibration.recipe import QuantizationRecipe, default, dump, load, matches, overflows, parse
+from slide_export.calibration.recipe import (
+    QuantizationRecipe,
+    default,
+    dump,
+    load,
+    matches,
+    overflows,
+    parse,
+    refuse_other_library,
+)
 from slide_export.errors import RequestError
 
 FIELDS = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0.9\n"
@@ -23,8 +33,18 @@ def test_a_recipe_reads_back_as_it_was_written() -> None:
     recipe = replace(
         default("openvino", "int8"), keep_fp32=("head", "layers.0.*"), smooth_quant=0.5, reduce_range="off"
     )
-    assert parse(dump(recipe, "title"), "written") == recipe
-    assert "# PyTorch modules that stay in float" in dump(recipe, "title")
+    written = dump(recipe, "digits", "openvino")
+    assert parse(written, "written") == recipe
+    assert "# PyTorch modules that stay in float" in written
+    assert "--target openvino --precision int8 --quantization-recipe FILE --images DIRECTORY" in written
+
+
+@pytest.mark.parametrize(("target", "precision"), [("onnx", "int8"), ("onnx", "w8"), ("coreml", "w8")])
+def test_a_written_recipe_says_only_what_its_library_reads(target: str, precision: str) -> None:
+    recipe = default(target, precision).resolved()
+    written = dump(recipe, "digits", target)
+    assert {line.partition(":")[0] for line in written.splitlines() if line and line[0] not in "#-"} == recipe.used
+    assert replace(parse(written, "written"), cpu_overflows=recipe.cpu_overflows) == recipe
 
 
 def test_a_pattern_names_a_module_or_one_around_it() -> None:
@@ -41,6 +61,7 @@ def test_what_is_quantized_follows_kind_and_name() -> None:
     assert not recipe.quantizes("layers.1.attn.keys.0", "depthwise")
 
 
+WEIGHTS = FIELDS.replace("onnxruntime", "nncf").replace("asymmetric", "float")
 REFUSED = [
     ("library: [", "expected YAML"),
     ("just words", "expected a YAML mapping"),
@@ -49,14 +70,32 @@ REFUSED = [
     (FIELDS + "ranges: guess\n", "ranges in text to be one of minmax, percentile, entropy"),
     (FIELDS + "keep_fp32: head\n", "a list of names"),
     (FIELDS + "per_channel: 1\n", "true or false"),
-    (FIELDS + "percentile: high\n", "a number"),
-    (FIELDS + "percentile: 3\n", "a percentile over 50"),
+    (FIELDS + "percentile: high\n", "a finite number, found .high"),
+    (FIELDS + "ranges: percentile\npercentile: 3\n", "a percentile over 50"),
     (FIELDS + "quantize: [linear, softmax]\n", "found 'softmax'"),
-    (FIELDS + "smooth_quant: 0.5\n", "library nncf alone"),
-    (FIELDS + "weight_bits: 4\n", "unless they are palettized"),
+    (FIELDS + "smooth_quant: 0.5\n", "expected no smooth_quant in text, which onnxruntime does not read"),
+    (FIELDS + "bias_correction: true\n", "expected no bias_correction"),
+    (FIELDS + "percentile: 99\n", "expected no percentile"),  # without `ranges: percentile`
+    (WEIGHTS + "reduce_range: on\n", "expected no reduce_range in text, which nncf does not read"),
+    (WEIGHTS + "per_channel: false\n", "expected no per_channel"),
+    (WEIGHTS + "quantize_bias: false\n", "expected no quantize_bias"),
+    (WEIGHTS + "accept: [duplicate-images]\n", "expected no accept"),
+    (WEIGHTS.replace("nncf", "coremltools") + "weights: palettized\nper_channel: false\n", "expected no per_channel"),
+    (WEIGHTS.replace("nncf", "onnxruntime"), "expected library nncf or coremltools where activations are float"),
+    (FIELDS + "library: nncf\n", "expected every field once in text, found 'library' 2 times"),
+    (FIELDS + "reduce_range: [on]\n", "one of auto, on, off; found .True."),
+    (FIELDS + "reduce_range: {on: 1}\n", "one of auto, on, off"),
+    (FIELDS + "reduce_range: 1\n", "one of auto, on, off; found 1"),
+    (FIELDS.replace("20", ".nan"), "a finite number, found nan"),
+    (FIELDS.replace("20", ".inf"), "a finite number, found inf"),
+    (FIELDS + "cpu_overflows: true\n", "a field of a quantization recipe"),
+    (WEIGHTS.replace("nncf", "coremltools") + "weight_bits: 4\n", "unless they are palettized"),
     (FIELDS + "accept: [random-images]\n", "found 'random-images'"),
     (FIELDS.replace("onnxruntime", "coremltools"), "macOS"),
-    (FIELDS.replace("onnxruntime", "coremltools") + "tables: half\n", "tables: float with library coremltools"),
+    (
+        FIELDS.replace("onnxruntime", "coremltools").replace("asymmetric", "float") + "tables: half\n",
+        "expected no tables",
+    ),
 ]
 
 
@@ -75,10 +114,29 @@ def test_a_recipe_of_another_precision_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "absent.yaml", "int8")
 
 
-@pytest.mark.parametrize(("vnni", "expected"), [(True, "off"), (False, "on")])
-def test_auto_reduces_the_range_without_vnni(vnni: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("target", "precision", "library", "message"),
+    [
+        ("onnx", "int8", "nncf", ""),
+        ("openvino", "int8", "onnxruntime", ""),
+        ("onnx", "w8", "coremltools", "expected library nncf to quantize in w8 for onnx, found coremltools"),
+        ("coreml", "w8", "nncf", "expected library coremltools to quantize in w8 for coreml, found nncf"),
+    ],
+)
+def test_a_library_that_the_target_does_not_have_is_refused(
+    target: str, precision: str, library: str, message: str
+) -> None:
+    recipe = replace(default(target, precision), library=library)
+    with pytest.raises(RequestError, match=message) if message else contextlib.nullcontext():
+        refuse_other_library(recipe, target)
+
+
+@pytest.mark.parametrize("vnni", [True, False])
+def test_auto_reduces_the_range_without_vnni(vnni: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"architecture": "x86_64", "avx512_vnni": False, "avx_vnni": vnni}
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: said)
     assert overflows() is not vnni
-    assert parse(FIELDS, "text").resolved().reduce_range == expected
-    assert default("onnx", "w8").resolved().reduce_range == "off"
+    recipe = parse(FIELDS, "text").resolved()
+    assert recipe.reduced is not vnni
+    assert recipe.reduce_range == "auto"  # another machine asks its own CPU
+    assert not default("onnx", "w8").resolved().reduced

@@ -1,15 +1,17 @@
 """What the terminal shows."""
 
 import logging
+from dataclasses import asdict
 
 import pytest
 
 from slide_export.api import inspect, targets
+from slide_export.calibration.search import MixedSearch
 from slide_export.catalogue import Counts, Entry, Proof
-from slide_export.console import Steps, show_demo, show_inspection, show_targets, show_variants
+from slide_export.console import Steps, show_demo, show_export, show_inspection, show_targets, show_variants
 from slide_export.demonstration import DemoRow
 from slide_export.models import Published
-from slide_export.types import Availability, Model, Option
+from slide_export.types import Availability, Bundle, Model, Option
 
 
 def test_steps_say_what_ended_and_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +34,21 @@ def test_steps_show_what_a_stage_warns_of(capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().err
     assert "! the builder says [so]" in shown
     assert "after the end" not in shown
+
+
+@pytest.mark.parametrize("kept", [(), ("layers.0.mlp", "head")])
+def test_a_mixed_export_says_what_was_kept_and_what_it_bought(
+    kept: tuple[str, ...], onnx_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = asdict(MixedSearch("int8", (), kept, "top-1 90.00% [before]", "top-1 99.00% [after]"))
+    show_export({**onnx_bundle.manifest, "mixed": search})
+    shown = capsys.readouterr().err
+    if not kept:
+        assert "kept in float: nothing, every layer in int8 reaches the goal" in shown
+        return
+    assert "kept in float: layers.0.mlp, head" in shown
+    assert "every layer in int8: top-1 90.00% [before]" in shown
+    assert "with these in float: top-1 99.00% [after]" in shown
 
 
 def test_inspection_shows_drift_and_counts(model: Model, capsys: pytest.CaptureFixture[str]) -> None:

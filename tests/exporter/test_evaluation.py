@@ -1,7 +1,8 @@
 """The accuracy gate on a real export: what is fed, what is counted, what is refused."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,13 @@ import torch
 from PIL import Image
 
 from slide_export import api, cli, evaluation, pipeline, verification
-from slide_export.calibration import quantization
 from slide_export.calibration.accuracy import AccuracyGoal
-from slide_export.calibration.half import to_half
 from slide_export.calibration.images import ImageSet, bundled, read
 from slide_export.calibration.labelled import EvaluationSet
 from slide_export.calibration.preprocess import normalise
 from slide_export.errors import AccuracyError, CalibrationError, RequestError
-from slide_export.types import Feeds, Interface, Model, OnnxGraph, Outputs, Recipe
+from slide_export.types import Feeds, Interface, Model, Outputs, Recipe
+from tests.calibration.test_quantization import outlier
 
 IMAGES = 40
 
@@ -38,6 +38,15 @@ def folders(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / str(answer)).mkdir(exist_ok=True)
         file.rename(root / str(answer) / file.name)
     return root
+
+
+@dataclass(frozen=True)
+class Lossy:
+    """An export that was refused for its accuracy, where it is kept, and what was said."""
+
+    recipe: Recipe
+    rejected: Path
+    message: str
 
 
 class Fake:
@@ -73,30 +82,53 @@ def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path:
     assert verification.measure_accuracy(made.path, checkpoint, AccuracyGoal(folders)).passed
 
 
-def test_an_artifact_that_loses_too_much_is_rejected_and_kept(
-    checkpoint: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The parity check looks at one image that the damage spares; the gate looks at all."""
+@pytest.fixture(scope="module")
+def lossy(checkpoint: Path, folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Lossy:
+    """Exports a model in 8 bits that cannot hold it, by a recipe whose proof accepts any noise that the 8 bits have."""
+    place = tmp_path_factory.mktemp("lossy")
+    (place / "any.yaml").write_text(
+        "library: onnxruntime\nactivations: asymmetric\nper_channel: false\nmin_sqnr_db: 0\nmin_top1: 0\n"
+    )
+    recipe = Recipe(
+        outlier(checkpoint, place),
+        precision="int8",
+        lowering="grouped",
+        images=bundled().root,
+        out=place,
+        quantization_recipe=place / "any.yaml",
+        accuracy=AccuracyGoal(folders),
+    )
+    with pytest.raises(AccuracyError) as refused:
+        pipeline.run(recipe)
+    return Lossy(recipe, place / "outlier-onnx-int8.rejected", str(refused.value))
 
-    def damaged(graph: OnnxGraph, keep: Sequence[str]) -> OnnxGraph:
-        made = to_half(graph, keep)
-        (weight,) = (tensor for tensor in made.proto.graph.initializer if tensor.name.startswith("head.weight"))
-        values = np.frombuffer(weight.raw_data, np.float16).copy().reshape(tuple(weight.dims))
-        weight.raw_data = np.roll(values, 1, axis=1 if values.shape[1] == 10 else 0).tobytes()
-        return made
 
-    monkeypatch.setattr(quantization, "to_half", damaged)
-    monkeypatch.setattr("slide_export.types.ParityReport.passed", property(lambda _: True))
-    goal = AccuracyGoal(folders)
-    with pytest.raises(AccuracyError, match=r"drop of at most 1 points .* kept as .*small-onnx-fp16\.rejected"):
-        pipeline.run(Recipe(checkpoint, precision="fp16", out=tmp_path, accuracy=goal))
-    assert "REJECTED: beyond the goal" in (tmp_path / "small-onnx-fp16.rejected" / "report.md").read_text()
+def test_an_artifact_that_loses_too_much_is_rejected_and_kept(lossy: Lossy) -> None:
+    """It equals the quantized model, so the proof passes; the gate compares with the trained one."""
+    manifest = json.loads((lossy.rejected / "manifest.json").read_text())
+    assert manifest["parity"]["passed"]
+    assert not manifest["accuracy"]["passed"]
+    assert "expected a drop of at most 1 points of top-1, found top-1" in lossy.message
+    assert f"kept as {lossy.rejected}" in lossy.message
+    assert "REJECTED: beyond the goal" in (lossy.rejected / "report.md").read_text()
 
 
-def test_verify_refuses_what_loses_too_much(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
-    made = pipeline.run(Recipe(checkpoint, out=tmp_path))
-    with pytest.raises(AccuracyError, match="at most -1 points"):
-        verification.measure_accuracy(made.path, checkpoint, AccuracyGoal(folders, max_drop=-1))
+def test_verify_refuses_what_loses_too_much(lossy: Lossy, folders: Path) -> None:
+    with pytest.raises(AccuracyError, match="a drop of at most 2 points"):
+        verification.measure_accuracy(lossy.rejected, lossy.recipe.checkpoint, AccuracyGoal(folders, max_drop=2))
+    with pytest.raises(AccuracyError, match="expected at least 20 dB, found top-1"):
+        verification.measure_accuracy(lossy.rejected, lossy.recipe.checkpoint, AccuracyGoal(folders, 100, 20))
+
+
+def test_broken_files_stop_neither_proof_nor_evaluation(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(folders, tmp_path / "eval")
+    first = sorted(root.rglob("*.png"))[0]
+    first.write_bytes(first.read_bytes()[:-2000])
+    goal = AccuracyGoal(root)
+    made = pipeline.run(Recipe(checkpoint, lowering="grouped", out=tmp_path, images=root, accuracy=goal))
+    assert made.manifest["parity"]["images"] == 8
+    assert (made.manifest["accuracy"]["images"], made.manifest["accuracy"]["skipped"]) == (IMAGES - 1, 1)
+    assert f"on {IMAGES - 1} images (eval, 1 that cannot be decoded left out)" in made.manifest["accuracy"]["sentence"]
 
 
 def test_swapped_folders_stop_an_export_before_it_begins(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
@@ -116,6 +148,28 @@ def test_swapped_folders_stop_an_export_before_it_begins(checkpoint: Path, folde
 def test_stage_maps_have_no_classes(model: Model, folders: Path) -> None:
     data = evaluation.open_images(AccuracyGoal(folders), model, Interface(features=True))
     assert data.classes is None
+
+
+def test_a_drop_of_stage_maps_is_refused(model: Model, folders: Path) -> None:
+    with pytest.raises(RequestError, match="expected --min-sqnr with --features, found --max-drop"):
+        evaluation.open_images(AccuracyGoal(folders, max_drop=1.0), model, Interface(features=True))
+
+
+DOUBT = "; 100 images cannot rule out more than 1 points, about 280 like them would"
+
+
+@pytest.mark.parametrize(
+    ("drop", "interval", "enough", "said"),
+    [(0.0, (-2.72, 2.72), 280, DOUBT), (0.0, (-0.5, 0.5), None, ""), (2.0, (-1.4, 5.3), None, "")],
+)
+def test_a_goal_that_the_images_cannot_show_is_said(
+    drop: float, interval: tuple[float, float], enough: int | None, said: str
+) -> None:
+    report = {
+        "images": 100, "source": "eval", "pytorch": {"top1": 0.9}, "artifact": {"top1": 0.9}, "p_value": 1.0,
+        "drop": drop, "interval": interval, "max_drop": 1.0, "enough": enough,
+    }  # fmt: skip
+    assert evaluation.sentence(report).endswith(f"p = 1){said}")
 
 
 def test_without_classes_outputs_are_compared(model: Model) -> None:

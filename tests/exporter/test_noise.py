@@ -26,6 +26,19 @@ def test_fp16_rounds_weights_and_results_but_sums_in_float32() -> None:
     assert np.array_equal(found, found.astype(np.float16))
 
 
+def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
+    norm, large = nn.LayerNorm(8), nn.Linear(8, 4)
+    norm.weight.data.mul_(1e6)
+    large.weight.data.div_(1e6)
+    served, x = nn.Sequential(norm, large, nn.Linear(4, 2)), torch.randn(3, 8)
+    with torch.inference_mode():
+        assert not at_precision(served, "fp16")(x).isfinite().all()
+        kept = at_precision(served, "fp16", ("1",))(x)
+        assert not torch.equal(kept, served(x))
+        assert torch.equal(kept, kept.half().float())
+        assert (kept - served(x)).abs().max() < 1e-2
+
+
 def test_the_trained_model_is_left_alone(model: Model) -> None:
     before = model.module.get_parameter("head.weight").clone()
     at_precision(model.module, "fp16")

@@ -44,5 +44,8 @@ def test_sentence_counts() -> None:
         "5 in float on this machine, whose runtime chooses"
     )
     assert sentence(WEIGHTS, "w8") == (
-        "asked w8: 90% of weight bytes are int8, those of 44 of 49 products, which compute in float"
+        "asked w8: 90% of weight bytes are uint6, those of 44 of 49 products, which compute in float"
     )
+    points = replace(INTEGER, stored={"int8": 9000, "uint8": 30, "float32": 970})
+    assert "90% of weight bytes are int8, 44" in sentence(points, "int8")
+    assert "of weight bytes are int8, those" in sentence(Census({"float32": 9}, {"float32": 1}), "w8")

@@ -1,6 +1,7 @@
 """A bundle is proved again from itself, and an altered one is not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from slide_export import backends, pipeline, verification
+from slide_export.calibration.recipe import default, dump
 from slide_export.errors import BundleError, ParityError
 from slide_export.types import Bundle, Recipe
 
@@ -32,6 +34,22 @@ def test_verify_needs_the_bundle_alone(made: Bundle, checkpoint: Path) -> None:
     alone, against = verification.verify(made.path), verification.verify(made.path, checkpoint)
     assert alone.passed
     assert alone == against
+
+
+def test_a_file_that_the_manifest_does_not_list_is_no_part_of_the_proof(made: Bundle, tmp_path: Path) -> None:
+    copied = tmp_path / "bundle"
+    shutil.copytree(made.path, copied)
+    (copied / "quantization.yaml").write_text(dump(default("onnx", "int8"), "stray", "onnx"))
+    assert verification.verify(copied) == verification.verify(made.path)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_what_auto_came_to_is_taken_from_the_manifest(reduced: bool, tmp_path: Path) -> None:
+    (tmp_path / "quantization.yaml").write_text(dump(default("onnx", "int8"), "digits", "onnx"))
+    manifest = {"files": {"quantization.yaml": {}}, "quantization": {"reduced_range": reduced}}
+    found = verification.quantization_of(Bundle(tmp_path, manifest))
+    assert found is not None
+    assert found.reduced is reduced
 
 
 def test_verify_refuses_another_checkpoint(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:

@@ -106,6 +106,24 @@ def test_int8_is_explained_by_its_own_floor(target: str, tmp_path: Path) -> None
     assert all(row.added_db > 120 for row in norms)  # they stay in float
 
 
+def test_a_block_that_int8_cannot_hold_is_named_in_the_rejected_bundle(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved = torch.load(DIGITS / "digits.pth", weights_only=False)
+    mlp = "layers.3.blocks.0.mlp"
+    for name in ("fc1.weight", "fc1.bias"):
+        saved["model"][f"{mlp}.{name}"][5] *= 40_000  # one channel: 8 bits over it leave nothing of the others
+    saved["model"][f"{mlp}.fc2.weight"][:, 5] /= 40_000
+    torch.save(saved, tmp_path / "hostile.pth")
+    line = [str(tmp_path / "hostile.pth"), "--precision", "int8", "--out", str(tmp_path), "--image-count", "2"]
+    assert cli.run([*line, "--images", str(DIGITS / "heldout"), "--calibration-size", "32"]) == 1
+    kept = str(tmp_path / "hostile-onnx-int8.rejected")
+    assert cli.run(["diagnose", kept, "--against", line[0], "--json"]) == 1
+    found = json.loads(capfd.readouterr().out)
+    assert found["culprit"] == f"{mlp}.fc2"
+    assert found["verdict"].endswith(f"keep_fp32: [{mlp}.fc2]")
+
+
 def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_path: Path) -> None:
     """The engine needs a GPU to run; here the graph that it is built from is diagnosed."""
     if not backends.availability("tensorrt").ready:

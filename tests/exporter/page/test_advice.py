@@ -64,8 +64,15 @@ def test_a_precision_is_recommended_by_the_verdict(verdict: Verdict, said: str) 
 def test_an_artifact_that_failed_its_proof_is_never_recommended() -> None:
     failed = replace(FP16, subject=replace(FP16.subject, parity=parity(1.0, passed=False)))
     (sentence,) = advice.recommendations(result((FP32, failed), (compared(1, 0, 0.83, "faster"),)))
-    assert sentence.text.startswith("m fp32, the only one left. Left out, for its proof failed: m fp16.")
+    assert sentence.text.startswith("m fp32, the only one left. Left out is m fp16: it failed its proof")
     assert any("failed its proof" in doubt.text for doubt in advice.doubts(result((failed,))))
+
+
+def test_an_artifact_that_loses_too_much_is_never_recommended() -> None:
+    known = {"passed": False, "sentence": "a drop of 3.00 points"}
+    lossy = replace(FP16, subject=replace(FP16.subject, accuracy=known))
+    (sentence,) = advice.recommendations(result((FP32, lossy), (compared(1, 0, 0.83, "faster"),)))
+    assert sentence.text.endswith("Left out is m fp16: it loses too much: a drop of 3.00 points.")
 
 
 def test_what_was_not_measured_is_said() -> None:
