@@ -26,7 +26,7 @@ class Row:
         exit_code: of its export.
         message: why it failed, "" where it did not.
         seconds: from the start of its process to its end, proof included.
-        parameters, bytes: of the train-time form and of the artifact; 0 without one.
+        parameters, bytes: of the train-time form and of the artifact, as it ships; 0 without one, or not told.
         parity: the manifest's "parity", None without one.
         latency_ms: median of a call at batch 1, None where nothing was measured.
         over_parent: its time over that of the model which it replaces, measured in one sitting.
@@ -122,7 +122,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         figures = (output["max_abs"], output["limit_max"])
         numbers = (
             f"{row.parameters / 1e6:.1f}",
-            f"{row.bytes / MIB:.1f}",
+            f"{row.bytes / MIB:.1f}" if row.bytes else "–",
             *(f"{figure:.1e}" for figure in figures),
             f"{output['sqnr_db']:.0f} dB",
         )
