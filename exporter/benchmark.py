@@ -76,4 +76,5 @@ def _subject(path: Path, manifest: Mapping[str, Any]) -> Subject:
         manifest_sha256=sha256_of(path / bundle.MANIFEST),
         parity=manifest["parity"],
         accuracy=manifest.get("accuracy"),
+        classes=model["config"]["num_classes"],
     )

@@ -50,6 +50,7 @@ class Subject:
         artifact_bytes: of the artifact alone.
         parity: the manifest's "parity", empty without a proof.
         accuracy: the manifest's "accuracy", empty where none was measured.
+        classes: width of the head; 0 where it is not told.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Subject:
     manifest_sha256: str = ""
     parity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
+    classes: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def test_the_subject_is_what_the_manifest_says(onnx_bundle: Bundle) -> None:
     assert found.subject.name == manifest["name"]
     assert found.subject.image_size == (64, 64)
     assert found.subject.parameters == manifest["model"]["parameters"]
+    assert found.subject.classes == manifest["model"]["config"]["num_classes"]
     assert found.subject.macs == manifest["model"]["macs"] > 0
     assert found.subject.parity == manifest["parity"]
     assert found.subject.manifest_sha256 == sha256_of(onnx_bundle.path / "manifest.json")

@@ -143,6 +143,8 @@ def test_measured_accuracy_is_drawn_before_published_before_size() -> None:
     assert drawn(known, published) == "Median latency and measured top-1 accuracy"
     assert drawn(plain, published) == "Median latency and published ImageNet top-1 accuracy"
     assert drawn(plain, {}) == "Median latency and size of the artifact"
+    of_ten = [replace(one, subject=replace(one.subject, classes=10)) for one in plain]
+    assert drawn(of_ten, published) == "Median latency and size of the artifact"
 
 
 @pytest.mark.parametrize(
