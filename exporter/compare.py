@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from slide_export.models import COMPARISON, FAMILIES, family_of
+from slide_export.models import ALL, family_of
 
 from . import benchmark, latency
 from .errors import GateError, RequestError
@@ -26,7 +26,6 @@ from .steps import Step, quiet
 from .types import Recipe
 
 IMAGES = 2  # for the proof; its verdict is the same as with more, and the wait is short
-ALL = (*FAMILIES, *COMPARISON)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from slide_export.calibration.preprocess import normalise
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of, with_overlap
 from slide_export.calibration.recipe import QuantizationRecipe, dump, refuse_other_library
-from slide_export.models import COMPARISON, FAMILIES, ships
+from slide_export.models import ALL, FAMILIES, ships
 
 from . import backends, bundle, evaluation, gate, manifest, onnx_graph, parity, report
 from .backends import Backend, Session
@@ -100,7 +100,7 @@ def _load(recipe: Recipe) -> Model:
         variant=recipe.variant,
         weights=recipe.weights,
         input_size=recipe.input_size,
-        families=(*FAMILIES, *COMPARISON) if recipe.comparison else FAMILIES,
+        families=ALL if recipe.comparison else FAMILIES,
     )
     _check_interface(recipe, model)
     return model

@@ -24,7 +24,11 @@ COMPARISON: tuple[Family, ...] = (
 )
 """Built and measured by `compare`, never offered, recognised or exported: they break rules that the targets need."""
 
+ALL: tuple[Family, ...] = (*COMPARISON, *FAMILIES)
+"""What `compare` builds; Im2Col's family stands before swin, whose key names it shares."""
+
 __all__ = [
+    "ALL",
     "COMPARISON",
     "FAMILIES",
     "Config",

@@ -23,7 +23,7 @@ def quantize(
     """Returns the quantized graph."""
     with _unreported():
         import nncf
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own set_log_level changes others' handlers as well
     ignored = nncf.IgnoredScope(names=[node.name for node in proto.graph.node if node.name not in set(nodes)])
     if images is None or not recipe.calibrated:
         mode = nncf.CompressWeightsMode.INT8_SYM

@@ -21,7 +21,7 @@ from slide_export.lowering import FORMS
 from slide_export.lowering.choose import choose
 from slide_export.lowering.tune import HalfBlock
 from slide_export.measuring.profile import by_kind
-from slide_export.models import COMPARISON, FAMILIES, family_of
+from slide_export.models import ALL, family_of
 from slide_export.models.slide_attention import SlideAttention
 from slide_export.result import Result, Run, Subject
 from slide_export.types import Interface, Model, OnnxGraph, Order, Provenance, TensorSpec
@@ -44,7 +44,7 @@ SHARE = 0.80
 
 def random_model(variant: str, **changes: object) -> Model:
     """Returns a variant with random weights."""
-    family = family_of(variant, (*FAMILIES, *COMPARISON))
+    family = family_of(variant, ALL)
     config = family.variants[variant]
     config = type(config)(**{**vars(config), **changes})
     torch.manual_seed(0)

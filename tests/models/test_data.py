@@ -2,7 +2,7 @@
 
 import pytest
 
-from slide_export.models import COMPARISON, FAMILIES, DataConfig
+from slide_export.models import ALL, DataConfig
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of every source
 SLIDE = {224: (False, 256), 384: (False, 438)}  # of the authors' own training code: Resize((size, size))
@@ -16,7 +16,7 @@ SIDES = {  # family -> side of the input -> whether the aspect is kept, side bef
 }
 CASES = [
     (family.name, name, side)
-    for family in (*FAMILIES, *COMPARISON)
+    for family in ALL
     for name, config in family.variants.items()
     for side in sorted({*SIDES[family.name], *config.image_size})
 ]
@@ -24,7 +24,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "variant", "side"), CASES)
 def test_preprocessing_is_the_sources(name: str, variant: str, side: int) -> None:
-    family = next(family for family in (*FAMILIES, *COMPARISON) if family.name == name)
+    family = next(family for family in ALL if family.name == name)
     keep_aspect, before = SIDES[name][side]
     data = family.read_data(None, family.variants[variant].at((side, side)))
     assert (data.keep_aspect, data.resized((side, side))) == (keep_aspect, (before, before))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.models import COMPARISON, FAMILIES, Family
+from slide_export.models import ALL, Family
 
 SWIN = {r"patch_embed\.norm|layers\.\d+\.(blocks\.\d+\.norm[12]|downsample\.norm)|norm": 1e-5}
 CSWIN = {r"stage1_conv_embed\.2|stage\d\.\d+\.norm[12]|merge\d\.norm|norm": 1e-5}
@@ -30,7 +30,7 @@ EPS = {
 """Family -> name of the module -> epsilon. Sources: those of the family's file; a slide form has its parent's."""
 
 
-@pytest.mark.parametrize("family", (*FAMILIES, *COMPARISON), ids=lambda family: family.name)
+@pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
 def test_epsilons_are_upstreams(family: Family) -> None:
     for config in family.variants.values():
         with torch.device("meta"):

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,3 +140,13 @@ def test_weights_alone_need_no_images(graph: OnnxGraph, images: FedImages, tmp_p
     assert quantized(result.proto) == set(selected(layers(graph.proto), recipe))
     assert not any(node.op_type == "QuantizeLinear" for node in result.proto.graph.node)
     assert sqnr_db(run(graph, images, tmp_path), run(result, images, tmp_path)) > LEAST_DB
+
+
+def test_nncf_leaves_the_handlers_of_others_alone(graph: OnnxGraph, images: FedImages) -> None:
+    own = logging.NullHandler(logging.DEBUG)
+    logging.getLogger("nncf").addHandler(own)
+    try:
+        made(graph, images, RECIPES["nncf"])
+        assert own.level == logging.DEBUG
+    finally:
+        logging.getLogger("nncf").removeHandler(own)
