@@ -42,7 +42,7 @@ from .options import (
     show_default=True,
     metavar="NAME[,NAME]",
     help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
-    "gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
+    "wide_shifts, gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
 )
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
 @click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")

@@ -9,12 +9,12 @@ from . import FORMS
 
 AUTO = {
     "coreml": "grouped",  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
-    "onnx": "shifts",  # a block at 56x56: 8.8 ms against 11.9 of taps, at 28x28: 6.2 against 7.6
-    "openvino": "token_taps",  # 10.3 ms against 15.0 of taps, 6.9 against 8.2
+    "onnx": "wide_shifts",  # of the time of taps 0.87 with AVX2, where shifts has 0.74, and 0.91 with AVX-512: 1.21
+    "openvino": "token_taps",  # 0.69 with AVX2, 0.39 with AVX-512
     "tensorrt": "grouped",  # not timed; builds in half the time of taps
 }
-"""The form for each target, as measured on a CPU with AVX2; tests/benchmarks/RESULTS.md has every form's times, and
-`--tune` measures on the machine at hand."""
+"""The form for each target, by the time of a block at 56x56; tests/benchmarks/RESULTS.md has every form's, and `--tune`
+measures on the machine at hand. The CPU is not asked: the same options give the same bundle on every machine."""
 
 
 def names() -> tuple[str, ...]:
