@@ -14,7 +14,7 @@ from pathlib import Path
 from slide_export import backends
 from slide_export.result import Environment
 
-FLAGS = re.compile(r"avx2|fma|f16c|avx512\w*|avx_vnni\w*|amx\w*|asimd\w*|fphp|i8mm|bf16|sve\w*|neon")
+FLAGS = re.compile(r"avx2|fma|f16c|avx512(f|_vnni|_bf16|_fp16)|avx_vnni\w*|amx\w*|asimd\w*|fphp|i8mm|bf16|sve\w*|neon")
 BUSY = 0.5  # load average: one processor in use half of the time
 STOLEN = 0.01  # share of the processors' time
 CPUS = Path("/sys/devices/system/cpu")
