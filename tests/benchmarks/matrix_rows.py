@@ -14,7 +14,7 @@ HEADER = ("variant", "target", "precision", "M parameters", "MiB", "verdict", "l
 
 INTRODUCTION = """Full-size models with random weights, against the unfused PyTorch model in float64. Proved: the
 error is within the limit, eight times what PyTorch itself loses at that precision. TensorRT engines are built without a
-GPU; the graph that one is built from is proved. A dash: not measured here.
+GPU; the graph that one is built from is proved. Only ms were measured on a quiet machine. A dash: not measured here.
 """
 
 
