@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 ROWS = Path(__file__).with_name("matrix.jsonl")
 TABLE = Path(__file__).with_name("MATRIX.md")
 PROVED = ROOT / "models/proved.json"
+NO_CODE = tuple(f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
 PRECISIONS = ("fp32", "fp16")
 IMAGES = 2
 TIMEOUT_S = 3600.0
@@ -64,8 +65,7 @@ def _commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
-    results = (f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *results)
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *NO_CODE)
     return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
