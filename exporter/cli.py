@@ -149,7 +149,17 @@ def run(arguments: list[str]) -> int:
         if "--json" in arguments:
             click.echo(json.dumps({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}))
         return error.exit_code
-    except Exception:  # a bug of ours: say so, with what is needed to mend it
-        traceback.print_exc()
+    except Exception as error:
+        if _interrupted(error):
+            click.echo(f"interrupted, and then: {error}", err=True)
+            return INTERRUPTED
+        traceback.print_exc()  # a bug of ours: say so, with what is needed to mend it
         click.echo("error: this is a fault of slide-export itself; please report the lines above", err=True)
         return INTERNAL_ERROR
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Returns whether an error came of ending what Ctrl-C interrupted."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

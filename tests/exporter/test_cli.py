@@ -189,6 +189,20 @@ def test_interruption_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     assert "nothing was written" in capfd.readouterr().err
 
 
+def test_what_fails_while_an_interruption_is_cleaned_up_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError("the pipe is closed")
+
+    monkeypatch.setattr(cli.api, "inspect", interrupt)
+    assert cli.run(["inspect", "x.pth"]) == cli.INTERRUPTED
+    assert capfd.readouterr().err == "interrupted, and then: the pipe is closed\n"
+
+
 def test_a_killed_export_leaves_nothing_half_done(checkpoint: Path, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "slide_export", str(checkpoint), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -52,7 +52,7 @@ def recipe(checkpoint: Path, images: Path, out: Path, target: str = "onnx", **mo
 def test_one_hostile_block_is_found_by_name_and_kept(target: str, hostile: Path, images: Path, tmp_path: Path) -> None:
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    goal = AccuracyGoal(images, max_drop=5.0)
+    goal = AccuracyGoal(images, max_drop=10.0)  # two answers of 24: random weights leave some of them nearly tied
     made = mixed.export(recipe(hostile, images, tmp_path, target, accuracy=goal))
     found = made.manifest["mixed"]
     assert made.path.name == f"hostile-mixed-{target}-int8"

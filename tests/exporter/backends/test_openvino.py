@@ -201,7 +201,7 @@ def test_auto_says_which_device_and_type_it_took(artifact: Artifact, graph: Onnx
     settings = write(graph, artifact.path.parent, artifact.precision, device="AUTO:CPU").settings
     assert settings["config"] == {"INFERENCE_PRECISION_HINT": "f32" if artifact.precision == "fp32" else "f16"}
     (computed,) = backend.census(artifact.path, settings).computed
-    short = {"float32": "f32", "float16": "f16"}[computed]
+    short = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[computed]
     assert backend.Session(artifact.path, settings).evaluator.endswith(f" on CPU ({short})")
 
 

@@ -250,13 +250,17 @@ def test_an_interrupted_measurement_leaves_nothing(
 ) -> None:
     command = (sys.executable, "-m", "slide_export", "bench", onnx_bundle.path, "--device", device.url)
     more = ("--rounds", "5000", "--threads", "1", "-o", tmp_path / "result.json")
-    with subprocess.Popen([*command, *more], stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    said = tmp_path / "said.txt"
+    with (
+        said.open("w") as stderr,
+        subprocess.Popen([*command, *more], stderr=stderr, start_new_session=True) as process,
+    ):
         end = time.monotonic() + 60
         while not any(device.temporary.glob("*/*inputs*")) and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(0.5)
         os.killpg(process.pid, number)
-        assert process.wait(60) == code
+        assert process.wait(60) == code, said.read_text()
     assert device.left() == []
     assert not (tmp_path / "result.json").exists()
 
