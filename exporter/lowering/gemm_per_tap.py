@@ -48,10 +48,15 @@ class GemmPerTapSlideAttention(nn.Module):
         return self.proj(out.permute(0, 2, 3, 1))
 
 
-def head_sums(fused: FusedSlideAttention, per_tap: Tensor) -> nn.Conv2d:
-    """Returns the convolution from C channels to nH * taps that sums over a head's channels, of weights [taps, C]."""
+def head_sums(fused: FusedSlideAttention, per_tap: Tensor, starts: Tensor | None = None) -> nn.Conv2d:
+    """Returns the convolution from C channels to nH * taps that sums over a head's channels.
+
+    Args:
+        per_tap: weights [taps, C].
+        starts: what each sum starts from, [nH * taps]; 0.
+    """
     weight = per_tap.reshape(-1, fused.heads, fused.width).transpose(0, 1).flatten(0, 1)  # [nH*taps, d]
-    return grouped_pointwise(weight, None, fused.heads)
+    return grouped_pointwise(weight, starts, fused.heads)
 
 
 def shifted(x: Tensor, kernel_size: int) -> Iterator[Tensor]:

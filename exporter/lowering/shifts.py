@@ -50,11 +50,9 @@ class ShiftsSlideAttention(nn.Module):
 
     def _fold_keys(self, fused: FusedSlideAttention) -> None:
         kernels, biases = (self._relative(both[0]) for both in (tap_kernels(fused), tap_biases(fused)))
-        self.sum_biases = head_sums(fused, biases)
-        if self.lanes >= self.taps:
-            starts = biases.new_zeros(self.heads, self.lanes)
-            starts[:, self.taps - 1 :] = NEVER
-            self.sum_biases.bias = nn.Parameter(starts.flatten(), requires_grad=False)
+        starts = biases.new_zeros(self.heads, self.lanes)
+        starts[:, self.taps - 1 :] = NEVER
+        self.sum_biases = head_sums(fused, biases, starts.flatten() if self.lanes >= self.taps else None)
         self.sums = nn.ModuleList(head_sums(fused, of_tap) for of_tap in kernels.flatten(2).permute(2, 0, 1))
 
     def _fold_values(self, fused: FusedSlideAttention) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from slide_export import cli
 from slide_export.errors import RequestError
 from slide_export.fuse import fuse
 from slide_export.lowering import FORMS
@@ -41,3 +42,9 @@ def test_each_stage_can_have_its_own_form(model: Model) -> None:
 def test_a_form_too_many_is_refused_with_the_number_of_stages(model: Model) -> None:
     with pytest.raises(RequestError, match="each of 2 stages"):
         choose(fuse(model), "onnx", "taps,shifts,taps")
+
+
+def test_the_help_names_every_form(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["export", "--help"]) == 0
+    said = capfd.readouterr().out
+    assert all(f" {name}" in said for name in names())
