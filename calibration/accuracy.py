@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
+from .evaluation_set import EvaluationSet, load
 from .images import decoded, from_directory
-from .labelled import EvaluationSet, load
 from .preprocess import crop
 from .significance import better_than_chance, drop_interval, mcnemar
 

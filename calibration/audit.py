@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.errors import CalibrationError
+from slide_export.calibration.report import AuditFinding, CalibrationReport
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
-from slide_export.types import AuditFinding, CalibrationReport
 
+from .image_cache import ImageCache
 from .recipe import ACCEPTABLE
-from .spool import Spool
 
 TOLERATED = 0.1  # share of images that may be random or constant before ranges suffer
 SMOOTHEST_NOISE = (
@@ -66,7 +66,7 @@ class Statistics:
     histogram: NDArray[np.int64]
 
 
-def audit(source: str, pictures: Spool, data: DataConfig, accept: tuple[str, ...] = ()) -> CalibrationReport:
+def audit(source: str, pictures: ImageCache, data: DataConfig, accept: tuple[str, ...] = ()) -> CalibrationReport:
     """Returns what was calibrated on and what is to be said of it.
 
     Raises:
@@ -94,7 +94,7 @@ def audit(source: str, pictures: Spool, data: DataConfig, accept: tuple[str, ...
     return CalibrationReport(source, len(pictures), total, found)
 
 
-def _statistics(pictures: Spool) -> Statistics:
+def _statistics(pictures: ImageCache) -> Statistics:
     means, squares, deviations, digests = [], [], [], []
     histogram = np.zeros(256, np.int64)
     for picture in pictures:
@@ -107,7 +107,7 @@ def _statistics(pictures: Spool) -> Statistics:
     return Statistics(np.array(means), np.array(squares), np.array(deviations), tuple(digests), histogram)
 
 
-def _random(pictures: Spool) -> NDArray[np.bool_]:
+def _random(pictures: ImageCache) -> NDArray[np.bool_]:
     random: NDArray[np.bool_] = np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
     return random
 

@@ -6,18 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slide_export.errors import RequestError
-from slide_export.types import AuditFinding, CalibrationReport, Interface, Model, OnnxGraph, Recipe
+from slide_export.calibration.report import AuditFinding, CalibrationReport
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import RequestError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.model import Model
+from slide_export.core.request import ExportRequest
 
 from . import recipe as recipes
 from .audit import ENOUGH, audit
-from .half import to_half
+from .evaluation_set import EvaluationSet
+from .fp16 import to_half
+from .image_cache import FedImages, spool
 from .images import ImageSet
-from .labelled import EvaluationSet
+from .layer_selection import layers, refuse_unknown
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
-from .scope import layers, refuse_unknown
-from .spool import FedImages, spool
 
 QUANTIZED = frozenset({"int8", "w8"})
 FILE = "quantization.yaml"
@@ -25,7 +29,7 @@ FILE = "quantization.yaml"
 _log = logging.getLogger(__name__)
 
 
-def recipe_of(export: Recipe) -> QuantizationRecipe | None:
+def recipe_of(export: ExportRequest) -> QuantizationRecipe | None:
     """Returns how an export is quantized, None where its precision is a float one.
 
     Raises:
@@ -48,7 +52,7 @@ def recipe_of(export: Recipe) -> QuantizationRecipe | None:
 
 
 def calibration_images(
-    images: ImageSet, proof: ImageSet, export: Recipe, judged_on: EvaluationSet | None = None
+    images: ImageSet, proof: ImageSet, export: ExportRequest, judged_on: EvaluationSet | None = None
 ) -> ImageSet:
     """Returns the images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
     rest = images.without(proof)
@@ -88,7 +92,7 @@ def in_precision(
     recipe: QuantizationRecipe | None,
     images: ImageSet,
     model: Model,
-    interface: Interface,
+    interface: ModelIO,
     keep: Sequence[str] = (),
 ) -> tuple[OnnxGraph, CalibrationReport | None]:
     """Returns the graph in a precision, and what was calibrated on where anything was.

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.checkpoint import load_checkpoint
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.model import Model
 from slide_export.models.swin import SwinConfig, SwinTransformer
-from slide_export.types import Model
 
 SMALL = SwinConfig(
     embed_dim=16,

@@ -11,28 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_export import bundle, gate, parity, verification
-from slide_export.backends import Session
+from slide_export.backends.interface import Session
+from slide_export.bundle import store as bundle
+from slide_export.bundle.store import Bundle
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.errors import LoweringError
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
-from slide_export.noise import at_precision
-from slide_export.serving import Serving
-from slide_export.simulated import simulated
-from slide_export.steps import Step, quiet
-from slide_export.types import Array, Bundle, Interface, Model
+from slide_export.core.artifact import Array, ModelIO
+from slide_export.core.errors import LoweringError
+from slide_export.core.model import Model
+from slide_export.core.progress import Progress, no_progress
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.serve import ExportWrapper
+from slide_export.proof import gate, parity
+from slide_export.proof.fake_quant import simulated
+from slide_export.proof.rounded import at_precision
+from slide_export.verification import bundle as verification
 
-from .exits import outputs_of
-from .finding import Diagnosis, Row
-from .watch import anchored, recorded
+from .hooks import anchored, recorded
+from .module_outputs import outputs_of
+from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
 """Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
 
 
-def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
+def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
     """Returns where a bundle's artifact leaves the trained model, on the bundle's own golden images.
 
     Raises:
@@ -66,7 +70,7 @@ def _refused_below_db(made: Bundle) -> float | None:
     return None if passed else least_db
 
 
-def _comparable(model: Model, made: Bundle, interface: Interface, fed: Array) -> tuple[str, ...]:
+def _comparable(model: Model, made: Bundle, interface: ModelIO, fed: Array) -> tuple[str, ...]:
     """Returns the modules that the trained and the lowered model share, in the order of execution.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
@@ -117,11 +121,11 @@ def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
     return any(type(there[outer]) is not type(trained.get_submodule(outer)) for outer in around)
 
 
-def _double(module: nn.Module, model: Model, interface: Interface) -> nn.Module:
-    return copy.deepcopy(Serving(module, model.data, interface).eval()).double()
+def _double(module: nn.Module, model: Model, interface: ModelIO) -> nn.Module:
+    return copy.deepcopy(ExportWrapper(module, model.data, interface).eval()).double()
 
 
-def _tensor(fed: Array, interface: Interface, dtype: torch.dtype) -> Tensor:
+def _tensor(fed: Array, interface: ModelIO, dtype: torch.dtype) -> Tensor:
     tensor = torch.from_numpy(fed)
     return tensor if interface.embed_preprocessing else tensor.to(dtype)
 
@@ -130,7 +134,7 @@ def _rows(
     model: Model,
     session: Session,
     places: Mapping[str, str],
-    interface: Interface,
+    interface: ModelIO,
     fed: Array,
     made: Bundle,
 ) -> tuple[tuple[Row, ...], set[str]]:
@@ -154,10 +158,10 @@ def _rows(
 
 
 def _floor(
-    model: Model, interface: Interface, fed: Array, made: Bundle, quantization: QuantizationRecipe | None
+    model: Model, interface: ModelIO, fed: Array, made: Bundle, quantization: QuantizationRecipe | None
 ) -> nn.Module:
     """Returns PyTorch at the artifact's precision, as the parity check has it."""
-    serving = Serving(model.module, model.data, interface).eval()
+    serving = ExportWrapper(model.module, model.data, interface).eval()
     if quantization is None:
         return at_precision(serving, made.manifest["precision"], made.manifest["options"]["keep_fp32"])
     return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))

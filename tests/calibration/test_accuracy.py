@@ -19,9 +19,9 @@ from slide_export.calibration.accuracy import (
     refuse_unfit,
     top1,
 )
+from slide_export.calibration.evaluation_set import EvaluationSet, load
 from slide_export.calibration.images import ImageSet
-from slide_export.calibration.labelled import EvaluationSet, load
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
 DATA = DataConfig(keep_aspect=False, scale=1.0)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.calibration.audit import audit
+from slide_export.calibration.image_cache import ImageCache, smoothness, spool
 from slide_export.calibration.images import bundled, decode, find
-from slide_export.calibration.spool import Spool, smoothness, spool
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
 COUNT, SIDE = 48, 64
@@ -31,7 +31,7 @@ def crops(seed: int = 0) -> Pictures:
     return np.stack(made)
 
 
-def saved(pictures: Pictures, place: Path, data: DataConfig) -> Spool:
+def saved(pictures: Pictures, place: Path, data: DataConfig) -> ImageCache:
     np.savez(place / "pictures.npz", images=pictures)
     return spool(find(place / "pictures.npz"), data, (SIDE, SIDE), place / "spool")
 

@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 import slide_export
-from slide_export import bundle as bundles
-from slide_export.types import Bundle
+from slide_export.bundle import store as bundles
+from slide_export.bundle.store import Bundle
 
 
 @pytest.fixture(scope="session")

@@ -15,22 +15,21 @@ import pytest
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
-from slide_export import onnx_graph, parity, pipeline, verification  # noqa: E402  # after the skip
 from slide_export.backends import openvino as backend  # noqa: E402
+from slide_export.backends.interface import LoweringOptions  # noqa: E402
 from slide_export.calibration.images import bundled  # noqa: E402
-from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
-from slide_export.fuse import fuse  # noqa: E402
-from slide_export.lowering.choose import choose  # noqa: E402
-from slide_export.types import (  # noqa: E402
-    BATCH_SIZES,
-    Artifact,
-    Interface,
-    Model,
-    OnnxGraph,
-    Order,
-    Recipe,
-    Reference,
-)
+from slide_export.core.artifact import Artifact, ModelIO  # noqa: E402
+from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
+from slide_export.core.graph import OnnxGraph  # noqa: E402
+from slide_export.core.model import Model  # noqa: E402
+from slide_export.core.proof import BATCH_SIZES, Reference  # noqa: E402
+from slide_export.core.request import ExportRequest  # noqa: E402
+from slide_export.graph import export as onnx_graph  # noqa: E402
+from slide_export.inference.choose import choose  # noqa: E402
+from slide_export.inference.fuse import fuse  # noqa: E402
+from slide_export.proof import parity  # noqa: E402
+from slide_export.verification import bundle as verification  # noqa: E402  # after the skip
+from slide_export.workflows import export as pipeline  # noqa: E402
 
 LABELS = ("zero", "é<&\"'>", *"cdefghij")  # what XML and JSON have to quote
 CPU = {"device": "CPU", "config": {"INFERENCE_PRECISION_HINT": "f32"}}
@@ -42,7 +41,7 @@ HEAVY = ("Conv", "Gemm", "MatMul")
 def write(graph: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
     given = {"device": "CPU", "cache": "", "static-batches": "1", **options}
-    return backend.lower(graph, directory, Order(precision, Interface(), given))
+    return backend.lower(graph, directory, LoweringOptions(precision, ModelIO(), given))
 
 
 def layers(artifact: Artifact, kind: str) -> list[Mapping[str, str]]:
@@ -62,12 +61,12 @@ def change_a_weight(artifact: Artifact) -> None:
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "openvino"), Interface(labels=LABELS))
+    return onnx_graph.export(choose(fuse(model), "openvino"), ModelIO(labels=LABELS))
 
 
 @pytest.fixture(scope="module")
 def reference(model: Model) -> Reference:
-    return parity.reference(model, bundled().spread(8), Interface())
+    return parity.reference(model, bundled().spread(8), ModelIO())
 
 
 @pytest.fixture(scope="module", params=backend.PRECISIONS)
@@ -82,15 +81,15 @@ def test_cpu_is_here() -> None:
 @pytest.mark.parametrize(
     "interface",
     [
-        Interface(),
-        Interface(batch=2, softmax=True),
-        Interface(embed_preprocessing=True, labels=LABELS),
-        Interface(features=True),
+        ModelIO(),
+        ModelIO(batch=2, softmax=True),
+        ModelIO(embed_preprocessing=True, labels=LABELS),
+        ModelIO(features=True),
     ],
     ids=["plain", "batch 2, softmax", "embedded preprocessing", "features"],
 )
-def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface) -> None:
-    recipe = Recipe(checkpoint, target="openvino", out=tmp_path, interface=interface)
+def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: ModelIO) -> None:
+    recipe = ExportRequest(checkpoint, target="openvino", out=tmp_path, interface=interface)
     manifest = pipeline.run(recipe).manifest
     assert manifest["parity"]["passed"]
     assert tuple(manifest["parity"]["batch_sizes"]) == ((interface.batch,) if interface.batch else BATCH_SIZES)
@@ -101,7 +100,7 @@ def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface
 
 
 def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(Recipe(checkpoint, target="openvino", out=tmp_path, image_count=3))
+    bundle = pipeline.run(ExportRequest(checkpoint, target="openvino", out=tmp_path, image_count=3))
     assert verification.verify(bundle.path).passed
 
 
@@ -175,7 +174,7 @@ def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, t
     code = f"""if True:
         import onnx
         from pathlib import Path
-        from slide_export.backends import openvino
+        from slide_export.backends.registry import openvino
         from slide_export.types import Interface, OnnxGraph, Order, TensorSpec
         proto = onnx.load({str(tmp_path / "graph.onnx")!r})
         graph = OnnxGraph(proto, (TensorSpec("images", "", ()),), (TensorSpec("logits", "", ()),))

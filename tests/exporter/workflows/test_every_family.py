@@ -1,0 +1,75 @@
+"""A small model of each family, to every target: proved, and a diagnosis shows its blocks and blames none of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from slide_export.backends import registry as backends
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.request import ExportRequest
+from slide_export.diagnosis import diagnose
+from slide_export.models import FAMILIES, Config, Family
+from slide_export.models.config_tree import write_config
+from slide_export.models.cswin import CSwinConfig
+from slide_export.models.nat import NatConfig
+from slide_export.models.pvt import PvtConfig
+from slide_export.models.pvt_v2 import PvtV2Config
+from slide_export.workflows import export as pipeline
+from tests.conftest import randomise
+
+DEPTHS, HEADS = (1, 1, 1, 1), (2, 2, 4, 4)
+CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64), num_classes=10)
+NAT = NatConfig(16, DEPTHS, HEADS, 2.0, layer_scale=0.1, kernel_size=5, image_size=(64, 96), num_classes=10)
+PVT = PvtConfig((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
+PVT_V2 = PvtV2Config((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(70, 64), num_classes=10)
+SMALL: dict[str, Config] = {
+    "cswin": CSWIN,
+    "slide_cswin": CSwinConfig(16, DEPTHS, HEADS, CSWIN.stripes, (64, 64), 10, slide_stages=(0, 1), lepe=True),
+    "nat": NAT,
+    "slide_nat": NatConfig(16, DEPTHS, HEADS, 3.0, image_size=(64, 64), num_classes=10, slide_stages=(0, 1)),
+    "pvt": PVT,
+    "slide_pvt": replace(PVT, slide_stages=(0, 3), class_token=False),
+    "pvt_v2": replace(PVT_V2, linear=True),
+    "slide_pvt_v2": replace(PVT_V2, slide_stages=(0, 1)),
+}
+"""Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
+
+
+def family(name: str) -> Family:
+    return next(family for family in FAMILIES if family.name == name)
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config, path = SMALL[request.param], tmp_path_factory.mktemp("small") / f"{request.param}.pth"
+    torch.manual_seed(0)
+    state = randomise(family(request.param).build(config)).state_dict()
+    torch.save({"model": state, "config": write_config(config, request.param)}, path)
+    return path
+
+
+def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
+    recipe = ExportRequest(checkpoint, target=target, precision=precision, out=out, image_count=2)
+    bundle = pipeline.run(recipe)
+    assert bundle.manifest["parity"]["passed"]
+    assert bundle.manifest["parity"]["top1"] == 1.0
+    found = diagnose(bundle.path, checkpoint)
+    assert found.culprit is None
+    modules = [name for name, _ in load_checkpoint(checkpoint).module.named_modules()]
+    blocks = {name.removesuffix(".norm2") for name in modules if name.endswith(".norm2")}
+    assert len(blocks) == sum(DEPTHS)
+    shown = {row.module for row in found.rows}
+    assert all(block in shown or block.partition(".")[0] in shown for block in blocks)  # a stage of one block is it
+
+
+def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
+    prove(small, "onnx", "fp32", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("target", backends.names())
+def test_family_is_proved_everywhere(small: Path, target: str, precision: str, tmp_path: Path) -> None:
+    prove(small, target, precision, tmp_path)
