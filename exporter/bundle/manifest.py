@@ -56,7 +56,7 @@ def describe(recipe: ExportRequest, name: str, made: Made) -> dict[str, Any]:
         },
         **_origin(made.lowered.fused),
         "options": {
-            "lowering": made.lowered.lowering,
+            "lowering": made.lowered.form,
             "variant": recipe.variant,
             "batch": interface.batch,
             "embed_preprocessing": interface.embed_preprocessing,

@@ -25,7 +25,7 @@ def _head(manifest: Mapping[str, Any]) -> str:
     verdict = (f"**{near}**" if parity["passed"] else f"**REJECTED: not {near}**") + f" {to} the PyTorch model"
     return f"""# {manifest["name"]}: {manifest["target"]} {manifest["precision"]}
 
-{model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, lowering \
+{model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, form \
 `{manifest["options"]["lowering"]}`: {verdict} on {parity["images"]} real images ({parity["source"]}) at batch \
 {", ".join(map(str, parity["batch_sizes"]))} ({parity["evaluator"]}).
 

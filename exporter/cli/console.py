@@ -107,7 +107,7 @@ def show_export(manifest: Mapping[str, Any]) -> None:
     console.print(
         f"\n[bold]{model['variant']}[/] {rows}x{cols}, {model['parameters'] / 1e6:.2f} M parameters "
         f"→ [bold]{manifest['target']} {manifest['precision']}[/], {size:.1f} MiB, "
-        f"lowering {manifest['options']['lowering']}"
+        f"form {manifest['options']['lowering']}"
     )
     _fusion_line(console, manifest["fusion"])
     console.print(f"{GOOD} {manifest['census']['sentence']}")

@@ -21,6 +21,7 @@ from .options import (
     max_drop,
     min_sqnr,
     read_pairs,
+    refuse_old_form,
     variant,
     weights,
 )
@@ -37,13 +38,14 @@ from .options import (
 @weights
 @input_size
 @click.option(
-    "--lowering",
+    "--form",
     default="auto",
     show_default=True,
     metavar="NAME[,NAME]",
     help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
     "wide_shifts, gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
 )
+@click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
 @click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")

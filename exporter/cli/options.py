@@ -104,6 +104,12 @@ MEASURING = (
 )
 
 
+def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    """Refuse `--lowering`, the name that `--form` had before schema 2."""
+    if value is not None:
+        raise click.UsageError(f"--lowering is now --form: give --form {value}")
+
+
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the command with the options of a measurement, in their order."""
     for option in reversed(MEASURING):

@@ -85,7 +85,7 @@ class InferenceModel:
 
     module: nn.Module
     fused: FusedModel
-    lowering: str
+    form: str
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ class ExportRequest:
     """One export, whole: what the command line says.
 
     Attributes:
-        lowering: of slide attention, or one for each stage that slides.
-        tune: measure every lowering on this machine and take the fastest.
+        form: of slide attention, or one for each stage that slides.
+        tune: measure every form on this machine and take the fastest.
         images: for the parity check and, in int8, the calibration; None takes the bundled photographs.
         image_count: how many images the parity check takes at most.
         calibration_size: how many images the calibration takes at most, drawn with `seed`.
@@ -38,7 +38,7 @@ class ExportRequest:
     checkpoint: Path
     target: str = "onnx"
     precision: str = "fp32"
-    lowering: str = "auto"
+    form: str = "auto"
     tune: bool = False
     out: Path = Path("exported")
     name: str | None = None

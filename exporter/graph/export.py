@@ -1,4 +1,4 @@
-"""LoweredModel -> OnnxGraph: trace, run the passes, state what the graph takes and gives."""
+"""InferenceModel -> OnnxGraph: trace, run the passes, state what the graph takes and gives."""
 
 import copy
 import io
@@ -161,7 +161,7 @@ def _describe(proto: onnx.ModelProto, lowered: InferenceModel, interface: ModelI
     proto.graph.name = model.variant
     metadata = {
         "variant": model.variant,
-        "lowering": lowered.lowering,
+        "lowering": lowered.form,
         "mean": json.dumps(model.data.mean),
         "std": json.dumps(model.data.std),
         "preprocessing": "embedded" if interface.embed_preprocessing else "caller",

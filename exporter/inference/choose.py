@@ -1,4 +1,4 @@
-"""FusedModel -> LoweredModel: each fused slide attention in the form that the target runs best."""
+"""FusedModel -> InferenceModel: each fused slide attention in the form that the target runs best."""
 
 from slide_export.core.errors import RequestError
 from slide_export.core.model import FusedModel, InferenceModel
@@ -22,24 +22,22 @@ def names() -> tuple[str, ...]:
     return ("auto", *FORMS)
 
 
-def choose(fused: FusedModel, target: str, lowering: str = "auto") -> InferenceModel:
+def choose(fused: FusedModel, target: str, form: str = "auto") -> InferenceModel:
     """Returns the model with every slide attention in a form; window attention is in its only form already.
 
     Args:
         target: decides what "auto" means.
-        lowering: a name of `names()`, or one for each stage that slides, with commas between them.
+        form: a name of `names()`, or one for each stage that slides, with commas between them.
 
     Raises:
         RequestError: there is no such form, or not one for each stage.
     """
-    asked = lowering.split(",")
+    asked = form.split(",")
     if unknown := [name for name in asked if name not in names()]:
-        raise RequestError(f"expected a lowering of {', '.join(names())}; found {unknown[0]!r}")
+        raise RequestError(f"expected a form of {', '.join(names())}; found {unknown[0]!r}")
     stages = stages_of(fused)
     if len(asked) not in (1, len(stages)):
-        raise RequestError(
-            f"expected one lowering, or one for each of {len(stages)} stages that slide; found {lowering!r}"
-        )
+        raise RequestError(f"expected one form, or one for each of {len(stages)} stages that slide; found {form!r}")
     forms = [AUTO[target] if name == "auto" else name for name in asked]
     by_stage = dict(zip(stages, forms * len(stages) if len(forms) == 1 else forms, strict=False))
     module = replace_layers(

@@ -126,9 +126,9 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     findings: list[Finding] = []
     for target in targets:
         lowered = choose(fused, target)
-        if lowered.lowering not in forms:
-            forms[lowered.lowering] = observe(lowered.module, example)
-        findings += judge(RULES, forms[lowered.lowering], (target,))
+        if lowered.form not in forms:
+            forms[lowered.form] = observe(lowered.module, example)
+        findings += judge(RULES, forms[lowered.form], (target,))
     left = {(finding.rule, finding.module, target) for finding in findings for target in finding.targets}
     return (*findings, *_handled(trained, left))
 

@@ -58,7 +58,7 @@ def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
     order = LoweringOptions(recipe.precision, recipe.interface, options, quantization)
     tuning = tune(fused, recipe.target, order, step) if recipe.tune else ()
     with step("lower"):
-        lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.lowering)
+        lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.form)
     calibrated_on = calibration_images(every, images, recipe, judged_on)
     source, calibration = _source(lowered, backend, order, recipe, calibrated_on, step)
     calibration = with_overlap(calibration, calibrated_on, images, judged_on)
@@ -90,8 +90,8 @@ def _check_request(recipe: ExportRequest, backend: Backend, quantization: Quanti
         raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
     if quantization is not None:
         refuse_other_library(quantization, recipe.target)
-    if recipe.tune and recipe.lowering != "auto":
-        raise RequestError(f"expected --tune or --lowering, found both: leave out --lowering {recipe.lowering}")
+    if recipe.tune and recipe.form != "auto":
+        raise RequestError(f"expected --tune or --form, found both: leave out --form {recipe.form}")
 
 
 def _load(recipe: ExportRequest) -> Model:

@@ -181,7 +181,7 @@ def _prepare(recipe: ExportRequest, step: Progress) -> _Tries:
         if recipe.accuracy is not None:
             data = evaluation.open_images(goal, model, recipe.interface)
     with step("export to ONNX"):
-        full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.lowering), recipe.interface)
+        full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.form), recipe.interface)
         found = layers(full.proto)
     names = list(found) if quantization is None else selected(found, quantization)
     judged_on = None if recipe.accuracy is None else data

@@ -29,7 +29,7 @@ class ExportOptions(TypedDict, total=False):
         variant: a model's name; recognised from the file.
         weights: "raw" or "ema".
         input_size: rows and columns; the trained size.
-        lowering: a form of slide attention, one for each stage that slides with commas between, or "auto".
+        form: a form of slide attention, one for each stage that slides with commas between, or "auto".
         tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
         images: real images for proof and calibration, a folder, zip, npz or CSV list; the bundled photographs.
         image_count: how many of them the proof takes at most; 8.
@@ -56,7 +56,7 @@ class ExportOptions(TypedDict, total=False):
     variant: str | None
     weights: str
     input_size: tuple[int, int] | None
-    lowering: str
+    form: str
     tune: bool
     images: Path | str | None
     image_count: int

@@ -109,8 +109,8 @@ def reference(model: Model) -> Reference:
 
 
 @functools.cache
-def export(fused: FusedModel, lowering: str, *, embed: bool = False) -> OnnxGraph:
-    return onnx_graph.export(choose(fused, "onnx", lowering), ModelIO(embed_preprocessing=embed))
+def export(fused: FusedModel, form: str, *, embed: bool = False) -> OnnxGraph:
+    return onnx_graph.export(choose(fused, "onnx", form), ModelIO(embed_preprocessing=embed))
 
 
 def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
@@ -119,8 +119,8 @@ def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
 
 
 @pytest.mark.parametrize("lowering", ["grouped", "taps"])
-def test_a_model_keeps_the_goal_on_photographs(fused: FusedModel, reference: Reference, lowering: str) -> None:
-    assert sqnr(to_half(export(fused, lowering)).proto, reference) >= GOAL_DB
+def test_a_model_keeps_the_goal_on_photographs(fused: FusedModel, reference: Reference, form: str) -> None:
+    assert sqnr(to_half(export(fused, form)).proto, reference) >= GOAL_DB
 
 
 def test_one_changed_weight_breaks_the_goal(fused: FusedModel, reference: Reference) -> None:
@@ -133,8 +133,8 @@ def test_one_changed_weight_breaks_the_goal(fused: FusedModel, reference: Refere
 
 
 @pytest.mark.parametrize("lowering", ["grouped", "taps"])
-def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedModel, lowering: str) -> None:
-    proto = to_half(export(fused, lowering)).proto
+def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedModel, form: str) -> None:
+    proto = to_half(export(fused, form)).proto
     for op in ("Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "Exp", "Max", "Sub"):
         assert computed(proto, op) <= {FLOAT}, op
     for op in ("Conv", "Gemm", "MatMul", "Erf"):
@@ -142,8 +142,8 @@ def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedMode
 
 
 @pytest.mark.parametrize("lowering", ["grouped", "taps"])
-def test_nothing_is_rounded_between_two_nodes_in_float32(fused: FusedModel, lowering: str) -> None:
-    assert round_trips(to_half(export(fused, lowering)).proto) == 0
+def test_nothing_is_rounded_between_two_nodes_in_float32(fused: FusedModel, form: str) -> None:
+    assert round_trips(to_half(export(fused, form)).proto) == 0
 
 
 def test_the_written_out_softmax_is_float32_down_to_its_quotient(fused: FusedModel) -> None:

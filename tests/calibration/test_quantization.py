@@ -25,7 +25,7 @@ PHOTOGRAPHS = bundled().root
 @pytest.fixture(scope="module")
 def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("out")
-    return pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=out))
+    return pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=out))
 
 
 def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
@@ -44,7 +44,7 @@ def test_the_written_recipe_gives_the_same_bundle(made: Bundle, checkpoint: Path
         checkpoint,
         precision="int8",
         images=PHOTOGRAPHS,
-        lowering="grouped",
+        form="grouped",
         out=tmp_path,
         quantization_recipe=made.path / "quantization.yaml",
     )
@@ -75,7 +75,7 @@ def outlier(checkpoint: Path, place: Path) -> Path:
 
 def test_outlier_weights_fail_with_one_scale_and_pass_with_one_a_channel(checkpoint: Path, tmp_path: Path) -> None:
     request = ExportRequest(
-        outlier(checkpoint, tmp_path), precision="w8", lowering="grouped", images=PHOTOGRAPHS, out=tmp_path / "out"
+        outlier(checkpoint, tmp_path), precision="w8", form="grouped", images=PHOTOGRAPHS, out=tmp_path / "out"
     )
     text = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0\nper_channel: "
     for flag in ("true", "false"):
@@ -98,7 +98,7 @@ def test_ranges_of_other_images_are_refused(checkpoint: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(quantization, "quantize", narrow)
     with pytest.raises(ParityError, match="expected logits within"):
-        pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+        pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 
 
 def test_float_met_instead_of_int8_is_refused(
@@ -106,7 +106,7 @@ def test_float_met_instead_of_int8_is_refused(
 ) -> None:
     monkeypatch.setattr(quantization, "quantize", lambda graph, images, recipe: graph)
     with pytest.raises(PrecisionError, match="asked int8: 0% of weight bytes are int8, 0 of 0 products"):
-        pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+        pipeline.run(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 
 
 def test_random_images_write_nothing(checkpoint: Path, tmp_path: Path) -> None:

@@ -163,9 +163,9 @@ def _metadata(source: InferenceModel, order: LoweringOptions) -> dict[str, str]:
     """Returns what a user of the bare package needs; nothing that changes from run to run."""
     model, interface = source.fused.trained, order.interface
     metadata = {
-        "description": f"{model.variant} ({source.lowering}, {order.precision}), exported from PyTorch",
+        "description": f"{model.variant} ({source.form}, {order.precision}), exported from PyTorch",
         "variant": model.variant,
-        "lowering": source.lowering,
+        "lowering": source.form,
         "mean": json.dumps(model.data.mean),
         "std": json.dumps(model.data.std),
         "preprocessing": "embedded" if interface.embed_preprocessing else "caller",

@@ -78,5 +78,5 @@ def test_a_target_that_does_not_run_here_is_refused(model: Model) -> None:
 
 
 def test_tuning_and_naming_a_form_contradict_each_other(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="--tune or --lowering"):
-        pipeline.run(ExportRequest(checkpoint, tune=True, lowering="taps", out=tmp_path, image_count=1))
+    with pytest.raises(RequestError, match="--tune or --form"):
+        pipeline.run(ExportRequest(checkpoint, tune=True, form="taps", out=tmp_path, image_count=1))

@@ -21,11 +21,11 @@ def test_every_form_gives_the_trained_models_logits(form: str, model: Model) -> 
     with torch.inference_mode():
         assert (lowered.module(x) - model.module(x)).abs().max() < ROUNDING
     assert not any(isinstance(layer, FusedSlideAttention) for layer in lowered.module.modules())
-    assert lowered.lowering == form
+    assert lowered.form == form
 
 
 def test_auto_takes_a_form_that_exists(model: Model) -> None:
-    assert choose(fuse(model), "onnx", "auto").lowering in FORMS
+    assert choose(fuse(model), "onnx", "auto").form in FORMS
 
 
 def test_an_unknown_form_is_refused_with_the_list(model: Model) -> None:
@@ -36,7 +36,7 @@ def test_an_unknown_form_is_refused_with_the_list(model: Model) -> None:
 def test_each_stage_can_have_its_own_form(model: Model) -> None:
     lowered = choose(fuse(model), "onnx", "taps,shifts")
     kinds = [type(lowered.module.layers[stage].blocks[0].attn).__name__ for stage in range(2)]
-    assert (lowered.lowering, kinds) == ("taps,shifts", ["TapsSlideAttention", "ShiftsSlideAttention"])
+    assert (lowered.form, kinds) == ("taps,shifts", ["TapsSlideAttention", "ShiftsSlideAttention"])
 
 
 def test_a_form_too_many_is_refused_with_the_number_of_stages(model: Model) -> None:

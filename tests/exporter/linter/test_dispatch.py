@@ -50,7 +50,7 @@ def test_a_checkpoint_has_no_error_and_names_what_fusing_handles(checkpoint: Pat
 def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model) -> None:
     findings = [f for f in lint(model, ["onnx"]) if f.rule == "multiplier"]
     attentions = ("layers.0.blocks.0.attn", "layers.1.blocks.0.attn", "layers.1.blocks.1.attn")
-    if choose(fuse(model), "onnx").lowering == "grouped":
+    if choose(fuse(model), "onnx").form == "grouped":
         assert {f.module for f in findings} == {f"{name}.{part}" for name in attentions for part in ("keys", "values")}
         assert {f.severity for f in findings} == {"warning"}
     else:

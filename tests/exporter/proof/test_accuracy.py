@@ -98,7 +98,7 @@ def lossy(checkpoint: Path, folders: Path, tmp_path_factory: pytest.TempPathFact
     recipe = ExportRequest(
         outlier(checkpoint, place),
         precision="int8",
-        lowering="grouped",
+        form="grouped",
         images=bundled().root,
         out=place,
         quantization_recipe=place / "any.yaml",
@@ -131,7 +131,7 @@ def test_broken_files_stop_neither_proof_nor_evaluation(checkpoint: Path, folder
     first = sorted(root.rglob("*.png"))[0]
     first.write_bytes(first.read_bytes()[:-2000])
     goal = AccuracyGoal(root)
-    made = pipeline.run(ExportRequest(checkpoint, lowering="grouped", out=tmp_path, images=root, accuracy=goal))
+    made = pipeline.run(ExportRequest(checkpoint, form="grouped", out=tmp_path, images=root, accuracy=goal))
     assert made.manifest["parity"]["images"] == 8
     assert (made.manifest["accuracy"]["images"], made.manifest["accuracy"]["skipped"]) == (IMAGES - 1, 1)
     assert f"on {IMAGES - 1} images (eval, 1 that cannot be decoded left out)" in made.manifest["accuracy"]["sentence"]

@@ -48,7 +48,7 @@ def test_a_wrong_lowering_is_rejected_and_kept(
 
     monkeypatch.setattr(GroupedSlideAttention, "__init__", wrong)
     with pytest.raises(ParityError, match=r"small-onnx-fp32\.rejected"):
-        pipeline.run(ExportRequest(checkpoint, lowering="grouped", out=tmp_path))
+        pipeline.run(ExportRequest(checkpoint, form="grouped", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp32.rejected"]
     assert "REJECTED" in (tmp_path / "small-onnx-fp32.rejected" / "report.md").read_text()
 
@@ -111,7 +111,7 @@ def test_own_images_are_used(checkpoint: Path, tmp_path: Path) -> None:
 REFUSED = [
     ({"target": "abacus"}, RequestError, "expected a target of"),
     ({"precision": "fp8"}, RequestError, "expected a precision of fp32"),
-    ({"lowering": "im2col"}, RequestError, "expected a lowering of"),
+    ({"form": "im2col"}, RequestError, "expected a form of"),
     ({"images": Path("nowhere")}, CalibrationError, "found no directory"),
     ({"image_count": 0}, RequestError, "at least 1 image"),
     ({"interface": ModelIO(labels=("a", "b"))}, RequestError, "expected 10 labels"),
