@@ -202,7 +202,7 @@ def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Open
 
 
 def bench(
-    bundles: Sequence[Path | str],
+    bundles: Sequence[Path | str | Bundle],
     *,
     batches: Sequence[int] = (1,),
     rounds: int = ROUNDS,
@@ -219,7 +219,7 @@ def bench(
     """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
 
     Args:
-        bundles: directories that `export` wrote.
+        bundles: directories that `export` wrote, or bundles that were read already.
         batches: numbers of images in a call.
         rounds: of `calls` calls of each bundle; fewer than 6 allow no verdict.
         threads: of each runtime; None takes one a processor.
@@ -240,12 +240,13 @@ def bench(
     from .benchmark import bundles as benchmark
     from .benchmark import devices as places
     from .benchmark import rounds as latency
+    from .bundle.store import Bundle
     from .core.progress import no_progress
 
     step = step or no_progress
     with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
         return benchmark.bench(
-            [Path(path) for path in bundles],
+            [one if isinstance(one, Bundle) else Path(one) for one in bundles],
             latency.plan(rounds, calls, threads, place),
             batches,
             profile=profile,
@@ -281,10 +282,11 @@ def recommend(
     paths = [Path(path) for path in bundles]
     if len(paths) < 2:
         raise RequestError(f"expected at least two bundles to choose from, found {len(paths)}")
-    manifests = {path: bundle.read(path).manifest for path in paths}
+    made = [bundle.read(path) for path in paths]
+    manifests = {one.path: one.manifest for one in made}
     recommendation.of_one_checkpoint(manifests)
     recommendation.in_their_precision(manifests)
-    measured = bench(bundles, rounds=rounds, calls=calls, step=step, **options)
+    measured = bench(made, rounds=rounds, calls=calls, step=step, **options)
     return recommendation.recommend(measured), measured
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slide_export.bundle.manifest import Manifest
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Comparison, Environment, Interval
@@ -239,30 +240,30 @@ def slow_because(precision: str, flags: Sequence[str]) -> str:
     return ""
 
 
-def of_one_checkpoint(manifests: Mapping[Path, Mapping[str, Any]]) -> None:
+def of_one_checkpoint(manifests: Mapping[Path, Manifest]) -> None:
     """Refuses bundles of different checkpoints.
 
     Raises:
         RequestError: names the first two that differ.
     """
-    hashes = {path: manifest["checkpoint"]["sha256"] for path, manifest in manifests.items()}
+    hashes = {path: manifest.checkpoint.sha256 for path, manifest in manifests.items()}
     first = next(iter(hashes))
     for path, found in hashes.items():
         if found != hashes[first]:
             raise RequestError(f"expected bundles of one checkpoint, found {path} made from another than {first}")
 
 
-def in_their_precision(manifests: Mapping[Path, Mapping[str, Any]]) -> None:
+def in_their_precision(manifests: Mapping[Path, Manifest]) -> None:
     """Refuses bundles that are not in the precision that they claim: a result does not tell.
 
     Raises:
         RequestError: names the first.
     """
     for path, manifest in manifests.items():
-        said, precision = manifest["census"], manifest["precision"]
-        census = DtypeStats(said["stored"], said["computed"], said["fixed"], said["marked"])
-        if not truth.satisfies(census, precision, some_kept=bool(manifest["options"]["keep_fp32"])):
+        said, precision = manifest.dtype_stats, manifest.precision.name
+        found = DtypeStats(said.stored, said.computed, said.fixed, said.marked)
+        if not truth.satisfies(found, precision, some_kept=bool(manifest.options.keep_fp32)):
             raise RequestError(
                 f"expected bundles in the precision that they claim, found {path} not so "
-                f"({truth.sentence(census, precision)}): leave it out"
+                f"({truth.sentence(found, precision)}): leave it out"
             )

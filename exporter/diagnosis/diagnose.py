@@ -59,15 +59,14 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
         rows, shown = _rows(model, session, places, interface, fed, made)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(made)
-    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden, least_db)
+    return Diagnosis(session.evaluator, made.manifest.precision.name, golden.source, len(fed), rows, hidden, least_db)
 
 
 def _refused_below_db(made: Bundle) -> float | None:
     """Returns what a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
-    proof, accuracy = made.manifest["parity"], made.manifest.get("accuracy") or {}
-    passed = proof["passed"] and accuracy.get("passed", True)
-    least_db: float | None = proof["accepted"]["min_sqnr_db"]
-    return None if passed else least_db
+    proof, accuracy = made.manifest.parity, made.manifest.accuracy
+    passed = proof.passed and (accuracy is None or accuracy.passed)
+    return None if passed else proof.accepted.min_sqnr_db
 
 
 def _comparable(model: Model, made: Bundle, interface: ModelIO, fed: Array) -> tuple[str, ...]:
@@ -77,7 +76,7 @@ def _comparable(model: Model, made: Bundle, interface: ModelIO, fed: Array) -> t
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    lowered = choose(fuse(model), made.manifest["target"], made.manifest["options"]["lowering"]).module
+    lowered = choose(fuse(model), made.manifest.target, made.manifest.options.form).module
     names = [name for name, _ in model.module.named_modules() if name]
     ours, theirs = (
         recorded(_double(module, model, interface), names, _tensor(fed, interface, torch.float64))
@@ -153,7 +152,7 @@ def _rows(
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
-    smallest, multiple = SMALLEST.get(made.manifest["precision"]), parity.accepted(quantization).multiple
+    smallest, multiple = SMALLEST.get(made.manifest.precision.name), parity.accepted(quantization).multiple
     return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 
@@ -163,7 +162,7 @@ def _floor(
     """Returns PyTorch at the artifact's precision, as the parity check has it."""
     serving = ExportWrapper(model.module, model.data, interface).eval()
     if quantization is None:
-        return at_precision(serving, made.manifest["precision"], made.manifest["options"]["keep_fp32"])
+        return at_precision(serving, made.manifest.precision.name, made.manifest.options.keep_fp32)
     return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))
 
 

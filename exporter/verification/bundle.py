@@ -18,18 +18,9 @@ from slide_export.core.artifact import DtypeStats, ModelIO
 from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
 from slide_export.core.progress import Progress, no_progress
-from slide_export.core.proof import ParityReport
+from slide_export.core.proof import ParityReport, Reference
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
-
-
-@dataclass(frozen=True)
-class VerifiedBundle:
-    """A bundle with what was found in it, before any verdict."""
-
-    bundle: Bundle
-    proof: ParityReport
-    census: DtypeStats
 
 
 @dataclass(frozen=True)
@@ -40,13 +31,28 @@ class OpenedArtifact:
     census: DtypeStats
 
 
+@dataclass(frozen=True)
+class OpenedBundle:
+    """A bundle that was read and hashed once, with its artifact loaded once, for as many questions as there are.
+
+    Attributes:
+        golden: the reference that it carries.
+        quantization: how it was quantized; None where it is a float one.
+    """
+
+    bundle: Bundle
+    golden: Reference
+    quantization: QuantizationRecipe | None
+    artifact: OpenedArtifact
+
+
 Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
 """Opens a bundle's artifact where it is to be proved."""
 
 
 @contextmanager
 def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """Yields the artifact, opened on this machine.
+    """The artifact, opened on this machine.
 
     Raises:
         BackendUnavailable: the target is not installed here.
@@ -57,137 +63,150 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     yield OpenedArtifact(gate.open_session(backend, path, graph, settings), census)
 
 
-def verify(
-    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
-) -> ParityReport:
-    """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
+@contextmanager
+def open_bundle(path: Path, step: Progress = no_progress, opening: Opening = opened_here) -> Iterator[OpenedBundle]:
+    """Read a bundle and load its artifact, for `prove` and `accuracy`.
 
     Args:
-        against: derive the reference anew from this checkpoint, on the golden inputs.
-        opening: where the artifact runs; `places.proof` has others.
+        opening: where the artifact runs; `on_device` has others.
 
     Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
-        GateError: the artifact is not the model, or not in the precision that it claims.
-    """
-    proven = prove(path, against, step, opening)
-    judge(proven)
-    return proven.proof
-
-
-def prove(
-    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
-) -> VerifiedBundle:
-    """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
-
-    Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        BundleError: the bundle is incomplete or altered.
+        BackendUnavailable: the target is not installed there.
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        manifest, options = made.manifest, made.manifest["options"]
-        reference = bundle.golden(made)
-        quantization = quantization_of(made)
-    with opening(made, step) as found:
-        if against is not None:
-            with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-                model, interface = trained(made, against), interface_of(made)
-                reference = parity.rerun(
-                    model, reference, interface, manifest["precision"], quantization, manifest["options"]["keep_fp32"]
-                )
-        with step("check parity"):
-            accepted, classes = parity.accepted(quantization), not options["features"]
-            proof = parity.check(reference, found.session, options["batch"], classes=classes, accepted=accepted)
-    return VerifiedBundle(made, proof, found.census)
+        golden, quantization = bundle.golden(made), quantization_of(made)
+    with opening(made, step) as artifact:
+        yield OpenedBundle(made, golden, quantization, artifact)
 
 
-def judge(proven: VerifiedBundle) -> None:
-    """Refuses a bundle that is not what it claims to be.
+def prove(opened: OpenedBundle, model: Model | None = None, step: Progress = no_progress) -> ParityReport:
+    """The proof of a bundle again, its numbers also where they are beyond their limits.
+
+    Args:
+        model: the trained model, to derive the reference from on the golden inputs; None takes the golden file's.
+    """
+    manifest, reference, recipe = opened.bundle.manifest, opened.golden, opened.quantization
+    precision, options = manifest.precision.name, manifest.options
+    if model is not None:
+        with step(f"run the trained model on the golden inputs in float64 and {precision}"):
+            interface = interface_of(opened.bundle)
+            reference = parity.rerun(model, reference, interface, precision, recipe, options.keep_fp32)
+    with step("check parity"):
+        accepted, classes = parity.accepted(recipe), not options.features
+        return parity.check(reference, opened.artifact.session, options.batch, classes=classes, accepted=accepted)
+
+
+def judge(opened: OpenedBundle, proof: ParityReport) -> None:
+    """Refuse a bundle that is not what it claims to be.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    manifest = proven.bundle.manifest
-    gate.judge(proven.proof, proven.census, manifest["precision"], some_kept=bool(manifest["options"]["keep_fp32"]))
+    manifest = opened.bundle.manifest
+    some_kept = bool(manifest.options.keep_fp32)
+    gate.judge(proof, opened.artifact.census, manifest.precision.name, some_kept=some_kept)
 
 
-def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
-    """Returns what a bundle loses to the checkpoint that it was made from, on the images of a goal.
+def accuracy(opened: OpenedBundle, model: Model, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
+    """What a bundle loses to the trained model on the images of a goal.
 
     Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         CalibrationError: the images or their classes are not fit for the model.
         AccuracyError: it loses more than the goal allows.
     """
+    interface = interface_of(opened.bundle)
     with step("try the trained model on some of the evaluation images"):
-        made = bundle.read(path)
-        model, interface = trained(made, against), interface_of(made)
         data = evaluation.open_images(goal, model, interface)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(model, open_bundle(made), data, goal, interface)
+        report = evaluation.evaluate(model, opened.artifact.session, data, goal, interface)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report
 
 
-def open_bundle(made: Bundle) -> Session:
-    """Returns a session of a bundle's artifact or, where it cannot run, of the graph that it was built from.
+def verify(
+    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
+) -> ParityReport:
+    """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
+
+    Args:
+        against: derive the reference anew from this checkpoint, on the golden inputs.
+        opening: where the artifact runs.
 
     Raises:
-        BackendUnavailable: the target is not installed here.
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    return gate.open_session(*artifact_of(made))
+    with open_bundle(path, step, opening) as opened:
+        proof = prove(opened, trained_model(opened, against, step), step)
+        judge(opened, proof)
+    return proof
+
+
+def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
+    """What a bundle loses to the checkpoint that it was made from; see `accuracy`.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+    """
+    with open_bundle(path, step) as opened:
+        return accuracy(opened, trained(opened.bundle, against), goal, step)
+
+
+def trained_model(opened: OpenedBundle, against: Path | None, step: Progress = no_progress) -> Model | None:
+    """The trained model in a checkpoint, None where none was named; see `trained`."""
+    if against is None:
+        return None
+    with step("load the checkpoint"):
+        return trained(opened.bundle, against)
 
 
 def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
-    """Returns backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
+    """Backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
 
     Raises:
         BackendUnavailable: the target is not installed here.
     """
     manifest = made.manifest
-    backend = backends.require(manifest["target"], manifest["precision"])
-    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
-    return backend, made.path / file, made.path / graph if graph else None, settings
+    backend, artifact = backends.require(manifest.target, manifest.precision.name), manifest.artifact
+    graph = made.path / artifact.graph if artifact.graph else None
+    return backend, made.path / artifact.path, graph, artifact.settings
 
 
 def interface_of(made: Bundle) -> ModelIO:
-    """Returns what goes into a bundle's artifact and comes out of it."""
-    options = made.manifest["options"]
-    return ModelIO(
-        options["batch"],
-        options["embed_preprocessing"],
-        options["softmax"],
-        options["features"],
-        tuple(made.manifest["labels"]),
-    )
+    """What goes into a bundle's artifact and comes out of it."""
+    options = made.manifest.options
+    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
 
 
 def trained(made: Bundle, checkpoint: Path) -> Model:
-    """Returns the trained model that a bundle was made from.
+    """The trained model that a bundle was made from.
 
     Raises:
         BundleError: the checkpoint is another one.
     """
     manifest = made.manifest
-    said, (rows, cols) = manifest["checkpoint"], manifest["model"]["image_size"]
-    variant, weights = manifest["options"]["variant"], said["weights"]
-    model = load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=(rows, cols))
-    if model.provenance.sha256 != said["sha256"]:
+    said = manifest.checkpoint
+    model = load_checkpoint(
+        checkpoint, variant=manifest.options.variant, weights=said.weights, input_size=manifest.model.image_size
+    )
+    if model.provenance.sha256 != said.sha256:
         raise BundleError(
-            f"expected the checkpoint with sha256 {said['sha256'][:16]}…, {checkpoint} has "
+            f"expected the checkpoint with sha256 {said.sha256[:16]}…, {checkpoint} has "
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
     return model
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:
-    """Returns how a bundle was quantized, None where it is a float one: a file that it does not list is no part of it.
+    """How a bundle was quantized, None where it is a float one: a file that it does not list is no part of it.
 
     What `reduce_range: auto` came to is in the manifest; the recipe of an older bundle has it itself.
     """
-    if FILE not in made.manifest["files"]:
+    if FILE not in made.manifest.files:
         return None
     recipe = parse((made.path / FILE).read_text(encoding="utf-8"), FILE)
-    said = made.manifest.get("quantization")
-    return recipe if said is None else replace(recipe, cpu_overflows=said["reduced_range"])
+    said = made.manifest.quantization
+    return recipe if said is None else replace(recipe, cpu_overflows=said.reduced_range)

@@ -86,10 +86,10 @@ def _torch_scores(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.gener
 
 
 def _accuracy(bundle: Bundle, model: Model, heldout: Path) -> float | None:
-    backend, artifact = backends.load(bundle.manifest["target"]), bundle.manifest["artifact"]
+    backend, artifact = backends.load(bundle.manifest.target), bundle.manifest.artifact
     if backend.obstacle() is not None:
         return None
-    session = backend.Session(bundle.path / artifact["path"], artifact["settings"])
+    session = backend.Session(bundle.path / artifact.path, artifact.settings)
 
     def scores(pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
         return session.run({"images": normalise(pictures, model.data)})["logits"]
@@ -99,14 +99,14 @@ def _accuracy(bundle: Bundle, model: Model, heldout: Path) -> float | None:
 
 def _row(bundle: Bundle, model: Model, heldout: Path) -> DemoRow:
     manifest = bundle.manifest
-    artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
+    (output,) = manifest.parity.outputs
     return DemoRow(
-        what=f"{manifest['target']} {manifest['precision']}",
+        what=f"{manifest.target} {manifest.precision.name}",
         accuracy=_accuracy(bundle, model, heldout),
         path=bundle.path,
-        size_mib=artifact["bytes"] / 2**20,
-        max_abs=output["max_abs"],
-        limit=output["limit_max"],
-        sqnr_db=output["sqnr_db"],
-        evaluator=manifest["parity"]["evaluator"],
+        size_mib=manifest.artifact.bytes / 2**20,
+        max_abs=output.max_abs,
+        limit=output.limit_max,
+        sqnr_db=output.sqnr_db,
+        evaluator=manifest.parity.evaluator,
     )

@@ -5,9 +5,9 @@ import torch
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, LoweringOptions, Session
 from slide_export.benchmark.tune import tune
-from slide_export.bundle import manifest, report
+from slide_export.bundle import report
 from slide_export.bundle import store as bundle
-from slide_export.bundle.manifest import Made
+from slide_export.bundle.describe import Made, describe
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
@@ -74,7 +74,7 @@ def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
             proof = parity.check(reference, session, recipe.interface.batch, classes=classes, accepted=accepted)
         accuracy = _accuracy(recipe, model, session, judged_on, step)
         made = Made(lowered, artifact, certificate, proof, census, tuning, quantization, calibration, accuracy)
-        content = manifest.describe(recipe, name, made)
+        content = describe(recipe, name, made)
         if quantization is not None:
             (directory / QUANTIZATION).write_text(dump(quantization, name, recipe.target))
         bundle.write(directory, content, parity.subset(reference, bundle.GOLDEN_IMAGES), report.markdown(content))

@@ -18,6 +18,7 @@ from slide_export.core.progress import Progress, no_progress
 if TYPE_CHECKING:
     from slide_export.benchmark.environment import StealTime
     from slide_export.benchmark.process import Measured
+    from slide_export.bundle.manifest import Manifest
     from slide_export.core.measurement import Environment
 
     from .remote_python import RemotePythonDevice
@@ -48,7 +49,7 @@ class Device(Protocol):
     name: str
     """What a result calls it."""
 
-    def prepare(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+    def prepare(self, manifests: Sequence[Manifest]) -> None:
         """Sees to it that the bundles of these manifests can run there.
 
         Raises:

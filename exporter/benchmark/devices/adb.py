@@ -15,6 +15,7 @@ from typing import Any
 
 from slide_export.backends import registry as backends
 from slide_export.benchmark.environment import FLAGS, StealTime, doubts
+from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError
 from slide_export.core.measurement import Environment, ModuleTime
 from slide_export.core.progress import Progress, no_progress
@@ -111,9 +112,9 @@ class Adb:
         """Returns what a line of shell printed on the phone."""
         return self.adb("shell", line, timeout_s=timeout_s)
 
-    def prepare(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+    def prepare(self, manifests: Sequence[Manifest]) -> None:
         """Refuses what the one program there cannot run."""
-        targets = {manifest["target"] for manifest in manifests}
+        targets = {manifest.target for manifest in manifests}
         if len(targets) > 1 or not targets.issubset(PROGRAMS):
             raise RequestError(f"expected bundles of one target of {', '.join(PROGRAMS)} on a phone, found {targets}")
 

@@ -10,6 +10,7 @@ from slide_export.backends import registry as backends
 from slide_export.benchmark import environment
 from slide_export.benchmark.environment import StealTime
 from slide_export.benchmark.process import Worker
+from slide_export.bundle.manifest import Manifest
 from slide_export.core.measurement import Environment
 
 from . import Readiness
@@ -30,7 +31,7 @@ class LocalDevice:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def prepare(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+    def prepare(self, manifests: Sequence[Manifest]) -> None:
         """Installs nothing: the user's environment is the user's."""
 
     def processors(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend
 from slide_export.benchmark.environment import StealTime
 from slide_export.benchmark.process import Process, Worker
+from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, SlideExportError
 from slide_export.core.measurement import Environment
 
@@ -50,7 +51,7 @@ class RemotePythonDevice:
         with Process(f"the runner on {self.name}", command, 1, ASK_S, self.explain) as process:
             return process.ask({question: given})
 
-    def prepare(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+    def prepare(self, manifests: Sequence[Manifest]) -> None:
         """Sees to it that what the bundles need is there; see `Place`."""
         wanted = needs(manifests)
         missing = self.ask("missing", [*wanted])["missing"]
@@ -117,10 +118,10 @@ def portable(target: str) -> Backend:
     return backend
 
 
-def needs(manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def needs(manifests: Sequence[Manifest]) -> dict[str, str]:
     """Returns the distributions that bundles need on a device, with the versions that they were made with."""
     found: dict[str, str] = {}
     for manifest in manifests:
-        for name in portable(manifest["target"]).DEVICE:
-            found.setdefault(name, manifest["versions"].get(name, ""))
+        for name in portable(manifest.target).DEVICE:
+            found.setdefault(name, manifest.versions.get(name, ""))
     return found
