@@ -91,7 +91,10 @@ def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     """Returns the findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
-    manifest = load(path).manifest
+    try:
+        manifest = load(path).manifest
+    except BundleError as error:
+        raise BundleError(f"expected {MANIFEST} in {path} to name a target and an artifact: {error}") from error
     target, artifact = manifest.target, path / manifest.artifact.path
     if target not in targets:
         return ()

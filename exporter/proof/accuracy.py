@@ -1,7 +1,6 @@
 """The accuracy gate on a model and its artifact: which images, what each of the two is fed, what the verdict says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -93,13 +92,6 @@ def _run(session: Session, fed: Array, interface: ModelIO) -> Outputs:
 
 def _fed(pictures: NDArray[np.uint8], model: Model, interface: ModelIO) -> Array:
     return pictures if interface.embed_preprocessing else normalise(pictures, model.data)
-
-
-def described(report: AccuracyReport | None) -> dict[str, Any] | None:
-    """Returns the manifest's "accuracy", ready for JSON; None where nothing was measured."""
-    if report is None:
-        return None
-    return {**asdict(report), "passed": report.passed, "sentence": sentence(asdict(report))}
 
 
 def sentence(report: Mapping[str, Any]) -> str:

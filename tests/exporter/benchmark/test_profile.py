@@ -81,10 +81,10 @@ def test_blocks_and_kinds_sum_to_all() -> None:
 
 
 def test_both_runtimes_speak_of_our_modules(bundle: Bundle, model: Model) -> None:
-    artifact, target = bundle.manifest["artifact"], bundle.manifest["target"]
+    artifact, target = bundle.manifest.artifact, bundle.manifest.target
     feeds = {name: images[:1] for name, images in bundles.golden(bundle).feeds.items()}
-    settings = {**artifact["settings"], "threads": 1}
-    found = backends.load(target).profile(bundle.path / artifact["path"], settings, feeds, 3)
+    settings = {**artifact.settings, "threads": 1}
+    found = backends.load(target).profile(bundle.path / artifact.path, settings, feeds, 3)
     modules = {name for name, _ in model.module.named_modules()}
     outside = {line.module for line in found if ".attn." not in line.module}  # a form of attention has parts of its own
     assert outside <= modules
@@ -100,10 +100,10 @@ def test_both_runtimes_speak_of_our_modules(bundle: Bundle, model: Model) -> Non
 
 
 def test_the_attention_of_each_block_is_in_it(bundle: Bundle) -> None:
-    artifact = bundle.manifest["artifact"]
+    artifact = bundle.manifest.artifact
     feeds = {name: images[:1] for name, images in bundles.golden(bundle).feeds.items()}
-    backend = backends.load(bundle.manifest["target"])
-    found = backend.profile(bundle.path / artifact["path"], artifact["settings"], feeds, 1)
+    backend = backends.load(bundle.manifest.target)
+    found = backend.profile(bundle.path / artifact.path, artifact.settings, feeds, 1)
     blocks = profile.by_block(found)
     slides = [f"layers.{stage}.blocks.{block}" for stage, depth in ((0, 1), (1, 2)) for block in range(depth)]
     assert all(blocks[block]["convolution"] > 0 for block in slides)
@@ -114,7 +114,7 @@ def test_scratch_files_of_the_profiler_are_gone(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    artifact = bundle.manifest["artifact"]
+    artifact = bundle.manifest.artifact
     feeds = {name: np.asarray(images[:1]) for name, images in bundles.golden(bundle).feeds.items()}
-    backends.load(bundle.manifest["target"]).profile(bundle.path / artifact["path"], artifact["settings"], feeds, 1)
+    backends.load(bundle.manifest.target).profile(bundle.path / artifact.path, artifact.settings, feeds, 1)
     assert not list(tmp_path.iterdir())

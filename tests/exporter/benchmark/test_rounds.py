@@ -171,9 +171,9 @@ def test_a_worker_that_dies_ends_the_measurement_and_the_others(monkeypatch: pyt
 
 
 def test_runs_of_real_artifacts_hold_what_the_protocol_asked(onnx_bundle: Bundle) -> None:
-    artifact = onnx_bundle.manifest["artifact"]
-    path, feeds = onnx_bundle.path / artifact["path"], bundle.golden(onnx_bundle).feeds
-    one = replace(candidate("small"), path=path, settings=artifact["settings"], feeds=feeds)
+    artifact = onnx_bundle.manifest.artifact
+    path, feeds = onnx_bundle.path / artifact.path, bundle.golden(onnx_bundle).feeds
+    one = replace(candidate("small"), path=path, settings=artifact.settings, feeds=feeds)
     result = latency.measure([one], plan(2, 2), batches=(3,), profile=True)
     (run,) = result.runs
     assert [len(calls) for calls in run.rounds_ms] == [2, 2]

@@ -21,11 +21,11 @@ from slide_export.core.artifact import DtypeStats
 def order(bundle: Bundle, scratch: Path, batch: int = 1) -> dict[str, Any]:
     arrays: dict[str, Any] = dict(bundles.golden(bundle).feeds)
     np.savez(scratch / "feeds.npz", **arrays)
-    artifact = bundle.manifest["artifact"]
+    artifact = bundle.manifest.artifact
     return {
-        "target": bundle.manifest["target"],
-        "path": str(bundle.path / artifact["path"]),
-        "settings": {**artifact["settings"], "threads": 1},
+        "target": bundle.manifest.target,
+        "path": str(bundle.path / artifact.path),
+        "settings": {**artifact.settings, "threads": 1},
         "feeds": str(scratch / "feeds.npz"),
         "batch": batch,
         "affinity": [],
@@ -41,7 +41,7 @@ def ask(*questions: dict[str, Any]) -> list[dict[str, Any]]:
 def test_it_loads_calls_and_profiles(bundle: Bundle, tmp_path: Path) -> None:
     loaded, called, profiled = ask(order(bundle, tmp_path), {"untimed": 1, "calls": 3}, {"profile": 2})
     assert loaded.keys() == {"evaluator", "import_ms", "load_ms"}
-    assert loaded["evaluator"] == bundle.manifest["parity"]["evaluator"]
+    assert loaded["evaluator"] == bundle.manifest.parity.evaluator
     assert len(called["ms"]) == 3
     assert called["peak_mib"] > 1
     assert profiled["profile"][0].keys() == {"module", "operator", "kind", "ms"}
@@ -51,9 +51,9 @@ def test_it_runs_what_it_is_given_and_counts(bundle: Bundle, tmp_path: Path) -> 
     feeds = {name: value[:2] for name, value in bundles.golden(bundle).feeds.items()}
     alone = {**order(bundle, tmp_path), "feeds": None}
     _, ran, counted = ask(alone, {"run": packed(feeds)}, {"census": True})
-    backend = backends.load(bundle.manifest["target"])
-    path = bundle.path / bundle.manifest["artifact"]["path"]
-    settings = {**bundle.manifest["artifact"]["settings"], "threads": 1}
+    backend = backends.load(bundle.manifest.target)
+    path = bundle.path / bundle.manifest.artifact.path
+    settings = {**bundle.manifest.artifact.settings, "threads": 1}
     expected = backend.Session(path, settings).run(feeds)
     found = unpacked(ran["outputs"])
     assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in expected.items()}

@@ -10,6 +10,7 @@ import pytest
 from slide_export.bundle import store as bundle
 from slide_export.core.errors import BundleError, ParityError
 from slide_export.core.proof import Reference
+from tests.bundles import minimal
 
 GOLDEN = Reference(
     "photos",
@@ -23,14 +24,14 @@ GOLDEN = Reference(
 def make(place: Path, *, overwrite: bool = False, content: bytes = b"weights") -> None:
     with bundle.staging(place, overwrite=overwrite) as directory:
         (directory / "model.onnx").write_bytes(content)
-        bundle.write(directory, {"name": "n"}, GOLDEN, "# report\n")
+        bundle.write(directory, minimal(), GOLDEN, "# report\n")
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     make(tmp_path / "b")
     made = bundle.read(tmp_path / "b")
     golden = bundle.golden(made)
-    assert made.manifest["name"] == "n"
+    assert made.manifest.name == "n"
     assert (golden.source, golden.images) == (GOLDEN.source, GOLDEN.images)
     assert np.array_equal(golden.exact["logits"], GOLDEN.exact["logits"])
     assert golden.exact["logits"].dtype == np.float64
@@ -91,7 +92,7 @@ def test_a_failed_proof_leaves_the_older_bundle(tmp_path: Path) -> None:
     make(tmp_path / "b")
     with pytest.raises(ParityError), bundle.staging(tmp_path / "b", overwrite=True):
         raise ParityError("not equal")
-    assert bundle.read(tmp_path / "b").manifest["name"] == "n"
+    assert bundle.read(tmp_path / "b").manifest.name == "n"
 
 
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`lint` takes whatever holds a model, and says what will be exported."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from slide_export.bundle.manifest import GOLDEN, MANIFEST
+from slide_export.bundle.records import ArtifactRecord, FileRecord
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 from slide_export.core.model import Model
@@ -17,6 +18,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.linter import TARGETS, lint
+from tests.bundles import minimal
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
 EXAMPLE = torch.zeros(1, 8, 8, 8)
@@ -30,7 +32,9 @@ def onnx_file(tmp_path: Path) -> Path:
 
 
 def bundle(path: Path, target: str, artifact: str) -> Path:
-    (path / "manifest.json").write_text(json.dumps({"target": target, "artifact": {"path": artifact}}))
+    files = {name: FileRecord(1, "0" * 64) for name in (artifact, GOLDEN)}
+    manifest = minimal(target=target, artifact=ArtifactRecord(artifact, 1), files=files)
+    (path / MANIFEST).write_text(manifest.to_json())
     return path
 
 

@@ -49,7 +49,7 @@ def test_what_goes_wrong_with_a_bundle_is_its_outcome(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(verification, "prove", broken)
+    monkeypatch.setattr(verification, "open_bundle", broken)
     (found,) = prove_each([Path("x")])
     assert (found.exit_code, found.verdict) == expected
     assert str(error) in found.message

@@ -23,7 +23,7 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     done, refused = run_each(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "onnx"), 300, jobs=1)
     assert (done.exit_code, done.message) == (0, "")
     assert done.bundle is not None
-    assert done.bundle.manifest["parity"]["passed"]
+    assert done.bundle.manifest.parity.passed
     assert refused.exit_code == 2  # the same place twice
     assert "--overwrite" in refused.message
     assert worst((done, refused)) == 2

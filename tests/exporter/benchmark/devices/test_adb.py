@@ -79,7 +79,7 @@ def test_the_program_is_called_with_batch_threads_and_settings(
 ) -> None:
     program = runner(tmp_path, PERF_TEST)
     with places.at("adb:R58M", runner=program, keep=True) as place:
-        settings = {**onnx_bundle.manifest["artifact"]["settings"], "threads": 3}
+        settings = {**onnx_bundle.manifest.artifact.settings, "threads": 3}
         path = place.put(onnx_bundle.path) / "model.onnx"
         order = {"target": "onnx", "path": str(path), "settings": settings, "batch": 8}
         with place.worker("small", order, 3, 60.0) as worker:

@@ -10,7 +10,7 @@ from slide_export.core.errors import BackendUnavailable, RequestError
 def test_what_is_needed_is_what_the_bundles_were_made_with(onnx_bundle: Bundle, openvino_bundle: Bundle) -> None:
     needed = by_runner.needs([onnx_bundle.manifest, openvino_bundle.manifest])
     assert [*needed] == ["numpy", "onnxruntime", "onnx", "openvino"]
-    assert needed["onnxruntime"] == onnx_bundle.manifest["versions"]["onnxruntime"]
+    assert needed["onnxruntime"] == onnx_bundle.manifest.versions["onnxruntime"]
 
 
 def test_targets_without_a_runner_are_refused() -> None:

@@ -4,7 +4,6 @@ After each test nothing of ours may be left on the device.
 """
 
 import dataclasses
-import json
 import logging
 import os
 import shutil
@@ -24,10 +23,10 @@ from onnx import numpy_helper
 
 import slide_export
 from slide_export.benchmark import devices as places
-from slide_export.bundle import store as bundles
 from slide_export.bundle.store import Bundle
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, DeviceError, MeasurementError, ParityError
+from tests.bundles import restate
 from tests.exporter.benchmark.devices.conftest import Start
 from tests.exporter.benchmark.devices.sshd import STANDARD, VENV, Device
 
@@ -61,7 +60,7 @@ def test_a_measurement_holds_what_was_asked_and_names_the_device(
     assert [[len(calls) for calls in run.rounds_ms] for run in found.runs] == [[2, 2, 2]] * 2
     assert [run.evaluator.split()[0] for run in found.runs] == ["ONNX", "OpenVINO"]
     assert found.environment.device == device.url
-    assert found.environment.versions["slide-export"] == onnx_bundle.manifest["versions"]["slide-export"]
+    assert found.environment.versions["slide-export"] == onnx_bundle.manifest.versions["slide-export"]
     assert found.protocol.affinity == tuple(sorted(os.sched_getaffinity(0)))[:1]
     assert device.left() == []
 
@@ -86,8 +85,7 @@ def test_a_changed_weight_fails_the_proof_there(device: Device, onnx_bundle: Bun
     values[np.abs(values).argmax()] *= 1.01
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(proto, altered / "model.onnx")
-    manifest = {**onnx_bundle.manifest, "files": bundles._hashes(altered)}
-    (altered / "manifest.json").write_text(json.dumps(manifest))
+    restate(altered)
     with pytest.raises(ParityError, match="the artifact is not the model"):
         slide_export.verify(altered, device=device.url)
     assert device.left() == []
@@ -269,7 +267,7 @@ def test_a_target_without_a_runner_is_refused_before_anything_is_copied(
     device: Device, onnx_bundle: Bundle, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(onnx_bundle.path, tmp_path / "other"))
-    (other / "manifest.json").write_text(json.dumps({**onnx_bundle.manifest, "target": "coreml"}))
+    restate(other, target="coreml")
     with pytest.raises(BackendUnavailable, match="expected a target of onnx, openvino for a device, found coreml"):
         slide_export.bench([other], device=device.url)
 
@@ -280,7 +278,7 @@ def test_a_runtime_is_installed_into_an_environment_that_goes_with_it(
 ) -> None:
     device = start(path=f"{programs(tmp_path, python3=BARE)}:{STANDARD}")
     found = slide_export.bench([onnx_bundle.path], rounds=1, calls=1, threads=1, device=device.url)
-    wanted = onnx_bundle.manifest["versions"]["onnxruntime"]
+    wanted = onnx_bundle.manifest.versions["onnxruntime"]
     assert found.environment.versions["onnxruntime"] == wanted
     assert "onnxsim" not in found.environment.versions  # which this environment has
     assert device.left() == []

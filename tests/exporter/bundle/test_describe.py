@@ -1,10 +1,10 @@
-"""What a manifest says of the files beside it."""
+"""What a manifest says of the export that made it."""
 
 from pathlib import Path
 
 import pytest
 
-from slide_export.bundle.manifest import _shipped_bytes
+from slide_export.bundle.describe import _shipped_bytes
 from slide_export.core.artifact import Artifact
 
 
