@@ -7,6 +7,7 @@ import pytest
 
 from slide_export.benchmark import recommend as recommendation
 from slide_export.benchmark.recommend import recommend, slow_because
+from slide_export.bundle.records import PRECISIONS, CheckpointRecord, DtypeRecord
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import (
     ArtifactInfo,
@@ -18,6 +19,7 @@ from slide_export.core.measurement import (
     Protocol,
     Verdict,
 )
+from tests.bundles import minimal
 
 NEW, OLD = ("avx2", "avx512_vnni"), ("avx2", "fma")
 NONE = Interval(0, 0, 0)
@@ -194,13 +196,16 @@ def test_one_artifact_or_none_within_its_goal_is_no_choice() -> None:
 
 
 def test_bundles_of_two_checkpoints_are_refused() -> None:
-    made = {Path(name): {"checkpoint": {"sha256": sha}} for name, sha in (("a", "1"), ("b", "1"), ("c", "2"))}
+    made = {
+        Path(name): minimal(checkpoint=CheckpointRecord("n.pth", sha, "raw"))
+        for name, sha in (("a", "1"), ("b", "1"), ("c", "2"))
+    }
     with pytest.raises(RequestError, match="found c made from another than a"):
         recommendation.of_one_checkpoint(made)
 
 
 def test_a_bundle_in_another_precision_than_it_claims_is_refused() -> None:
-    census = {"stored": {"float32": 100}, "computed": {"float32": 9}, "fixed": True, "marked": 0}
-    made = {Path("a"): {"precision": "int8", "census": census, "options": {"keep_fp32": []}}}
+    stats = DtypeRecord({"float32": 100}, {"float32": 9}, "")
+    made = {Path("a"): minimal(precision=PRECISIONS["int8"], dtype_stats=stats)}
     with pytest.raises(RequestError, match=r"found a not so \(asked int8: 0% of weight bytes"):
         recommendation.in_their_precision(made)
