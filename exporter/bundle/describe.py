@@ -12,9 +12,9 @@ from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
 from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
-from slide_export.core.model import BlockCertificate, FusedModel, InferenceModel, Model
+from slide_export.core.model import BlockCertificate, FusedModel, Model
 from slide_export.core.proof import ParityReport
-from slide_export.core.request import ExportRequest
+from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import precision as truth
 
@@ -42,78 +42,88 @@ if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyReport, Hits
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.calibration.report import CalibrationReport
+    from slide_export.calibration.sensitivity import MixedSearch
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one export made and found.
+    """What one export was asked for, made and found.
 
     Attributes:
-        tuning: the times of every form; empty without `--tune`.
+        name: of the bundle.
+        variant: as the request names it; None where the file was recognised.
+        keep_fp32: modules that the request or a search keeps in float.
+        served: the model in the form that was exported.
+        certificate: of each fused convolution.
+        tuning: the times of every form; empty where none were measured.
         quantization: None in the float precisions.
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
-        task: name of the task; None takes that of the interface, "classify" or "features".
+        mixed: the search that `keep_fp32` comes from.
         precision: stored and computed types; None takes those of the precision's name.
         assumptions: what no file tells and nobody said.
         properties: what the checkpoint says of the model beside its configuration.
         plain_load: what a load without this package's code computes; None where it was not tried.
     """
 
-    lowered: InferenceModel
-    artifact: Artifact
+    name: str
+    variant: str | None
+    keep_fp32: tuple[str, ...]
+    served: ServedModel
+    fused: FusedModel
     certificate: tuple[BlockCertificate, ...]
+    artifact: Artifact
     proof: ParityReport
-    census: DtypeStats
+    dtype_stats: DtypeStats
     tuning: tuple[StageTimes, ...] = ()
     quantization: QuantizationRecipe | None = None
     calibration: CalibrationReport | None = None
     accuracy: AccuracyReport | None = None
-    task: str | None = None
+    mixed: MixedSearch | None = None
     precision: PrecisionRecord | None = None
     assumptions: tuple[Assumption, ...] = ()
     properties: Mapping[str, Property] = field(default_factory=dict)
     plain_load: Mapping[str, Any] | None = None
 
 
-def describe(request: ExportRequest, name: str, made: Made) -> Manifest:
+def describe(made: Made) -> Manifest:
     """The manifest of one export, without its files; nothing in it changes from run to run."""
-    artifact, interface = made.artifact, request.interface
+    artifact, io, trained = made.artifact, made.served.io, made.served.trained
     return Manifest(
-        name=name,
+        name=made.name,
         target=artifact.target,
         precision=made.precision or PRECISIONS[artifact.precision],
-        task=made.task or ("features" if interface.features else "classify"),
+        task=made.served.task.name,
         artifact=ArtifactRecord(
             artifact.path.name,
             _shipped_bytes(artifact),
             artifact.graph.name if artifact.graph else None,
             typed_json.plain(artifact.settings),
         ),
-        checkpoint=_checkpoint(made.lowered.fused.trained),
-        model=_model(made.lowered.fused, made.properties),
+        checkpoint=_checkpoint(trained),
+        model=_model(made.fused, made.properties),
         options=OptionsRecord(
-            made.lowered.form,
-            request.variant,
-            interface.batch,
-            interface.embed_preprocessing,
-            interface.softmax,
-            interface.features,
-            tuple(request.keep_fp32),
+            made.served.form,
+            made.variant,
+            io.batch,
+            io.embed_preprocessing,
+            io.softmax,
+            io.features,
+            tuple(made.keep_fp32),
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,
         outputs=artifact.outputs,
-        labels=tuple(interface.labels),
-        preprocessing=_preprocessing(made.lowered.fused.trained, interface),
+        labels=tuple(io.labels),
+        preprocessing=_preprocessing(trained, io),
         assumptions=made.assumptions,
         fusion=made.certificate,
         parity=_parity(made.proof),
         quantization=None if made.quantization is None else QuantizationRecord(made.quantization.reduced),
         calibration=made.calibration,
-        dtype_stats=_dtype_stats(made.census, artifact.precision),
+        dtype_stats=_dtype_stats(made.dtype_stats, artifact.precision),
         accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
-        mixed=request.mixed,
+        mixed=made.mixed,
         plain_load=made.plain_load,
         versions=_versions(artifact.target),
     )

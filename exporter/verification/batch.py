@@ -88,10 +88,10 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
     """
     with verification.open_bundle(known.path, step, demand.opening) as opened:
         manifest = opened.bundle.manifest
-        model = verification.trained_model(opened, demand.against, step)
-        proof = verification.prove(opened, model, step)
+        served = verification.trained(opened, demand.against, step)
+        proof = verification.prove(opened, served, step)
         known = replace(known, target=manifest.target, precision=manifest.precision.name, proof=proof)
         yield known
         verification.judge(opened, proof)
-        if model is not None and demand.goal is not None:
-            yield replace(known, accuracy=verification.accuracy(opened, model, demand.goal, step))
+        if served is not None and demand.goal is not None:
+            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))

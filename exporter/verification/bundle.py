@@ -11,7 +11,8 @@ from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
-from slide_export.calibration.quantization import FILE
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import DtypeStats, ModelIO
@@ -19,8 +20,12 @@ from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport, Reference
+from slide_export.core.task import Task
+from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
+from slide_export.proof.reference import rerun
+from slide_export.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,12 @@ class OpenedBundle:
 
     Attributes:
         golden: the reference that it carries.
-        quantization: how it was quantized; None where it is a float one.
+        numbers: how its artifact computes.
     """
 
     bundle: Bundle
     golden: Reference
-    quantization: QuantizationRecipe | None
+    numbers: NumericFormat
     artifact: OpenedArtifact
 
 
@@ -76,26 +81,29 @@ def open_bundle(path: Path, step: Progress = no_progress, opening: Opening = ope
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        golden, quantization = bundle.golden(made), quantization_of(made)
+        golden, numbers = bundle.golden(made), numbers_of(made)
     with opening(made, step) as artifact:
-        yield OpenedBundle(made, golden, quantization, artifact)
+        yield OpenedBundle(made, golden, numbers, artifact)
 
 
-def prove(opened: OpenedBundle, model: Model | None = None, step: Progress = no_progress) -> ParityReport:
+def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progress = no_progress) -> ParityReport:
     """The proof of a bundle again, its numbers also where they are beyond their limits.
 
     Args:
-        model: the trained model, to derive the reference from on the golden inputs; None takes the golden file's.
+        served: the trained model, to derive the reference from on the golden inputs; None takes the golden file's.
     """
-    manifest, reference, recipe = opened.bundle.manifest, opened.golden, opened.quantization
-    precision, options = manifest.precision.name, manifest.options
-    if model is not None:
-        with step(f"run the trained model on the golden inputs in float64 and {precision}"):
-            interface = interface_of(opened.bundle)
-            reference = parity.rerun(model, reference, interface, precision, recipe, options.keep_fp32)
+    made, reference, numbers = opened.bundle, opened.golden, opened.numbers
+    if served is not None:
+        with step(f"run the trained model on the golden inputs in float64 and {numbers.precision}"):
+            reference = rerun(served, reference, numbers)
     with step("check parity"):
-        accepted, classes = parity.accepted(recipe), not options.features
-        return parity.check(reference, opened.artifact.session, options.batch, classes=classes, accepted=accepted)
+        return parity.check(
+            reference,
+            opened.artifact.session,
+            made.manifest.options.batch,
+            decision_axis=task_in(made).decision_axis,
+            accepted=parity.accepted(numbers.recipe),
+        )
 
 
 def judge(opened: OpenedBundle, proof: ParityReport) -> None:
@@ -109,30 +117,32 @@ def judge(opened: OpenedBundle, proof: ParityReport) -> None:
     gate.judge(proof, opened.artifact.census, manifest.precision.name, some_kept=some_kept)
 
 
-def accuracy(opened: OpenedBundle, model: Model, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
+def accuracy(
+    opened: OpenedBundle, served: ServedModel, goal: AccuracyGoal, step: Progress = no_progress
+) -> AccuracyReport:
     """What a bundle loses to the trained model on the images of a goal.
 
     Raises:
         CalibrationError: the images or their classes are not fit for the model.
         AccuracyError: it loses more than the goal allows.
     """
-    interface = interface_of(opened.bundle)
     with step("try the trained model on some of the evaluation images"):
-        data = evaluation.open_images(goal, model, interface)
+        store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
+        data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(model, opened.artifact.session, data, goal, interface)
+        report = evaluation.evaluate(served, opened.artifact.session, data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report
 
 
 def verify(
-    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
+    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
 ) -> ParityReport:
     """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
 
     Args:
-        against: derive the reference anew from this checkpoint, on the golden inputs.
+        against: derive the reference from this checkpoint, on the golden inputs; see `served_by`.
         opening: where the artifact runs.
 
     Raises:
@@ -140,7 +150,7 @@ def verify(
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
     with open_bundle(path, step, opening) as opened:
-        proof = prove(opened, trained_model(opened, against, step), step)
+        proof = prove(opened, trained(opened, against, step), step)
         judge(opened, proof)
     return proof
 
@@ -152,15 +162,15 @@ def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progre
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
     """
     with open_bundle(path, step) as opened:
-        return accuracy(opened, trained(opened.bundle, against), goal, step)
+        return accuracy(opened, served_by(opened.bundle, against), goal, step)
 
 
-def trained_model(opened: OpenedBundle, against: Path | None, step: Progress = no_progress) -> Model | None:
-    """The trained model in a checkpoint, None where none was named; see `trained`."""
+def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress = no_progress) -> ServedModel | None:
+    """The trained model, None where none was named; see `served_by`."""
     if against is None:
         return None
     with step("load the checkpoint"):
-        return trained(opened.bundle, against)
+        return served_by(opened.bundle, against)
 
 
 def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
@@ -181,23 +191,36 @@ def interface_of(made: Bundle) -> ModelIO:
     return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
 
 
-def trained(made: Bundle, checkpoint: Path) -> Model:
-    """The trained model that a bundle was made from.
+def task_in(made: Bundle) -> Task:
+    """The task of a bundle's model."""
+    return task_of(made.manifest.task, interface_of(made))
+
+
+def numbers_of(made: Bundle) -> NumericFormat:
+    """How a bundle's artifact computes."""
+    manifest = made.manifest
+    return NumericFormat(manifest.precision.name, quantization_of(made), manifest.options.keep_fp32)
+
+
+def served_by(made: Bundle, against: Path | Model) -> ServedModel:
+    """The trained model that a bundle was made from, served as the bundle is.
+
+    Args:
+        against: the checkpoint, or the model loaded from it already.
 
     Raises:
         BundleError: the checkpoint is another one.
     """
-    manifest = made.manifest
-    said = manifest.checkpoint
-    model = load_checkpoint(
-        checkpoint, variant=manifest.options.variant, weights=said.weights, input_size=manifest.model.image_size
-    )
+    said, model = made.manifest.checkpoint, against
+    if isinstance(model, Path):
+        variant, size = made.manifest.options.variant, made.manifest.model.image_size
+        model = load_checkpoint(model, variant=variant, weights=said.weights, input_size=size)
     if model.provenance.sha256 != said.sha256:
         raise BundleError(
-            f"expected the checkpoint with sha256 {said.sha256[:16]}…, {checkpoint} has "
+            f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
-    return model
+    return serve(model, interface_of(made))
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:
