@@ -189,6 +189,7 @@ class ParityRecord:
     Attributes:
         multiple: of the noise floor; the same as `accepted.multiple`.
         passed: whether it equals the trained model.
+        decisions: an image; one for a class, one a pixel for a map of classes.
     """
 
     evaluator: str
@@ -201,6 +202,7 @@ class ParityRecord:
     accepted: Acceptance
     multiple: float
     passed: bool
+    decisions: Count = 1
 
 
 @dataclass(frozen=True)

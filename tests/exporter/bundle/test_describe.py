@@ -1,11 +1,40 @@
 """What a manifest says of the export that made it."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slide_export.benchmark.tune import StageTimes
 from slide_export.bundle.describe import _shipped_bytes
-from slide_export.core.artifact import Artifact
+from slide_export.bundle.records import (
+    AccuracyRecord,
+    DtypeRecord,
+    HitsRecord,
+    ParityRecord,
+    PreprocessingRecord,
+    StageRecord,
+)
+from slide_export.calibration.accuracy import AccuracyReport, Hits
+from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.proof import ParityReport
+from slide_export.models import DataConfig
+
+
+@pytest.mark.parametrize(
+    ("found", "record"),
+    [
+        (ParityReport, ParityRecord),
+        (AccuracyReport, AccuracyRecord),
+        (Hits, HitsRecord),
+        (DtypeStats, DtypeRecord),
+        (StageTimes, StageRecord),
+        (DataConfig, PreprocessingRecord),
+    ],
+)
+def test_a_record_has_every_field_of_what_was_found(found: Any, record: Any) -> None:
+    assert {field.name for field in fields(found)} <= {field.name for field in fields(record)}
 
 
 @pytest.mark.parametrize(("graph", "expected"), [(None, 17), ("model.onnx", 10)], ids=["all of it", "the plan alone"])
