@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slide_export.backends import registry as backends
-from slide_export.benchmark.tune import StageTimes
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.calibration.report import CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
+from slide_export.core.measurement import StageTimes
 from slide_export.core.model import BlockCertificate, FusedModel, Model
 from slide_export.core.proof import ParityReport
 from slide_export.inference.served import ServedModel

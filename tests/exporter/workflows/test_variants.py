@@ -8,6 +8,7 @@ import torch
 
 from slide_export.backends import registry as backends
 from slide_export.benchmark import result_file as results
+from slide_export.benchmark.plan import BenchPlan
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, ParityError, RequestError
@@ -102,7 +103,7 @@ def test_a_wrong_artifact_is_not_measured_and_is_kept(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(FORMS, AUTO["onnx"], wrong)  # type: ignore[arg-type]
     with pytest.raises(ParityError, match="kept as") as refused:
-        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}), {"rounds": 1})
+        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}, plan=BenchPlan(rounds=1)))
     assert Path(str(refused.value).rsplit("kept as ", 1)[1].partition(";")[0]).is_dir()
 
 
