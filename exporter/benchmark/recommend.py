@@ -130,14 +130,14 @@ def _names(subjects: Sequence[ArtifactInfo]) -> list[str]:
 
 def _option(index: int, base: int, name: str, result: BenchmarkResult) -> Option:
     subject, first = result.runs[index].subject, result.runs[base].subject
-    verdict, ratio = _beside(index, base, result.comparisons) if index != base else ("", None)
+    relative = None if index == base else _compared(index, base, result)
     return Option(
         run=index,
         name=name,
         precision=subject.precision,
         size=subject.artifact_bytes / max(first.artifact_bytes, 1),
-        ratio=ratio,
-        verdict=verdict,
+        ratio=None if relative is None else relative.ratio,
+        verdict="" if relative is None else relative.verdict,
         drop=(subject.accuracy or {}).get("drop"),
         lost=_lost(subject.accuracy),
         refused=unfit(subject),
@@ -155,25 +155,20 @@ def _lost(accuracy: Mapping[str, Any] | None) -> str:
     return f"{max(accuracy['drop'], 0.0):.2f} points of top-1 lost"
 
 
-def _beside(a: int, b: int, comparisons: Sequence[Comparison]) -> tuple[str, Interval]:
-    """Verdict and ratio of run a relative to run b, whichever way they were compared.
+def _compared(a: int, b: int, result: BenchmarkResult) -> Comparison:
+    """Run a relative to run b.
 
     Raises:
         RequestError: the two were not compared.
     """
-    opposite: Mapping[str, str] = {"faster": "slower", "slower": "faster"}
-    for found in comparisons:
-        if (found.a, found.b) == (a, b):
-            return found.verdict, found.ratio
-        if (found.a, found.b) == (b, a):
-            ratio = found.ratio
-            inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-            return opposite.get(found.verdict, found.verdict), inverse
-    raise RequestError("expected artifacts that were measured beside each other, found two that were not")
+    found = result.comparison(a, b)
+    if found is None:
+        raise RequestError("expected artifacts that were measured beside each other, found two that were not")
+    return found
 
 
 def _slower(a: int, b: int, result: BenchmarkResult) -> bool:
-    return _beside(a, b, result.comparisons)[0] == "slower"
+    return _compared(a, b, result).verdict == "slower"
 
 
 def _smallest(options: Sequence[Option]) -> Option:

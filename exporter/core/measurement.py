@@ -13,6 +13,7 @@ KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of the operator
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
 DERIVED = (*PERCENTILES, "images_per_s")  # fields of a run that are computed where a JSON leaves one of them out
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
+OPPOSITE: Mapping[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
 Product = Literal["dense", "spatial", "activations"]
 """Matrix product with weights; any other convolution; product of two activations."""
 
@@ -200,6 +201,21 @@ class BenchmarkResult:
     protocol: BenchProtocol
     runs: tuple[ArtifactTiming, ...]
     comparisons: tuple[Comparison, ...] = ()
+
+    def comparison(self, a: int, b: int) -> Comparison | None:
+        """Run a relative to run b, whichever way the result has the pair; None where it does not compare them.
+
+        Given    Comparison(2, 0, Interval(0.5, 0.4, 0.8), "faster")
+        Result   comparison(0, 2) = Comparison(0, 2, Interval(2.0, 1.25, 2.5), "slower")
+        """
+        for found in self.comparisons:
+            if (found.a, found.b) == (a, b):
+                return found
+            if (found.a, found.b) == (b, a):
+                ratio = found.ratio
+                inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)  # the bounds change places
+                return Comparison(a, b, inverse, OPPOSITE.get(found.verdict, found.verdict))
+        return None
 
 
 @dataclass(frozen=True)

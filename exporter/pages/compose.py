@@ -10,7 +10,7 @@ from . import tables
 from .conclusions import decisions, doubts, recommendations
 from .document import Block, Document, Figure, Heading, Section, Statements
 from .figures import latency, parity, profile, ratios, tradeoff
-from .phrasing import MIB, bases, between, count, detail, join_names, model_name, session_name
+from .phrasing import MIB, bases, count, detail, join_names, model_name, session_name
 
 Published = Mapping[str, float]
 """Variant -> top-1 in percent, as its authors give it."""
@@ -90,7 +90,7 @@ def _by_batch(runs: Sequence[ArtifactTiming]) -> dict[int, list[ArtifactTiming]]
 def _ratios(result: BenchmarkResult) -> Iterator[Block]:
     with_first: list[Comparison] = []
     for index, base in bases(result).items():
-        found = None if base is None else between(result, index, base)
+        found = None if base is None else result.comparison(index, base)
         with_first += [found] if found else []
     if with_first:
         yield Figure("Ratio to the first run", ratios.draw(result, with_first), RATIOS)

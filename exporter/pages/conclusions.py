@@ -9,7 +9,7 @@ from slide_export.benchmark.recommend import disproved, unfit
 from slide_export.core.measurement import ArtifactTiming, BenchmarkResult, Comparison, Interval
 
 from .document import Sentence, Tone
-from .phrasing import MIB, bases, between, count, join_names, model_name, runtime, title
+from .phrasing import MIB, bases, count, join_names, model_name, runtime, title
 
 MAX_SENTENCES = 6
 """For each session on the first screen; the tables have them all."""
@@ -39,7 +39,7 @@ def _fastest(result: BenchmarkResult, batch: int) -> Sentence:
     """The run of the smallest median, with the runs that are not measurably slower."""
     indices = _indices(result, batch)
     best = _best(result, batch)
-    others = {index: between(result, best, index) for index in indices if index != best}
+    others = {index: result.comparison(best, index) for index in indices if index != best}
     level = [title(result.runs[index]) for index, found in others.items() if found is None or found.verdict != "faster"]
     words = f"{title(result.runs[best])}, {_time(result.runs[best])}."
     return Sentence(
@@ -53,7 +53,7 @@ def _decide(result: BenchmarkResult, index: int, base: int | None) -> Sentence:
         return Sentence(title(run), f"{_time(run)}.")
     other = result.runs[base]
     name = model_name(other) if runtime(other) == runtime(run) else title(other)
-    found = between(result, index, base)
+    found = result.comparison(index, base)
     if found is None:
         return Sentence(title(run), f"{_time(run)}; not compared with {name}.")
     return Sentence(title(run), f"{_time(run)}; {found.ratio.value:.2f} times {name}, {_verdict(found)}.", _tone(found))
@@ -104,7 +104,7 @@ def _recommend(result: BenchmarkResult, indices: Sequence[int]) -> Sentence:
     if not fit:
         return Sentence(lead, f"none to recommend.{left_out}", "bad")
     best = min(fit, key=lambda index: runs[index].p50_ms.value)
-    rivals = [found for index in fit if index != best for found in [between(result, best, index)]]
+    rivals = [found for index in fit if index != best for found in [result.comparison(best, index)]]
     words, tone = _choose(runs, fit, best, rivals)
     return Sentence(lead, f"{words}{_doubts(runs, fit)}{left_out}", tone)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slide_export.core.measurement import ArtifactTiming, BenchmarkResult, Comparison, Interval, Verdict
+from slide_export.core.measurement import ArtifactTiming, BenchmarkResult, Interval
 
 MIB = 2**20
 DASH = "–"
-OPPOSITE: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
 
 
 def runtime(run: ArtifactTiming) -> str:
@@ -70,18 +69,6 @@ def join_names(names: Sequence[str]) -> str:
 def session_name(result: BenchmarkResult) -> str:
     """Name of a session: "this machine, 2026-11-24 17:03:24 UTC"."""
     return f"{result.environment.device}, {result.measured.replace('T', ' ').removesuffix('+00:00')} UTC"
-
-
-def between(result: BenchmarkResult, a: int, b: int) -> Comparison | None:
-    """Comparison of run a with run b, inverted where the result has b with a; None where it has neither."""
-    for found in result.comparisons:
-        if (found.a, found.b) == (a, b):
-            return found
-        if (found.a, found.b) == (b, a):
-            ratio = found.ratio
-            inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)  # the bounds change places
-            return Comparison(a, b, inverse, OPPOSITE.get(found.verdict, found.verdict))
-    return None
 
 
 def bases(result: BenchmarkResult) -> dict[int, int | None]:

@@ -69,7 +69,7 @@ class Fakes:
         manifest = {"artifact": artifact, "model": {"parameters": size}, "parity": parity}
         return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
 
-    def bench(self, bundles: Sequence[Path], protocol: BenchProtocol) -> BenchmarkResult:
+    def bench(self, bundles: Sequence[Path]) -> BenchmarkResult:
         assert all(path.is_dir() for path in bundles)
         self.measured = [path.name.removesuffix("-bundle") for path in bundles]
         if self.error:

@@ -23,9 +23,8 @@ from slide_export.core.errors import BackendUnavailable, DeviceError
 from . import ssh_errors
 from .address import Address
 
-EXTRA_OPTIONS = (
-    "SLIDE_EXPORT_SSH"  # an environment variable: more options for ssh and scp, such as "-F FILE" or "-i KEY"
-)
+# Environment variable with more options for ssh and scp, such as "-F FILE" or "-i KEY".
+EXTRA_OPTIONS = "SLIDE_EXPORT_SSH"
 SSH_FAILED = 255  # exit code of ssh itself (Source: OpenSSH, man 1 ssh, EXIT STATUS)
 SETTLE_TIMEOUT_S = 3.0  # from the death of one process of a connection to that of the others
 CLOSE_TIMEOUT_S = 60.0
@@ -172,9 +171,8 @@ class Connection:
 
     def command(self, line: str) -> list[str]:
         """Command here that runs a line of shell in the directory on the device."""
-        there = (
-            f"cd {shlex.quote(self.facts.directory)} && {line}; exit $?"  # 128 + N too, where signal N ended a child
-        )
+        # `exit $?` shows a child that signal N ended as 128 + N: ssh gives 255 for a shell that a signal ended.
+        there = f"cd {shlex.quote(self.facts.directory)} && {line}; exit $?"
         return [*self.ssh(*self._through()), "--", self._address.login, shlex.join(("exec", "sh", "-c", there))]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from slide_export.core.errors import BackendUnavailable, BundleError, DeviceErro
 
 
 def start(monkeypatch: pytest.MonkeyPatch, script: str, timeout_s: float = 60.0) -> Worker:
-    """Returns a worker that runs a Python script."""
+    """Worker that runs a Python script."""
     monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", script))
     return Worker("tiny (onnx fp32)", {"target": "onnx"}, 1, timeout_s)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slide_export.pages import phrasing
-from tests.exporter.pages.synthetic import compared, result, run, subject
+from tests.exporter.pages.synthetic import result, run, subject
 
 RUN = run(subject("swin_tiny"), 50.0)
 
@@ -25,17 +25,6 @@ def test_random_weights_are_said() -> None:
     assert phrasing.detail(run(subject("a", weights="random", lowering="taps"), 1.0)) == (
         "openvino, form taps, random weights"
     )
-
-
-def test_a_comparison_is_turned_round() -> None:
-    found = phrasing.between(result((RUN, RUN), (compared(1, 0, 0.8, "faster", 0.05),)), 0, 1)
-    assert found is not None
-    assert found.verdict == "slower"
-    assert (found.ratio.value, found.ratio.low, found.ratio.high) == pytest.approx((1.25, 1 / 0.85, 1 / 0.75))
-
-
-def test_what_was_not_compared_has_no_comparison() -> None:
-    assert phrasing.between(result((RUN, RUN)), 0, 1) is None
 
 
 def test_a_run_is_told_beside_the_first_of_its_target_and_batch() -> None:

@@ -1,4 +1,4 @@
-"""Variants through the pipeline into one sitting a target, with small models under the variants' names."""
+"""Variants exported, and measured in one session for each target, with small models under the variants' names."""
 
 import tempfile
 from pathlib import Path
@@ -33,17 +33,17 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
 def compared(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, tuple[str, ...], tuple[Path, ...]]:
-    """Returns where the files are, what was printed on standard output, and what was left in the scratch place."""
-    place, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
+    """Directory of the files, lines on standard output, and what was left in the scratch directory."""
+    directory, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
     printed: list[str] = []
     line = ["compare", "--variants", f"{IM2COL},{SLIDE}", "--checkpoint", f"{SLIDE}={checkpoint}"]
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         patch.setattr(tempfile, "tempdir", str(scratch))
         patch.setattr(cli.click, "echo", lambda said="", **_: printed.append(str(said)))
-        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(place / "out")])
+        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(directory / "out")])
     assert code == 0, printed
-    return place / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
+    return directory / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_each_variant_was_proved_and_says_what_its_weights_are(measured: Benchma
     assert all(run.subject.parity and run.subject.parity["passed"] for run in measured.runs)
 
 
-def test_one_sitting_compares_the_variants(measured: BenchmarkResult) -> None:
+def test_one_session_compares_the_variants(measured: BenchmarkResult) -> None:
     assert [len(run.rounds_ms) for run in measured.runs] == [6, 6]
     (found,) = measured.comparisons
     assert (found.a, found.b) == (1, 0)
@@ -126,7 +126,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=[str(next(iter(c[0].items()))) for c in REFUSED])
-def test_a_contest_that_cannot_be_held_is_refused_at_once(
+def test_a_comparison_that_cannot_be_made_is_refused_at_once(
     change: dict[str, object], error: type[Exception], message: str
 ) -> None:
     wanted = {"variants": (SLIDE,), **change}

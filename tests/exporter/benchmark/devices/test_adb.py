@@ -24,7 +24,7 @@ echo "$@" >> asked"""
 
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Returns the directory that stands for the phone; `adb` on the PATH leads to it."""
+    """Directory that stands for the phone; `adb` on the PATH leads to it."""
     root = tmp_path / "phone"
     (root / "data/local/tmp").mkdir(parents=True)
     tools = tmp_path / "tools"

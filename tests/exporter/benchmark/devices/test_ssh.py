@@ -36,7 +36,7 @@ NEEDED = ("cat", "dd", "df", "env", "mktemp", "readlink", "rm", "sh", "sleep", "
 
 
 def programs(root: Path, *more: str, **scripts: str) -> str:
-    """Returns a directory, to be a PATH, of what every Linux has, some more, and scripts by name."""
+    """Directory, to be a PATH, with the programs of every Linux, some more, and scripts by name."""
     directory = root / "bin"
     directory.mkdir()
     for name in (*NEEDED, *more):
@@ -157,7 +157,7 @@ def test_a_directory_that_cannot_be_written_is_told(device: Device, directory: s
 
 @contextmanager
 def small_disk(root: Path, options: str) -> Iterator[Path]:
-    """Yields a mounted file system of its own."""
+    """Mounted file system of its own."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     disk = root / "disk"
