@@ -9,7 +9,7 @@ import pytest
 
 import slide_export
 from slide_export.benchmark import bundles as benchmark
-from slide_export.benchmark import rounds as latency
+from slide_export.benchmark.plan import BenchPlan
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.core.errors import BundleError, RequestError
@@ -41,4 +41,4 @@ def test_another_batch_than_the_fixed_one_is_refused(onnx_bundle: Bundle, tmp_pa
 
 def test_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected a bundle"):
-        benchmark.bench([tmp_path], latency.plan(1, 1, 1))
+        benchmark.bench([tmp_path], BenchPlan(rounds=1, calls=1, threads=1))
