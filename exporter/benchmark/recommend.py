@@ -22,9 +22,9 @@ from typing import Any
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Comparison, Environment, Interval
-from slide_export.proof import precision as truth
+from slide_export.core.precision import PRECISIONS, precision_named
+from slide_export.proof.precision import describe, satisfies
 
-PRECISIONS = ("fp32", "fp16", "int8", "w8")  # the most precise first
 SAVES = 0.9  # of a file's size: less than a tenth saved is no reason to give up precision
 UNKNOWN = "cannot tell"
 INTEGER_FLAGS = {
@@ -184,7 +184,8 @@ def _smallest(options: Sequence[Option]) -> Option:
 
 
 def _place(precision: str) -> int:
-    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+    names = list(PRECISIONS)
+    return names.index(precision) if precision in names else len(names)
 
 
 def _sentence(chosen: Option, options: Sequence[Option]) -> str:
@@ -259,10 +260,10 @@ def in_their_precision(manifests: Mapping[Path, Mapping[str, Any]]) -> None:
         RequestError: names the first.
     """
     for path, manifest in manifests.items():
-        said, precision = manifest["census"], manifest["precision"]
-        census = DtypeStats(said["stored"], said["computed"], said["fixed"], said["marked"])
-        if not truth.satisfies(census, precision, some_kept=bool(manifest["options"]["keep_fp32"])):
+        said, precision = manifest["census"], precision_named(manifest["precision"])
+        census = DtypeStats(said["stored"], said["computed"], said["fixed"], said["marked"], said.get("counted", True))
+        if not satisfies(census, precision, some_kept=bool(manifest["options"]["keep_fp32"])):
             raise RequestError(
                 f"expected bundles in the precision that they claim, found {path} not so "
-                f"({truth.sentence(census, precision)}): leave it out"
+                f"({describe(census, precision)}): leave it out"
             )

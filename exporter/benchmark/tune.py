@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
 from slide_export.core.artifact import ModelIO
@@ -85,7 +86,7 @@ def tune(
         RequestError: the target's runtime does not run here, so that there is nothing to measure.
     """
     backend = backends.load(target)
-    why_not = backend.obstacle() or backend.stand_in()
+    why_not = optional.unavailable_reason(backend) or optional.substitute_runtime(backend)
     if why_not or backend.ACCEPTS is not OnnxGraph:
         raise RequestError(
             f"expected a target that runs here to tune for, found {target}: {why_not or 'it takes no ONNX graph'}; "
@@ -145,7 +146,7 @@ def _measure(
                 place = Path(temporary) / form
                 place.mkdir()
                 artifact = backend.lower(graph, place, LoweringOptions(order.precision, ModelIO(), order.options))
-            subject = ArtifactInfo(form, target, order.precision, "slide_attention", form, (rows, cols))
+            subject = ArtifactInfo(form, target, order.precision.name, "slide_attention", form, (rows, cols))
             feeds = {INPUT: np.asarray(example[:1])}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
         result = latency.measure(candidates, plan, step=step)
@@ -165,7 +166,7 @@ def _fingerprint(
         "threads": threads,
         "target": target,
         "versions": versions,
-        "order": asdict(order)["options"] | {"precision": order.precision},
+        "order": {**order.options, "precision": order.precision.name},
         "shape": (*size, layer.heads, layer.kernel_size, layer.value_conv is not None),
         "forms": tuple(FORMS),
     }

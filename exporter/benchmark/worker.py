@@ -28,6 +28,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.core.errors import SlideExportError
 
@@ -51,7 +52,7 @@ class Runner:
     def load(self) -> dict[str, Any]:
         """Returns what runs the artifact and the milliseconds of its import and of loading."""
         start = time.perf_counter()
-        for module in self._backend.RUNTIME:
+        for module in optional.runtime_modules(self._backend):
             importlib.import_module(module)
         imported = time.perf_counter()
         self._session = self._backend.Session(self._path, self._settings)
@@ -81,7 +82,7 @@ class Runner:
 
     def profile(self, calls: int) -> dict[str, Any]:
         """Returns the lines of a profile: of a session of its own, for a profiler costs time."""
-        found = self._backend.profile(self._path, self._settings, self._feeds, calls)
+        found = optional.profile(self._backend, self._path, self._settings, self._feeds, calls)
         return {"profile": [asdict(line) for line in found]}
 
     def run(self, inputs: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Runner:
 
     def census(self) -> dict[str, Any]:
         """Returns what the artifact stores and computes on this machine."""
-        return {"census": asdict(self._backend.census(self._path, self._settings))}
+        return {"census": asdict(optional.dtype_stats(self._backend, self._path, self._settings))}
 
 
 def _feeds(path: str, batch: int) -> dict[str, Any]:

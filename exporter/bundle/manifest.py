@@ -16,7 +16,7 @@ from slide_export.core.model import BlockCertificate, FusedModel, InferenceModel
 from slide_export.core.proof import ParityReport
 from slide_export.core.request import ExportRequest
 from slide_export.proof import accuracy as evaluation
-from slide_export.proof import precision as truth
+from slide_export.proof.precision import describe as describe_dtypes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def describe(recipe: ExportRequest, name: str, made: Made) -> dict[str, Any]:
     return {
         "name": name,
         "target": artifact.target,
-        "precision": artifact.precision,
+        "precision": artifact.precision.name,
         "artifact": {
             "path": artifact.path.name,
             "bytes": _shipped_bytes(artifact),
@@ -73,7 +73,7 @@ def describe(recipe: ExportRequest, name: str, made: Made) -> dict[str, Any]:
         "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
         "quantization": None if made.quantization is None else {"reduced_range": made.quantization.reduced},
         "calibration": None if made.calibration is None else asdict(made.calibration),
-        "census": {**asdict(made.census), "sentence": truth.sentence(made.census, recipe.precision)},
+        "census": {**asdict(made.census), "sentence": describe_dtypes(made.census, artifact.precision)},
         "accuracy": evaluation.described(made.accuracy),
         "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
         "versions": _versions(artifact.target),

@@ -18,13 +18,15 @@ from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, ModelIO
 from slide_export.core.errors import LoweringError
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.serve import ExportWrapper
-from slide_export.proof import gate, parity
+from slide_export.proof import parity
 from slide_export.proof.fake_quant import simulated
 from slide_export.proof.rounded import at_precision
+from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
 
 from .hooks import anchored, recorded
@@ -32,8 +34,6 @@ from .module_outputs import outputs_of
 from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
-SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
-"""Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
 
 
 def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
@@ -49,7 +49,7 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
         golden = bundle.golden(made)
     fed = golden.feeds[interface.input_name]
     with step("find the trained model's modules in the artifact"):
-        inside = gate.look_inside(*verification.artifact_of(made))
+        inside = look_inside(*verification.artifact_of(made))
         modules = _comparable(model, made, interface, fed[:1])
         places = _told_apart(outputs_of(inside.values, modules), model.module)
         session = inside.open(tuple(dict.fromkeys(places.values())))
@@ -77,7 +77,7 @@ def _comparable(model: Model, made: Bundle, interface: ModelIO, fed: Array) -> t
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    lowered = choose(fuse(model), made.manifest["target"], made.manifest["options"]["lowering"]).module
+    lowered = choose(fuse(model), made.manifest["options"]["lowering"]).module
     names = [name for name, _ in model.module.named_modules() if name]
     ours, theirs = (
         recorded(_double(module, model, interface), names, _tensor(fed, interface, torch.float64))
@@ -153,7 +153,8 @@ def _rows(
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
-    smallest, multiple = SMALLEST.get(made.manifest["precision"]), parity.accepted(quantization).multiple
+    # No runtime is asked for less than one rounding of a value, where PyTorch happens to round nothing.
+    smallest, multiple = precision_named(made.manifest["precision"]).rounding, parity.accepted(quantization).multiple
     return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 

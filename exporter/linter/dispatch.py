@@ -112,6 +112,7 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     """Returns the faults of what will be exported, and those of the trained form that are gone by then, as hints."""
     import torch
 
+    from slide_export.backends import registry as backends
     from slide_export.inference.choose import choose
     from slide_export.inference.fuse import fuse
 
@@ -125,7 +126,7 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     forms: dict[str, Observation] = {}
     findings: list[Finding] = []
     for target in targets:
-        lowered = choose(fused, target)
+        lowered = choose(fused, "auto", auto=backends.default_form(target))
         if lowered.form not in forms:
             forms[lowered.form] = observe(lowered.module, example)
         findings += judge(RULES, forms[lowered.form], (target,))

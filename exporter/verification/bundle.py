@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
@@ -17,10 +18,12 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import DtypeStats, ModelIO
 from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
+from slide_export.proof.session import open_session
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     """
     backend, path, graph, settings = artifact_of(made)
     with step("count what it stores and computes"):
-        census = backend.census(path, settings)
-    yield OpenedArtifact(gate.open_session(backend, path, graph, settings), census)
+        census = optional.dtype_stats(backend, path, settings)
+    yield OpenedArtifact(open_session(backend, path, graph, settings), census)
 
 
 def verify(
@@ -108,7 +111,8 @@ def judge(proven: VerifiedBundle) -> None:
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
     manifest = proven.bundle.manifest
-    gate.judge(proven.proof, proven.census, manifest["precision"], some_kept=bool(manifest["options"]["keep_fp32"]))
+    precision = precision_named(manifest["precision"])
+    gate.judge(proven.proof, proven.census, precision, some_kept=bool(manifest["options"]["keep_fp32"]))
 
 
 def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
@@ -136,7 +140,7 @@ def open_bundle(made: Bundle) -> Session:
     Raises:
         BackendUnavailable: the target is not installed here.
     """
-    return gate.open_session(*artifact_of(made))
+    return open_session(*artifact_of(made))
 
 
 def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:

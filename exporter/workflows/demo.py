@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import top1
@@ -87,7 +88,7 @@ def _torch_scores(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.gener
 
 def _accuracy(bundle: Bundle, model: Model, heldout: Path) -> float | None:
     backend, artifact = backends.load(bundle.manifest["target"]), bundle.manifest["artifact"]
-    if backend.obstacle() is not None:
+    if optional.unavailable_reason(backend) is not None:
         return None
     session = backend.Session(bundle.path / artifact["path"], artifact["settings"])
 

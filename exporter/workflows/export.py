@@ -2,6 +2,7 @@
 
 import torch
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, LoweringOptions, Session
 from slide_export.benchmark.tune import tune
@@ -21,6 +22,7 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.errors import RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import InferenceModel, Model
+from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import Reference
 from slide_export.core.request import ExportRequest
@@ -30,6 +32,7 @@ from slide_export.inference.fuse import certify, fuse
 from slide_export.models import ALL, FAMILIES, ships
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
+from slide_export.proof.session import open_session
 
 
 def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
@@ -55,10 +58,15 @@ def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, _one_image(reference, model, recipe))
-    order = LoweringOptions(recipe.precision, recipe.interface, options, quantization)
+    precision = precision_named(recipe.precision)
+    order = LoweringOptions(precision, recipe.interface, options, quantization)
     tuning = tune(fused, recipe.target, order, step) if recipe.tune else ()
     with step("lower"):
-        lowered = choose(fused, recipe.target, ",".join(stage.fastest for stage in tuning) or recipe.form)
+        lowered = choose(
+            fused,
+            ",".join(stage.fastest for stage in tuning) or recipe.form,
+            auto=backends.default_form(recipe.target),
+        )
     calibrated_on = calibration_images(every, images, recipe, judged_on)
     source, calibration = _source(lowered, backend, order, recipe, calibrated_on, step)
     calibration = with_overlap(calibration, calibrated_on, images, judged_on)
@@ -67,9 +75,9 @@ def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
             artifact = backend.lower(source, directory, order)
         del source
         with step("count what it stores and computes"):
-            census = backend.census(artifact.path, artifact.settings)
+            census = optional.dtype_stats(backend, artifact.path, artifact.settings)
         with step("check parity"):
-            session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
+            session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
             accepted, classes = parity.accepted(quantization), not recipe.interface.features
             proof = parity.check(reference, session, recipe.interface.batch, classes=classes, accepted=accepted)
         accuracy = _accuracy(recipe, model, session, judged_on, step)
@@ -81,12 +89,12 @@ def run(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
         kept = bundle.rejected(place)
         hint = f"; `slide-export diagnose {kept} --against {recipe.checkpoint}` tells which layer loses most"
         some_kept = bool(recipe.keep_fp32)
-        gate.judge(proof, census, recipe.precision, f"; kept as {kept}", accuracy, hint, some_kept=some_kept)
+        gate.judge(proof, census, precision, f"; kept as {kept}", accuracy, hint, some_kept=some_kept)
     return bundle.read(place)
 
 
 def _check_request(recipe: ExportRequest, backend: Backend, quantization: QuantizationRecipe | None) -> None:
-    if recipe.keep_fp32 and quantization is None and recipe.precision not in backend.IN_GRAPH:
+    if recipe.keep_fp32 and quantization is None and not backend.PRECISIONS[recipe.precision]:
         raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
     if quantization is not None:
         refuse_other_library(quantization, recipe.target)
@@ -128,11 +136,11 @@ def _source(
     model = lowered.fused.trained
     with step("export to ONNX"):
         graph = onnx_graph.export(lowered, order.interface, ships=ships(model.family))
-    if order.precision not in backend.IN_GRAPH:
+    if not backend.PRECISIONS[order.precision.name]:
         return graph, None
     with step(f"write {order.precision} into the graph"):
         return in_precision(
-            graph, order.precision, order.quantization, calibrated_on, model, order.interface, recipe.keep_fp32
+            graph, order.precision.name, order.quantization, calibrated_on, model, order.interface, recipe.keep_fp32
         )
 
 

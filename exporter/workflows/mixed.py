@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, LoweringOptions, Session
 from slide_export.bundle import store as bundle
@@ -34,6 +35,7 @@ from slide_export.core.artifact import Outputs
 from slide_export.core.errors import AccuracyError, ParityError, RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
 from slide_export.core.request import ExportRequest
@@ -42,6 +44,7 @@ from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
+from slide_export.proof import session as sessions
 
 from .export import run
 
@@ -161,8 +164,8 @@ class _Tries:
 
 def _prepare(recipe: ExportRequest, step: Progress) -> _Tries:
     backend = backends.require(recipe.target, recipe.precision)
-    if recipe.precision not in backend.IN_GRAPH:
-        able = [name for name in backends.names() if recipe.precision in backends.load(name).IN_GRAPH]
+    if not backend.PRECISIONS[recipe.precision]:
+        able = [name for name in backends.names() if backends.load(name).PRECISIONS.get(recipe.precision)]
         raise RequestError(
             f"expected a target whose graph carries {recipe.precision} to mix it with float, {', '.join(able)}; "
             f"found {recipe.target}"
@@ -181,7 +184,9 @@ def _prepare(recipe: ExportRequest, step: Progress) -> _Tries:
         if recipe.accuracy is not None:
             data = evaluation.open_images(goal, model, recipe.interface)
     with step("export to ONNX"):
-        full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.form), recipe.interface)
+        full = onnx_graph.export(
+            choose(fuse(model), recipe.form, auto=backends.default_form(recipe.target)), recipe.interface
+        )
         found = layers(full.proto)
     names = list(found) if quantization is None else selected(found, quantization)
     judged_on = None if recipe.accuracy is None else data
@@ -217,12 +222,12 @@ def _open(
     backend: Backend, graph: OnnxGraph, recipe: ExportRequest, quantization: QuantizationRecipe | None, directory: Path
 ) -> Session:
     """Returns a session of the target's own artifact, or of the graph where the target does not run here."""
-    if obstacle := backend.obstacle():
+    if reason := optional.unavailable_reason(backend):
         path = directory / "model.onnx"
         path.write_bytes(graph.proto.SerializeToString(deterministic=True))
-        return gate.on_graph(backends.load("onnx").Session(path, gate.LITERALLY), obstacle)
+        return sessions.on_graph(backends.load(sessions.GRAPHS).Session(path, sessions.LITERALLY), reason)
     options = backends.complete_options(recipe.target, recipe.options)
     artifact = backend.lower(
-        graph, directory, LoweringOptions(recipe.precision, recipe.interface, options, quantization)
+        graph, directory, LoweringOptions(precision_named(recipe.precision), recipe.interface, options, quantization)
     )
     return backend.Session(artifact.path, artifact.settings)

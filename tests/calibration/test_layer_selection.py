@@ -17,7 +17,7 @@ from slide_export.inference.fuse import fuse
 
 @pytest.fixture(scope="module")
 def proto(model: Model) -> onnx.ModelProto:
-    return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), ModelIO()).proto
+    return onnx_graph.export(choose(fuse(model), "grouped"), ModelIO()).proto
 
 
 def test_a_node_is_in_its_module_and_in_those_around_it() -> None:

@@ -24,6 +24,7 @@ from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.graph import TensorSpec
 from slide_export.core.measurement import Executed, ModuleTime
 from slide_export.core.model import InferenceModel
+from slide_export.core.precision import FP32
 from slide_export.core.proof import BATCH_SIZES
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from slide_export.mil.program import MilType, Operation
 
 ACCEPTS = InferenceModel
-PRECISIONS = ("fp32", "fp16", "w8")
-IN_GRAPH = frozenset[str]()
+PRECISIONS = {"fp32": False, "fp16": False, "w8": False}
+DEFAULT_FORM = "grouped"  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
 DISTRIBUTIONS = ("coremltools",)
 OPTIONS: Mapping[str, Option] = {
     "deployment": Option("iOS16", "oldest system that has to run it", ("iOS16", "iOS17", "iOS18", "iOS26")),
@@ -44,19 +45,14 @@ OPTIONS: Mapping[str, Option] = {
     "compute_units": Option("all", "what CoreML may use on macOS", ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")),
 }
 RUNTIME = ("torch", "coremltools", "slide_export.mil")
-DEVICE = tuple[str, ...]()  # deploy_examples/06_coreml_swift measures on one
+# DEVICE: none; deploy_examples/06_coreml_swift measures on one
 HIGHEST_RANK = 5  # coremltools and the Neural Engine take no more
 SLIDE_RANK = 4  # what our forms of slide attention promise
 HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"})
 
 
-def obstacle() -> str | None:
-    """Returns None: where CoreML is not, the evaluator runs."""
-    return None
-
-
-def stand_in() -> str | None:
-    """Returns what the evaluator's time is worth, None on macOS."""
+def substitute_runtime() -> str | None:
+    """Name of the evaluator used where CoreML is not and why its timing does not count, None on macOS."""
     if sys.platform == "darwin":
         return None
     return "slide-export's own evaluator in CoreML's place, on this CPU: its time says nothing of an Apple device"
@@ -89,7 +85,7 @@ def _settings(form: "Form", order: LoweringOptions) -> dict[str, Any]:
     """Returns what a session is started with: how to predict, how to evaluate, and what it is fed."""
     return {
         "compute_units": order.options["compute_units"].upper(),
-        "mode": "float32" if order.precision == "fp32" else "typed",
+        "mode": "float32" if order.precision == FP32 else "typed",
         "bytes": order.interface.embed_preprocessing,  # whether the feeds may be uint8
         "labels": list(form.labels),  # of a classifier, in the order of the head's outputs
     }
@@ -125,7 +121,7 @@ def _form(source: InferenceModel, order: LoweringOptions) -> "Form":
         image=image,
         outputs=interface.output_names,
         labels=labels,
-        precision="fp32" if order.precision == "fp32" else "fp16",  # w8: what the Neural Engine computes in
+        precision="fp32" if order.precision == FP32 else "fp16",  # w8: what the Neural Engine computes in
         deployment=order.options["deployment"],
     )
 
@@ -214,7 +210,7 @@ def _outputs(package: "Package", form: "Form", order: LoweringOptions) -> tuple[
     )
 
 
-def census(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
+def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     """Returns the types of the stored weights and, of each convolution and matrix product, of its result.
 
     Raises:
@@ -281,7 +277,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         RequestError: on macOS, where CoreML tells coremltools no times.
         BundleError: the package cannot be run.
     """
-    if stand_in() is None:
+    if substitute_runtime() is None:
         raise RequestError(f"expected no --profile for {path} on macOS: Xcode's Core ML instrument shows its times")
     from slide_export.mil import Evaluator, MilError, timing
     from slide_export.mil.module_names import module_names

@@ -11,15 +11,20 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 
 NAME = "runner.pyz"
 OLDEST = (3, 10)
 ROOT = Path(__file__).parents[2]
 MODULES = (
+    "core/artifact",
     "core/errors",
+    "core/graph",
     "core/measurement",
+    "core/precision",
     "backends/interface",
+    "backends/optional",
     "backends/registry",
     "graph/dtypes",
     "graph/values",
@@ -41,7 +46,7 @@ DAWN = (1980, 1, 1, 0, 0, 0)  # the same file for the same version
 
 def targets() -> tuple[str, ...]:
     """Returns the targets whose artifacts a runner can run."""
-    return tuple(name for name in backends.names() if backends.load(name).DEVICE)
+    return tuple(name for name in backends.names() if optional.device_distributions(backends.load(name)))
 
 
 def modules() -> tuple[str, ...]:

@@ -35,7 +35,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), ModelIO())
+    return onnx_graph.export(choose(fuse(model), "grouped"), ModelIO())
 
 
 @pytest.fixture(scope="module")
