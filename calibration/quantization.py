@@ -11,6 +11,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
 
 from . import recipe as recipes
@@ -23,7 +24,6 @@ from .layer_selection import layers, refuse_unknown
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
 
-QUANTIZED = frozenset({"int8", "w8"})
 FILE = "quantization.yaml"
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def recipe_of(export: ExportRequest) -> QuantizationRecipe | None:
         RequestError: a recipe is given for a float precision or is not sound, or images are lacking.
     """
     given = export.quantization_recipe
-    if export.precision not in QUANTIZED:
+    if not precision_named(export.precision).quantized:
         if given is not None:
             raise RequestError(f"expected --quantization-recipe with int8 or w8, found it with {export.precision}")
         if export.keep_fp32 and export.precision == "fp32":

@@ -15,7 +15,7 @@ from slide_export.core.errors import BackendUnavailable, RequestError
 from . import optional
 from .interface import Availability, Backend
 
-OURS = frozenset({"interface", "optional", "registry"})
+OURS = frozenset({"interface", "optional", "profile", "registry"})
 """Modules of the package that are no targets."""
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from slide_export.core.lint import Severity
 from slide_export.mil import Package
 
 from . import ane_checks as checks
 from . import ane_hints as hints
 from .mil_view import Program
-from .rules import Finding, Rule, Severity, judge
+from .rules import Finding, Rule, judge
 
 APPLE = "apple/coreai-models neural_engine_rules.md 86b363d"
 TRANSFORMERS = "machinelearning.apple.com/research/neural-engine-transformers"
@@ -111,7 +112,7 @@ TIER_2 = (
         "warning",
         "multiplier",
         checks.multiplier,
-        "measure on the device against --lowering taps",
+        "measure on the device against --form taps",
         "no source covers it: sbryngelson/ane-guide measured groups == channels alone",
     ),
     _maybe("warning", "pad", checks.mirrored_pad, "pad with zeros, or ask for an M2 or later", GUIDE),

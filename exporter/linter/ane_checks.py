@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from slide_export.core.graph import MAX_RANK
 from slide_export.mil import Operation
 
 from .mil_view import Program
@@ -14,7 +15,7 @@ from .rules import Device
 
 Check = Callable[[Program], Iterator[Device]]
 
-RANK, SIDE, CHANNELS, KERNEL = 5, 16384, 65536, 13
+SIDE, CHANNELS, KERNEL = 16384, 65536, 13
 LARGEST, SMALLEST = 65504.0, 6e-8  # of float16: its maximum and its smallest subnormal
 ENGINE = frozenset({"fp16", "int8", "uint8", "int16", "uint16", "bool"})
 POOLS = ("avg_pool", "max_pool", "l2_pool")
@@ -33,7 +34,7 @@ def rank(program: Program) -> Iterator[Device]:
     """Yields results above rank 5."""
     for op in program.operations:
         for output in op.outputs:
-            if len(output.type.shape) > RANK:
+            if len(output.type.shape) > MAX_RANK:
                 yield program.place(op, f"rank {len(output.type.shape)}")
 
 

@@ -29,7 +29,7 @@ def lint(
 
     Args:
         subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
-        targets: names of `TARGETS`; none means all, of a bundle its own.
+        targets: names of targets; none means all, of a bundle its own.
         example: an input of the module, where the subject is a bare one.
 
     Raises:
@@ -116,12 +116,12 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     from slide_export.inference.choose import choose
     from slide_export.inference.fuse import fuse
 
-    from .module_rules import RULES
+    from .module_rules import rules
     from .module_trace import Observation, observe
     from .rules import judge
 
     example = torch.zeros(BATCH, 3, *model.image_size)
-    trained = judge(RULES, observe(model.module, example), targets)
+    trained = judge(rules(targets), observe(model.module, example), targets)
     fused = fuse(model)
     forms: dict[str, Observation] = {}
     findings: list[Finding] = []
@@ -129,7 +129,7 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
         lowered = choose(fused, "auto", auto=backends.default_form(target))
         if lowered.form not in forms:
             forms[lowered.form] = observe(lowered.module, example)
-        findings += judge(RULES, forms[lowered.form], (target,))
+        findings += judge(rules((target,)), forms[lowered.form], (target,))
     left = {(finding.rule, finding.module, target) for finding in findings for target in finding.targets}
     return (*findings, *_handled(trained, left))
 

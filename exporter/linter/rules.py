@@ -1,20 +1,18 @@
-"""What a rule says about one place, and how a table of rules is run."""
+"""Rules and findings, and how a table of rules is run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from slide_export.backends import registry as backends
 from slide_export.core.errors import RequestError
+from slide_export.core.lint import SEVERITIES, Severity
 
 T = TypeVar("T")
-Severity: TypeAlias = Literal["error", "warning", "hint"]
 Device: TypeAlias = tuple[str, str]
 """A PyTorch module name ("" where unknown, or the root) and what was found there."""
-
-TARGETS = ("coreml", "onnx", "openvino", "tensorrt")
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Rule(Generic[T]):
     """One rule over a subject of type T; the attributes that a `Finding` has too mean the same here.
 
     Attributes:
-        find: yields the places that break the rule.
+        find: gives the places that break the rule.
     """
 
     id: str
@@ -60,7 +58,7 @@ class Rule(Generic[T]):
 
 
 def judge(rules: Sequence[Rule[T]], subject: T, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Returns what the rules for these targets find: one finding a rule and module, the rules' order kept."""
+    """Findings of the rules for these targets: one a rule and module, the rules' order kept."""
     findings = []
     for rule in rules:
         concerned = tuple(target for target in rule.targets if target in targets)
@@ -78,7 +76,7 @@ def judge(rules: Sequence[Rule[T]], subject: T, targets: Sequence[str]) -> tuple
 
 
 def union(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Returns the findings, worst first, with those that differ in their targets alone as one."""
+    """The findings, worst first, with those that differ in their targets alone as one."""
     targets: dict[Finding, tuple[str, ...]] = {}
     for finding in findings:
         key = replace(finding, targets=())
@@ -88,13 +86,13 @@ def union(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def known_targets(targets: Iterable[str]) -> tuple[str, ...]:
-    """Returns the targets asked for, or all of them where none is.
+    """The targets asked for, or all of them where none is.
 
     Raises:
         RequestError: there is no such target.
     """
-    asked = tuple(dict.fromkeys(targets))
-    unknown = [target for target in asked if target not in TARGETS]
+    asked, known = tuple(dict.fromkeys(targets)), backends.names()
+    unknown = [target for target in asked if target not in known]
     if unknown:
-        raise RequestError(f"expected targets of {', '.join(TARGETS)}; found {', '.join(map(repr, unknown))}")
-    return asked or TARGETS
+        raise RequestError(f"expected targets of {', '.join(known)}; found {', '.join(map(repr, unknown))}")
+    return asked or known

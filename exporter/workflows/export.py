@@ -97,7 +97,7 @@ def _check_request(recipe: ExportRequest, backend: Backend, quantization: Quanti
     if recipe.keep_fp32 and quantization is None and not backend.PRECISIONS[recipe.precision]:
         raise RequestError(f"expected --keep-fp32 where the graph carries {recipe.precision}, found {recipe.target}")
     if quantization is not None:
-        refuse_other_library(quantization, recipe.target)
+        refuse_other_library(quantization, recipe.target, in_graph=backend.PRECISIONS[recipe.precision])
     if recipe.tune and recipe.form != "auto":
         raise RequestError(f"expected --tune or --form, found both: leave out --form {recipe.form}")
 

@@ -172,7 +172,7 @@ def _prepare(recipe: ExportRequest, step: Progress) -> _Tries:
         )
     quantization = recipe_of(recipe)
     if quantization is not None:
-        refuse_other_library(quantization, recipe.target)
+        refuse_other_library(quantization, recipe.target, in_graph=backend.PRECISIONS[recipe.precision])
     with step("load the checkpoint"):
         model = load_checkpoint(
             recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size

@@ -21,11 +21,13 @@ from slide_export.backends.interface import LoweringOptions, Option, Value
 from slide_export.benchmark.profile import WARM, lines
 from slide_export.core.artifact import Array, Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError, LoweringError, RequestError
-from slide_export.core.graph import TensorSpec
+from slide_export.core.graph import MAX_RANK, TensorSpec
 from slide_export.core.measurement import Executed, ModuleTime
 from slide_export.core.model import InferenceModel
 from slide_export.core.precision import FP32
 from slide_export.core.proof import BATCH_SIZES
+
+from .lint import FACTS as LINT  # noqa: F401  # an optional part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +48,6 @@ OPTIONS: Mapping[str, Option] = {
 }
 RUNTIME = ("torch", "coremltools", "slide_export.mil")
 # DEVICE: none; deploy_examples/06_coreml_swift measures on one
-HIGHEST_RANK = 5  # coremltools and the Neural Engine take no more
 SLIDE_RANK = 4  # what our forms of slide attention promise
 HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"})
 
@@ -181,7 +182,7 @@ def _check(package: "Package", modules: Mapping[str, str], source: InferenceMode
     slides = tuple(f"{name}." for name, module in named if isinstance(module, FusedSlideAttention))
     for operation in package.operations():
         module = modules.get(operation.name, "")
-        limit = SLIDE_RANK if f"{module}.".startswith(slides) else HIGHEST_RANK
+        limit = SLIDE_RANK if f"{module}.".startswith(slides) else MAX_RANK
         rank = max((len(output.type.shape) for output in operation.outputs), default=0)
         if operation.type.startswith("gather"):
             raise LoweringError(

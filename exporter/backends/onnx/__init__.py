@@ -18,6 +18,7 @@ from slide_export.graph import dtypes as onnx_census
 from slide_export.graph import values as onnx_inside
 
 from . import trace as onnx_trace
+from .lint import FACTS as LINT  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
 PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "w8": True}

@@ -21,6 +21,7 @@ MODULES = (
     "core/artifact",
     "core/errors",
     "core/graph",
+    "core/lint",
     "core/measurement",
     "core/precision",
     "backends/interface",

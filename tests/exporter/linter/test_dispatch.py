@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from slide_export.backends import registry as backends
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
-from slide_export.linter import TARGETS, lint
+from slide_export.linter import lint
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
 EXAMPLE = torch.zeros(1, 8, 8, 8)
@@ -44,7 +45,9 @@ def test_a_checkpoint_has_no_error_and_names_what_fusing_handles(checkpoint: Pat
         ("train-time-form", "layers.2.blocks.0"),
         ("gather-constant", "layers.3.blocks.0.attn"),
     }
-    assert all(f.targets == TARGETS for f in handled if f.rule != "multiplier")  # that one is the form's, by target
+    assert all(
+        f.targets == backends.names() for f in handled if f.rule != "multiplier"
+    )  # that one is the form's, by target
 
 
 def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model) -> None:
@@ -60,7 +63,10 @@ def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model)
 
 def test_an_onnx_file(onnx_file: Path) -> None:
     errors = [(f.rule, f.module, f.targets) for f in lint(str(onnx_file)) if f.severity == "error"]
-    assert errors == [("rank", "unfold", ("coreml",)), ("im2col", "unfold", TARGETS)]  # two gathers make rank 6
+    assert errors == [
+        ("rank", "unfold", ("coreml",)),
+        ("im2col", "unfold", backends.names()),
+    ]  # two gathers make rank 6
 
 
 def test_a_package(tmp_path: Path) -> None:
