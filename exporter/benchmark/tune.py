@@ -1,4 +1,4 @@
-"""Measures every form of slide attention on this machine, stage by stage, and remembers which was fastest.
+"""Measure every form of slide attention on this machine, stage by stage, and remembers which was fastest.
 
 A stage is stood for by half a block of its own: x + attention(LayerNorm(x)) at the stage's size, batch 1, in each form,
 under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A
@@ -41,7 +41,7 @@ INPUT, OUTPUT = "map", "attended"
 
 @dataclass(frozen=True)
 class StageTimes:
-    """What was measured of one stage.
+    """Times of one stage that slides.
 
     Attributes:
         layer: module name of the stage's first slide attention.
@@ -73,14 +73,14 @@ class HalfBlock(nn.Module):
         self.norm1, self.attn = nn.LayerNorm(channels), attention
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Half a block: x [B, H, W, C] -> [B, H, W, C]."""
         return x + self.attn(self.norm1(x))
 
 
 def tune(
     fused: FusedModel, target: str, order: LoweringOptions, step: Progress = no_progress
 ) -> tuple[StageTimes, ...]:
-    """Returns the times of every form for each stage that slides, measured now or remembered.
+    """Times of every form for each stage that slides, measured now or remembered.
 
     Raises:
         RequestError: the target's runtime does not run here, so that there is nothing to measure.
@@ -97,7 +97,7 @@ def tune(
 
 
 def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
-    """Returns rows, columns and channels of what reaches each slide attention."""
+    """Rows, columns and channels of what reaches each slide attention."""
     sizes: dict[str, tuple[int, int, int]] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -156,7 +156,7 @@ def _measure(
 def _fingerprint(
     target: str, order: LoweringOptions, layer: FusedSlideAttention, size: tuple[int, int, int]
 ) -> tuple[str, str]:
-    """Returns the machine in words, and what the times depend on as a key."""
+    """The machine in words, and what the times depend on as a key."""
     threads = len(environment.usable())
     here = environment.fingerprint("this machine", threads, [target])
     versions = {name: here.versions[name] for name in backends.availability(target).versions}
@@ -175,7 +175,7 @@ def _fingerprint(
 
 
 def cache() -> Path:
-    """Returns the file of what was measured here before (Source: XDG base directory specification)."""
+    """The file of what was measured here before (Source: XDG base directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slide-export" / "lowerings.json"
 
 
@@ -193,7 +193,7 @@ def _recall(key: str) -> dict[str, float] | None:
 
 
 def _remember(key: str, times: Mapping[str, float]) -> None:
-    """Adds to the file, written beside and renamed: two runs at once lose at most one's times."""
+    """Add to the file, written beside and renamed: two runs at once lose at most one's times."""
     place = cache()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:

@@ -15,7 +15,7 @@ AUTO = "auto"
 
 
 def names() -> tuple[str, ...]:
-    """What can be asked for."""
+    """Names that can be asked for."""
     return (AUTO, *FORMS)
 
 

@@ -181,7 +181,7 @@ RULES: tuple[Rule[Program], ...] = (*TIER_1, *TIER_2, *TIER_3)
 
 
 def lint_package(path: Path | Package, targets: Sequence[str] = ONLY) -> tuple[Finding, ...]:
-    """Returns what the rules find in a saved package.
+    """Findings of the rules in a saved package.
 
     Raises:
         MilError: it cannot be read.

@@ -25,7 +25,7 @@ ONNX_ARTIFACTS = ("model.onnx",)  # what bundles of targets that read ONNX keep 
 def lint(
     subject: Path | str | nn.Module | Model, targets: Iterable[str] = (), *, example: Tensor | None = None
 ) -> tuple[Finding, ...]:
-    """Returns what will fail, run badly or could run faster, worst first.
+    """Find what will fail, run badly or could run faster, worst first.
 
     Args:
         subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
@@ -91,7 +91,7 @@ def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Returns the findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
+    """Findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         target, artifact = str(manifest["target"]), path / str(manifest["artifact"]["path"])
@@ -109,7 +109,7 @@ def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Returns the faults of what will be exported, and those of the trained form that are gone by then, as hints."""
+    """Faults of what will be exported, and those of the trained form that are gone by then, as hints."""
     import torch
 
     from slide_export.backends import registry as backends
@@ -146,7 +146,7 @@ def _handled(trained: Iterable[Finding], left: set[tuple[str, str, str]]) -> lis
 
 
 def _is_left(finding: Finding, target: str, left: set[tuple[str, str, str]]) -> bool:
-    """Returns whether what is exported has the fault too, in the same module or in one of the same parent."""
+    """Whether what is exported has the fault too, in the same module or in one of the same parent."""
     parent = finding.module.rpartition(".")[0]
     places = (module for rule, module, name in left if (rule, name) == (finding.rule, target))
     return any(module == finding.module or (parent and module.startswith(parent + ".")) for module in places)
