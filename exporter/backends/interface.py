@@ -10,6 +10,8 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
     INSTALL                the command that installs it                   without: pip, by the extra of its name
     LINT                   faults and chances of this target              without: those of every target alone
+    is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph
+    lint_artifact()
     PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
 """
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
     from slide_export.core.graph import OnnxGraph
+    from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.model import InferenceModel
     from slide_export.core.precision import Precision
@@ -174,3 +177,14 @@ class ShowsValues(Protocol):
         Showing a value keeps a runtime from fusing across it, so results may differ from the plain session's by
         rounding.
         """
+
+
+@runtime_checkable
+class LintsArtifacts(Protocol):
+    """A backend with rules for what it saved, beside those of its ONNX graph or PyTorch module."""
+
+    def is_artifact(self, path: Path) -> bool:
+        """Whether a file or directory is of the kind that `lint_artifact` reads; it may be nobody's bundle."""
+
+    def lint_artifact(self, path: Path) -> tuple[Finding, ...]:
+        """Findings in a saved artifact."""

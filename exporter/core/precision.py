@@ -6,7 +6,8 @@ The command line and manifests say a precision by its name; everything between p
     fp32          float32    float32                     PyTorch in float32, as it is
     fp16          float16    float16                     PyTorch rounded to float16 after every operator
     int8          int8       int8, ranges calibrated     fake quantization of the PyTorch model
-    w8            int8       a float type                fake quantization of the weights alone
+    w8            int8       float32, or a float type    fake quantization of the weights alone
+                             that the runtime chooses
 
 bf16, w16 and int8-dynamic are defined and not offered yet: no backend lists them, so none can be asked for.
 """
@@ -39,8 +40,8 @@ class Precision:
     Attributes:
         name: on the command line and in manifests.
         stored: element type of the weights.
-        computed: element type of convolutions and matrix products; None where the runtime takes a float type of its own
-            choice, as it does for weights that are expanded before use.
+        computed: element type of convolutions and matrix products; where weights are expanded before use, the float
+            type that a runtime expands them to unless it prefers another.
         floor: what gives the proof its noise floor.
         tolerance_factor: accepted error over that floor.
         stored_share: least share of weight bytes in the stored type, 0 to 1. In fp16, what softmax and LayerNorm need
@@ -53,7 +54,7 @@ class Precision:
 
     name: str
     stored: str
-    computed: str | None
+    computed: str
     floor: Floor
     tolerance_factor: float
     stored_share: float
@@ -71,6 +72,11 @@ class Precision:
     def computes_integers(self) -> bool:
         """Whether convolutions and matrix products are to be 8-bit too."""
         return self.computed == "int8"
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether weights are stored in another type than products compute in."""
+        return self.computed != self.stored
 
     def __str__(self) -> str:
         return self.name
@@ -99,7 +105,7 @@ FP16 = Precision(
 INT8 = Precision(
     "int8", "int8", "int8", "fake-quantized", QUANTIZED_TOLERANCE_FACTOR, stored_share=0.5, calibrated=True
 )
-W8 = Precision("w8", "int8", None, "fake-quantized", QUANTIZED_TOLERANCE_FACTOR, stored_share=0.5)
+W8 = Precision("w8", "int8", "float32", "fake-quantized", QUANTIZED_TOLERANCE_FACTOR, stored_share=0.5)
 BF16 = Precision(
     "bf16",
     "bfloat16",
@@ -111,7 +117,7 @@ BF16 = Precision(
     rounding=2.0**-8,
     offered=False,
 )
-W16 = Precision("w16", "float16", None, "rounded", FLOAT_TOLERANCE_FACTOR, stored_share=0.95, offered=False)
+W16 = Precision("w16", "float16", "float32", "rounded", FLOAT_TOLERANCE_FACTOR, stored_share=0.95, offered=False)
 INT8_DYNAMIC = Precision(
     "int8-dynamic",
     "int8",

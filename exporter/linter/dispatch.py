@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import LintsArtifacts
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 
 from .rules import Finding, known_targets, union
@@ -53,8 +55,9 @@ def lint(
 def _lint_path(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     if path.is_dir() and (path / MANIFEST).is_file():
         return _lint_bundle(path, targets)
-    if path.suffix == ".mlpackage" or (path / "Manifest.json").is_file():
-        return _lint_package(path, targets)
+    readers = _readers(path)
+    if readers:
+        return tuple(finding for name in readers if name in targets for finding in readers[name].lint_artifact(path))
     if path.is_dir():
         raise BundleError(f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json")
     if path.suffix == ".onnx":
@@ -77,17 +80,12 @@ def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     return lint_onnx(proto, targets)
 
 
-def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
-    from slide_export.mil import MilError
-    from slide_export.mil.convert import no_progress
-
-    from .ane import lint_package
-
-    try:
-        with no_progress():  # the first import of coremltools logs what it lacks
-            return lint_package(path, targets)
-    except MilError as error:
-        raise BundleError(str(error)) from error
+def _readers(path: Path) -> dict[str, LintsArtifacts]:
+    """Backends by target that have rules for an artifact of this kind."""
+    loaded = {name: backends.load(name) for name in backends.names()}
+    return {
+        name: found for name, found in loaded.items() if isinstance(found, LintsArtifacts) and found.is_artifact(path)
+    }
 
 
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
@@ -100,7 +98,7 @@ def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     if target not in targets:
         return ()
     for file in (artifact, *(path / name for name in ONNX_ARTIFACTS)):
-        if file.suffix in (".onnx", ".mlpackage") and file.exists():
+        if file.exists() and (file.suffix == ".onnx" or _readers(file)):
             return _lint_path(file, (target,))
     raise BundleError(
         f"expected an ONNX graph or an .mlpackage in {path}, found {artifact.name}, which has been lowered already: "
@@ -112,7 +110,6 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     """Faults of what will be exported, and those of the trained form that are gone by then, as hints."""
     import torch
 
-    from slide_export.backends import registry as backends
     from slide_export.inference.choose import choose
     from slide_export.inference.fuse import fuse
 

@@ -31,9 +31,7 @@ def satisfies(stats: DtypeStats, precision: Precision, *, some_kept: bool = Fals
         return stats.computed.get("int8", 0) >= INTEGER_SHARE * stats.marked > 0
     if precision.quantized:
         return stats.marked > 0
-    if precision.computed is None or not stats.fixed:
-        return True
-    return share(stats.computed, precision.computed) >= min(precision.computed_share, most)
+    return not stats.fixed or share(stats.computed, precision.computed) >= min(precision.computed_share, most)
 
 
 def share(counts: Mapping[str, int], kind: str) -> float:
@@ -51,13 +49,13 @@ def describe(stats: DtypeStats, precision: Precision) -> str:
     where = "" if stats.fixed else " on this machine, whose runtime chooses"
     stored = f"{share(stats.stored, precision.stored):.0%} of weight bytes are {_stored_type(stats, precision)}"
     weights = f"asked {precision}: {stored}, "
-    right = stats.computed.get(precision.computed or "", 0)
+    right = stats.computed.get(precision.computed, 0)
     if precision.computes_integers:
         others = products - right
         return (
             f"{weights}{right} of {stats.marked} products with such weights compute in int8, {others} in float{where}"
         )
-    if precision.computed is None:
+    if precision.weights_alone:
         marked = f"those of {stats.marked} of {products} products, " if precision.quantized else ""
         return f"{weights}{marked}which compute in float"
     return f"{weights}{right} of {products} products compute in it{where}"

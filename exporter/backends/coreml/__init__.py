@@ -9,7 +9,7 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
     dtypes.py     dtype_stats
     session.py    Session, substitute_runtime
     inside.py     profile, values, intermediates
-    lint.py       what fails or runs badly on CoreML alone
+    lint.py       what fails or runs badly on CoreML alone; ane/: Neural Engine readiness of a saved package
 
 No device runs a package by itself: deploy_examples/06_coreml_swift measures on one.
 """
@@ -20,6 +20,7 @@ from .artifact import OPTIONS, lower
 from .dtypes import dtype_stats
 from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
+from .lint import is_artifact, lint_artifact
 from .session import Session, substitute_runtime
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "Session",
     "dtype_stats",
     "intermediates",
+    "is_artifact",
+    "lint_artifact",
     "lower",
     "profile",
     "substitute_runtime",

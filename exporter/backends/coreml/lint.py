@@ -1,7 +1,10 @@
-"""What fails or runs badly on CoreML alone."""
+"""What fails or runs badly on CoreML alone: the facts, and the Neural Engine rules of a saved package."""
 
+from pathlib import Path
+
+from slide_export.core.errors import BundleError
 from slide_export.core.graph import MAX_RANK
-from slide_export.core.lint import LintFact
+from slide_export.core.lint import Finding, LintFact
 
 FACTS = (
     LintFact(
@@ -57,3 +60,26 @@ FACTS = (
         "coremltools#2633",
     ),
 )
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a path is an ML Program: by its ending, or by the manifest that every package has."""
+    return path.suffix == ".mlpackage" or (path / "Manifest.json").is_file()
+
+
+def lint_artifact(path: Path) -> tuple[Finding, ...]:
+    """Findings of the Neural Engine rules in a saved package.
+
+    Raises:
+        BundleError: the package cannot be read.
+    """
+    from slide_export.mil import MilError
+    from slide_export.mil.convert import no_progress
+
+    from .ane import lint_package
+
+    try:
+        with no_progress():  # the first import of coremltools logs what it lacks
+            return lint_package(path)
+    except MilError as error:
+        raise BundleError(str(error)) from error

@@ -7,11 +7,10 @@ from functools import cached_property
 
 import torch
 
+from slide_export.core.lint import Device
 from slide_export.mil import Operation, Package
 from slide_export.mil.module_names import module_names
 from slide_export.mil.program import FLOAT_TYPES, Literal, MilType, Reference, Value
-
-from .rules import Device
 
 
 class Program:

@@ -1,4 +1,4 @@
-"""What can be read in a saved program about the Neural Engine; `ane.py` says what follows and who says so."""
+"""What can be read in a saved program about the Neural Engine; the table of rules says what follows and who says so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import torch
 
 from slide_export.core.graph import MAX_RANK
+from slide_export.core.lint import Device
 from slide_export.mil import Operation
 
-from .mil_view import Program
-from .rules import Device
+from .program import Program
 
 Check = Callable[[Program], Iterator[Device]]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .ane_checks import BYTES, LANE, POOLS, STREAMED
-from .mil_view import Program
-from .rules import Device
+from slide_export.core.lint import Device
+
+from .checks import BYTES, LANE, POOLS, STREAMED
+from .program import Program
 
 
 def narrow_axis(program: Program) -> Iterator[Device]:
