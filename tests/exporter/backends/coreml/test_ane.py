@@ -212,7 +212,7 @@ def test_groups_that_do_not_divide(save: Saver, monkeypatch: pytest.MonkeyPatch)
 def test_rank_6(save: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
     package = save(program(relu))
     assert "rank" not in ids(package)
-    assert "rank" in altered(package, monkeypatch, "RANK", 3)
+    assert "rank" in altered(package, monkeypatch, "MAX_RANK", 3)
 
 
 @pytest.mark.parametrize(("stride", "found"), [(4, True), (2, False)])
