@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from slide_export.core.graph import OnnxGraph
     from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
-    from slide_export.core.model import InferenceModel
     from slide_export.core.precision import Precision
+    from slide_export.inference.served import ServedModel
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Backend(Protocol):
     """What every target must have. Its vendor's package is imported inside its functions, never when its file is."""
 
     __name__: str
-    ACCEPTS: type[OnnxGraph] | type[InferenceModel]
+    ACCEPTS: type[OnnxGraph] | type[ServedModel]
     """The stage that `lower` starts from."""
     PRECISIONS: Mapping[str, bool]
     """Names of its precisions, and whether the ONNX graph carries each, as casts or Q/DQ; `lower` sees to the rest."""

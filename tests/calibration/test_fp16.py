@@ -22,10 +22,12 @@ from slide_export.core.proof import Reference
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.models import slide_swin
 from slide_export.models.data import DataConfig
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof import parity
+from tests.conftest import reference_of
 
 GOAL_DB = 50.0  # the issue's: fp16 against float64 on real images
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -55,7 +57,7 @@ def graph(
         ir_version=8,
     )
     proto = onnx.shape_inference.infer_shapes(proto)
-    return OnnxGraph(proto, onnx_graph._specs(proto.graph.input), onnx_graph._specs(proto.graph.output))
+    return OnnxGraph(proto, onnx_graph.specs(proto.graph.input), onnx_graph.specs(proto.graph.output))
 
 
 def run(proto: onnx.ModelProto, x: NDArray[Any]) -> list[NDArray[Any]]:
@@ -105,12 +107,12 @@ def fused(model: Model) -> FusedModel:
 
 @pytest.fixture(scope="module")
 def reference(model: Model) -> Reference:
-    return parity.reference(model, bundled().spread(3), ModelIO())
+    return reference_of(model, bundled().spread(3), ModelIO())
 
 
 @functools.cache
 def export(fused: FusedModel, form: str, *, embed: bool = False) -> OnnxGraph:
-    return onnx_graph.export(choose(fused, form), ModelIO(embed_preprocessing=embed))
+    return onnx_graph.export(in_form(choose(fused, form), ModelIO(embed_preprocessing=embed)))
 
 
 def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
@@ -118,7 +120,7 @@ def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
     return parity.sqnr_db(exact, run(proto, np.asarray(reference.feeds["images"]))[0].astype(np.float64) - exact)
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_a_model_keeps_the_goal_on_photographs(fused: FusedModel, reference: Reference, form: str) -> None:
     assert sqnr(to_half(export(fused, form)).proto, reference) >= GOAL_DB
 
@@ -132,7 +134,7 @@ def test_one_changed_weight_breaks_the_goal(fused: FusedModel, reference: Refere
     assert sqnr(proto, reference) < GOAL_DB
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedModel, form: str) -> None:
     proto = to_half(export(fused, form)).proto
     for op in ("Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "Exp", "Max", "Sub"):
@@ -141,7 +143,7 @@ def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedMode
         assert computed(proto, op) == {HALF}, op
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_nothing_is_rounded_between_two_nodes_in_float32(fused: FusedModel, form: str) -> None:
     assert round_trips(to_half(export(fused, form)).proto) == 0
 
@@ -172,8 +174,8 @@ def test_inputs_and_outputs_keep_their_types(fused: FusedModel) -> None:
     full = export(fused, "grouped")
     half = to_half(full)
     assert (half.inputs, half.outputs) == (full.inputs, full.outputs)
-    assert onnx_graph._specs(half.proto.graph.input) == full.inputs
-    assert onnx_graph._specs(half.proto.graph.output) == full.outputs
+    assert onnx_graph.specs(half.proto.graph.input) == full.inputs
+    assert onnx_graph.specs(half.proto.graph.output) == full.outputs
 
 
 def test_the_same_graph_gives_the_same_bytes_and_is_left_alone(fused: FusedModel) -> None:

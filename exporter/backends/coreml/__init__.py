@@ -14,7 +14,7 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
 No device runs a package by itself: deploy_examples/06_coreml_swift measures on one.
 """
 
-from slide_export.core.model import InferenceModel
+from slide_export.inference.served import ServedModel
 
 from .artifact import OPTIONS, lower
 from .dtypes import dtype_stats
@@ -42,7 +42,7 @@ __all__ = [
     "values",
 ]
 
-ACCEPTS = InferenceModel
+ACCEPTS = ServedModel
 PRECISIONS = {"fp32": False, "fp16": False, "w8": False}  # coremltools converts the PyTorch model, there is no graph
 DEFAULT_FORM = "grouped"  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
 DISTRIBUTIONS = ("coremltools",)

@@ -1,4 +1,4 @@
-"""InferenceModel -> ML Program and the settings that a session is started with."""
+"""ServedModel -> ML Program and the settings that a session is started with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact
 from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.graph import MAX_RANK, TensorSpec
-from slide_export.core.model import InferenceModel
 from slide_export.core.precision import FP32
 from slide_export.core.proof import BATCH_SIZES
+from slide_export.inference.served import ServedModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, Option] = {
 SLIDE_RANK = 4  # what our forms of slide attention promise
 
 
-def lower(source: InferenceModel, directory: Path, options: LoweringOptions) -> Artifact:
+def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Artifact:
     """Write `model.mlpackage`: the same bytes for the same model.
 
     Raises:
@@ -65,7 +65,7 @@ def _settings(form: Form, options: LoweringOptions) -> dict[str, Any]:
     }
 
 
-def _form(source: InferenceModel, options: LoweringOptions) -> Form:
+def _form(source: ServedModel, options: LoweringOptions) -> Form:
     """What the package is to look like from outside, and how it is to compute.
 
     Raises:
@@ -74,7 +74,7 @@ def _form(source: InferenceModel, options: LoweringOptions) -> Form:
     from slide_export.mil.convert import Form
 
     interface, image = options.interface, options.options["input"] == "image"
-    rows, cols = source.fused.trained.image_size
+    rows, cols = source.trained.image_size
     if image and not interface.embed_preprocessing:
         raise RequestError("expected input=image with embedded preprocessing: a picture is 0..255, not normalised")
     if image and interface.batch not in (None, 1):
@@ -89,11 +89,11 @@ def _form(source: InferenceModel, options: LoweringOptions) -> Form:
     if repeated:
         raise RequestError(f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice")
     return Form(
-        input=interface.input_name,
+        input=source.input_names[0],
         shape=(rows, cols, 3) if channels_last else (3, rows, cols),
         batches=batches,
         image=image,
-        outputs=interface.output_names,
+        outputs=source.output_names,
         labels=labels,
         precision="fp32" if options.precision == FP32 else "fp16",  # w8: what the Neural Engine computes in
         deployment=options.options["deployment"],
@@ -112,26 +112,25 @@ def _batches(text: str) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def _entrance(source: InferenceModel, options: LoweringOptions, form: Form) -> nn.Module:
+def _entrance(source: ServedModel, options: LoweringOptions, form: Form) -> nn.Module:
     """The module to trace; a picture comes as [1, 3, H, W] of 0..255, which `ExportWrapper` takes as [1, H, W, 3].
 
     The normalisation is the module's own: an `ImageType` has one scale for three channels.
     """
     from torch import Tensor
 
-    from slide_export.inference.serve import ExportWrapper
+    from slide_export.inference.export_wrapper import ExportWrapper
 
     class Picture(ExportWrapper):
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            return super().forward(images.permute(0, 2, 3, 1))
+        def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+            return super().forward(*(image.permute(0, 2, 3, 1) for image in images))
 
-    data = source.fused.trained.data
-    return (Picture if form.image else ExportWrapper)(source.module, data, options.interface).eval()
+    return (Picture if form.image else ExportWrapper)(source.module, source.trained.data, source.io, source.task).eval()
 
 
-def _metadata(source: InferenceModel, options: LoweringOptions) -> dict[str, str]:
+def _metadata(source: ServedModel, options: LoweringOptions) -> dict[str, str]:
     """Metadata that a user of the bare package needs; nothing that changes from run to run."""
-    model, interface = source.fused.trained, options.interface
+    model, interface = source.trained, options.interface
     metadata = {
         "description": f"{model.variant} ({source.form}, {options.precision}), exported from PyTorch",
         "variant": model.variant,
@@ -143,16 +142,16 @@ def _metadata(source: InferenceModel, options: LoweringOptions) -> dict[str, str
     return metadata | ({"labels": json.dumps(interface.labels)} if interface.labels else {})
 
 
-def _check(package: Package, modules: Mapping[str, str], source: InferenceModel) -> None:
+def _check(package: Package, modules: Mapping[str, str], source: ServedModel) -> None:
     """Check the saved program: no gather, rank 5 at most, 4 in slide attention.
 
     Raises:
         LoweringError: names the first operation that breaks a rule.
     """
-    from slide_export.models.slide_attention import FusedSlideAttention
+    from slide_export.models.slide_attention import SlideAttention
 
-    named = source.fused.module.named_modules()
-    slides = tuple(f"{name}." for name, module in named if isinstance(module, FusedSlideAttention))
+    named = source.trained.module.named_modules()
+    slides = tuple(f"{name}." for name, module in named if isinstance(module, SlideAttention))
     for operation in package.operations():
         module = modules.get(operation.name, "")
         limit = SLIDE_RANK if f"{module}.".startswith(slides) else MAX_RANK

@@ -12,10 +12,10 @@ from slide_export.backends import registry as backends
 from slide_export.bundle import store as bundle
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.model import InferenceModel
 from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
 from slide_export.inference.forms import FORMS
+from slide_export.inference.served import ServedModel
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 
@@ -25,7 +25,7 @@ SOURCES = Path(backends.__file__).parent
 @pytest.mark.parametrize("target", backends.names())
 def test_it_states_what_it_takes_and_has(target: str) -> None:
     backend = backends.load(target)
-    assert backend.ACCEPTS in (OnnxGraph, InferenceModel)
+    assert backend.ACCEPTS in (OnnxGraph, ServedModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
     assert all(precision_named(name).offered for name in backend.PRECISIONS)
@@ -95,7 +95,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
     """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones."""
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    made = pipeline.run(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = verification.artifact_of(made)
     values = optional.values(backend, path, settings)
     known: set[str] = set()

@@ -15,11 +15,12 @@ from slide_export.core.precision import FP32
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "wide_shifts"), ModelIO())
+    return onnx_graph.export(in_form(choose(fuse(model), "wide_shifts"), ModelIO()))
 
 
 def test_the_file_is_the_graph(graph: OnnxGraph, tmp_path: Path) -> None:
