@@ -25,7 +25,7 @@ WEIGHT = re.compile(
     r"(?P<module>.+)_(?:weight|bias|running_mean|running_var)(?:_to_fp16|_quantized|_palettized|_sparsified)*"
 )
 GENERATED = re.compile(r"(?:op|var|x|input|linear|conv|transpose|const)_\d+")  # names that coremltools makes up
-WRAPPER = "module."  # the model inside `Serving`, or inside DataParallel
+WRAPPER = "module."  # the model inside `ExportWrapper`, or inside DataParallel
 JOINED = (r"stage\d+_conv_embed", r"patch_embed\d*", r"dep_conv\d?")  # with an underscore where siblings part
 
 
@@ -65,7 +65,13 @@ def _module(value: str) -> str:
 
 
 def _dotted(flat_names: Iterable[str]) -> dict[str, str]:
-    """Returns `layers.0.attn.qkv` for each `layers_0_attn_qkv`: a dot beside every number and where names part."""
+    """Dots in the place of underscores, beside every number and where names part.
+
+        Given   layers_0_attn_qkv, layers_0_attn_proj, layers_0_conv_norm
+        Result  layers.0.attn.qkv, layers.0.attn.proj, layers.0.conv_norm
+
+    `attn` has two children, so its name ends there; nothing parts `conv` from `norm`, so they stay joined.
+    """
     words = {flat: _words(flat) for flat in flat_names}
     next_words: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in words.values():
@@ -113,7 +119,10 @@ def _after(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str,
 
 
 def _shared(before: str | None, after: str | None) -> str:
-    """Longest module path that both names have; one name alone gives its parent."""
+    """Longest module path that both names have; one name alone gives its parent.
+
+    Given   layers.0.attn.qkv before, layers.0.attn.proj after     Result  layers.0.attn
+    """
     if before is None or after is None:
         return (before or after or "").rpartition(".")[0]
     pairs = zip(before.split("."), after.split("."), strict=False)
