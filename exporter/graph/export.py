@@ -29,7 +29,7 @@ LARGEST = 2**31 - 1  # bytes of one protobuf
 
 
 def export(lowered: InferenceModel, interface: ModelIO, *, ships: bool = True) -> OnnxGraph:
-    """Returns the checked graph of a lowered model: simplified, no Im2Col, no tensor above rank 5, deterministic.
+    """The checked graph of a model: simplified, no Im2Col, no tensor above rank 5, deterministic.
 
     Args:
         ships: False allows Im2Col and higher ranks, for a model that is only measured.
@@ -39,10 +39,10 @@ def export(lowered: InferenceModel, interface: ModelIO, *, ships: bool = True) -
     """
     model = lowered.fused.trained
     serving = ExportWrapper(lowered.module, model.data, interface).eval()
-    names = (interface.input_name, interface.output_names)
-    graph = export_module(serving, example_input(model, interface), *names, dynamic=not interface.batch, ships=ships)
-    _describe(graph.proto, lowered, interface)
-    return graph
+    names = [interface.input_name, *interface.output_names]
+    proto = _passed(serving, example_input(model, interface), names, dynamic=not interface.batch, ships=ships)
+    _describe(proto, lowered, interface)
+    return _graph(proto)
 
 
 def export_module(
@@ -54,7 +54,7 @@ def export_module(
     dynamic: bool = True,
     ships: bool = True,
 ) -> OnnxGraph:
-    """Returns the checked graph of any module of one input.
+    """The checked graph of any module of one input.
 
     The TorchScript exporter is used: on Slide-Swin-T it takes 4 s where the dynamo exporter takes 25 s, for the same
     graph after simplification, and its names carry the module paths. torch is pinned, so its deprecation cannot bite.
@@ -67,20 +67,27 @@ def export_module(
     Raises:
         ExportError: the module uses an unfold, or the graph breaks a rule.
     """
+    return _graph(_passed(module, example, [input_name, *output_names], dynamic=dynamic, ships=ships))
+
+
+def _passed(module: nn.Module, example: Tensor, names: list[str], *, dynamic: bool, ships: bool) -> onnx.ModelProto:
+    """Trace a module and run the passes."""
     if ships:
         refuse_unfold(module, example)
-    proto = onnx.load_from_string(_trace(module, example, [input_name, *output_names], dynamic=dynamic))
+    proto = onnx.load_from_string(_trace(module, example, names, dynamic=dynamic))
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
-    _unwrap(proto.graph)
-    proto = passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
+    return passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
+
+
+def _graph(proto: onnx.ModelProto) -> OnnxGraph:
     return OnnxGraph(proto, _specs(proto.graph.input), _specs(proto.graph.output))
 
 
 def example_input(model: Model, interface: ModelIO) -> Tensor:
-    """Returns a zero input of the interface's shape and type, at the fixed batch size or a small one."""
+    """A zero input of the interface's shape and type, at the fixed batch size or a small one."""
     rows, cols = model.image_size
     batch = interface.batch or TRACE_BATCH
     if interface.embed_preprocessing:
@@ -89,7 +96,7 @@ def example_input(model: Model, interface: ModelIO) -> Tensor:
 
 
 class _UnfoldWatch(TorchDispatchMode):
-    """Collects the unfolding operators that a forward pass reaches, whatever Python function called them."""
+    """Collect the unfolding operators that a forward pass reaches, whatever Python function called them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -102,7 +109,7 @@ class _UnfoldWatch(TorchDispatchMode):
 
 
 def refuse_unfold(module: nn.Module, example: Tensor) -> None:
-    """Runs the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
+    """Run the module once, on shapes alone, and refuse Im2Col in it; `passes.check` refuses it in the graph.
 
     Raises:
         ExportError: an unfold or fold was called.
@@ -137,24 +144,8 @@ def _trace(module: nn.Module, example: Tensor, names: list[str], *, dynamic: boo
     return buffer.getvalue()
 
 
-def _unwrap(graph: onnx.GraphProto) -> None:
-    """Takes the wrapper's name, the `module` of `Serving`, out of every name, so that paths are the model's own."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [_plain(name) for name in names]
-    for item in (*graph.initializer, *graph.value_info):
-        item.name = _plain(item.name)
-
-
-def _plain(name: str) -> str:
-    for prefix, rest in (("/module/", "/"), ("module.", "")):
-        if name.startswith(prefix):
-            return rest + name.removeprefix(prefix)
-    return name
-
-
 def _describe(proto: onnx.ModelProto, lowered: InferenceModel, interface: ModelIO) -> None:
-    """Writes what a user of the bare file needs into its metadata; nothing that changes from run to run."""
+    """Write what a user of the bare file needs into its metadata; nothing that changes from run to run."""
     model = lowered.fused.trained
     proto.producer_name, proto.producer_version = "slide-export", ""
     proto.doc_string = proto.graph.doc_string = ""

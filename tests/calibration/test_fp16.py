@@ -118,7 +118,7 @@ def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
     return parity.sqnr_db(exact, run(proto, np.asarray(reference.feeds["images"]))[0].astype(np.float64) - exact)
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_a_model_keeps_the_goal_on_photographs(fused: FusedModel, reference: Reference, form: str) -> None:
     assert sqnr(to_half(export(fused, form)).proto, reference) >= GOAL_DB
 
@@ -132,7 +132,7 @@ def test_one_changed_weight_breaks_the_goal(fused: FusedModel, reference: Refere
     assert sqnr(proto, reference) < GOAL_DB
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedModel, form: str) -> None:
     proto = to_half(export(fused, form)).proto
     for op in ("Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "Exp", "Max", "Sub"):
@@ -141,7 +141,7 @@ def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedMode
         assert computed(proto, op) == {HALF}, op
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_nothing_is_rounded_between_two_nodes_in_float32(fused: FusedModel, form: str) -> None:
     assert round_trips(to_half(export(fused, form)).proto) == 0
 
