@@ -20,7 +20,7 @@ from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass
 
 from slide_export.core.errors import LoweringError
 from slide_export.core.graph import OnnxGraph
-from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.convert import constant, to_ir, to_proto
 from slide_export.graph.shapes import forget, infer
 
 from .fp16_reasons import Kept, kept_in_float
@@ -183,5 +183,4 @@ def _rounded(value: ir.Value, name: str) -> ir.Value:
             f"expected weights within ±{LARGEST:.0f}, the range of float16; found {np.abs(numbers).max():g} in "
             f"{value.name}: export with precision fp32"
         )
-    half = ir.tensor(numbers.astype(np.float16), name=name)
-    return ir.Value(name=name, type=ir.TensorType(HALF), shape=half.shape, const_value=half)
+    return constant(ir.tensor(numbers.astype(np.float16), name=name))

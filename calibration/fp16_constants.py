@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from .fp16 import FULL, HALF, LARGEST
+from slide_export.graph.convert import constant
+
+from .fp16 import FULL, LARGEST
 from .layer_selection import in_modules
 
 LEAST = 2**14  # elements: 64 KiB of float32
@@ -63,8 +65,7 @@ class HalveTables(ir.passes.InPlacePass):
 def _halved(table: ir.Value) -> ir.Node:
     """The cast that gives a table to its users from now on."""
     numbers = np.zeros(0, np.float32) if table.const_value is None else table.const_value.numpy()
-    tensor = ir.tensor(numbers.astype(np.float16), name=f"{table.name}_half")
-    half = ir.Value(name=tensor.name, type=ir.TensorType(HALF), shape=tensor.shape, const_value=tensor)
+    half = constant(ir.tensor(numbers.astype(np.float16), name=f"{table.name}_half"))
     cast = ir.node("Cast", [half], {"to": int(FULL)}, name=f"{table.name}/Cast")
     table.replace_all_uses_with(cast.outputs[0])
     cast.outputs[0].name, cast.outputs[0].type, cast.outputs[0].shape = table.name, table.type, table.shape

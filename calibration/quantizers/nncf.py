@@ -98,7 +98,7 @@ class PlainScales(ir.passes.InPlacePass):
             for use in scale.uses():
                 use.node.attributes.clear()
                 use.node.attributes.add(ir.AttrInt64("axis", axis))
-            scale.const_value, scale.shape = plain, plain.shape
+            scale.const_value, scale.shape = plain, ir.Shape(plain.shape.numpy())
             modified = True
         for key in [key for key in model.metadata_props if key.startswith("nncf")]:  # Case 3
             del model.metadata_props[key]

@@ -52,3 +52,9 @@ def rename(value: ir.Value, name: str) -> None:
     if value.const_value is not None:
         value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=name)
     value.name = name
+
+
+def constant(tensor: ir.TensorProtocol) -> ir.Value:
+    """A value that holds a tensor, with its name, to be registered as an initializer."""
+    kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+    return ir.Value(name=tensor.name, type=kind, shape=shape, const_value=tensor)

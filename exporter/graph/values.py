@@ -47,6 +47,21 @@ def path_of(name: str) -> str:
     return re.sub(r"/([^/]+)(?=/\1\.\d)", "", name.rpartition("/")[0])
 
 
+def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of a graph that gives these values too, with the types that shape inference finds."""
+    import onnx_ir as ir
+
+    from .convert import to_ir, to_proto
+    from .shapes import infer
+
+    model = to_ir(proto)
+    infer(model)
+    values = ir.convenience.create_value_mapping(model.graph)
+    shown = (values[name] for name in dict.fromkeys(names))
+    model.graph.outputs.extend([value for value in shown if not value.is_graph_output()])
+    return to_proto(model)
+
+
 def beside(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """A copy of a graph that gives these values too, in float64: each comes from a cast of its own.
 

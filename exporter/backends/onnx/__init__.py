@@ -22,7 +22,7 @@ from . import trace as onnx_trace
 ACCEPTS = OnnxGraph
 PRECISIONS = ("fp32", "fp16", "int8", "w8")
 IN_GRAPH = frozenset({"fp16", "int8", "w8"})
-DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
+DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {
     "spinning": Option(
         "on", "whether idle threads wait actively: fastest alone, slow beside other work", ("on", "off")

@@ -30,6 +30,7 @@ IN_GRAPH = frozenset({"fp16", "int8"})
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",
+    "onnx-ir",
     "onnxruntime",  # proves the graph that the engine is built from
     "onnxsim",
 )

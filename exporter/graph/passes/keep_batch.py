@@ -9,6 +9,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from slide_export.graph.convert import constant
 from slide_export.graph.shapes import forget, infer, known
 
 UNKNOWN, COPY = -1, 0
@@ -40,7 +41,7 @@ class KeepBatch(ir.passes.InPlacePass):
         for index, (node, seen) in enumerate(zip(model.graph, inferred.graph, strict=True)):
             if node.op_type == "Reshape" and (sizes := _without_batch(seen)) is not None:  # Case 3
                 shape = ir.tensor(np.array([COPY, *sizes], np.int64), name=f"shape_{index}")
-                value = ir.Value(name=shape.name, type=ir.TensorType(shape.dtype), shape=shape.shape, const_value=shape)
+                value = constant(shape)
                 model.graph.register_initializer(value)
                 node.replace_input_with(1, value)
                 modified = True

@@ -21,8 +21,8 @@ def detach(model: ir.Model) -> tuple[ir.TensorProtocol, ...]:
     graph = model.graph
     large = [value for value in graph.initializers.values() if (held := value.const_value) and held.nbytes > LARGE]
     tensors = tuple(value.const_value for value in large if value.const_value is not None)
-    for value, tensor in zip(large, tensors, strict=True):
-        del graph.initializers[tensor.name]
+    for value in large:
+        del graph.initializers[value.name or ""]
         value.const_value = None
         graph.inputs.append(value)
     return tensors

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_export.backends.interface import Value
-from slide_export.graph.values import beside, scope_of, values
+from slide_export.graph.values import beside, scope_of, showing, values
 
 
 @pytest.fixture
@@ -40,12 +40,13 @@ def test_a_convolution_owns_its_quantized_result_and_no_other_layer_its_input() 
     assert [value.scope for value in found] == ["embed.0", "embed.0", "embed.0", "embed.1", None]
 
 
-def showing(proto: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """The graph that gives these values as they are, without casts: what `beside` is there not to do."""
-    shown = onnx.ModelProto()
-    shown.CopyFrom(proto)
-    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return shown
+def test_a_shown_value_is_an_output(proto: onnx.ModelProto) -> None:
+    shown = showing(proto, ["m", "y"])
+    session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.array([[1, 3]], np.float32)
+    y, m = session.run(["y", "m"], {"x": x})
+    assert (m.tolist(), y.tolist()) == ([[2, 6]], [[3, 7]])
+    assert len(proto.graph.output) == 1
 
 
 def quantized() -> onnx.ModelProto:
