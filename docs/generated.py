@@ -54,18 +54,18 @@ def options(target: str) -> str:
 
 
 def variants(family: str) -> str:
-    """A table of a family's variants: our counts beside the published ones."""
+    """A table of a family's variants: our counts, the published ones in brackets."""
     rows = []
     for entry in api.variants(family):
         known, counts = entry.published, entry.counts
-        rows.append(
-            f"| `{entry.variant}` | {entry.image_size[0]}x{entry.image_size[1]} "
-            f"| {counts.parameters / 1e6:.1f} | {f'{known.parameters_m:g}' if known else '-'} "
-            f"| {counts.fused_macs / 1e9:.2f} | {f'{known.flops_g:g}' if known else '-'} "
-            f"| {f'{known.top1:.1f}' if known else '-'} |\n"
-        )
-    head = "| variant | input | M parameters | published | G multiply-adds | published | top-1 % |\n"
-    return head + "|---|---|---|---|---|---|---|\n" + "".join(rows)
+        parameters, macs = f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}"
+        if known is not None:
+            parameters, macs = f"{parameters} ({known.parameters_m:g})", f"{macs} ({known.flops_g:g})"
+        top1 = f"{known.top1:.1f}" if known else "-"
+        size = f"{entry.image_size[0]}x{entry.image_size[1]}"
+        rows.append(f"| `{entry.variant}` | {size} | {parameters} | {macs} | {top1} |\n")
+    head = "| variant | input | M parameters (published) | G multiply-adds (published) | top-1 % |\n"
+    return head + "|---|---|---|---|---|\n" + "".join(rows)
 
 
 def schema() -> str:

@@ -1,11 +1,12 @@
 """The directory that ships: written beside its place and renamed whole, and read back for verification."""
 
+import glob
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Bundle:
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(repr=False)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -135,7 +136,8 @@ def read(path: Path) -> Bundle:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {path}, found none that can be read") from error
+        found = "nothing that matches" if glob.has_magic(str(path)) and not path.exists() else "none that can be read"
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {path}, found {found}") from error
     if manifest.get("schema") != SCHEMA:
         raise BundleError(f"expected a manifest of schema {SCHEMA}, found {manifest.get('schema')!r} in {path}")
     found = _hashes(path)

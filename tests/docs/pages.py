@@ -7,6 +7,7 @@ leaves it to `make slow`. Blocks without a language are shown alone: output, and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from slide_export.cli.main import run as cli
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -37,7 +40,17 @@ class Step:
     text: str
     slow: bool
 
-    def run(self, directory: Path) -> None:
+    def run_here(self, directory: Path) -> None:
+        """Run it in this process, which has the imports, and expect success."""
+        with contextlib.chdir(directory):
+            if self.kind == "python":
+                exec(compile(self.text, "a page", "exec"), {"__name__": "__main__"})
+                return
+            program, *words = shlex.split(self.text)
+            assert program == "slide-export", f"{self.text}: run by a shell alone"
+            assert cli(words) == 0, self.text
+
+    def run_apart(self, directory: Path) -> None:
         """Run it as a reader would, in a shell, and expect success."""
         command = self.text if self.kind == "console" else f"{sys.executable} -c {shlex.quote(self.text)}"
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -67,5 +80,5 @@ def run(page: Path, directory: Path, *, slow: bool = False) -> int:
     """Run a page's quick steps, or its slow ones, in a directory; the number of them."""
     chosen = [step for step in steps(page) if step.slow == slow]
     for step in chosen:
-        step.run(directory)
+        step.run_here(directory)
     return len(chosen)

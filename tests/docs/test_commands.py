@@ -1,6 +1,7 @@
-"""The commands and programs of README and of the manual, run as a newcomer would, page by page.
+"""The commands and programs of README and of the manual.
 
-The tutorial is run once; every other page begins with its bundles, as a reader does who comes from it.
+README's are run in a shell, as a newcomer runs them, the manual's in this process, whose imports they share. The tutorial
+is run once; every other page begins with its bundles, as a reader does who comes from it.
 """
 
 import shutil
@@ -35,7 +36,9 @@ def test_readme_works_in_order(tmp_path: Path) -> None:
     kinds = [step.kind for step in steps(README)]
     assert kinds.count("console") >= 6
     assert "python" in kinds
-    run(README, checkout(tmp_path / "work"))
+    directory = checkout(tmp_path / "work")
+    for step in steps(README):
+        step.run_apart(directory)
 
 
 def test_the_tutorial_ends_with_its_bundles(tutorial: Path) -> None:

@@ -22,7 +22,7 @@ def render(findings: Sequence[Finding]) -> Table:
         rows.setdefault(replace(finding, module="", found=""), []).append(finding)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "rule", "targets", "module", "found, fix, source"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "rule")
     for rule, group in rows.items():
         lines = [escape(group[0].found), f"[bold]{escape(rule.fix)}[/]", f"[dim]{escape(rule.source)}[/]"]
         severity = f"[{COLOURS[rule.severity]}]{rule.severity}[/]"

@@ -19,11 +19,16 @@ MOST = 400  # calls drawn of a run
 
 def draw(runs: Sequence[ArtifactTiming]) -> str:
     """Returns one strip a run, all on one axis."""
-    far = FAR * max(run.p99_ms.value for run in runs)
-    near = [call for run in runs for calls in run.rounds_ms for call in calls if call <= far]
-    axis = linear([*near, *(run.p50_ms.low for run in runs), *(run.p99_ms.value for run in runs)])
+    axis = axis_of(runs)
     strips = (row(subject(run), _detail(run, axis), f"{run.p50_ms.value:.1f} ms", _strip(run, axis)) for run in runs)
     return "".join(strips) + ruler(axis, "ms")
+
+
+def axis_of(runs: Sequence[ArtifactTiming]) -> Axis:
+    """The axis that all of the runs share, in milliseconds."""
+    far = FAR * max(run.p99_ms.value for run in runs)
+    near = [call for run in runs for calls in run.rounds_ms for call in calls if call <= far]
+    return linear([*near, *(run.p50_ms.low for run in runs), *(run.p99_ms.value for run in runs)])
 
 
 def _detail(run: ArtifactTiming, axis: Axis) -> str:

@@ -35,3 +35,13 @@ def test_rejection_and_flips_are_said(made: Bundle) -> None:
 
 def test_without_slide_blocks_there_is_no_certificate(made: Bundle) -> None:
     assert "certificate" not in markdown({**made.manifest, "fusion": []})
+
+
+def test_it_says_with_which_settings_to_load_it_and_the_classes(made: Bundle) -> None:
+    manifest = copy.deepcopy(dict(made.manifest))
+    manifest["artifact"]["settings"] = {"config": {"INFERENCE_PRECISION_HINT": "f32"}}
+    manifest["labels"] = ["zero", "one"]
+    text = markdown(manifest)
+    assert '`{"config": {"INFERENCE_PRECISION_HINT": "f32"}}`; another load may compute in another precision' in text
+    assert "- classes, in order: zero, one\n" in text
+    assert "classes" not in markdown({**manifest, "labels": []})
