@@ -1,7 +1,7 @@
 """The commands and programs of README and of the manual.
 
-README's are run in a shell, as a newcomer runs them, the manual's in this process, whose imports they share. The tutorial
-is run once; every other page begins with its bundles, as a reader does who comes from it.
+README's are run in a shell, as a newcomer runs them, the manual's in this process, whose imports they share. The
+tutorial is run once; every other page begins with its bundles, as a reader does who comes from it.
 """
 
 import shutil

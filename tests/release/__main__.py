@@ -1,6 +1,7 @@
 """Build the wheel and the sdist, check what is in them, and run the demo from the wheel under each Python here."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from .contents import ROOT, sdist_faults, wheel_faults
 from .pythons import pythons
 
 DIST = ROOT / "dist"
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+"""Nothing of the checkout is importable, and threads do not wait for each other where other work runs."""
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def _demo(wheel: Path, python: Path) -> str | None:
             [own / "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}[all]"],
             [own / "slide-export", "demo", "--json"],
         ):
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=folder, env=ALONE, capture_output=True, text=True, check=False)
             if done.returncode:
                 return (
                     f"{' '.join(map(str, command[:3]))}: exit {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
