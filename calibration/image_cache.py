@@ -1,69 +1,152 @@
-"""Images decoded once and kept on disk: any number of passes over any number of them takes one image's memory."""
+"""Pictures decoded once and kept on disk, whoever asks for them: proof, calibration, evaluation."""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slide_export.core.artifact import Feeds, ModelIO
-from slide_export.models import DataConfig
+from slide_export.core.artifact import Feeds
+from slide_export.core.errors import CalibrationError
 
-from .images import ImageSet, pictures
-from .preprocess import crop, normalise
+from .images import ImageSet, decode, decoded
+from .preprocess import crop
+
+if TYPE_CHECKING:
+    from slide_export.models import DataConfig
 
 PATCH = 256  # pixels a side
-EVERY = 25  # images between two words of progress
+PROGRESS_EVERY = 25  # images between two words of progress
+LARGEST_BYTES = 2 << 30  # on disk; what comes after is decoded each time it is asked for
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ImageCache:
-    """Cropped images, uint8 [H, W, 3] one after the other in a file.
+def one_picture(file: Path) -> tuple[Path, ...]:
+    """A sample of a single input is its file."""
+    return (file,)
 
-    Attributes:
-        names: of the images, in the file's order.
-        smoothness: of each file's own pixels, see `smoothness`.
+
+@dataclass(frozen=True)
+class _Kept:
+    offset: int
+    smoothness: float
+
+
+class PictureStore:
+    """Cropped pictures of one input size, uint8 [H, W, 3]; each file is decoded once.
+
+    Example:
+        store = PictureStore(model.data, model.image_size)
+        (picture,) = store.load(Path("cat.jpg"))   # decodes, crops, writes to a temporary file
+        (picture,) = store.load(Path("cat.jpg"))   # reads it back
+
+    Args:
+        size: rows and columns of the crop.
+        sample: the file of every input for a sample that is named by its first file; see `Task.sample`.
     """
 
-    file: Path
+    def __init__(
+        self, data: DataConfig, size: tuple[int, int], sample: Callable[[Path], tuple[Path, ...]] = one_picture
+    ) -> None:
+        self.data, self.size, self.sample = data, size, sample
+        self._content = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the store
+        self._kept: dict[Path, _Kept | CalibrationError] = {}
+        self._end = 0
+
+    def load(self, file: Path) -> tuple[NDArray[np.uint8], ...]:
+        """The pictures of a sample, one an input.
+
+        Raises:
+            CalibrationError: a file of it cannot be decoded, now or when it was asked for first.
+        """
+        return tuple(map(self.picture, self.sample(file)))
+
+    def picture(self, file: Path) -> NDArray[np.uint8]:
+        """The cropped picture in a file; raises as `load` does."""
+        kept = self._kept.get(file)
+        if isinstance(kept, CalibrationError):
+            raise kept
+        if kept is None:
+            return self._decode(file)
+        rows, cols = self.size
+        self._content.seek(kept.offset)
+        return np.frombuffer(self._content.read(rows * cols * 3), np.uint8).reshape(rows, cols, 3)
+
+    def smoothness(self, file: Path) -> float:
+        """See `smoothness`; of the file's own pixels, before it was resized."""
+        kept = self._kept.get(file)
+        return kept.smoothness if isinstance(kept, _Kept) else smoothness(decode(file))
+
+    def _decode(self, file: Path) -> NDArray[np.uint8]:
+        try:
+            picture = decode(file)
+        except CalibrationError as error:
+            self._kept[file] = error
+            raise
+        cropped = crop(picture, self.data, self.size)
+        if self._end + cropped.nbytes <= LARGEST_BYTES:
+            self._content.seek(self._end)
+            self._content.write(cropped.tobytes())
+            self._kept[file] = _Kept(self._end, smoothness(picture))
+            self._end += cropped.nbytes
+        return cropped
+
+    def stacked(self, files: Sequence[Path]) -> tuple[NDArray[np.uint8], ...]:
+        """The pictures of samples, uint8 [N, H, W, 3] an input; raises as `load` does."""
+        return tuple(np.stack(column) for column in zip(*map(self.load, files), strict=True))
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """The samples of a set that can be decoded.
+
+    Attributes:
+        source: of the set.
+        names: in the set's order.
+        files: the first file of each sample.
+        smoothness: of that file's own pixels, see `smoothness`.
+    """
+
+    store: PictureStore
+    source: str
     names: tuple[str, ...]
-    size: tuple[int, int]
+    files: tuple[Path, ...]
     smoothness: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        rows, cols = self.size
-        with self.file.open("rb") as content:
-            for _ in self.names:
-                yield np.frombuffer(content.read(rows * cols * 3), np.uint8).reshape(rows, cols, 3)
+        for file in self.files:
+            yield from self.store.load(file)
 
 
-def spool(images: ImageSet, data: DataConfig, size: tuple[int, int], file: Path) -> ImageCache:
-    """Returns the images that can be decoded, written to `file`.
+def cached(images: ImageSet, store: PictureStore) -> ImageCache:
+    """Decode a set, leaving out what cannot be decoded.
 
     Raises:
-        CalibrationError: see `images.pictures`.
+        CalibrationError: see `images.decoded`.
     """
-    names, smooth = [], []
-    with file.open("wb") as content:
-        for name, picture in pictures(images):
-            content.write(crop(picture, data, size).tobytes())
-            names.append(name)
-            smooth.append(smoothness(picture))
-            if len(names) % EVERY == 0:
-                _log.info("read %d of %d images", len(names), len(images.files))
-    return ImageCache(file, tuple(names), size, tuple(smooth))
+    every, names = images.names(), []
+    files = []
+    for index, _ in decoded(images, store.load):
+        names.append(every[index])
+        files.append(images.files[index])
+        if len(names) % PROGRESS_EVERY == 0:
+            _log.info("read %d of %d images", len(names), len(images.files))
+    return ImageCache(store, images.source, tuple(names), tuple(files), tuple(map(store.smoothness, files)))
 
 
 def smoothness(picture: Image.Image) -> float:
-    """Returns the correlation of neighbouring pixels in the middle of a picture.
+    """Correlation of neighbouring pixels in the middle of a picture.
 
     0 in white noise, near 1 in a photograph, 1 where all pixels are equal.
     """
@@ -78,23 +161,23 @@ def smoothness(picture: Image.Image) -> float:
 
 @dataclass(frozen=True)
 class FedImages:
-    """A spool as a graph is fed with it, one image at a time."""
+    """Samples as a graph is fed with them, one at a time.
 
-    spool: ImageCache
-    data: DataConfig
-    interface: ModelIO
+    Attributes:
+        feed: pictures uint8 [B, H, W, 3], one array an input, to what the graph takes by name.
+        batch: of a graph that takes no other; the sample is repeated.
+    """
+
+    images: ImageCache
+    feed: Callable[[Sequence[NDArray[np.uint8]]], Feeds]
+    batch: int = 1
 
     def __len__(self) -> int:
-        return len(self.spool)
+        return len(self.images)
 
     def __iter__(self) -> Iterator[Feeds]:
-        batch = self.interface.batch or 1
-        for done, picture in enumerate(self.spool):
-            if done % EVERY == 0:
+        for done, file in enumerate(self.images.files):
+            if done % PROGRESS_EVERY == 0:
                 _log.info("observe ranges: %d of %d images", done, len(self))
-            pixels = np.repeat(picture[None], batch, axis=0)  # a graph of a fixed batch takes no other
-            yield {
-                self.interface.input_name: pixels
-                if self.interface.embed_preprocessing
-                else normalise(pixels, self.data)
-            }
+            pictures = self.images.store.load(file)
+            yield self.feed([np.repeat(picture[None], self.batch, axis=0) for picture in pictures])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from .benchmark import CALLS, ROUNDS, TIMEOUT_S
 from .core.errors import RequestError
-from .workflows.options import ExportOptions, goal_of, recipe_of
+from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,9 +49,9 @@ def export(
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
     from .core.progress import no_progress
-    from .workflows.mixed import export as run
+    from .workflows.export import export as run
 
-    return run(recipe_of(checkpoint, target, options), step or no_progress)
+    return run(request_of(checkpoint, target, options), step or no_progress)
 
 
 def export_all(
@@ -75,11 +75,10 @@ def export_all(
     """
     from .backends import registry as backends
     from .core.progress import no_progress
-    from .workflows.all_targets import run_each
+    from .workflows import all_targets
 
-    return run_each(
-        recipe_of(checkpoint, "all", options), targets or backends.names(), timeout_s, jobs, step or no_progress
-    )
+    request = request_of(checkpoint, "all", options)
+    return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
 
 
 def inspect(

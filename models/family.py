@@ -60,6 +60,7 @@ class Family:
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
+        task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
     """
 
@@ -74,6 +75,7 @@ class Family:
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
     assumed: str = ""
     optional: tuple[str, ...] = ()
+    task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
     from slide_export.core.graph import OnnxGraph
     from slide_export.core.measurement import ModuleTime
-    from slide_export.core.model import InferenceModel
+    from slide_export.inference.served import ServedModel
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ Loaded: TypeAlias = Session  # inside `Backend`, `Session` is its attribute
 class Backend(Protocol):
     """One target. Its vendor's package is imported inside its functions, never when its file is."""
 
-    ACCEPTS: type[OnnxGraph] | type[InferenceModel]
+    ACCEPTS: type[OnnxGraph] | type[ServedModel]
     """The stage that `lower` starts from."""
     PRECISIONS: tuple[str, ...]
     IN_GRAPH: frozenset[str]

@@ -141,7 +141,9 @@ def _measure(
         candidates = []
         for form, lower in FORMS.items():
             with step(f"prepare {form} at {rows}x{cols}x{channels}"):
-                graph = onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), example, INPUT, (OUTPUT,))
+                graph = onnx_graph.export_module(
+                    HalfBlock(lower(layer), channels).eval(), (example,), (INPUT,), (OUTPUT,)
+                )
                 place = Path(temporary) / form
                 place.mkdir()
                 artifact = backend.lower(graph, place, LoweringOptions(order.precision, ModelIO(), order.options))

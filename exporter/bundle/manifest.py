@@ -10,42 +10,54 @@ from slide_export.benchmark.tune import StageTimes
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.calibration.report import CalibrationReport
+from slide_export.calibration.sensitivity import MixedSearch
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
-from slide_export.core.model import BlockCertificate, FusedModel, InferenceModel, Model
+from slide_export.core.model import BlockCertificate, FusedModel, Model
 from slide_export.core.proof import ParityReport
-from slide_export.core.request import ExportRequest
+from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import precision as truth
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one export made and found.
+    """What one export was asked for, made and found.
 
     Attributes:
-        tuning: the times of every lowering; empty without `--tune`.
+        name: of the bundle.
+        variant: as the request names it; None where the file was recognised.
+        keep_fp32: modules that the request or a search keeps in float.
+        served: the model in the form that was exported.
+        certificate: of each fused convolution.
+        tuning: the times of every form; empty where none were measured.
         quantization: None in the float precisions.
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
+        mixed: the search that `keep_fp32` comes from.
     """
 
-    lowered: InferenceModel
-    artifact: Artifact
+    name: str
+    variant: str | None
+    keep_fp32: tuple[str, ...]
+    served: ServedModel
+    fused: FusedModel
     certificate: tuple[BlockCertificate, ...]
+    artifact: Artifact
     proof: ParityReport
-    census: DtypeStats
+    dtype_stats: DtypeStats
     tuning: tuple[StageTimes, ...] = ()
     quantization: QuantizationRecipe | None = None
     calibration: CalibrationReport | None = None
     accuracy: AccuracyReport | None = None
+    mixed: MixedSearch | None = None
 
 
-def describe(recipe: ExportRequest, name: str, made: Made) -> dict[str, Any]:
-    """Returns the manifest of one export, ready for JSON; nothing in it changes from run to run."""
-    artifact, proof, interface = made.artifact, made.proof, recipe.interface
+def describe(made: Made) -> dict[str, Any]:
+    """The manifest of one export, ready for JSON; nothing in it changes from run to run."""
+    artifact, proof, interface = made.artifact, made.proof, made.served.io
     return {
-        "name": name,
+        "name": made.name,
         "target": artifact.target,
         "precision": artifact.precision,
         "artifact": {
@@ -54,28 +66,28 @@ def describe(recipe: ExportRequest, name: str, made: Made) -> dict[str, Any]:
             "graph": artifact.graph.name if artifact.graph else None,
             "settings": dict(artifact.settings),
         },
-        **_origin(made.lowered.fused),
+        **_origin(made.fused),
         "options": {
-            "lowering": made.lowered.form,
-            "variant": recipe.variant,
+            "lowering": made.served.form,
+            "variant": made.variant,
             "batch": interface.batch,
             "embed_preprocessing": interface.embed_preprocessing,
             "softmax": interface.softmax,
             "features": interface.features,
-            "keep_fp32": list(recipe.keep_fp32),
+            "keep_fp32": list(made.keep_fp32),
         },
         "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in made.tuning],
         "inputs": [asdict(spec) for spec in artifact.inputs],
         "outputs": [asdict(spec) for spec in artifact.outputs],
         "labels": list(interface.labels),
-        "preprocessing": _preprocessing(made.lowered.fused.trained, interface),
+        "preprocessing": _preprocessing(made.served.trained, interface),
         "fusion": [asdict(block) for block in made.certificate],
         "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
         "quantization": None if made.quantization is None else {"reduced_range": made.quantization.reduced},
         "calibration": None if made.calibration is None else asdict(made.calibration),
-        "census": {**asdict(made.census), "sentence": truth.sentence(made.census, recipe.precision)},
+        "census": {**asdict(made.dtype_stats), "sentence": truth.sentence(made.dtype_stats, artifact.precision)},
         "accuracy": evaluation.described(made.accuracy),
-        "mixed": None if recipe.mixed is None else asdict(recipe.mixed),
+        "mixed": None if made.mixed is None else asdict(made.mixed),
         "versions": _versions(artifact.target),
     }
 

@@ -148,9 +148,10 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except SlideExportError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.on_command_line}", err=True)
         if "--json" in arguments:
-            click.echo(json.dumps({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}))
+            told = {"error": error.on_command_line, "kind": type(error).__name__, "exit_code": error.exit_code}
+            click.echo(json.dumps(told))
         return error.exit_code
     except Exception as error:
         if _interrupted(error):

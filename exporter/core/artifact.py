@@ -35,18 +35,6 @@ class ModelIO:
     features: bool = False
     labels: tuple[str, ...] = ()
 
-    @property
-    def input_name(self) -> str:
-        """Name of the only input."""
-        return "images"
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs, in order."""
-        if self.features:
-            return ("stage1", "stage2", "stage3", "stage4")
-        return ("probabilities",) if self.softmax else ("logits",)
-
 
 @dataclass(frozen=True)
 class Artifact:

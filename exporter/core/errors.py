@@ -19,6 +19,7 @@ SlideExportError
 Each message says what was expected, what was found and what to do.
 """
 
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -31,10 +32,31 @@ def worst(exit_codes: Iterable[int]) -> int:
     return min(exit_codes, key=WORST_FIRST.index, default=0)
 
 
+OPTION = re.compile("\x02(\\w+)\x03")
+
+
+def option(name: str) -> str:
+    """Mark a word of a message as an option, for `SlideExportError` to write as its caller knows it.
+
+    Example:
+        `RequestError(f"{option('keep_fp32')} needs a smaller precision")` reads "keep_fp32 needs …" from Python and
+        "--keep-fp32 needs …" on the command line.
+    """
+    return f"\x02{name}\x03"
+
+
 class SlideExportError(Exception):
     """Base of all of them; `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        return OPTION.sub(r"\1", super().__str__())
+
+    @property
+    def on_command_line(self) -> str:
+        """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
+        return OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), super().__str__())
 
 
 class RequestError(SlideExportError):

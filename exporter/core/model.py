@@ -36,7 +36,7 @@ class Model:
 
     Attributes:
         variant: name of the size, or "FAMILY (custom)".
-        image_size: rows and columns of the input.
+        task: name of what the family's models are for; see `core.task`.
     """
 
     module: nn.Module
@@ -45,6 +45,7 @@ class Model:
     config: Config
     data: DataConfig
     provenance: Provenance
+    task: str = "classify"
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slide_export.inference.serve import ExportWrapper
+from slide_export.inference.export_wrapper import ExportWrapper
 
 Values = Mapping[str, Tensor]
 
 
-def recorded(root: nn.Module, names: Iterable[str], fed: Tensor) -> dict[str, Tensor]:
+def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """Returns the output of each module in float64, by its name in the model; modules that give no one tensor are out.
 
     Args:
-        root: a `Serving`, or a module that holds one.
-        fed: what `root` takes.
+        root: an `ExportWrapper`, or a module that holds one.
+        images: what `root` takes.
     """
     seen: dict[str, list[Tensor]] = {}
 
@@ -31,11 +31,11 @@ def recorded(root: nn.Module, names: Iterable[str], fed: Tensor) -> dict[str, Te
         return hook
 
     with _hooked(root, {name: keep(name) for name in names}), torch.inference_mode():
-        root(fed)
+        root(*images)
     return {name: outputs[0] for name, outputs in seen.items() if len(outputs) == 1}
 
 
-def anchored(root: nn.Module, values: Values, fed: Tensor) -> dict[str, Tensor]:
+def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """Returns what each module makes of another model's values: its inputs are theirs, so its own error is left alone.
 
     Every module's output is replaced by the value of its name once it is computed, so nothing downstream inherits what
@@ -51,7 +51,7 @@ def anchored(root: nn.Module, values: Values, fed: Tensor) -> dict[str, Tensor]:
         return hook
 
     with _hooked(root, {name: replace(name) for name in values}), torch.inference_mode():
-        root(fed)
+        root(*images)
     return made
 
 

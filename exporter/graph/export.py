@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph, TensorSpec
-from slide_export.core.model import InferenceModel, Model
-from slide_export.inference.serve import ExportWrapper
+from slide_export.inference.served import ServedModel
 
 from . import passes
 
@@ -24,12 +22,11 @@ OPSET = 17
 """The first with LayerNormalization. ONNX Runtime, OpenVINO and TensorRT 10.12 to 11.4 all read it in full; of the
 newer ones, ONNX Runtime's static quantization refuses 21, its CUDA provider lacks Resize-19 and ReduceMax-20."""
 
-TRACE_BATCH = 2  # tracing with 1 bakes the batch in (pytorch#133653)
 LARGEST = 2**31 - 1  # bytes of one protobuf
 
 
-def export(lowered: InferenceModel, interface: ModelIO, *, ships: bool = True) -> OnnxGraph:
-    """Returns the checked graph of a lowered model: simplified, no Im2Col, no tensor above rank 5, deterministic.
+def export(served: ServedModel, *, ships: bool = True) -> OnnxGraph:
+    """The checked graph of a model in a form: simplified, no Im2Col, no tensor above rank 5, deterministic.
 
     Args:
         ships: False allows Im2Col and higher ranks, for a model that is only measured.
@@ -37,30 +34,28 @@ def export(lowered: InferenceModel, interface: ModelIO, *, ships: bool = True) -
     Raises:
         ExportError: the model uses an unfold, or the graph breaks a rule.
     """
-    model = lowered.fused.trained
-    serving = ExportWrapper(lowered.module, model.data, interface).eval()
-    names = (interface.input_name, interface.output_names)
-    graph = export_module(serving, example_input(model, interface), *names, dynamic=not interface.batch, ships=ships)
-    _describe(graph.proto, lowered, interface)
+    names = (served.input_names, served.output_names)
+    graph = export_module(served.wrapper(), served.example(), *names, dynamic=not served.io.batch, ships=ships)
+    _describe(graph.proto, served)
     return graph
 
 
 def export_module(
     module: nn.Module,
-    example: Tensor,
-    input_name: str,
+    examples: tuple[Tensor, ...],
+    input_names: Sequence[str],
     output_names: Sequence[str],
     *,
     dynamic: bool = True,
     ships: bool = True,
 ) -> OnnxGraph:
-    """Returns the checked graph of any module of one input.
+    """The checked graph of any module.
 
     The TorchScript exporter is used: on Slide-Swin-T it takes 4 s where the dynamo exporter takes 25 s, for the same
     graph after simplification, and its names carry the module paths. torch is pinned, so its deprecation cannot bite.
 
     Args:
-        example: an input of a batch of at least 2, unless that is fixed.
+        examples: the inputs, of a batch of at least 2, unless that is fixed.
         dynamic: whether the batch, the first axis of input and outputs, is.
         ships: see `export`.
 
@@ -68,24 +63,15 @@ def export_module(
         ExportError: the module uses an unfold, or the graph breaks a rule.
     """
     if ships:
-        refuse_unfold(module, example)
-    proto = onnx.load_from_string(_trace(module, example, [input_name, *output_names], dynamic=dynamic))
+        refuse_unfold(module, examples)
+    proto = onnx.load_from_string(_trace(module, examples, input_names, output_names, dynamic=dynamic))
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
     _unwrap(proto.graph)
     proto = passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
-    return OnnxGraph(proto, _specs(proto.graph.input), _specs(proto.graph.output))
-
-
-def example_input(model: Model, interface: ModelIO) -> Tensor:
-    """Returns a zero input of the interface's shape and type, at the fixed batch size or a small one."""
-    rows, cols = model.image_size
-    batch = interface.batch or TRACE_BATCH
-    if interface.embed_preprocessing:
-        return torch.zeros(batch, rows, cols, 3, dtype=torch.uint8)
-    return torch.zeros(batch, 3, rows, cols)
+    return OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
 
 
 class _UnfoldWatch(TorchDispatchMode):
@@ -101,14 +87,14 @@ class _UnfoldWatch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def refuse_unfold(module: nn.Module, example: Tensor) -> None:
+def refuse_unfold(module: nn.Module, examples: tuple[Tensor, ...]) -> None:
     """Runs the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
 
     Raises:
         ExportError: an unfold or fold was called.
     """
     with torch.inference_mode(), _UnfoldWatch() as watch:
-        copy.deepcopy(module).to("meta")(example.to("meta"))
+        copy.deepcopy(module).to("meta")(*(example.to("meta") for example in examples))
     if watch.found:
         raise ExportError(
             f"expected no Im2Col in the model, found {', '.join(sorted(watch.found))}: "
@@ -116,7 +102,9 @@ def refuse_unfold(module: nn.Module, example: Tensor) -> None:
         )
 
 
-def _trace(module: nn.Module, example: Tensor, names: list[str], *, dynamic: bool) -> bytes:
+def _trace(
+    module: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], *, dynamic: bool
+) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter, see `export_module`
@@ -126,19 +114,19 @@ def _trace(module: nn.Module, example: Tensor, names: list[str], *, dynamic: boo
         )  # of a Pad's sizes: `passes.simplify` folds
         torch.onnx.export(
             module,
-            (example,),
+            examples,
             buffer,  # type: ignore[arg-type]  # the TorchScript exporter writes to a buffer too
             dynamo=False,
             opset_version=OPSET,
-            input_names=names[:1],
-            output_names=names[1:],
-            dynamic_axes={name: {0: "batch"} for name in names} if dynamic else None,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic else None,
         )
     return buffer.getvalue()
 
 
 def _unwrap(graph: onnx.GraphProto) -> None:
-    """Takes the wrapper's name, the `module` of `Serving`, out of every name, so that paths are the model's own."""
+    """Take the wrapper's name, `module`, out of every name, so that paths are the model's own."""
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [_plain(name) for name in names]
@@ -153,25 +141,26 @@ def _plain(name: str) -> str:
     return name
 
 
-def _describe(proto: onnx.ModelProto, lowered: InferenceModel, interface: ModelIO) -> None:
+def _describe(proto: onnx.ModelProto, served: ServedModel) -> None:
     """Writes what a user of the bare file needs into its metadata; nothing that changes from run to run."""
-    model = lowered.fused.trained
+    model, io = served.trained, served.io
     proto.producer_name, proto.producer_version = "slide-export", ""
     proto.doc_string = proto.graph.doc_string = ""
     proto.graph.name = model.variant
     metadata = {
         "variant": model.variant,
-        "lowering": lowered.form,
+        "lowering": served.form,
         "mean": json.dumps(model.data.mean),
         "std": json.dumps(model.data.std),
-        "preprocessing": "embedded" if interface.embed_preprocessing else "caller",
+        "preprocessing": "embedded" if io.embed_preprocessing else "caller",
     }
-    if interface.labels:
-        metadata["labels"] = json.dumps(interface.labels)
+    if io.labels:
+        metadata["labels"] = json.dumps(io.labels)
     onnx.helper.set_model_props(proto, metadata)
 
 
-def _specs(values: "list[onnx.ValueInfoProto]") -> tuple[TensorSpec, ...]:
+def specs(values: Sequence[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:
+    """Name, element type and shape of a graph's inputs or outputs."""
     return tuple(
         TensorSpec(
             value.name,

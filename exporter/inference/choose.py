@@ -1,8 +1,10 @@
 """FusedModel -> InferenceModel: each fused slide attention in the form that the target runs best."""
 
+from torch import nn
+
 from slide_export.core.errors import RequestError
 from slide_export.core.model import FusedModel, InferenceModel
-from slide_export.models.slide_attention import FusedSlideAttention
+from slide_export.models.slide_attention import FusedSlideAttention, SlideAttention
 
 from .forms import FORMS
 from .fuse import replace_layers
@@ -32,18 +34,33 @@ def choose(fused: FusedModel, target: str, form: str = "auto") -> InferenceModel
     Raises:
         RequestError: there is no such form, or not one for each stage.
     """
-    asked = form.split(",")
-    if unknown := [name for name in asked if name not in names()]:
-        raise RequestError(f"expected a form of {', '.join(names())}; found {unknown[0]!r}")
     stages = stages_of(fused)
-    if len(asked) not in (1, len(stages)):
-        raise RequestError(f"expected one form, or one for each of {len(stages)} stages that slide; found {form!r}")
+    asked = _forms(form, len(stages))
     forms = [AUTO[target] if name == "auto" else name for name in asked]
     by_stage = dict(zip(stages, forms * len(stages) if len(forms) == 1 else forms, strict=False))
     module = replace_layers(
         fused.module, lambda x: FORMS[by_stage[_width(x)]](x) if isinstance(x, FusedSlideAttention) else None
     )
     return InferenceModel(module, fused, forms[0] if len(set(forms)) == 1 else ",".join(forms))
+
+
+def refuse_unfit(module: nn.Module, form: str) -> None:
+    """Refuse forms that a trained model cannot have, before it is fused.
+
+    Raises:
+        RequestError: there is no such form, or not one for each stage that slides.
+    """
+    widths = {layer.qkv.in_features for layer in module.modules() if isinstance(layer, SlideAttention)}
+    _forms(form, len(widths))
+
+
+def _forms(form: str, stages: int) -> list[str]:
+    asked = form.split(",")
+    if unknown := [name for name in asked if name not in names()]:
+        raise RequestError(f"expected a form of {', '.join(names())}; found {unknown[0]!r}")
+    if len(asked) not in (1, stages):
+        raise RequestError(f"expected one form, or one for each of {stages} stages that slide; found {form!r}")
+    return asked
 
 
 def stages_of(fused: FusedModel) -> dict[int, str]:

@@ -49,7 +49,7 @@ def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) ->
     return copied.eval()
 
 
-def certify(fused: FusedModel, images: Tensor) -> tuple[BlockCertificate, ...]:
+def certify(fused: FusedModel, images: tuple[Tensor, ...]) -> tuple[BlockCertificate, ...]:
     """Returns a certificate for each pair of fused convolutions.
 
     The keys and the values of every tap are computed by both forms in float64 on the features that reach them, from
@@ -57,7 +57,7 @@ def certify(fused: FusedModel, images: Tensor) -> tuple[BlockCertificate, ...]:
     |fused - two paths| <= u * (|w| * |x| + |b|), u = 2^-24.
 
     Args:
-        images: a normalised batch [B, 3, H, W], float32.
+        images: a normalised batch [B, 3, H, W] an input, float32.
 
     Raises:
         FusionError: a difference exceeds its bound.
@@ -76,7 +76,7 @@ def certify(fused: FusedModel, images: Tensor) -> tuple[BlockCertificate, ...]:
     return certificates
 
 
-def _features(module: nn.Module, images: Tensor) -> dict[str, list[Tensor]]:
+def _features(module: nn.Module, images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
     """Returns what each two-path convolution receives (keys, then values), by its attention's module name."""
     import torch
 
@@ -88,7 +88,7 @@ def _features(module: nn.Module, images: Tensor) -> dict[str, list[Tensor]]:
             hooks.append(layer.dep_conv.register_forward_pre_hook(_recorder(seen[name])))
     try:
         with torch.inference_mode():
-            module(images)
+            module(*images)
     finally:
         for hook in hooks:
             hook.remove()

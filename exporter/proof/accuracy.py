@@ -1,7 +1,8 @@
-"""The accuracy gate on a model and its artifact: which images, what each of the two is fed, what the verdict says."""
+"""The accuracy gate on a served model and its artifact: which images, what each is fed, what the verdict says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,86 +14,92 @@ from slide_export.calibration import accuracy
 from slide_export.calibration import evaluation_set as labelled
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport, Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
-from slide_export.calibration.preprocess import normalise
-from slide_export.core.artifact import Array, ModelIO, Outputs
-from slide_export.core.errors import RequestError
-from slide_export.core.model import Model
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.images import ImageSet, find
+from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.errors import CalibrationError, RequestError, option
 from slide_export.core.proof import BATCH_SIZES
-from slide_export.inference.serve import ExportWrapper
+from slide_export.core.task import Task
+from slide_export.inference.served import ServedModel, repeated
 
 
-def open_images(goal: AccuracyGoal, model: Model, interface: ModelIO) -> EvaluationSet:
-    """Returns the images of a goal, after the trained model itself was tried on some of them.
+def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) -> EvaluationSet:
+    """Load the evaluation set and check its labels: PyTorch must beat chance on a sample.
 
-    Stage maps are no scores of classes, so for them the images have none.
+    Images of a task without labels have no classes, whatever folder they lie in.
 
     Raises:
         CalibrationError: the images or their classes are not fit for this model.
         RequestError: the goal limits a drop of top-1 where the outputs are no scores.
     """
-    if interface.features and goal.max_drop is not None:
-        raise RequestError("expected --min-sqnr with --features, found --max-drop: stage maps have no top-1 to lose")
-    data = labelled.load(goal.images, interface.labels, model.config.num_classes)
-    if interface.features:
-        return EvaluationSet(data.images)
-    accuracy.preview(of_pytorch(model, interface), data, model.data, model.image_size)
+    task = served.task
+    if not task.labelled and goal.max_drop is not None:
+        raise RequestError(
+            f"{option('max_drop')} needs scores of classes, {task.name} has none: give {option('min_sqnr_db')}"
+        )
+    if not task.labelled:
+        return EvaluationSet(images_at(goal.images, task))
+    data = labelled.load(goal.images, served.io.labels, served.trained.config.num_classes)
+    accuracy.preview(of_pytorch(served), data, store)
     return data
 
 
+def images_at(place: Path, task: Task) -> ImageSet:
+    """The samples of a task in a directory, archive or list.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    found = find(place)
+    files = tuple(file for file in found.files if task.sample(file))
+    if not files:
+        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {place}, found none")
+    return ImageSet(found.source, found.root, files)
+
+
 def evaluate(
-    model: Model, session: Session, data: EvaluationSet, goal: AccuracyGoal, interface: ModelIO
+    served: ServedModel, session: Session, data: EvaluationSet, goal: AccuracyGoal, store: PictureStore
 ) -> AccuracyReport:
-    """Returns what the artifact loses to the trained model on every image.
+    """What the artifact loses to the trained model on every image.
 
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
-    return accuracy.compare(
-        of_pytorch(model, interface),
-        of_session(session, model, interface),
-        data,
-        model.data,
-        model.image_size,
-        goal,
-        session.evaluator,
-    )
+    return accuracy.compare(of_pytorch(served), of_session(session, served), data, store, goal, session.evaluator)
 
 
-def of_pytorch(model: Model, interface: ModelIO) -> Scores:
-    """Returns what scores pictures with the trained model in float32."""
-    serving = ExportWrapper(model.module, model.data, interface).eval()
+def of_pytorch(served: ServedModel) -> Scores:
+    """Scores of pictures by the trained model in float32."""
+    wrapper = served.wrapper()
 
-    def scores(pictures: NDArray[np.uint8]) -> Outputs:
+    def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
         with torch.inference_mode():
-            outputs = serving(torch.from_numpy(_fed(pictures, model, interface)))
-        return dict(zip(interface.output_names, (output.numpy() for output in outputs), strict=True))
+            return served.named(wrapper(*served.tensors(served.feeds(pictures), torch.float32)))
 
     return scores
 
 
-def of_session(session: Session, model: Model, interface: ModelIO) -> Scores:
-    """Returns what scores pictures with an artifact, in batches that it takes."""
-    size = interface.batch or BATCH_SIZES[-1]
+def of_session(session: Session, served: ServedModel) -> Scores:
+    """Scores of pictures by an artifact, in batches that it takes."""
+    size = served.io.batch or BATCH_SIZES[-1]
 
-    def scores(pictures: NDArray[np.uint8]) -> Outputs:
-        fed = _fed(pictures, model, interface)
-        parts = [_run(session, fed[start : start + size], interface) for start in range(0, len(fed), size)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in interface.output_names}
+    def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        fed = served.feeds(pictures)
+        parts = [
+            _run(session, {name: value[start : start + size] for name, value in fed.items()}, served.io.batch)
+            for start in range(0, len(pictures[0]), size)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in served.output_names}
 
     return scores
 
 
-def _run(session: Session, fed: Array, interface: ModelIO) -> Outputs:
-    """Returns the outputs of a batch; one too small for a fixed batch size is filled up with its own images."""
-    count = len(fed)
-    if interface.batch:
-        fed = fed[np.arange(interface.batch) % count]
-    outputs = session.run({interface.input_name: fed})
-    return {name: values[:count] for name, values in outputs.items()}
-
-
-def _fed(pictures: NDArray[np.uint8], model: Model, interface: ModelIO) -> Array:
-    return pictures if interface.embed_preprocessing else normalise(pictures, model.data)
+def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
+    """Outputs of a batch; one too small for a fixed batch size is filled up with its own images."""
+    count = len(next(iter(fed.values())))
+    if batch:
+        fed = {name: repeated(value, batch) for name, value in fed.items()}
+    return {name: values[:count] for name, values in session.run(fed).items()}
 
 
 def described(report: AccuracyReport | None) -> dict[str, Any] | None:

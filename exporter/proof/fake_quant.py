@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.inference.export_wrapper import layers_of
 
 
-def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[Tensor]) -> nn.Module:
+def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[tuple[Tensor, ...]]) -> nn.Module:
     """Returns a copy of a served model that computes as the recipe quantizes it.
 
     Args:
@@ -39,12 +40,8 @@ def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[T
 
 
 def _layers(serving: nn.Module) -> list[tuple[str, Any]]:
-    """Returns every linear and convolution layer with its name in the model, `Serving` left out."""
-    return [
-        (name.removeprefix("module."), layer)
-        for name, layer in serving.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
+    """Every linear and convolution layer with its name in the model."""
+    return [(name, layer) for name, layer in layers_of(serving) if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
 def kind_of(layer: nn.Module) -> str:
@@ -63,7 +60,7 @@ def _rounded_weight(weight: Tensor, recipe: QuantizationRecipe) -> Tensor:
     return rounded.reshape(weight.shape)
 
 
-def _observe(module: nn.Module, layers: list[Any], images: Iterable[Tensor]) -> list[tuple[float, float]]:
+def _observe(module: nn.Module, layers: list[Any], images: Iterable[tuple[Tensor, ...]]) -> list[tuple[float, float]]:
     """Returns the smallest and the largest input of each layer over all images; zero is always within."""
     lows, highs = [0.0] * len(layers), [0.0] * len(layers)
 
@@ -76,7 +73,7 @@ def _observe(module: nn.Module, layers: list[Any], images: Iterable[Tensor]) -> 
 
     handles = [layer.register_forward_pre_hook(watch(index)) for index, layer in enumerate(layers)]
     for image in images:
-        module(image)
+        module(*image)
     for handle in handles:
         handle.remove()
     return list(zip(lows, highs, strict=True))

@@ -4,26 +4,16 @@ The reference is the trained, unfused PyTorch model in float64. PyTorch at the a
 noise floor that depends on the model and the images, so the tolerance is a multiple of that floor and no constant.
 """
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from slide_export.backends.interface import Session
-from slide_export.calibration.images import ImageSet, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.core.artifact import Array, Feeds, ModelIO, Outputs
-from slide_export.core.model import Model
+from slide_export.core.artifact import Array, Outputs
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
-from slide_export.inference.serve import ExportWrapper
-
-from .fake_quant import simulated
-from .rounded import at_precision
 
 MULTIPLE = 8.0
 """Accepted error over the noise floor. A runtime adds the same terms in another order with other kernels, so its error
@@ -44,76 +34,19 @@ def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
     return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
 
 
-def reference(
-    model: Model,
-    images: ImageSet,
-    interface: ModelIO,
-    precision: str = "fp32",
-    recipe: QuantizationRecipe | None = None,
-    keep: Sequence[str] = (),
-) -> Reference:
-    """Returns the trained model's outputs for real images, in float64 and at the artifact's precision.
-
-    Args:
-        recipe: how it is quantized, None where it is not.
-        keep: modules that stay in float where it is not.
-
-    Raises:
-        CalibrationError: an image cannot be decoded; `images.readable` leaves such images out.
-    """
-    pictures = read(images.files, model.data, model.image_size)
-    fed: Array = pictures if interface.embed_preprocessing else normalise(pictures, model.data)
-    blank = Reference(images.source, images.names(), {interface.input_name: fed}, {}, {})
-    return rerun(model, blank, interface, precision, recipe, keep)
-
-
-def rerun(
-    model: Model,
-    reference: Reference,
-    interface: ModelIO,
-    precision: str = "fp32",
-    recipe: QuantizationRecipe | None = None,
-    keep: Sequence[str] = (),
-) -> Reference:
-    """Returns `reference` with its outputs computed anew by the trained model, from the same feeds."""
-    fed = reference.feeds[interface.input_name]
-    serving = ExportWrapper(model.module, model.data, interface).eval()
-    single: nn.Module = serving
-    if recipe is not None:
-        single = simulated(serving, recipe, _one_by_one(fed, interface, torch.float32))
-    elif precision != "fp32":
-        single = at_precision(serving, precision, keep)
-    rounded = _outputs(single, fed, interface, torch.float32)
-    exact = _outputs(copy.deepcopy(serving).double(), fed, interface, torch.float64)
-    return replace(reference, exact=exact, rounded=rounded)
-
-
-def _outputs(serving: nn.Module, fed: Array, interface: ModelIO, dtype: torch.dtype) -> Outputs:
-    """Runs image by image: one image's activations in memory at a time."""
-    with torch.inference_mode():
-        rows = [serving(image) for image in _one_by_one(fed, interface, dtype)]
-    joined = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
-    return dict(zip(interface.output_names, joined, strict=True))
-
-
-def _one_by_one(fed: Array, interface: ModelIO, dtype: torch.dtype) -> Iterator[Tensor]:
-    for image in torch.from_numpy(fed).split(1):
-        yield image if interface.embed_preprocessing else image.to(dtype)
-
-
 def check(
     reference: Reference,
     session: Session,
     batch: int | None,
     *,
-    classes: bool,
+    decision_axis: int | None,
     accepted: Acceptance = Acceptance(MULTIPLE),  # noqa: B008  # frozen
 ) -> ParityReport:
-    """Returns the verdict on an artifact, over every image and, where the batch is dynamic, every batch size.
+    """Judge an artifact over every image and, where the batch is dynamic, at every batch size.
 
     Args:
         batch: the artifact's fixed batch size, None for a dynamic one.
-        classes: whether the outputs are scores of classes, so that top-1 means something.
+        decision_axis: of the first output, see `Task.decision_axis`.
         accepted: what passes.
     """
     count = len(reference.images)
@@ -127,7 +60,7 @@ def check(
     picked = np.concatenate(order)
     merged = {name: np.concatenate(parts) for name, parts in found.items()}
     outputs_report = tuple(_compare(name, merged[name], reference, picked, accepted.multiple) for name in merged)
-    top1, flips = _flips(reference, merged, picked) if classes else (None, ())
+    top1, flips = (None, ()) if decision_axis is None else _flips(reference, merged, picked, decision_axis)
     return ParityReport(
         evaluator=session.evaluator,
         source=reference.source,
@@ -137,6 +70,7 @@ def check(
         top1=top1,
         flips=flips,
         accepted=accepted,
+        decisions=_decisions(reference, decision_axis),
     )
 
 
@@ -186,31 +120,35 @@ def _cosine(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
     return float(((a * b).sum(axis=1) / lengths).min())
 
 
-def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp]) -> tuple[float, tuple[Flip, ...]]:
-    """Returns the share of images, over every batch they were in, whose top class agrees, and those that do not."""
-    (name,) = reference.exact
+def _decisions(reference: Reference, axis: int | None) -> int:
+    """Decisions an image: one, or one a pixel; 0 where nothing is decided."""
+    if axis is None:
+        return 0
+    shape = next(iter(reference.exact.values())).shape
+    return math.prod(size for place, size in enumerate(shape) if place not in (0, axis))
+
+
+def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int) -> tuple[float, tuple[Flip, ...]]:
+    """Share of equal decisions, over every batch that an image was in, and the image's worst flip where one differs.
+
+    An image has one decision, or one at each place of the other axes:
+
+        [B, K]         argmax over K          one an image
+        [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
+    """
+    name = next(iter(reference.exact))
     exact, got = reference.exact[name][picked], found[name]
-    expected, top = exact.argmax(axis=1), got.argmax(axis=1)
-    ordered = np.sort(exact, axis=1)
-    margins = ordered[:, -1] - ordered[:, -2] if exact.shape[1] > 1 else np.full(len(exact), np.inf)
-    wrong = np.flatnonzero(expected != top)
-    flips = {
-        int(picked[row]): Flip(reference.images[picked[row]], int(expected[row]), int(top[row]), float(margins[row]))
-        for row in wrong
-    }
-    return 1 - len(wrong) / len(picked), tuple(flips[index] for index in sorted(flips))
-
-
-def subset(reference: Reference, count: int) -> Reference:
-    """Returns the reference of the first `count` images: what a bundle carries as golden inputs and outputs."""
-
-    def first(values: Feeds) -> Feeds:
-        return {name: value[:count] for name, value in values.items()}
-
-    return Reference(
-        reference.source,
-        reference.images[:count],
-        first(reference.feeds),
-        first(reference.exact),
-        first(reference.rounded),
-    )
+    expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
+    ordered = np.sort(exact, axis=axis)
+    if exact.shape[axis] > 1:
+        margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
+    else:
+        margins = np.full(expected.shape, np.inf)
+    flips: dict[int, Flip] = {}
+    wrong = np.argwhere(expected != top)
+    for place in map(tuple, wrong):
+        index, margin = int(picked[place[0]]), float(margins[place])
+        if index not in flips or margin >= flips[index].margin:
+            where = reference.images[index] + (f" at {','.join(map(str, place[1:]))}" if place[1:] else "")
+            flips[index] = Flip(where, int(expected[place]), int(top[place]), margin)
+    return 1 - len(wrong) / expected.size, tuple(flips[index] for index in sorted(flips))

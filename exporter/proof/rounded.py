@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from slide_export.calibration.recipe import matches
 from slide_export.core.errors import RequestError
+from slide_export.inference.export_wrapper import layers_of
 
 LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
 
@@ -58,7 +59,7 @@ def at_precision(serving: nn.Module, precision: str, keep: Sequence[str] = ()) -
     """Returns a module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
 
     Args:
-        serving: the model, or one inside `Serving`.
+        serving: the model, or one inside `ExportWrapper`.
         keep: patterns of modules that stay in float, as in a recipe's `keep_fp32`.
     """
     if precision == "fp32":
@@ -72,14 +73,14 @@ class _Half(nn.Module):
     def __init__(self, serving: nn.Module, keep: Sequence[str]) -> None:
         super().__init__()
         self.rounded, self.rounding = copy.deepcopy(serving), _RoundToHalf(some_kept=bool(keep))
-        for name, layer in self.rounded.named_modules():
-            if any(matches(name.removeprefix("module."), pattern) for pattern in keep):
+        for name, layer in layers_of(self.rounded):
+            if any(matches(name, pattern) for pattern in keep):
                 layer.register_forward_pre_hook(self.rounding.enter)
                 layer.register_forward_hook(self.rounding.leave)
             elif not (keep and isinstance(layer, nn.LayerNorm)):  # the graph that keeps some has these in float
                 for stored in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
                     stored.data = _half(stored.data)
 
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, *images: Tensor) -> Any:
         with self.rounding:
-            return _half(self.rounded(images))
+            return _half(self.rounded(*images))

@@ -11,7 +11,8 @@ from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
-from slide_export.calibration.quantization import FILE
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import DtypeStats, ModelIO
@@ -19,8 +20,12 @@ from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
+from slide_export.core.task import Task
+from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
+from slide_export.proof.reference import rerun
+from slide_export.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
 
 
 def verify(
-    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
+    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
 ) -> ParityReport:
     """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
 
@@ -76,7 +81,7 @@ def verify(
 
 
 def prove(
-    path: Path, against: Path | None = None, step: Progress = no_progress, opening: Opening = opened_here
+    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
 ) -> VerifiedBundle:
     """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
 
@@ -91,13 +96,10 @@ def prove(
     with opening(made, step) as found:
         if against is not None:
             with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-                model, interface = trained(made, against), interface_of(made)
-                reference = parity.rerun(
-                    model, reference, interface, manifest["precision"], quantization, manifest["options"]["keep_fp32"]
-                )
+                reference = rerun(served_by(made, against), reference, numbers_of(made))
         with step("check parity"):
-            accepted, classes = parity.accepted(quantization), not options["features"]
-            proof = parity.check(reference, found.session, options["batch"], classes=classes, accepted=accepted)
+            accepted, axis = parity.accepted(quantization), task_in(made).decision_axis
+            proof = parity.check(reference, found.session, options["batch"], decision_axis=axis, accepted=accepted)
     return VerifiedBundle(made, proof, found.census)
 
 
@@ -121,10 +123,11 @@ def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progre
     """
     with step("try the trained model on some of the evaluation images"):
         made = bundle.read(path)
-        model, interface = trained(made, against), interface_of(made)
-        data = evaluation.open_images(goal, model, interface)
+        served = served_by(made, against)
+        store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
+        data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(model, open_bundle(made), data, goal, interface)
+        report = evaluation.evaluate(served, open_bundle(made), data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report
@@ -163,8 +166,23 @@ def interface_of(made: Bundle) -> ModelIO:
     )
 
 
-def trained(made: Bundle, checkpoint: Path) -> Model:
-    """Returns the trained model that a bundle was made from.
+def task_in(made: Bundle) -> Task:
+    """The task of a bundle's model; bundles of schema 1 are classifiers or give stage maps."""
+    io = interface_of(made)
+    return task_of(made.manifest.get("task", "classify"), io)
+
+
+def numbers_of(made: Bundle) -> NumericFormat:
+    """How a bundle's artifact computes."""
+    manifest = made.manifest
+    return NumericFormat(manifest["precision"], quantization_of(made), tuple(manifest["options"]["keep_fp32"]))
+
+
+def served_by(made: Bundle, against: Path | Model) -> ServedModel:
+    """The trained model that a bundle was made from, served as the bundle is.
+
+    Args:
+        against: the checkpoint, or the model loaded from it already.
 
     Raises:
         BundleError: the checkpoint is another one.
@@ -172,13 +190,15 @@ def trained(made: Bundle, checkpoint: Path) -> Model:
     manifest = made.manifest
     said, (rows, cols) = manifest["checkpoint"], manifest["model"]["image_size"]
     variant, weights = manifest["options"]["variant"], said["weights"]
-    model = load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=(rows, cols))
+    model = against
+    if isinstance(model, Path):
+        model = load_checkpoint(model, variant=variant, weights=weights, input_size=(rows, cols))
     if model.provenance.sha256 != said["sha256"]:
         raise BundleError(
-            f"expected the checkpoint with sha256 {said['sha256'][:16]}…, {checkpoint} has "
+            f"expected the checkpoint with sha256 {said['sha256'][:16]}…, {model.provenance.path} has "
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
-    return model
+    return serve(model, interface_of(made))
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:

@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from slide_export.backends import registry as backends
+from slide_export.backends import registry
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import top1
-from slide_export.calibration.preprocess import normalise
-from slide_export.checkpoint.load import load_checkpoint
+from slide_export.calibration.accuracy import Scores, top1
 from slide_export.core.artifact import ModelIO
-from slide_export.core.model import Model
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest
+from slide_export.proof import accuracy
 from slide_export.verification.bundle import verify
 
-from .export import run
+from .finish import finish
+from .prepare import Prepared, prepare
+from .resolve import resolve
 
 PARITY_IMAGES = 64
 
@@ -47,62 +45,59 @@ class DemoRow:
 
 
 def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
-    """Returns one row for PyTorch and one for each usable target."""
+    """One row for PyTorch and one for each usable target; the checkpoint is prepared once for all of them."""
     root = Path(str(importlib.resources.files("slide_export.digits")))
-    heldout, checkpoint = root / "heldout", root / "digits.pth"
     labels = tuple((root / "labels.txt").read_text().split())
-    model = load_checkpoint(checkpoint)
-    with step("PyTorch: classify all held-out images"):
-        rows = [
-            DemoRow(
-                "PyTorch", top1(lambda pictures: _torch_scores(model, pictures), heldout, model.data, model.image_size)
-            )
-        ]
-    for target in backends.names():
-        if not backends.availability(target).ready:
-            continue
-        recipe = ExportRequest(
-            checkpoint,
+    requests = [
+        ExportRequest(
+            root / "digits.pth",
             target=target,
             out=out,
             overwrite=True,
-            images=heldout,
+            images=root / "heldout",
             image_count=PARITY_IMAGES,
             interface=ModelIO(labels=labels),
         )
-        with step(f"{target}: export and prove on {PARITY_IMAGES} held-out images"):
-            bundle = run(recipe)
-        with step(f"{target}: verify the bundle against the checkpoint"):
-            verify(bundle.path, checkpoint)
-        with step(f"{target}: classify all held-out images"):
-            rows.append(_row(bundle, model, heldout))
+        for target in registry.names()
+        if registry.availability(target).ready
+    ]
+    plans = [resolve(request) for request in requests]
+    if not plans:
+        return ()
+    with step(f"load the checkpoint and run it on {PARITY_IMAGES} held-out images in float64"):
+        prepared = prepare(plans[0].source)
+    with step("PyTorch: classify all held-out images"):
+        scores = accuracy.of_pytorch(prepared.served)
+        rows = [DemoRow("PyTorch", _top1(scores, prepared))]
+    for plan in plans:
+        with step(f"{plan.target}: export and prove on {PARITY_IMAGES} held-out images"):
+            bundle = finish(plan, prepared)
+        with step(f"{plan.target}: verify the bundle against the checkpoint"):
+            verify(bundle.path, against=prepared.served.trained)
+        with step(f"{plan.target}: classify all held-out images"):
+            rows.append(_row(bundle, prepared))
     return tuple(rows)
 
 
-def _torch_scores(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
-    with torch.inference_mode():
-        scores: NDArray[np.generic] = model.module(torch.from_numpy(normalise(pictures, model.data))).numpy()
-    return scores
+def _top1(scores: Scores, prepared: Prepared) -> float:
+    (name,) = prepared.served.output_names
+    return top1(lambda pictures: np.asarray(scores((pictures,))[name]), prepared.images.root, prepared.store)
 
 
-def _accuracy(bundle: Bundle, model: Model, heldout: Path) -> float | None:
-    backend, artifact = backends.load(bundle.manifest["target"]), bundle.manifest["artifact"]
+def _accuracy(bundle: Bundle, prepared: Prepared) -> float | None:
+    backend, artifact = registry.load(bundle.manifest["target"]), bundle.manifest["artifact"]
     if backend.obstacle() is not None:
         return None
     session = backend.Session(bundle.path / artifact["path"], artifact["settings"])
-
-    def scores(pictures: NDArray[np.uint8]) -> NDArray[np.generic]:
-        return session.run({"images": normalise(pictures, model.data)})["logits"]
-
-    return top1(scores, heldout, model.data, model.image_size)
+    return _top1(accuracy.of_session(session, prepared.served), prepared)
 
 
-def _row(bundle: Bundle, model: Model, heldout: Path) -> DemoRow:
+def _row(bundle: Bundle, prepared: Prepared) -> DemoRow:
     manifest = bundle.manifest
     artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
     return DemoRow(
         what=f"{manifest['target']} {manifest['precision']}",
-        accuracy=_accuracy(bundle, model, heldout),
+        accuracy=_accuracy(bundle, prepared),
         path=bundle.path,
         size_mib=artifact["bytes"] / 2**20,
         max_abs=output["max_abs"],

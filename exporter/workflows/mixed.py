@@ -1,81 +1,52 @@
-"""`--precision mixed`: int8, or half, with the fewest layers in float that reach the goal and, in int8, pass the proof.
+"""Mixed precision: int8, or fp16, with the fewest layers in float that reach the goal and pass the proof.
 
-The graph is exported and calibrated once. Each try edits its casts or its Q/DQ and runs on the target's own runtime,
-where that is here. What is found is exported, proved and judged like every other artifact. What was kept is in the
-manifest, and in int8 in the bundle's recipe; in fp16, which has no recipe, `--keep-fp32` says it again.
+The graph is exported and calibrated once, and the checkpoint prepared once. Each try edits the casts or the Q/DQ of
+that graph and runs on the target's own runtime, where that is here. What is found is then finished like every other
+artifact. What was kept is in the manifest and, in int8, in the bundle's recipe.
 """
 
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, LoweringOptions, Session
-from slide_export.bundle import store as bundle
-from slide_export.bundle.store import Bundle
-from slide_export.calibration import accuracy
+from slide_export.backends import registry
+from slide_export.backends.interface import Session
+from slide_export.calibration import accuracy as scoring
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.fp16 import to_half
-from slide_export.calibration.images import ImageSet, bundled, find, readable
 from slide_export.calibration.layer_selection import layers, selected
-from slide_export.calibration.quantization import calibration_images, in_precision, recipe_of
-from slide_export.calibration.recipe import QuantizationRecipe, refuse_other_library
 from slide_export.calibration.revert_to_float import keep_float
 from slide_export.calibration.sensitivity import MixedSearch, fewest, rank
-from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Outputs
-from slide_export.core.errors import AccuracyError, ParityError, RequestError
+from slide_export.core.errors import AccuracyError, ParityError
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.model import Model
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
-from slide_export.core.request import ExportRequest
-from slide_export.graph import export as onnx_graph
-from slide_export.inference.choose import choose
-from slide_export.inference.fuse import fuse
-from slide_export.proof import accuracy as evaluation
-from slide_export.proof import gate, parity
+from slide_export.proof import accuracy, gate, parity
 
-from .export import run
+from .finish import lowering_options, reduce
+from .prepare import ModelInForm, Prepared
+from .resolve import Plan
 
-MIXED = "mixed"
-BASES = ("int8", "fp16")
-FEW = 16  # images on which a layer is measured alone
-ENOUGH = 64  # images on which the goal is measured where no --eval says which
+LAYER_IMAGES = 16  # on which a layer is measured alone
+GOAL_IMAGES = 64  # on which the goal is measured where the request names no evaluation images
 
 
-def export(recipe: ExportRequest, step: Progress = no_progress) -> Bundle:
-    """Returns the proved bundle of a recipe, after the search where its precision is mixed.
+def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> MixedSearch:
+    """Which layers stay in float so that the rest may be in the plan's precision.
 
     Raises:
-        RequestError: the target's graph does not carry the precision that is mixed with float.
         AccuracyError: the goal is not reached with every layer in float.
         ParityError: the proof is not passed, whatever is kept in float.
-        SlideExportError: see `pipeline.run`.
     """
-    if recipe.precision != MIXED:
-        return run(recipe, step)
-    if recipe.tune:
-        raise RequestError("expected --precision mixed or --tune, found both: tune first, and name what it found here")
-    name = f"{recipe.name or recipe.checkpoint.stem}-{MIXED}"
-    based = replace(recipe, precision=recipe.mixed_base, name=name)
-    bundle.refuse_existing(
-        recipe.out / f"{name}-{recipe.target}-{based.precision}", overwrite=recipe.overwrite
-    )  # before any work
-    found = search(based, step)
-    return run(replace(based, keep_fp32=(*recipe.keep_fp32, *found.kept), mixed=found), step)
-
-
-def search(recipe: ExportRequest, step: Progress = no_progress) -> MixedSearch:
-    """Returns which layers stay in float so that the rest may be in the recipe's precision."""
-    tries = _prepare(recipe, step)
+    precision = plan.numbers.precision
+    tries = _tries(plan, prepared, step)
     reports: dict[tuple[str, ...], AccuracyReport] = {}
     proofs: dict[tuple[str, ...], ParityReport] = {}
 
@@ -85,144 +56,106 @@ def search(recipe: ExportRequest, step: Progress = no_progress) -> MixedSearch:
             reports[kept], proofs[kept] = tries.prove(kept)
         return reports[kept].passed and proofs[kept].passed
 
-    with step(f"measure every layer in {recipe.precision}, and every one in float"):
+    with step(f"measure every layer in {precision}, and every one in float"):
         if reaches(()):
-            return MixedSearch(recipe.precision, (), (), *2 * (_said(reports[()]),))
+            return MixedSearch(precision, (), (), *2 * (_sentence(reports[()]),))
         if not reaches(tries.layers) and not reports[tries.layers].passed:
             best = gate.explain_accuracy(reports[tries.layers])
             raise AccuracyError(f"{best}, with every layer in float: the goal is out of reach")
-    with step(f"measure each of {len(tries.layers)} layers alone in {recipe.precision}"):
-        few = tries.on(tries.data.images.spread(FEW))
+    with step(f"measure each of {len(tries.layers)} layers alone in {precision}"):
+        few = replace(tries, data=EvaluationSet(tries.data.images.spread(LAYER_IMAGES)))
         ranking = rank(tries.layers, lambda keep: few.measure(keep).sqnr_db)
     with step("find the fewest layers to keep in float"):
         kept = fewest([one.module for one in ranking], reaches)
     if kept is None:
         raise ParityError(f"{gate.explain(proofs[tries.layers])}, whatever is kept in float")
-    return MixedSearch(recipe.precision, ranking, kept, _said(reports[()]), _said(reports[kept]))
+    return MixedSearch(precision, ranking, kept, _sentence(reports[()]), _sentence(reports[kept]))
 
 
-def _said(report: AccuracyReport) -> str:
-    return evaluation.sentence(asdict(report))
+def _sentence(report: AccuracyReport) -> str:
+    return accuracy.sentence(asdict(report))
 
 
 @dataclass(frozen=True)
 class _Tries:
-    """What a try needs: the model, the images, and how to open the artifact that keeps some layers in float.
+    """What a try needs.
 
     Attributes:
+        edit: modules to keep -> the reduced graph with these modules in float.
         data: what the goal is measured on.
-        proved_on: the images of the proof.
         layers: that could be reduced.
+        expected: the trained model's outputs for each chunk of pictures, by the chunk's sha256.
     """
 
-    model: Model
-    recipe: ExportRequest
-    quantization: QuantizationRecipe | None
+    plan: Plan
+    prepared: Prepared
+    edit: Callable[[Sequence[str]], OnnxGraph]
     data: EvaluationSet
-    proved_on: ImageSet
     goal: AccuracyGoal
     layers: tuple[str, ...]
-    open: Callable[[Sequence[str], Path], Session]
-    expected: dict[str, Outputs]
-
-    def on(self, images: Any) -> "_Tries":
-        """Returns the same on other images, without classes."""
-        return replace(self, data=EvaluationSet(images))
+    expected: dict[str, Outputs] = field(default_factory=dict)
 
     def measure(self, keep: Sequence[str]) -> AccuracyReport:
-        """Returns what is lost with some layers in float."""
+        """What is lost with `keep` in float32."""
         with tempfile.TemporaryDirectory() as directory:
-            return self._accuracy(self.open(keep, Path(directory)))
+            return self._accuracy(self._open(keep, Path(directory)))
 
     def prove(self, keep: Sequence[str]) -> tuple[AccuracyReport, ParityReport]:
-        """Returns the same and what the parity check will find."""
-        interface, recipe, kept = self.recipe.interface, self.quantization, (*self.recipe.keep_fp32, *keep)
-        if recipe is not None:
-            recipe = replace(recipe, keep_fp32=(*recipe.keep_fp32, *keep))
-        reference = parity.reference(self.model, self.proved_on, interface, self.recipe.precision, recipe, kept)
-        accepted, classes = parity.accepted(recipe), not interface.features
+        """The accuracy and the parity report with `keep` in float32."""
+        numbers = self.plan.numbers.keeping(keep)
+        reference, served = self.prepared.reference(numbers), self.prepared.served
         with tempfile.TemporaryDirectory() as directory:
-            session = self.open(keep, Path(directory))
-            proof = parity.check(reference, session, interface.batch, classes=classes, accepted=accepted)
+            session = self._open(keep, Path(directory))
+            proof = parity.check(
+                reference,
+                session,
+                served.io.batch,
+                decision_axis=served.task.decision_axis,
+                accepted=parity.accepted(numbers.recipe),
+            )
             return self._accuracy(session), proof
 
     def _accuracy(self, session: Session) -> AccuracyReport:
-        scores = evaluation.of_session(session, self.model, self.recipe.interface)
-        size, config = self.model.image_size, self.model.data
-        return accuracy.compare(self._pytorch, scores, self.data, config, size, self.goal, session.evaluator)
+        scores = accuracy.of_session(session, self.prepared.served)
+        return scoring.compare(self._pytorch, scores, self.data, self.prepared.store, self.goal, session.evaluator)
 
-    def _pytorch(self, pictures: NDArray[np.uint8]) -> Outputs:
-        """Returns the trained model's outputs, computed once for each chunk of pictures."""
-        name = hashlib.sha256(pictures.tobytes()).hexdigest()
+    def _pytorch(self, pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """The trained model's outputs, computed once for each chunk of pictures."""
+        name = hashlib.sha256(b"".join(part.tobytes() for part in pictures)).hexdigest()
         if name not in self.expected:
-            self.expected[name] = evaluation.of_pytorch(self.model, self.recipe.interface)(pictures)
+            self.expected[name] = accuracy.of_pytorch(self.prepared.served)(pictures)
         return self.expected[name]
 
+    def _open(self, keep: Sequence[str], directory: Path) -> Session:
+        """A session of the target's own artifact, or of the graph where the target does not run here."""
+        backend, graph = registry.load(self.plan.target), self.edit(keep)
+        if reason := backend.obstacle():
+            path = directory / "model.onnx"
+            path.write_bytes(graph.proto.SerializeToString(deterministic=True))
+            return gate.on_graph(registry.load("onnx").Session(path, gate.LITERALLY), reason)
+        artifact = backend.lower(graph, directory, lowering_options(self.plan))
+        return backend.Session(artifact.path, artifact.settings)
 
-def _prepare(recipe: ExportRequest, step: Progress) -> _Tries:
-    backend = backends.require(recipe.target, recipe.precision)
-    if recipe.precision not in backend.IN_GRAPH:
-        able = [name for name in backends.names() if recipe.precision in backends.load(name).IN_GRAPH]
-        raise RequestError(
-            f"expected a target whose graph carries {recipe.precision} to mix it with float, {', '.join(able)}; "
-            f"found {recipe.target}"
-        )
-    quantization = recipe_of(recipe)
-    if quantization is not None:
-        refuse_other_library(quantization, recipe.target)
-    with step("load the checkpoint"):
-        model = load_checkpoint(
-            recipe.checkpoint, variant=recipe.variant, weights=recipe.weights, input_size=recipe.input_size
-        )
-    images = bundled() if recipe.images is None else find(recipe.images)
-    goal = recipe.accuracy or AccuracyGoal(images.root)
-    with step("try the trained model on some of the evaluation images"):
-        data = EvaluationSet(images.sample(ENOUGH, recipe.seed))
-        if recipe.accuracy is not None:
-            data = evaluation.open_images(goal, model, recipe.interface)
-    with step("export to ONNX"):
-        full = onnx_graph.export(choose(fuse(model), recipe.target, recipe.form), recipe.interface)
-        found = layers(full.proto)
-    names = list(found) if quantization is None else selected(found, quantization)
-    judged_on = None if recipe.accuracy is None else data
-    proved_on = readable(images, recipe.image_count)
-    calibrated_on = calibration_images(images, proved_on, recipe, judged_on)
-    edit = _editor(recipe, full, quantization, model, calibrated_on, step)
+
+def _tries(plan: Plan, prepared: Prepared, step: Progress) -> _Tries:
+    goal = plan.source.accuracy or AccuracyGoal(prepared.images.root)
+    data = prepared.evaluation or EvaluationSet(prepared.images.sample(GOAL_IMAGES, plan.calibration.seed))
+    form = prepared.in_form(plan.source.form, plan.target)
+    if not form.exported:
+        with step("export to ONNX"):
+            form.graph  # noqa: B018  # exported now
+    found, recipe = layers(form.graph.proto), plan.numbers.recipe
+    names = list(found) if recipe is None else selected(found, recipe)
     modules = tuple(dict.fromkeys(found[name][0] for name in names))
-
-    def opened(keep: Sequence[str], directory: Path) -> Session:
-        return _open(backend, edit(keep), recipe, quantization, directory)
-
-    return _Tries(model, recipe, quantization, data, proved_on, goal, modules, opened, {})
+    return _Tries(plan, prepared, _editor(plan, prepared, form, step), data, goal, modules)
 
 
-def _editor(
-    recipe: ExportRequest,
-    full: OnnxGraph,
-    quantization: QuantizationRecipe | None,
-    model: Model,
-    calibrated_on: ImageSet,
-    step: Progress,
-) -> Callable[[Sequence[str]], OnnxGraph]:
-    """Returns what gives the graph with some modules in float."""
-    if quantization is None:
-        return lambda keep: to_half(full, (*recipe.keep_fp32, *keep))
-    with step(f"write {recipe.precision} into the graph"):
+def _editor(plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress) -> Callable[[Sequence[str]], OnnxGraph]:
+    """Return `keep -> OnnxGraph`: the reduced graph with these modules left in float32."""
+    full, numbers = form.graph, plan.numbers
+    if numbers.recipe is None:
+        return lambda keep: to_half(full, (*numbers.keep, *keep))
+    with step(f"write {numbers.precision} into the graph"):
         copied = OnnxGraph(type(full.proto).FromString(full.proto.SerializeToString()), full.inputs, full.outputs)
-        reduced, _ = in_precision(copied, recipe.precision, quantization, calibrated_on, model, recipe.interface)
+        reduced = reduce(plan, prepared, ModelInForm(form.served, copied), numbers).graph
     return lambda keep: keep_float(reduced, full, keep)
-
-
-def _open(
-    backend: Backend, graph: OnnxGraph, recipe: ExportRequest, quantization: QuantizationRecipe | None, directory: Path
-) -> Session:
-    """Returns a session of the target's own artifact, or of the graph where the target does not run here."""
-    if obstacle := backend.obstacle():
-        path = directory / "model.onnx"
-        path.write_bytes(graph.proto.SerializeToString(deterministic=True))
-        return gate.on_graph(backends.load("onnx").Session(path, gate.LITERALLY), obstacle)
-    options = backends.complete_options(recipe.target, recipe.options)
-    artifact = backend.lower(
-        graph, directory, LoweringOptions(recipe.precision, recipe.interface, options, quantization)
-    )
-    return backend.Session(artifact.path, artifact.settings)

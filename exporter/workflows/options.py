@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, option
 from slide_export.core.request import ExportRequest
 
 if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.core.task import Task
+    from slide_export.models import Family
 
 UNTOLD = ("calibration_size", "seed", "mixed_base")
 """Options of an export whose None says nothing."""
@@ -47,6 +49,8 @@ class ExportOptions(TypedDict, total=False):
         max_drop: points of top-1 that the artifact may lose there; 1.
         min_sqnr_db: what its outputs must reach there; 20 where the images have no classes.
         keep_fp32: PyTorch modules that stay in float, with all that is in them.
+        values: what no file tells, by the names that the family declares and `inspect` lists.
+        families, tasks: of your own, in the place of those of slide_export; see `Family` and `Task`.
         mixed_base: "int8" or "fp16": what `precision="mixed"` mixes with float; int8.
     """
 
@@ -74,11 +78,14 @@ class ExportOptions(TypedDict, total=False):
     max_drop: float | None
     min_sqnr_db: float | None
     keep_fp32: Sequence[str]
+    values: Mapping[str, str]
+    families: Sequence[Family]
+    tasks: Sequence[Task]
     mixed_base: str | None
 
 
-def recipe_of(checkpoint: Path | str, target: str, options: ExportOptions) -> ExportRequest:
-    """Returns the recipe of an export.
+def request_of(checkpoint: Path | str, target: str, options: ExportOptions) -> ExportRequest:
+    """The request that options make.
 
     Raises:
         RequestError: an option that nothing of it uses.
@@ -93,6 +100,8 @@ def recipe_of(checkpoint: Path | str, target: str, options: ExportOptions) -> Ex
     asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
     rest["accuracy"] = goal_of(**asked)
     rest["keep_fp32"] = tuple(rest.get("keep_fp32", ()))
+    for name in ("families", "tasks"):
+        rest[name] = tuple(rest.get(name, ()))
     for name in ("out", "images", "quantization_recipe"):
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
@@ -121,12 +130,11 @@ def _refuse_unused(given: Mapping[str, Any]) -> None:
     used = {
         "calibration_size": ("int8", calibrated),
         "seed": ("int8 or mixed", calibrated or mixed),
-        "mixed_base": ("--precision mixed", mixed),
+        "mixed_base": ("mixed", mixed),
     }
     for name, (where, useful) in used.items():
         if name in given and not useful:
-            option = "--" + name.replace("_", "-")
-            raise RequestError(f"expected {option} with {where}, found it with {precision}: leave it out")
+            raise RequestError(f"{option(name)} goes with {where}, found it with {precision}: leave it out")
 
 
 def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:
@@ -139,7 +147,7 @@ def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: 
     given = {name: value for name, value in limits.items() if value is not None}
     if evaluation is None:
         if given:
-            raise RequestError("expected evaluation images (--eval) to measure an accuracy on, found a limit alone")
+            raise RequestError("expected evaluation images to measure an accuracy on, found a limit alone")
         return None
     from slide_export.calibration.accuracy import AccuracyGoal
 

@@ -24,7 +24,7 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest
 from slide_export.models import ALL, family_of
 
-from .export import run
+from .export import export
 
 IMAGES = 2  # for the proof; its verdict is the same as with more, and the wait is short
 
@@ -86,7 +86,7 @@ def compare(
 
     Raises:
         GateError: an artifact is not its model; it is kept, and the message says where.
-        SlideExportError: see `refuse_unfit`, `pipeline.run` and `latency.measure`.
+        SlideExportError: see `refuse_unfit`, `export` and `latency.measure`.
     """
     refuse_unfit(contest, stand_ins=stand_ins, place=place)
     protocol = latency.plan(**plan, place=place)
@@ -143,7 +143,7 @@ def _export(
             comparison=True,
         )
         with step(f"export {variant} to {target} and prove it"):
-            bundles.append(run(recipe).path)
+            bundles.append(export(recipe).path)
     return bundles
 
 

@@ -25,7 +25,7 @@ from slide_export.benchmark import rounds as latency
 from slide_export.core.errors import MeasurementError
 from slide_export.core.request import ExportRequest
 from slide_export.models import variants
-from slide_export.workflows.all_targets import TargetResult, run_each
+from slide_export.workflows.all_targets import TargetResult, export_all
 from tests.benchmarks.export_cost import save_random
 from tests.benchmarks.machine import machine
 from tests.benchmarks.matrix_rows import Row
@@ -88,7 +88,7 @@ def run_group(group: Sequence[str], target: str, precision: str, timed: bool) ->
             with multiprocessing.get_context("spawn").Pool(1) as pool:  # gives the memory of the weights back
                 checkpoint = pool.apply(save_random, (variant, out))
             recipe = ExportRequest(checkpoint, target, precision, out=out, variant=variant, image_count=IMAGES)
-            results += run_each(recipe, (target,), TIMEOUT_S, jobs=1)
+            results += export_all(recipe, (target,), TIMEOUT_S, jobs=1)
             checkpoint.unlink()
         rows = [_row(*pair, precision) for pair in zip(group, results, strict=True)]
         return _timed(rows, [result.bundle.path for result in results if result.bundle]) if timed else rows

@@ -28,6 +28,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.models import ALL, family_of
 from slide_export.models.slide_attention import SlideAttention
 from tests.benchmarks.upstream_order import in_upstream_order
@@ -75,7 +76,7 @@ def graphs(target: str) -> dict[str, OnnxGraph]:
     im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
 
     def best(model: Model, *, ships: bool = True) -> OnnxGraph:
-        return onnx_graph.export(choose(fuse(model), target), ModelIO(), ships=ships)
+        return onnx_graph.export(in_form(choose(fuse(model), target), ModelIO()), ships=ships)
 
     return {
         OURS: best(slide),
@@ -127,7 +128,7 @@ def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dic
     torch.manual_seed(0)
     layer, example = SlideAttention(channels, heads).eval().fuse(), torch.randn(2, side, side, channels)
     contestants = {
-        name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), example, "images", ("out",))
+        name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), (example,), ("images",), ("out",))
         for name, lower in FORMS.items()
     }
     result = sitting(target, contestants, np.asarray(example[:1]), rounds, FORM_CALLS)

@@ -48,7 +48,7 @@ class Fakes:
         self.error: MeasurementError | None = None
         monkeypatch.setattr(matrix.multiprocessing, "get_context", lambda _method: SimpleNamespace(Pool=ThreadPool))
         monkeypatch.setattr(matrix, "save_random", self.save)
-        monkeypatch.setattr(matrix, "run_each", self.export)
+        monkeypatch.setattr(matrix, "export_all", self.export)
         monkeypatch.setattr(matrix.benchmark, "bench", self.bench)
 
     def save(self, variant: str, folder: Path) -> Path:

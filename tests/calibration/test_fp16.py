@@ -22,10 +22,12 @@ from slide_export.core.proof import Reference
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.models import slide_swin
 from slide_export.models.data import DataConfig
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof import parity
+from tests.conftest import reference_of
 
 GOAL_DB = 50.0  # the issue's: fp16 against float64 on real images
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -105,12 +107,12 @@ def fused(model: Model) -> FusedModel:
 
 @pytest.fixture(scope="module")
 def reference(model: Model) -> Reference:
-    return parity.reference(model, bundled().spread(3), ModelIO())
+    return reference_of(model, bundled().spread(3), ModelIO())
 
 
 @functools.cache
 def export(fused: FusedModel, form: str, *, embed: bool = False) -> OnnxGraph:
-    return onnx_graph.export(choose(fused, "onnx", form), ModelIO(embed_preprocessing=embed))
+    return onnx_graph.export(in_form(choose(fused, "onnx", form), ModelIO(embed_preprocessing=embed)))
 
 
 def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:

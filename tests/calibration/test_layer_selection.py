@@ -13,11 +13,12 @@ from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 
 
 @pytest.fixture(scope="module")
 def proto(model: Model) -> onnx.ModelProto:
-    return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), ModelIO()).proto
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO())).proto
 
 
 def test_a_node_is_in_its_module_and_in_those_around_it() -> None:

@@ -33,7 +33,7 @@ def _there(witness: str) -> bool:
 def _export(target: str, folder: Path) -> Path:
     facing = ModelIO(labels=tuple((DIGITS / "labels.txt").read_text().split()))
     recipe = ExportRequest(DIGITS / "digits.pth", target, out=folder, images=DIGITS / "heldout", interface=facing)
-    return pipeline.run(recipe).path
+    return pipeline.export(recipe).path
 
 
 @pytest.fixture(scope="session")

@@ -155,7 +155,7 @@ def test_pixels_are_those_of_the_proof(target: str, model: Model, data: DataConf
 @pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_fixed_batch_takes_any_number_of_photographs(target: str, checkpoint: Path, tmp_path: Path) -> None:
     facing = ModelIO(batch=3, embed_preprocessing=True, softmax=True)
-    bundle = pipeline.run(ExportRequest(checkpoint, target, out=tmp_path, interface=facing)).path
+    bundle = pipeline.export(ExportRequest(checkpoint, target, out=tmp_path, interface=facing)).path
     photos = bundled().files[:2]
     done = classify(target, bundle, *photos)
     assert done.returncode == 0, done.stderr

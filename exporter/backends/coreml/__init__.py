@@ -23,8 +23,8 @@ from slide_export.core.artifact import Array, Artifact, DtypeStats, Feeds, Outpu
 from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.graph import TensorSpec
 from slide_export.core.measurement import Executed, ModuleTime
-from slide_export.core.model import InferenceModel
 from slide_export.core.proof import BATCH_SIZES
+from slide_export.inference.served import ServedModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from slide_export.mil.convert import Form
     from slide_export.mil.program import MilType, Operation
 
-ACCEPTS = InferenceModel
+ACCEPTS = ServedModel
 PRECISIONS = ("fp32", "fp16", "w8")
 IN_GRAPH = frozenset[str]()
 DISTRIBUTIONS = ("coremltools",)
@@ -62,7 +62,7 @@ def stand_in() -> str | None:
     return "slide-export's own evaluator in CoreML's place, on this CPU: its time says nothing of an Apple device"
 
 
-def lower(source: InferenceModel, directory: Path, order: LoweringOptions) -> Artifact:
+def lower(source: ServedModel, directory: Path, order: LoweringOptions) -> Artifact:
     """Writes `model.mlpackage`: the same bytes for the same model.
 
     Raises:
@@ -95,7 +95,7 @@ def _settings(form: "Form", order: LoweringOptions) -> dict[str, Any]:
     }
 
 
-def _form(source: InferenceModel, order: LoweringOptions) -> "Form":
+def _form(source: ServedModel, order: LoweringOptions) -> "Form":
     """Returns what the package is to look like.
 
     Raises:
@@ -104,7 +104,7 @@ def _form(source: InferenceModel, order: LoweringOptions) -> "Form":
     from slide_export.mil.convert import Form
 
     interface, image = order.interface, order.options["input"] == "image"
-    rows, cols = source.fused.trained.image_size
+    rows, cols = source.trained.image_size
     if image and not interface.embed_preprocessing:
         raise RequestError("expected input=image with embedded preprocessing: a picture is 0..255, not normalised")
     if image and interface.batch not in (None, 1):
@@ -119,11 +119,11 @@ def _form(source: InferenceModel, order: LoweringOptions) -> "Form":
     if repeated:
         raise RequestError(f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice")
     return Form(
-        input=interface.input_name,
+        input=source.input_names[0],
         shape=(rows, cols, 3) if channels_last else (3, rows, cols),
         batches=batches,
         image=image,
-        outputs=interface.output_names,
+        outputs=source.output_names,
         labels=labels,
         precision="fp32" if order.precision == "fp32" else "fp16",  # w8: what the Neural Engine computes in
         deployment=order.options["deployment"],
@@ -142,26 +142,25 @@ def _batches(text: str) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def _entrance(source: InferenceModel, order: LoweringOptions, form: "Form") -> "nn.Module":
+def _entrance(source: ServedModel, order: LoweringOptions, form: "Form") -> "nn.Module":
     """Returns the module to trace; a picture comes as [1, 3, H, W] of 0..255, which `Serving` takes as [1, H, W, 3].
 
     The normalisation is the module's own: an `ImageType` has one scale for three channels.
     """
     from torch import Tensor
 
-    from slide_export.inference.serve import ExportWrapper
+    from slide_export.inference.export_wrapper import ExportWrapper
 
     class Picture(ExportWrapper):
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            return super().forward(images.permute(0, 2, 3, 1))
+        def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+            return super().forward(*(image.permute(0, 2, 3, 1) for image in images))
 
-    data = source.fused.trained.data
-    return (Picture if form.image else ExportWrapper)(source.module, data, order.interface).eval()
+    return (Picture if form.image else ExportWrapper)(source.module, source.trained.data, source.io, source.task).eval()
 
 
-def _metadata(source: InferenceModel, order: LoweringOptions) -> dict[str, str]:
+def _metadata(source: ServedModel, order: LoweringOptions) -> dict[str, str]:
     """Returns what a user of the bare package needs; nothing that changes from run to run."""
-    model, interface = source.fused.trained, order.interface
+    model, interface = source.trained, order.interface
     metadata = {
         "description": f"{model.variant} ({source.form}, {order.precision}), exported from PyTorch",
         "variant": model.variant,
@@ -173,16 +172,16 @@ def _metadata(source: InferenceModel, order: LoweringOptions) -> dict[str, str]:
     return metadata | ({"labels": json.dumps(interface.labels)} if interface.labels else {})
 
 
-def _check(package: "Package", modules: Mapping[str, str], source: InferenceModel) -> None:
+def _check(package: "Package", modules: Mapping[str, str], source: ServedModel) -> None:
     """Checks the saved program: no gather, rank 5 at most, 4 in slide attention.
 
     Raises:
         LoweringError: names the first operation that breaks a rule.
     """
-    from slide_export.models.slide_attention import FusedSlideAttention
+    from slide_export.models.slide_attention import SlideAttention
 
-    named = source.fused.module.named_modules()
-    slides = tuple(f"{name}." for name, module in named if isinstance(module, FusedSlideAttention))
+    named = source.trained.module.named_modules()
+    slides = tuple(f"{name}." for name, module in named if isinstance(module, SlideAttention))
     for operation in package.operations():
         module = modules.get(operation.name, "")
         limit = SLIDE_RANK if f"{module}.".startswith(slides) else HIGHEST_RANK

@@ -13,7 +13,7 @@ import pytest
 from onnx.numpy_helper import to_array
 
 from slide_export.backends.registry import load
-from slide_export.calibration.image_cache import FedImages, spool
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled
 from slide_export.calibration.layer_selection import layers, selected
 from slide_export.calibration.quantizers import quantize
@@ -24,6 +24,7 @@ from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form, serve
 
 LEAST_DB = 25  # random weights; a trained model has 40
 KEPT = ("layers.0", "head")  # four linear layers and a reduction, and the head: six
@@ -35,13 +36,12 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), ModelIO())
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO()))
 
 
 @pytest.fixture(scope="module")
-def images(model: Model, tmp_path_factory: pytest.TempPathFactory) -> FedImages:
-    file = tmp_path_factory.mktemp("spool") / "images"
-    return FedImages(spool(bundled(), model.data, model.image_size, file), model.data, ModelIO())
+def images(model: Model) -> FedImages:
+    return FedImages(cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds)
 
 
 def made(graph: OnnxGraph, images: FedImages | None, recipe: QuantizationRecipe) -> OnnxGraph:

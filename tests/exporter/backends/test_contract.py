@@ -93,7 +93,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
     """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones."""
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    made = pipeline.run(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = verification.artifact_of(made)
     values = backend.values(path, settings)
     known: set[str] = set()

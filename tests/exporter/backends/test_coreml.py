@@ -30,7 +30,7 @@ from slide_export.models import window_attention
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof import parity
 from slide_export.workflows import export as pipeline  # after the skip
-from tests.conftest import randomise
+from tests.conftest import randomise, reference_of
 
 SHIFTED = SwinConfig(  # one slide block; two window blocks, of which the second is shifted
     embed_dim=8, depths=(1, 2), heads=(1, 2), window=(4, 4), image_size=(64, 64), num_classes=5, slide_stages=1
@@ -106,7 +106,7 @@ def classifier(shifted: Model, tmp_path_factory: pytest.TempPathFactory) -> Arti
 @pytest.fixture(scope="module", params=("fp32", "fp16"))
 def bundle(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp(request.param)
-    return pipeline.run(ExportRequest(checkpoint, target="coreml", precision=request.param, out=out))
+    return pipeline.export(ExportRequest(checkpoint, target="coreml", precision=request.param, out=out))
 
 
 def bundled_artifact(bundle: Bundle) -> tuple[Path, Mapping[str, Any]]:
@@ -132,7 +132,7 @@ def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
 
 
 def test_eight_bit_weights_are_proved_and_counted(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(ExportRequest(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
+    bundle = pipeline.export(ExportRequest(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
     stored = backend.census(*bundled_artifact(bundle)).stored
     assert bundle.manifest["parity"]["passed"]
     assert stored["int8"] > 0.6 * sum(stored.values())  # of a model this small; biases and norms are the rest
@@ -151,9 +151,9 @@ def test_a_changed_weight_fails_parity(model: Model, bundle: Bundle, tmp_path: P
     data = np.memmap(broken / "Data" / "com.apple.CoreML" / "weights" / "weight.bin", kind, "r+", offset=128)
     data[0] += 1  # of the patch embedding's first kernel: the entry after the header and its own metadata
     data.flush()
-    reference = parity.reference(model, bundled().spread(2), ModelIO(), precision)
-    assert parity.check(reference, backend.Session(path, settings), 2, classes=True).passed
-    assert not parity.check(reference, backend.Session(broken, settings), 2, classes=True).passed
+    reference = reference_of(model, bundled().spread(2), ModelIO(), precision)
+    assert parity.check(reference, backend.Session(path, settings), 2, decision_axis=1).passed
+    assert not parity.check(reference, backend.Session(broken, settings), 2, decision_axis=1).passed
 
 
 def test_the_same_model_gives_the_same_bytes(shifted: Model, plain: Artifact, tmp_path: Path) -> None:
@@ -251,14 +251,14 @@ def test_any_number_of_images_goes_through_the_permitted_batches(shifted: Model,
 def test_stage_maps_are_outputs(model: Model, tmp_path: Path) -> None:
     interface = ModelIO(batch=1, features=True)
     artifact = lower(model, tmp_path, to=interface)
-    reference = parity.reference(model, bundled().spread(1), interface)
+    reference = reference_of(model, bundled().spread(1), interface)
     assert [(output.name, output.shape) for output in artifact.outputs] == [
         ("stage1", (1, 16, 16, 16)),
         ("stage2", (1, 32, 8, 8)),
         ("stage3", (1, 64, 4, 4)),
         ("stage4", (1, 128, 2, 2)),
     ]
-    assert parity.check(reference, backend.Session(artifact.path, artifact.settings), 1, classes=False).passed
+    assert parity.check(reference, backend.Session(artifact.path, artifact.settings), 1, decision_axis=None).passed
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "onnx"), ModelIO())
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
 
 
 def test_the_file_is_the_graph(graph: OnnxGraph, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from slide_export.backends import tensorrt
 from slide_export.calibration.fp16 import to_half
-from slide_export.calibration.image_cache import FedImages, spool
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled
 from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import default
@@ -24,6 +24,7 @@ from slide_export.core.model import Model
 from slide_export.graph.export import export
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import serve
 from slide_export.proof import precision as truth
 from tests.exporter.backends.tensorrt.conftest import SIDE, builds, graph, lower, said_of
 
@@ -141,8 +142,8 @@ def test_importing_the_backend_imports_no_vendor() -> None:
 @builds
 def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp_path: Path) -> None:
     half, whole = (export(choose(fuse(model), "tensorrt"), ModelIO()) for _ in range(2))
-    pictures = spool(bundled(), model.data, model.image_size, tmp_path / "spool")
-    fed, recipe = FedImages(pictures, model.data, ModelIO()), default("tensorrt", "int8")
+    pictures = cached(bundled(), PictureStore(model.data, model.image_size))
+    fed, recipe = FedImages(pictures, serve(model, ModelIO()).feeds), default("tensorrt", "int8")
     graphs = {"fp16": to_half(half), "int8": quantize(whole, fed, recipe)}
     for precision, source in graphs.items():
         (tmp_path / precision).mkdir()
@@ -155,7 +156,10 @@ def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp
 
 @builds
 def test_quantized_biases_are_what_the_parser_refuses(model: Model, tmp_path: Path) -> None:
-    pictures = spool(bundled(), model.data, model.image_size, tmp_path / "spool")
-    fed, recipe = FedImages(pictures, model.data, ModelIO()), replace(default("tensorrt", "int8"), quantize_bias=True)
+    pictures = cached(bundled(), PictureStore(model.data, model.image_size))
+    fed, recipe = (
+        FedImages(pictures, serve(model, ModelIO()).feeds),
+        replace(default("tensorrt", "int8"), quantize_bias=True),
+    )
     with pytest.raises(LoweringError, match=r"bias_DequantizeLinear"):
         lower(quantize(export(choose(fuse(model), "tensorrt"), ModelIO()), fed, recipe), tmp_path, "int8")

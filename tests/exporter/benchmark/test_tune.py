@@ -61,7 +61,7 @@ def test_what_was_measured_is_remembered_and_the_fastest_is_taken(model: Model, 
 
 def test_the_choice_and_its_times_are_in_the_manifest(model: Model, checkpoint: Path, tmp_path: Path) -> None:
     remember(model, {"taps": 1.0, "grouped": 2.0}, {"taps": 2.0, "grouped": 1.0})
-    made = pipeline.run(ExportRequest(checkpoint, tune=True, out=tmp_path, image_count=1)).manifest
+    made = pipeline.export(ExportRequest(checkpoint, tune=True, out=tmp_path, image_count=1)).manifest
     assert made["options"]["lowering"] == "taps,grouped"
     assert [stage["ms"]["taps"] for stage in made["tuning"]] == [1.0, 2.0]
 
@@ -78,5 +78,5 @@ def test_a_target_that_does_not_run_here_is_refused(model: Model) -> None:
 
 
 def test_tuning_and_naming_a_form_contradict_each_other(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="--tune or --form"):
-        pipeline.run(ExportRequest(checkpoint, tune=True, form="taps", out=tmp_path, image_count=1))
+    with pytest.raises(RequestError, match="tune or form"):
+        pipeline.export(ExportRequest(checkpoint, tune=True, form="taps", out=tmp_path, image_count=1))

@@ -13,7 +13,7 @@ from slide_export.workflows import export as pipeline
 
 @pytest.fixture(scope="module")
 def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return pipeline.run(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
+    return pipeline.export(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
 
 
 def test_verdict_blocks_and_feeding(made: Bundle) -> None:

@@ -49,7 +49,7 @@ def perturb(made: Bundle, checkpoint: Path, name: str) -> None:
 
 @pytest.mark.parametrize("target", sorted(FILES))
 def test_one_weight_off_by_a_percent_names_its_module(target: str, checkpoint: Path, tmp_path: Path) -> None:
-    made = pipeline.run(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     healthy = diagnose(made.path, checkpoint)
     assert healthy.culprit is None
     assert {"patch_embed", "head", *BLOCKS, *(f"{block}.attn" for block in BLOCKS)} <= {r.module for r in healthy.rows}
@@ -82,7 +82,7 @@ def test_a_wrong_lowering_is_named_by_its_first_attention(
     with monkeypatch.context() as context:
         wrong(context)
         with pytest.raises(ParityError, match=r"`slide-export diagnose .*small-onnx-fp32\.rejected --against"):
-            pipeline.run(ExportRequest(checkpoint, form="grouped", out=tmp_path, image_count=2))
+            pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path, image_count=2))
         found = diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint) if still_wrong else None
     found = found or diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint)
     assert found.culprit is not None
@@ -95,7 +95,7 @@ def test_half_is_explained_by_its_own_floor(target: str, checkpoint: Path, tmp_p
     recipe = ExportRequest(
         checkpoint, target=target, precision="fp16", out=tmp_path, image_count=1, interface=interface
     )
-    found = diagnose(pipeline.run(recipe).path, checkpoint)
+    found = diagnose(pipeline.export(recipe).path, checkpoint)
     assert found.culprit is None
     assert all(row.floor_db is not None and 40 < row.floor_db < 80 for row in found.rows)
 
@@ -106,7 +106,7 @@ def test_int8_is_explained_by_its_own_floor(target: str, tmp_path: Path) -> None
     recipe = ExportRequest(
         DIGITS / "digits.pth", target, "int8", out=tmp_path, images=images, image_count=2, calibration_size=32
     )
-    found = diagnose(pipeline.run(recipe).path, recipe.checkpoint)
+    found = diagnose(pipeline.export(recipe).path, recipe.checkpoint)
     assert found.culprit is None
     norms = [row for row in found.rows if row.module.endswith(("norm1", "norm2"))]
     assert len(norms) == 12
@@ -135,7 +135,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
     """The engine needs a GPU to run; here the graph that it is built from is diagnosed."""
     if not backends.availability("tensorrt").ready:
         pytest.skip("tensorrt is not installed")
-    made = pipeline.run(ExportRequest(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
     plan = made.path / made.manifest["artifact"]["path"]
     values = tensorrt.values(plan, {})
     shown = [value.name for value in values if value.scope == "layers.1.blocks.0.mlp.fc1"][-1:]
@@ -151,7 +151,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
 def test_the_command_line_names_the_layer_and_exits_1(
     checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = pipeline.run(ExportRequest(checkpoint, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, out=tmp_path, image_count=1))
     line = ["diagnose", str(made.path), "--against", str(checkpoint)]
     assert cli.run(line) == 0
     assert "no module loses more than fp32 explains" in capfd.readouterr().out

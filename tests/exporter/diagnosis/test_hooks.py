@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from slide_export.core.artifact import ModelIO
 from slide_export.diagnosis.hooks import anchored, recorded
-from slide_export.inference.serve import ExportWrapper
+from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.models import DataConfig
 
 
@@ -30,7 +30,7 @@ FED = torch.ones(1, 2, dtype=torch.float64)
 
 
 def test_outputs_by_name_and_a_module_that_runs_twice_has_none() -> None:
-    found = recorded(serving(), ("first", "second", "again"), FED)
+    found = recorded(serving(), ("first", "second", "again"), (FED,))
     assert {name: value[0, 0].item() for name, value in found.items()} == {"first": 2, "second": 6}
 
 
@@ -39,12 +39,12 @@ def test_each_module_is_fed_with_the_other_values_and_shows_its_own_error_alone(
         "first": 2.5 * torch.ones(1, 2, dtype=torch.float64),
         "second": 7.0 * torch.ones(1, 2, dtype=torch.float64),
     }
-    made = anchored(serving(), other, FED)
+    made = anchored(serving(), other, (FED,))
     assert {name: value[0, 0].item() for name, value in made.items()} == {"first": 2, "second": 7.5}
 
 
 def test_no_hook_stays() -> None:
     module = serving()
     before = module(FED)[0]
-    anchored(module, {"first": torch.zeros(1, 2)}, FED)
+    anchored(module, {"first": torch.zeros(1, 2)}, (FED,))
     assert torch.equal(module(FED)[0], before)

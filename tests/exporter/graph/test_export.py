@@ -20,13 +20,14 @@ from slide_export.graph.passes.check import check, ranks
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.models import im2col_swin
 from tests.conftest import SMALL
 
 
 @pytest.fixture(scope="module", params=list(FORMS))
 def graph(request: pytest.FixtureRequest, model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "onnx", request.param), ModelIO(labels=tuple("abcdefghij")))
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx", request.param), ModelIO(labels=tuple("abcdefghij"))))
 
 
 def test_input_and_output_are_named_with_a_dynamic_batch(graph: OnnxGraph) -> None:
@@ -63,13 +64,13 @@ def test_metadata_tells_labels_and_normalisation(graph: OnnxGraph) -> None:
 
 
 def test_fixed_batch_is_fixed(model: Model) -> None:
-    graph = onnx_graph.export(choose(fuse(model), "onnx"), ModelIO(batch=3))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO(batch=3)))
     assert graph.inputs[0].shape == (3, 3, 64, 64)
     assert graph.outputs[0].shape == (3, 10)
 
 
 def test_features_are_four_named_maps(model: Model) -> None:
-    graph = onnx_graph.export(choose(fuse(model), "onnx"), ModelIO(features=True))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO(features=True)))
     assert [(spec.name, spec.shape) for spec in graph.outputs] == [
         ("stage1", ("batch", 16, 16, 16)),
         ("stage2", ("batch", 32, 8, 8)),
@@ -80,10 +81,12 @@ def test_features_are_four_named_maps(model: Model) -> None:
 
 SCRIPT = """
 import hashlib, sys
-from slide_export import fuse, load_checkpoint, onnx_graph
+from slide_export import fuse, load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.graph.export import export
 from slide_export.inference.choose import choose
-from slide_export.types import Interface
-graph = onnx_graph.export(choose(fuse(load_checkpoint(sys.argv[1])), "onnx"), Interface())
+from slide_export.inference.served import in_form
+graph = export(in_form(choose(fuse(load_checkpoint(sys.argv[1])), "onnx"), ModelIO()))
 print(hashlib.sha256(graph.proto.SerializeToString(deterministic=True)).hexdigest())
 """
 
@@ -117,7 +120,7 @@ def test_im2col_in_the_module_is_refused(module: nn.Module) -> None:
 def test_a_graph_over_2_gib_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
     with pytest.raises(ExportError, match="below 2 GiB"):
-        onnx_graph.export(choose(fuse(model), "onnx"), ModelIO())
+        onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
 
 
 def test_the_checker_accepts_it_in_full(graph: OnnxGraph) -> None:
@@ -129,8 +132,8 @@ def test_what_is_only_measured_may_unfold(model: Model) -> None:
     trained = replace(model, module=unfolding, family="im2col_swin")
     lowered = InferenceModel(unfolding, FusedModel(unfolding, trained), "")
     with pytest.raises(ExportError, match="expected no Im2Col in the model"):
-        onnx_graph.export(lowered, ModelIO())
-    graph = onnx_graph.export(lowered, ModelIO(), ships=False)
+        onnx_graph.export(in_form(lowered, ModelIO()))
+    graph = onnx_graph.export(in_form(lowered, ModelIO()), ships=False)
     assert "Gather" in {node.op_type for node in graph.proto.graph.node}
     with pytest.raises(ExportError, match="without Im2Col"):
         check(graph.proto)

@@ -54,7 +54,7 @@ def test_fusing_twice_is_refused(model: Model) -> None:
 
 
 def test_certificate_covers_every_block_within_its_bound(model: Model, images: torch.Tensor) -> None:
-    blocks = certify(fuse(model), images)
+    blocks = certify(fuse(model), (images,))
     assert [block.block for block in blocks] == [
         "layers.0.blocks.0.attn",
         "layers.1.blocks.0.attn",
@@ -68,7 +68,7 @@ def test_certificate_reports_drift(model: Model, images: torch.Tensor) -> None:
     drifted = copy.deepcopy(model.module)
     with torch.no_grad():
         drifted.get_parameter("layers.0.blocks.0.attn.dep_conv.weight")[3, 0, 1, 1] += 0.25
-    blocks = certify(fuse(replace(model, module=drifted)), images)
+    blocks = certify(fuse(replace(model, module=drifted)), (images,))
     assert [block.drift for block in blocks] == [0.25, 0, 0]
 
 
@@ -77,7 +77,7 @@ def test_certificate_fails_on_one_wrong_weight(model: Model, images: torch.Tenso
     weight = fused.module.get_parameter("layers.1.blocks.0.attn.dep_conv.weight")
     weight.data[0, 0, 0, 0] += 1e-4
     with pytest.raises(FusionError, match=r"layers\.1\.blocks\.0\.attn: the fused convolution differs"):
-        certify(fused, images)
+        certify(fused, (images,))
 
 
 OWN_VALUES = {"lepe": lambda: LepeSlideAttention(8, 2), "dat": lambda: DatSlideAttention(16, 2, share_dwc_kernel=False)}
@@ -88,8 +88,8 @@ def test_values_with_a_convolution_of_their_own_are_certified_too(kind: str, mod
     attention = randomise(OWN_VALUES[kind]())
     alone = replace(model, module=nn.Sequential(attention))
     fused, maps = fuse(alone), torch.randn(2, 6, 5, attention.qkv.in_features)
-    (block,) = certify(fused, maps)
+    (block,) = certify(fused, (maps,))
     assert 0 < block.difference <= block.bound < 1e-5
     fused.module.get_parameter("0.value_conv.weight").data[0, 0, 0, 0] += 1e-4
     with pytest.raises(FusionError, match="0: the fused convolution differs"):
-        certify(fused, maps)
+        certify(fused, (maps,))

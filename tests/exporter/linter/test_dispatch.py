@@ -16,6 +16,7 @@ from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.linter import TARGETS, lint
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
@@ -96,7 +97,7 @@ def test_any_module_with_an_example() -> None:
 
 
 def test_an_exported_model_has_the_findings_that_its_checkpoint_foretold(model: Model, tmp_path: Path) -> None:
-    graph = onnx_graph.export(choose(fuse(model), "onnx"), ModelIO())
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
     onnx.save(graph.proto, tmp_path / "model.onnx")
     foretold = {(f.rule, f.module) for f in lint(model, ["onnx"]) if not f.found.startswith("trained form: ")}
     assert {(f.rule, f.module) for f in lint(tmp_path / "model.onnx", ["onnx"])} == foretold

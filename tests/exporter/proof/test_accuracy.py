@@ -13,6 +13,7 @@ from PIL import Image
 from slide_export import api
 from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.evaluation_set import EvaluationSet
+from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, bundled, read
 from slide_export.calibration.preprocess import normalise
 from slide_export.cli import main as cli
@@ -20,6 +21,7 @@ from slide_export.core.artifact import Feeds, ModelIO, Outputs
 from slide_export.core.errors import AccuracyError, CalibrationError, RequestError
 from slide_export.core.model import Model
 from slide_export.core.request import ExportRequest
+from slide_export.inference.served import serve
 from slide_export.proof import accuracy as evaluation
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
@@ -39,7 +41,7 @@ def folders(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
         left, top = (int(rng.integers(0, size - side)) for size in whole.size)
         whole.crop((left, top, left + side, top + side)).save(root / f"{index}.png")
     files = tuple(sorted(root.glob("*.png")))
-    scores = evaluation.of_pytorch(model, ModelIO())(read(files, model.data, model.image_size))["logits"]
+    scores = evaluation.of_pytorch(serve(model, ModelIO()))((read(files, model.data, model.image_size),))["logits"]
     for file, answer in zip(files, scores.argmax(axis=1), strict=True):
         (root / str(answer)).mkdir(exist_ok=True)
         file.rename(root / str(answer) / file.name)
@@ -53,6 +55,10 @@ class Lossy:
     recipe: ExportRequest
     rejected: Path
     message: str
+
+
+def store(model: Model) -> PictureStore:
+    return PictureStore(model.data, model.image_size)
 
 
 class Fake:
@@ -70,15 +76,15 @@ class Fake:
 
 @pytest.mark.parametrize(("batch", "sizes"), [(None, [8, 8, 5]), (4, [4] * 6)])
 def test_batches_are_those_that_the_artifact_takes(batch: int | None, sizes: list[int], model: Model) -> None:
-    session, interface = Fake(), ModelIO(batch=batch, embed_preprocessing=True)
+    session, served = Fake(), serve(model, ModelIO(batch=batch, embed_preprocessing=True))
     pictures = np.random.default_rng(0).integers(0, 255, (21, 64, 64, 3), np.uint8)
-    found = evaluation.of_session(session, model, interface)(pictures)["logits"]
+    found = evaluation.of_session(session, served)((pictures,))["logits"]
     assert session.sizes == sizes
     assert (found == pictures.reshape(21, -1)[:, :10]).all()
 
 
 def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
-    made = pipeline.run(ExportRequest(checkpoint, precision="fp16", out=tmp_path, accuracy=AccuracyGoal(folders)))
+    made = pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path, accuracy=AccuracyGoal(folders)))
     accuracy = made.manifest["accuracy"]
     assert accuracy["pytorch"]["top1"] == 1.0
     assert accuracy["images"] == IMAGES
@@ -105,7 +111,7 @@ def lossy(checkpoint: Path, folders: Path, tmp_path_factory: pytest.TempPathFact
         accuracy=AccuracyGoal(folders),
     )
     with pytest.raises(AccuracyError) as refused:
-        pipeline.run(recipe)
+        pipeline.export(recipe)
     return Lossy(recipe, place / "outlier-onnx-int8.rejected", str(refused.value))
 
 
@@ -131,7 +137,7 @@ def test_broken_files_stop_neither_proof_nor_evaluation(checkpoint: Path, folder
     first = sorted(root.rglob("*.png"))[0]
     first.write_bytes(first.read_bytes()[:-2000])
     goal = AccuracyGoal(root)
-    made = pipeline.run(ExportRequest(checkpoint, form="grouped", out=tmp_path, images=root, accuracy=goal))
+    made = pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path, images=root, accuracy=goal))
     assert made.manifest["parity"]["images"] == 8
     assert (made.manifest["accuracy"]["images"], made.manifest["accuracy"]["skipped"]) == (IMAGES - 1, 1)
     assert f"on {IMAGES - 1} images (eval, 1 that cannot be decoded left out)" in made.manifest["accuracy"]["sentence"]
@@ -147,18 +153,19 @@ def test_swapped_folders_stop_an_export_before_it_begins(checkpoint: Path, folde
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "list.csv").write_text(listed)
     with pytest.raises(CalibrationError, match="in the order of the model's head, found 2 in another order"):
-        pipeline.run(ExportRequest(checkpoint, out=tmp_path / "out", accuracy=AccuracyGoal(tmp_path / "list.csv")))
+        pipeline.export(ExportRequest(checkpoint, out=tmp_path / "out", accuracy=AccuracyGoal(tmp_path / "list.csv")))
     assert not (tmp_path / "out").exists()
 
 
 def test_stage_maps_have_no_classes(model: Model, folders: Path) -> None:
-    data = evaluation.open_images(AccuracyGoal(folders), model, ModelIO(features=True))
+    data = evaluation.open_images(AccuracyGoal(folders), serve(model, ModelIO(features=True)), store(model))
     assert data.classes is None
 
 
 def test_a_drop_of_stage_maps_is_refused(model: Model, folders: Path) -> None:
-    with pytest.raises(RequestError, match="expected --min-sqnr with --features, found --max-drop"):
-        evaluation.open_images(AccuracyGoal(folders, max_drop=1.0), model, ModelIO(features=True))
+    goal = AccuracyGoal(folders, max_drop=1.0)
+    with pytest.raises(RequestError, match="max_drop needs scores of classes, features has none"):
+        evaluation.open_images(goal, serve(model, ModelIO(features=True)), store(model))
 
 
 DOUBT = "; 100 images cannot rule out more than 1 points, about 280 like them would"
@@ -180,8 +187,8 @@ def test_a_goal_that_the_images_cannot_show_is_said(
 
 def test_without_classes_outputs_are_compared(model: Model) -> None:
     data = EvaluationSet(ImageSet("photographs", bundled().root, bundled().files))
-    interface = ModelIO(embed_preprocessing=True)
-    report = evaluation.evaluate(model, Fake(), data, AccuracyGoal(Path()), interface)
+    served = serve(model, ModelIO(embed_preprocessing=True))
+    report = evaluation.evaluate(served, Fake(), data, AccuracyGoal(Path()), store(model))
     assert not report.passed
     assert report.pytorch is None
     same = replace(report, sqnr_db=30.0, drop=0.0)
@@ -209,7 +216,7 @@ def test_the_command_line_measures_at_export_and_at_verify(
 
 def test_pytorch_is_scored_in_float32(model: Model) -> None:
     pictures = read(bundled().files[:2], model.data, model.image_size)
-    found = evaluation.of_pytorch(model, ModelIO())(pictures)["logits"]
+    found = evaluation.of_pytorch(serve(model, ModelIO()))((pictures,))["logits"]
     with torch.inference_mode():
         expected = model.module(torch.from_numpy(normalise(pictures, model.data)))
     assert found.dtype == np.float32

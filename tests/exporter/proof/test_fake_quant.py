@@ -55,13 +55,13 @@ def test_a_reduced_range_has_half_the_steps() -> None:
 def test_activations_are_on_the_grid_of_their_range(activations: str, expected: list[float]) -> None:
     served = Served(nn.Sequential(linear([[1.0]])))
     images = torch.tensor([[155.0], [-100.0], [0.3], [3.2]])
-    found = simulated(served, replace(INT8, activations=activations), [images])(images)
+    found = simulated(served, replace(INT8, activations=activations), [(images,)])(images)
     assert torch.allclose(found[:, 0], torch.tensor(expected), atol=6e-3)
 
 
 def test_values_beyond_the_observed_range_are_clipped() -> None:
     served = Served(nn.Sequential(linear([[1.0]])))
-    copied = simulated(served, INT8, [torch.tensor([[255.0]])])
+    copied = simulated(served, INT8, [(torch.tensor([[255.0]]),)])
     assert copied(torch.tensor([[300.0], [-9.0]])).flatten().tolist() == [255.0, 0.0]
     assert served(torch.tensor([[300.0]])).item() == 300.0  # the original is untouched
 

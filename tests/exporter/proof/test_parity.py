@@ -19,18 +19,21 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.proof import parity
+from slide_export.proof.reference import subset
+from tests.conftest import reference_of
 
 PLAIN = ModelIO()
 
 
 @pytest.fixture(scope="module")
 def reference(model: Model) -> Reference:
-    return parity.reference(model, bundled(), PLAIN)
+    return reference_of(model, bundled(), PLAIN)
 
 
 def export(model: Model, directory: Path, interface: ModelIO = PLAIN, form: str = "grouped") -> Path:
-    graph = onnx_graph.export(choose(fuse(model), "onnx", form), interface)
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", form), interface))
     return backend.lower(graph, directory, LoweringOptions("fp32", interface)).path
 
 
@@ -55,7 +58,7 @@ class Fake:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_passes_at_every_batch_size(form: str, model: Model, reference: Reference, tmp_path: Path) -> None:
-    proof = parity.check(reference, backend.Session(export(model, tmp_path, form=form), {}), None, classes=True)
+    proof = parity.check(reference, backend.Session(export(model, tmp_path, form=form), {}), None, decision_axis=1)
     assert proof.passed
     assert proof.batch_sizes == (1, 2, 3, 8)
     assert proof.top1 == 1.0
@@ -80,14 +83,14 @@ def test_one_weight_off_by_a_percent_fails(
     values.flat[np.abs(values).argmax()] *= 1.01
     tensor.CopyFrom(numpy_helper.from_array(values, initializer))
     onnx.save(proto, tmp_path / "altered.onnx")
-    proof = parity.check(reference, backend.Session(tmp_path / "altered.onnx", {}), None, classes=True)
+    proof = parity.check(reference, backend.Session(tmp_path / "altered.onnx", {}), None, decision_axis=1)
     assert not proof.passed
     assert proof.outputs[0].max_abs > 2 * proof.outputs[0].limit_max
 
 
 def test_the_numbers_are_what_they_say(reference: Reference) -> None:
     noise = np.random.default_rng(0).normal(size=(8, 10)) * 1e-3
-    proof = parity.check(reference, Fake(reference, dict(enumerate(noise))), None, classes=True)
+    proof = parity.check(reference, Fake(reference, dict(enumerate(noise))), None, decision_axis=1)
     (output,), batches = proof.outputs, [*range(1), *range(2), *range(3), *range(8)]
     assert output.max_abs == pytest.approx(np.abs(noise[batches]).max())
     assert output.rms == pytest.approx(np.sqrt((noise[batches] ** 2).mean()))
@@ -102,7 +105,7 @@ def test_a_confident_flip_is_named_with_its_margin(reference: Reference) -> None
     best, other = exact.argmax(), exact.argmin()
     disturb = np.zeros(10)
     disturb[other] = exact[best] - exact[other] + 1e-3
-    proof = parity.check(reference, Fake(reference, {4: disturb}), None, classes=True)
+    proof = parity.check(reference, Fake(reference, {4: disturb}), None, decision_axis=1)
     (flip,) = proof.flips
     ordered = np.sort(exact)
     assert (flip.image, flip.expected, flip.found) == (reference.images[4], best, other)
@@ -113,7 +116,7 @@ def test_a_confident_flip_is_named_with_its_margin(reference: Reference) -> None
 
 def test_nan_fails(reference: Reference) -> None:
     with np.errstate(invalid="ignore"):
-        proof = parity.check(reference, Fake(reference, {0: np.full(10, np.nan)}), None, classes=True)
+        proof = parity.check(reference, Fake(reference, {0: np.full(10, np.nan)}), None, decision_axis=1)
     assert not proof.passed
 
 
@@ -127,15 +130,15 @@ def test_nan_fails(reference: Reference) -> None:
     ],
 )
 def test_every_interface_is_proved(interface: ModelIO, model: Model, tmp_path: Path) -> None:
-    own = parity.reference(model, bundled(), interface)
+    own = reference_of(model, bundled(), interface)
     session = backend.Session(export(model, tmp_path, interface), {})
-    proof = parity.check(own, session, interface.batch, classes=not interface.features)
+    proof = parity.check(own, session, interface.batch, decision_axis=None if interface.features else 1)
     assert proof.passed
     assert [output.name for output in proof.outputs] == list(interface.output_names)
 
 
 def test_embedded_preprocessing_is_the_callers(model: Model, reference: Reference) -> None:
-    embedded = parity.reference(model, bundled(), ModelIO(embed_preprocessing=True))
+    embedded = reference_of(model, bundled(), ModelIO(embed_preprocessing=True))
     assert embedded.feeds["images"].dtype == np.uint8
     assert embedded.feeds["images"].shape == (8, 64, 64, 3)
     assert (
@@ -144,6 +147,6 @@ def test_embedded_preprocessing_is_the_callers(model: Model, reference: Referenc
 
 
 def test_a_short_image_set_repeats(model: Model, reference: Reference, artifact: Path) -> None:
-    proof = parity.check(parity.subset(reference, 2), backend.Session(artifact, {}), None, classes=True)
+    proof = parity.check(subset(reference, 2), backend.Session(artifact, {}), None, decision_axis=1)
     assert proof.passed
     assert proof.images == 2

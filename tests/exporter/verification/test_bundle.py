@@ -21,7 +21,7 @@ from slide_export.workflows import export as pipeline
 
 @pytest.fixture(scope="module")
 def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return pipeline.run(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
+    return pipeline.export(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
 
 
 def rehash(bundle: Path) -> None:
@@ -64,7 +64,7 @@ def test_verify_refuses_another_checkpoint(made: Bundle, checkpoint: Path, tmp_p
 
 
 def test_one_changed_weight_in_the_artifact_fails_the_proof(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(ExportRequest(checkpoint, out=tmp_path)).path
+    bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path)).path
     proto = onnx.load(bundle / "model.onnx")
     tensor = next(item for item in proto.graph.initializer if item.name == "layers.3.blocks.0.mlp.fc1.bias")
     values = numpy_helper.to_array(tensor).copy()
@@ -87,7 +87,7 @@ def test_one_changed_weight_in_any_artifact_fails_even_with_new_hashes(
     """Changes one weight where the artifact stores it: the file stays readable."""
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    bundle = pipeline.run(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=2)).path
+    bundle = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=2)).path
     (file,) = bundle.rglob(weights)
     data = bytearray(file.read_bytes())
     state = torch.load(checkpoint)["model"]["layers.3.blocks.0.mlp.fc2.weight"].numpy()

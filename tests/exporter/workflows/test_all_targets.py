@@ -1,26 +1,26 @@
 """Each target in its own process: its crash, hang or absence stays its own."""
 
-import subprocess
+import json
 from pathlib import Path
 
 import pytest
 
+from slide_export.backends import registry
+from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.cli import main as cli
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import CRASHED
 from slide_export.core.request import ExportRequest
-from slide_export.workflows import all_targets as every_target
-from slide_export.workflows.all_targets import TargetResult, run_each, worst
+from slide_export.workflows import all_targets
+from slide_export.workflows.all_targets import TargetResult, worst
 
-
-def worker(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Puts a shell script in the worker's place."""
-    real = subprocess.run
-    monkeypatch.setattr(
-        every_target.subprocess, "run", lambda _command, **options: real(["bash", "-c", script], **options)
-    )
+JOBS = "tests.exporter.workflows.jobs"
 
 
 def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path, tmp_path: Path) -> None:
-    done, refused = run_each(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "onnx"), 300, jobs=1)
+    done, refused = all_targets.export_all(
+        ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "onnx"), 300, jobs=1
+    )
     assert (done.exit_code, done.message) == (0, "")
     assert done.bundle is not None
     assert done.bundle.manifest["parity"]["passed"]
@@ -29,18 +29,30 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     assert worst((done, refused)) == 2
 
 
-def test_a_crash_is_reported_with_its_signal(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker(monkeypatch, "echo fatal words >&2; kill -SEGV $$")
-    (result,) = run_each(ExportRequest(checkpoint, out=tmp_path), ("onnx",), 60)
-    assert result.exit_code == every_target.CRASHED
-    assert result.message == "its process crashed (signal 11): fatal words"
+def test_a_crash_and_a_hang_are_their_own(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(all_targets, "HERE", JOBS)
+    ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path), ("onnx", "openvino", "coreml"), 2.0, 3)
+    crashed, hung, absent = ended
+    assert (crashed.exit_code, crashed.message) == (CRASHED, "its process crashed (signal 11): fatal words")
+    assert hung.exit_code == CRASHED
+    assert hung.message.startswith("expected an end within 2 s")
+    assert (absent.exit_code, absent.message) == (3, "not here")
 
 
-def test_a_hang_is_stopped(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker(monkeypatch, "exec sleep 60")
-    (result,) = run_each(ExportRequest(checkpoint, out=tmp_path), ("onnx",), 0.3)
-    assert result.message.startswith("expected an end within 0.3 s")
-    assert result.seconds < 30
+def test_a_request_crosses_whole(tmp_path: Path) -> None:
+    goal = AccuracyGoal(tmp_path, max_drop=2.0)
+    asked = ExportRequest(
+        tmp_path / "c.pt", "onnx", images=tmp_path, input_size=(64, 96), accuracy=goal, keep_fp32=("head",),
+        interface=ModelIO(2, labels=("a", "b")), options={"a": "b"},
+    )  # fmt: skip
+    assert all_targets.parsed(json.loads(json.dumps(all_targets.plain(asked)))) == asked
+
+
+def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path, tmp_path: Path) -> None:
+    """Three forms for four targets; each job writes what it called, and how often."""
+    ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "openvino"), 300)
+    assert [one.message for one in ended] == ["", ""]
+    assert {one.bundle.manifest["parity"]["passed"] for one in ended if one.bundle} == {True}
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 3), 3), ((2, 1, 0), 1), ((70, 3, 2), 70), ((), 0), ((0, 0), 0)])
@@ -51,9 +63,10 @@ def test_the_worst_exit_code_wins(codes: tuple[int, ...], expected: int) -> None
 def test_the_command_line_shows_a_row_a_target(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    worker(monkeypatch, "cat >/dev/null; echo '" + '{"exit_code": 3, "message": "not here", "path": null}' + "'")
+    monkeypatch.setattr(all_targets, "HERE", JOBS)
+    monkeypatch.setattr(registry, "names", lambda: ("coreml",))
     monkeypatch.chdir(tmp_path)
     assert cli.run([str(checkpoint), "--target", "all"]) == 3
     shown = capfd.readouterr().err
-    assert "onnx: not here" in shown
+    assert "coreml: not here" in shown
     assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,7 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
     recipe = ExportRequest(checkpoint, target=target, precision=precision, out=out, image_count=2)
-    bundle = pipeline.run(recipe)
+    bundle = pipeline.export(recipe)
     assert bundle.manifest["parity"]["passed"]
     assert bundle.manifest["parity"]["top1"] == 1.0
     found = diagnose(bundle.path, checkpoint)

@@ -19,7 +19,7 @@ from slide_export.workflows import export as pipeline
 
 @pytest.fixture(scope="module")
 def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return pipeline.run(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
+    return pipeline.export(ExportRequest(checkpoint, out=tmp_path_factory.mktemp("out")))
 
 
 def test_bundle_says_what_it_is(made: Bundle) -> None:
@@ -48,13 +48,13 @@ def test_a_wrong_lowering_is_rejected_and_kept(
 
     monkeypatch.setattr(GroupedSlideAttention, "__init__", wrong)
     with pytest.raises(ParityError, match=r"small-onnx-fp32\.rejected"):
-        pipeline.run(ExportRequest(checkpoint, form="grouped", out=tmp_path))
+        pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp32.rejected"]
     assert "REJECTED" in (tmp_path / "small-onnx-fp32.rejected" / "report.md").read_text()
 
 
 def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
+    bundle = pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
     (output,) = bundle.manifest["parity"]["outputs"]
     assert bundle.manifest["census"]["stored"]["float16"] > 0
     assert output["sqnr_db"] > 50
@@ -65,12 +65,12 @@ def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path)
 def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "to_half", lambda graph, _keep: graph)
     with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16, 0 of"):
-        pipeline.run(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
+        pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]
 
 
 def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
-    again = pipeline.run(ExportRequest(checkpoint, out=tmp_path))
+    again = pipeline.export(ExportRequest(checkpoint, out=tmp_path))
     for file in made.path.iterdir():
         assert file.read_bytes() == (again.path / file.name).read_bytes()
 
@@ -86,13 +86,13 @@ def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, 
 def test_every_interface_survives_the_round_trip(
     interface: ModelIO, outputs: list[str], checkpoint: Path, tmp_path: Path
 ) -> None:
-    bundle = pipeline.run(ExportRequest(checkpoint, out=tmp_path, interface=interface))
+    bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path, interface=interface))
     assert [spec["name"] for spec in bundle.manifest["outputs"]] == outputs
     assert verification.verify(bundle.path, checkpoint).passed
 
 
 def test_another_input_size_is_proved_at_that_size(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(ExportRequest(checkpoint, out=tmp_path, input_size=(96, 64), name="wide"))
+    bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path, input_size=(96, 64), name="wide"))
     assert bundle.manifest["inputs"][0]["shape"] == ["batch", 3, 96, 64]
     assert verification.verify(bundle.path, checkpoint).passed
 
@@ -104,7 +104,7 @@ def test_own_images_are_used(checkpoint: Path, tmp_path: Path) -> None:
     pictures.mkdir()
     for index in range(3):
         Image.effect_noise((80, 70), 60).save(pictures / f"{index}.png")
-    bundle = pipeline.run(ExportRequest(checkpoint, out=tmp_path / "out", images=pictures, image_count=2))
+    bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path / "out", images=pictures, image_count=2))
     assert (bundle.manifest["parity"]["source"], bundle.manifest["parity"]["images"]) == ("pictures", 2)
 
 
@@ -125,7 +125,7 @@ def test_a_wrong_request_writes_nothing(
     change: dict[str, Any], error: type[Exception], message: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        pipeline.run(ExportRequest(checkpoint, out=tmp_path / "out", **change))
+        pipeline.export(ExportRequest(checkpoint, out=tmp_path / "out", **change))
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_an_existing_bundle_is_refused_before_any_work(made: Bundle, checkpoint:
         return pipeline.no_progress(what)
 
     with pytest.raises(BundleError, match="--overwrite"):
-        pipeline.run(ExportRequest(checkpoint, out=made.path.parent), step)
+        pipeline.export(ExportRequest(checkpoint, out=made.path.parent), step)
     assert steps == []
 
 
@@ -147,7 +147,9 @@ def test_reference_uses_the_weights_asked_for(checkpoint: Path, tmp_path: Path) 
         key: value * 0.9 if value.is_floating_point() else value for key, value in content["model"].items()
     }
     torch.save(content, tmp_path / "both.pth")
-    raw, ema = (pipeline.run(ExportRequest(tmp_path / "both.pth", out=tmp_path / w, weights=w)) for w in ("raw", "ema"))
+    raw, ema = (
+        pipeline.export(ExportRequest(tmp_path / "both.pth", out=tmp_path / w, weights=w)) for w in ("raw", "ema")
+    )
     assert (raw.path / "model.onnx").read_bytes() != (ema.path / "model.onnx").read_bytes()
     assert verification.verify(ema.path, tmp_path / "both.pth").passed
     assert load_checkpoint(tmp_path / "both.pth").provenance.weights == "raw"

@@ -18,7 +18,9 @@ from slide_export.core.errors import AccuracyError, ParityError, RequestError
 from slide_export.core.request import ExportRequest
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
-from slide_export.workflows import mixed
+from slide_export.workflows.mixed import search
+from slide_export.workflows.prepare import prepare
+from slide_export.workflows.resolve import resolve
 
 HOSTILE = "layers.1.blocks.0.mlp.fc1"
 OUTLIER = 3000.0
@@ -60,7 +62,7 @@ def test_one_hostile_block_is_found_by_name_and_kept(target: str, hostile: Path,
     asked = tmp_path / "recipe.yaml"
     narrow = replace(default(target, "int8"), reduce_range="on")  # "auto" asks the CPU, and answers near a tie differ
     asked.write_text(dump(narrow, "recipe", target))
-    made = mixed.export(recipe(hostile, images, tmp_path, target, accuracy=goal, quantization_recipe=asked))
+    made = pipeline.export(recipe(hostile, images, tmp_path, target, accuracy=goal, quantization_recipe=asked))
     found = made.manifest["mixed"]
     assert made.path.name == f"hostile-mixed-{target}-int8"
     assert found["kept"] == [HOSTILE]
@@ -75,16 +77,13 @@ def test_one_hostile_block_is_found_by_name_and_kept(target: str, hostile: Path,
 def test_without_it_the_same_export_is_refused(hostile: Path, images: Path, tmp_path: Path) -> None:
     plain = ExportRequest(hostile, "onnx", "int8", "grouped", out=tmp_path, images=images, image_count=4)
     with pytest.raises(ParityError, match="dB"):
-        pipeline.run(plain)
+        pipeline.export(plain)
 
 
 def test_a_sound_model_keeps_nothing(checkpoint: Path, images: Path, tmp_path: Path) -> None:
-    found = mixed.search(
-        ExportRequest(
-            checkpoint, "onnx", "int8", out=tmp_path, images=images, accuracy=AccuracyGoal(images, max_drop=10.0)
-        ),
-        mixed.no_progress,
-    )
+    goal = AccuracyGoal(images, max_drop=10.0)
+    plan = resolve(ExportRequest(checkpoint, "onnx", "int8", out=tmp_path, images=images, accuracy=goal))
+    found = search(plan, prepare(plan.source))
     assert found.kept == ()
     assert found.before == found.after
 
@@ -99,7 +98,7 @@ def test_half_keeps_what_it_cannot_hold(checkpoint: Path, images: Path, tmp_path
     torch.save(saved, path)
     goal = AccuracyGoal(images, max_drop=5.0, min_sqnr_db=40)
     asked = ExportRequest(path, "onnx", "fp16", "grouped", out=tmp_path, images=images, accuracy=goal)
-    found = mixed.export(replace(asked, precision="mixed", mixed_base="fp16")).manifest
+    found = pipeline.export(replace(asked, precision="mixed", mixed_base="fp16")).manifest
     assert found["options"]["keep_fp32"] == ["layers.2.blocks.0.mlp.fc1"]
     assert found["parity"]["passed"]
 
@@ -107,15 +106,15 @@ def test_half_keeps_what_it_cannot_hold(checkpoint: Path, images: Path, tmp_path
 def test_a_goal_out_of_reach_is_said(checkpoint: Path, images: Path, tmp_path: Path) -> None:
     goal = AccuracyGoal(images, max_drop=-1.0)
     with pytest.raises(AccuracyError, match="with every layer in float: the goal is out of reach"):
-        mixed.export(recipe(checkpoint, images, tmp_path, mixed_base="fp16", accuracy=goal))
+        pipeline.export(recipe(checkpoint, images, tmp_path, mixed_base="fp16", accuracy=goal))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_target_without_the_precision_in_its_graph_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"whose graph carries fp16 to mix it with float, onnx.*; found openvino"):
-        mixed.export(ExportRequest(checkpoint, "openvino", "mixed", out=tmp_path, mixed_base="fp16"))
-    with pytest.raises(RequestError, match="expected --precision mixed or --tune, found both"):
-        mixed.export(ExportRequest(checkpoint, "onnx", "mixed", out=tmp_path, tune=True))
+        pipeline.export(ExportRequest(checkpoint, "openvino", "mixed", out=tmp_path, mixed_base="fp16"))
+    with pytest.raises(RequestError, match="expected mixed precision or tune, found both"):
+        pipeline.export(ExportRequest(checkpoint, "onnx", "mixed", out=tmp_path, tune=True))
 
 
 def test_named_modules_stay_in_float_and_unknown_ones_are_refused(

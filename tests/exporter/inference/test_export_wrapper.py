@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from slide_export.core.artifact import ModelIO
-from slide_export.inference.serve import ExportWrapper
+from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.models import DataConfig
 
 DATA = DataConfig(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
