@@ -136,8 +136,9 @@ def read(path: Path) -> Bundle:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
-        found = "nothing that matches" if glob.has_magic(str(path)) and not path.exists() else "none that can be read"
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {path}, found {found}") from error
+        unmatched = glob.has_magic(str(path)) and not path.exists()
+        what = "nothing that matches" if unmatched else "none that can be read"
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {path}, found {what}") from error
     if manifest.get("schema") != SCHEMA:
         raise BundleError(f"expected a manifest of schema {SCHEMA}, found {manifest.get('schema')!r} in {path}")
     found = _hashes(path)
