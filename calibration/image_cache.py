@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ class PictureStore:
         self, data: DataConfig, size: tuple[int, int], sample: Callable[[Path], tuple[Path, ...]] = one_picture
     ) -> None:
         self.data, self.size, self.sample = data, size, sample
-        self._content = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the store
+        self._content = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the store, by the next line
+        weakref.finalize(self, self._content.close)
         self._kept: dict[Path, _Kept | CalibrationError] = {}
         self._end = 0
 

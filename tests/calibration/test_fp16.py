@@ -57,7 +57,7 @@ def graph(
         ir_version=8,
     )
     proto = onnx.shape_inference.infer_shapes(proto)
-    return OnnxGraph(proto, onnx_graph._specs(proto.graph.input), onnx_graph._specs(proto.graph.output))
+    return OnnxGraph(proto, onnx_graph.specs(proto.graph.input), onnx_graph.specs(proto.graph.output))
 
 
 def run(proto: onnx.ModelProto, x: NDArray[Any]) -> list[NDArray[Any]]:
@@ -120,7 +120,7 @@ def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:
     return parity.sqnr_db(exact, run(proto, np.asarray(reference.feeds["images"]))[0].astype(np.float64) - exact)
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_a_model_keeps_the_goal_on_photographs(fused: FusedModel, reference: Reference, form: str) -> None:
     assert sqnr(to_half(export(fused, form)).proto, reference) >= GOAL_DB
 
@@ -134,7 +134,7 @@ def test_one_changed_weight_breaks_the_goal(fused: FusedModel, reference: Refere
     assert sqnr(proto, reference) < GOAL_DB
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedModel, form: str) -> None:
     proto = to_half(export(fused, form)).proto
     for op in ("Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "Exp", "Max", "Sub"):
@@ -143,7 +143,7 @@ def test_sums_and_softmaxes_stay_in_float32_and_products_do_not(fused: FusedMode
         assert computed(proto, op) == {HALF}, op
 
 
-@pytest.mark.parametrize("lowering", ["grouped", "taps"])
+@pytest.mark.parametrize("form", ["grouped", "taps"])
 def test_nothing_is_rounded_between_two_nodes_in_float32(fused: FusedModel, form: str) -> None:
     assert round_trips(to_half(export(fused, form)).proto) == 0
 
@@ -174,8 +174,8 @@ def test_inputs_and_outputs_keep_their_types(fused: FusedModel) -> None:
     full = export(fused, "grouped")
     half = to_half(full)
     assert (half.inputs, half.outputs) == (full.inputs, full.outputs)
-    assert onnx_graph._specs(half.proto.graph.input) == full.inputs
-    assert onnx_graph._specs(half.proto.graph.output) == full.outputs
+    assert onnx_graph.specs(half.proto.graph.input) == full.inputs
+    assert onnx_graph.specs(half.proto.graph.output) == full.outputs
 
 
 def test_the_same_graph_gives_the_same_bytes_and_is_left_alone(fused: FusedModel) -> None:

@@ -10,7 +10,7 @@ from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import default
 from slide_export.calibration.revert_to_float import keep_float
 from slide_export.core.graph import OnnxGraph
-from slide_export.graph.export import _specs
+from slide_export.graph.export import specs
 
 RNG = np.random.default_rng(0)
 IMAGES = [{"x": RNG.normal(size=(1, 3, 8, 8)).astype(np.float32)} for _ in range(4)]
@@ -42,7 +42,7 @@ def full() -> OnnxGraph:
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return OnnxGraph(onnx.shape_inference.infer_shapes(proto), _specs(graph.input), _specs(graph.output))
+    return OnnxGraph(onnx.shape_inference.infer_shapes(proto), specs(graph.input), specs(graph.output))
 
 
 def copied(graph: OnnxGraph) -> OnnxGraph:

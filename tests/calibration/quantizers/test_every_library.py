@@ -132,7 +132,7 @@ def scales(proto: onnx.ModelProto) -> list[float]:
 
 def test_ranges_are_of_all_images_and_the_bytes_the_same(graph: OnnxGraph, images: FedImages) -> None:
     recipe = RECIPES["onnxruntime"]
-    first = replace(images, spool=replace(images.spool, names=images.spool.names[:1]))
+    first = replace(images, images=replace(images.images, names=images.images.names[:1], files=images.images.files[:1]))
     every, again, one = (made(graph, fed, recipe).proto for fed in (images, images, first))
     assert every.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
     assert sum(scales(every)) > sum(scales(one))

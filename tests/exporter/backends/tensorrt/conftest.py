@@ -53,7 +53,7 @@ def graph(
         ir_version=8,
     )
     proto = onnx.shape_inference.infer_shapes(proto)
-    return OnnxGraph(proto, onnx_graph._specs(proto.graph.input), onnx_graph._specs(proto.graph.output))
+    return OnnxGraph(proto, onnx_graph.specs(proto.graph.input), onnx_graph.specs(proto.graph.output))
 
 
 def lower(source: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
