@@ -7,9 +7,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import griffe
 from command_line import command_line
 
 from slide_export import api
+from slide_export.bundle import manifest, records
+from slide_export.core import artifact as core_artifact
 from slide_export.core import errors
 
 
@@ -80,13 +83,25 @@ def schema() -> str:
 
 
 def _object(name: str, described: Mapping[str, Any]) -> str:
-    required = set(described.get("required", ()))
+    required, told = set(described.get("required", ())), _attributes(name)
     rows = "".join(
-        f"| `{field}`{'' if field in required else ' (optional)'} | {_type(value)} | {value.get('description', '')} |\n"
+        f"| `{field}`{'' if field in required else ' (optional)'} | {_type(value)} | {told.get(field, '')} |\n"
         for field, value in described["properties"].items()
     )
-    text = described.get("description", "")
-    return f"### {name}\n\n{text}\n\n| field | type | |\n|---|---|---|\n{rows}"
+    return f"### {name}\n\n| field | type | |\n|---|---|---|\n{rows}"
+
+
+def _attributes(name: str) -> dict[str, str]:
+    """What the docstring of a record's class says of its fields."""
+    classes = {**vars(core_artifact), **vars(records), **vars(manifest)}
+    owner = classes.get("Manifest" if name == "manifest.json" else name)
+    sections = griffe.Docstring(owner.__doc__ or "", lineno=1).parse("google") if owner else []
+    return {
+        attribute.name: " ".join(attribute.description.split())
+        for section in sections
+        if section.kind is griffe.DocstringSectionKind.attributes
+        for attribute in section.value
+    }
 
 
 def _type(described: Mapping[str, Any]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from slide_export import api
+from slide_export.inference.forms import FORMS
 
 from .options import (
     CHECKPOINT,
@@ -25,6 +26,9 @@ from .options import (
     variant,
     weights,
 )
+
+if TYPE_CHECKING:
+    from slide_export.workflows.all_targets import TargetResult
 
 
 @click.command()
@@ -44,8 +48,7 @@ from .options import (
     default="auto",
     show_default=True,
     metavar="NAME[,NAME]",
-    help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
-    "wide_shifts, gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
+    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}.",
 )
 @click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
@@ -93,7 +96,7 @@ def export(
     with Steps() as step:
         bundle = api.export(**options, target=target, step=step)
     if as_json:
-        click.echo(json.dumps(bundle.manifest, indent=2))
+        click.echo(bundle.manifest.to_json(), nl=False)
     else:
         show_export(bundle.manifest)
         click.echo(bundle.path)
@@ -142,11 +145,20 @@ def _export_all(as_json: bool, options: dict[str, Any]) -> int:
     with Steps() as step:
         results = api.export_all(**options, step=step)
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+        click.echo(json.dumps([_plain(result) for result in results], indent=2, allow_nan=False))
     else:
         show_every_target(results)
         click.echo("\n".join(str(result.bundle.path) for result in results if result.bundle))
     return worst(results)
+
+
+def _plain(result: TargetResult) -> dict[str, Any]:
+    """What happened to one target, ready for JSON."""
+    from slide_export.bundle.manifest import to_plain
+
+    bundle = result.bundle
+    told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
+    return {**vars(result), "bundle": told}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from slide_export import export
+from slide_export.backends.registry import default_form
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled, decode, find
 from slide_export.calibration.quantization import NumericFormat, in_precision
@@ -50,7 +51,7 @@ def save_crops(path: Path, count: int) -> None:
 def calibrate(target: str, count: str, checkpoint: str, images: str) -> None:
     """Quantizes to int8 once, in this process."""
     model = load_checkpoint(Path(checkpoint))
-    graph = to_onnx(in_form(choose(fuse(model), target), ModelIO()))
+    graph = to_onnx(in_form(choose(fuse(model), "auto", auto=default_form(target)), ModelIO()))
     recipe = default(target, "int8").resolved()
     chosen = find(Path(images)).sample(int(count), 0)
     fed = FedImages(cached(chosen, PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds)
@@ -85,7 +86,7 @@ def sizes(out: Path) -> None:
             files = [file for name in ("model.*", "model.*/**/*") for file in made.path.glob(name) if file.is_file()]
             size = sum(file.stat().st_size for file in files) / 2**20
             whole = whole or size
-            sqnr = made.manifest["parity"]["outputs"][0]["sqnr_db"]
+            sqnr = made.manifest.parity.outputs[0].sqnr_db
             print(f"| {target} | {precision} | {size:.1f} | {size / whole:.3f} | {sqnr:.1f} |", flush=True)
 
 
@@ -103,11 +104,9 @@ def digits(out: Path) -> None:
             made = export(
                 DIGITS, target, precision=precision, images=out / "trained.npz", evaluation=HELDOUT, out=out, max_drop=5
             ).manifest
-            said, size = made["accuracy"], made["artifact"]["bytes"] / 2**20
-            changed = round((1 - said["agreement"]) * said["images"])
-            numbers = (
-                f"{said['artifact']['top1']:.1%} | {said['drop']:.1f} | {changed} | {said['sqnr_db']:.1f} | {size:.2f}"
-            )
+            said, size = made.accuracy, made.artifact.bytes / 2**20
+            changed = round((1 - said.agreement) * said.images)
+            numbers = f"{said.artifact.top1:.1%} | {said.drop:.1f} | {changed} | {said.sqnr_db:.1f} | {size:.2f}"
             print(f"| {target} | {precision} | {numbers} |", flush=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slide_export import api
+from slide_export.bundle.manifest import json_schema
 from slide_export.cli.main import cli
 from slide_export.core import errors
 from tests.docs.pages import ROOT
@@ -74,3 +75,11 @@ def test_a_figure_has_a_bar_for_each_measurement(site: Path) -> None:
     results = (ROOT / "tests" / "benchmarks" / "RESULTS.md").read_text()
     assert len(values) == 16  # eight forms in two runtimes
     assert all(re.search(rf"\b{re.escape(value)}", results) for value in values)
+
+
+def test_the_manifest_page_names_fields_that_exist() -> None:
+    text = (DOCS / "manual" / "reference" / "manifest.md").read_text()
+    known = set(json_schema()["properties"]) | {"embedded", "artifact.path", "artifact.settings"}
+    named = set(re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| [a-z ]+ \|.*\|$", text, re.MULTILINE))))
+    assert named
+    assert named <= known

@@ -1,4 +1,4 @@
-"""Variants through the pipeline into one sitting a target, with small models under the variants' names."""
+"""Variants exported, and measured in one session for each target, with small models under the variants' names."""
 
 import tempfile
 from pathlib import Path
@@ -8,17 +8,19 @@ import torch
 
 from slide_export.backends import registry as backends
 from slide_export.benchmark import result_file as results
+from slide_export.benchmark.plan import BenchPlan
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, ParityError, RequestError
 from slide_export.core.measurement import BenchmarkResult
-from slide_export.inference.choose import AUTO
 from slide_export.inference.forms import FORMS
 from slide_export.models import im2col_swin, slide_swin, swin
 from slide_export.workflows import variants as compare
 from tests.conftest import SMALL
 
 SLIDE, IM2COL = "slide_swin_tiny", "im2col_swin_tiny"
+
+BEST = backends.default_form("onnx")
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
@@ -32,17 +34,17 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
 def compared(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, tuple[str, ...], tuple[Path, ...]]:
-    """Returns where the files are, what was printed on standard output, and what was left in the scratch place."""
-    place, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
+    """Directory of the files, lines on standard output, and what was left in the scratch directory."""
+    directory, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
     printed: list[str] = []
     line = ["compare", "--variants", f"{IM2COL},{SLIDE}", "--checkpoint", f"{SLIDE}={checkpoint}"]
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         patch.setattr(tempfile, "tempdir", str(scratch))
         patch.setattr(cli.click, "echo", lambda said="", **_: printed.append(str(said)))
-        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(place / "out")])
+        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(directory / "out")])
     assert code == 0, printed
-    return place / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
+    return directory / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +64,11 @@ def test_paths_alone_are_printed_and_nothing_else_stays(
 def test_each_variant_was_proved_and_says_what_its_weights_are(measured: BenchmarkResult) -> None:
     assert [run.subject.name for run in measured.runs] == [IM2COL, SLIDE]
     assert [run.subject.weights for run in measured.runs] == ["random", "trained"]
-    assert [run.subject.lowering for run in measured.runs] == ["", AUTO["onnx"]]
+    assert [run.subject.lowering for run in measured.runs] == ["", BEST]
     assert all(run.subject.parity and run.subject.parity["passed"] for run in measured.runs)
 
 
-def test_one_sitting_compares_the_variants(measured: BenchmarkResult) -> None:
+def test_one_session_compares_the_variants(measured: BenchmarkResult) -> None:
     assert [len(run.rounds_ms) for run in measured.runs] == [6, 6]
     (found,) = measured.comparisons
     assert (found.a, found.b) == (1, 0)
@@ -91,7 +93,7 @@ def test_results_are_not_written_over_unasked(
 def test_a_wrong_artifact_is_not_measured_and_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path
 ) -> None:
-    original = FORMS[AUTO["onnx"]]
+    original = FORMS[BEST]
 
     def wrong(fused: object) -> object:
         form = original(fused)  # type: ignore[arg-type]
@@ -100,9 +102,9 @@ def test_a_wrong_artifact_is_not_measured_and_is_kept(
 
     shrink(monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(FORMS, AUTO["onnx"], wrong)  # type: ignore[arg-type]
+    monkeypatch.setitem(FORMS, BEST, wrong)  # type: ignore[arg-type]
     with pytest.raises(ParityError, match="kept as") as refused:
-        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}), {"rounds": 1})
+        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}, plan=BenchPlan(rounds=1)))
     assert Path(str(refused.value).rsplit("kept as ", 1)[1].partition(";")[0]).is_dir()
 
 
@@ -125,7 +127,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=[str(next(iter(c[0].items()))) for c in REFUSED])
-def test_a_contest_that_cannot_be_held_is_refused_at_once(
+def test_a_comparison_that_cannot_be_made_is_refused_at_once(
     change: dict[str, object], error: type[Exception], message: str
 ) -> None:
     wanted = {"variants": (SLIDE,), **change}
@@ -134,7 +136,7 @@ def test_a_contest_that_cannot_be_held_is_refused_at_once(
 
 
 def test_a_target_that_cannot_run_here_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends.load("onnx"), "obstacle", lambda: "no processor")
+    monkeypatch.setattr(backends.load("onnx"), "unavailable_reason", lambda: "no processor")
     with pytest.raises(BackendUnavailable, match="expected the variants to run on this machine, found no processor"):
         compare.refuse_unfit(compare.CompareRequest((SLIDE,)))
 
