@@ -14,11 +14,11 @@ from PIL import Image
 
 from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.digits import train
+from slide_export.inference.preprocess import normalise
 from slide_export.models import DataConfig
 from tests.deploy_examples.conftest import EXAMPLES, require
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.benchmark import result_file as result
-from slide_export.calibration.preprocess import crop, normalise
+from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 from slide_export.pages.validate import refuse_unsound
 from tests.deploy_examples.browser import Page, chromium
