@@ -140,16 +140,16 @@ def test_what_is_only_measured_may_unfold(model: Model) -> None:
 
 
 def test_a_wrapper_and_a_model_that_both_hold_constants_stay_apart() -> None:
-    """PVT's zeros and the embedded preprocessing's scale are `Constant_output_0` in their modules."""
+    """PVT's padding and the embedded preprocessing's scale are each the first constant of their module."""
 
-    class Padded(torch.nn.Module):
+    class Scaled(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.cat((x.mean((2, 3)), torch.full((x.shape[0], 1), 0.5)), 1)
+            return x.mean((2, 3)) * torch.tensor(3.0)
 
     class Wrapper(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.module = Padded()
+            self.module = Scaled()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.module(x * torch.tensor(0.25))
@@ -157,4 +157,4 @@ def test_a_wrapper_and_a_model_that_both_hold_constants_stay_apart() -> None:
     graph = onnx_graph.export_module(Wrapper(), torch.zeros(2, 3, 4, 4), "images", ("out",))
     session = onnxruntime.InferenceSession(graph.proto.SerializeToString(), providers=["CPUExecutionProvider"])
     found = session.run(None, {"images": np.full((1, 3, 4, 4), 2, np.float32)})[0]
-    assert found.tolist() == [[0.5, 0.5, 0.5, 0.5]]
+    assert found.tolist() == [[1.5, 1.5, 1.5]]
