@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slide_export.core.typed_json import Measured
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -19,7 +21,7 @@ class Sensitivity:
     """
 
     module: str
-    sqnr_db: float
+    sqnr_db: Measured
 
 
 @dataclass(frozen=True)

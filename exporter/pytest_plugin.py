@@ -10,14 +10,14 @@ option `slide_export_bundles`. Relative paths start from pytest's root directory
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from .bundle.manifest import Manifest
     from .core.proof import ParityReport
 
 FIXTURE = MARKER = "slide_export_bundle"
@@ -38,10 +38,11 @@ class BundleUnderTest:
     root: Path
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """What the bundle says of itself."""
-        content: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        return content
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself; a BundleError where that cannot be read."""
+        from .bundle.manifest import load
+
+        return load(self.path).manifest
 
     def verify(self, against: Path | str | None = None) -> ParityReport:
         """Returns a fresh proof of the bundle.
@@ -102,6 +103,8 @@ def slide_export_bundle(request: pytest.FixtureRequest) -> BundleUnderTest:
     path: Path | None = request.param
     if path is None:
         pytest.fail(ASK, pytrace=False)
-    if not (path / "manifest.json").is_file():
-        pytest.fail(f"expected a bundle with a manifest.json at {path}, found none", pytrace=False)
+    from .bundle.manifest import MANIFEST
+
+    if not (path / MANIFEST).is_file():
+        pytest.fail(f"expected a bundle with a {MANIFEST} at {path}, found none", pytrace=False)
     return BundleUnderTest(path, request.config.rootpath)

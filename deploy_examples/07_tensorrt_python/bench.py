@@ -57,12 +57,14 @@ def peak_mib() -> float:
 
 
 def subject_of(bundle: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Returns what was measured."""
-    model = manifest["model"]
+    """What was measured."""
+    model, options, precision = manifest["model"], manifest["options"], manifest["precision"]
+    form = options["form"] if "form" in options else options["lowering"]  # its name in schema 1
     return {
-        **{name: manifest[name] for name in ("name", "target", "precision", "parity", "accuracy")},
+        **{name: manifest[name] for name in ("name", "target", "parity", "accuracy")},
+        "precision": precision["name"] if isinstance(precision, dict) else precision,  # a name alone in schema 1
         **{name: model[name] for name in ("family", "variant", "image_size", "parameters", "macs")},
-        "lowering": manifest["options"]["lowering"] if manifest["fusion"] else "",
+        "lowering": form if manifest["fusion"] else "",
         "artifact_bytes": manifest["artifact"]["bytes"],
         "manifest_sha256": hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest(),
     }

@@ -102,10 +102,13 @@ double peak_mib() {
 
 json subject(const json& manifest) {
     json found{{"artifact_bytes", manifest.at("artifact").at("bytes")}};
-    for (const char* name : {"name", "target", "precision", "parity", "accuracy"}) found[name] = manifest.at(name);
+    for (const char* name : {"name", "target", "parity", "accuracy"}) found[name] = manifest.at(name);
+    const auto &precision = manifest.at("precision"), &options = manifest.at("options");
+    found["precision"] = precision.is_object() ? precision.at("name") : precision;  // a name alone in schema 1
     const auto& model = manifest.at("model");
     for (const char* name : {"family", "variant", "image_size", "parameters", "macs"}) found[name] = model.at(name);
-    found["lowering"] = manifest.at("fusion").empty() ? json("") : manifest.at("options").at("lowering");
+    const char* form = options.contains("form") ? "form" : "lowering";  // its name in schema 1
+    found["lowering"] = manifest.at("fusion").empty() ? json("") : options.at(form);
     return found;
 }
 

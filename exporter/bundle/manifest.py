@@ -1,136 +1,236 @@
-"""What a bundle says of itself: everything that made it, and the proof."""
+"""The manifest: everything a bundle says of itself, as frozen dataclasses whose attributes are the fields of its JSON.
 
-import importlib.metadata
-import platform
-from dataclasses import asdict, dataclass
+`manifest.schema.json` beside this file is its JSON schema, for programs in other languages. Importing this file imports
+neither torch nor numpy.
+
+The manifest's own hash is in the golden file, whose hash is in the manifest, so that neither can be exchanged alone. So
+that the two do not wait for each other, the hash is that of the manifest without the golden file's entry:
+
+    manifest.json            {"schema": 2, "name": …, "files": {"model.onnx": …, "golden.safetensors": {"sha256": …}}}
+    hashed                   {"files":{"model.onnx":…},"name":…,"schema":2}      keys sorted, no spaces, ASCII
+    golden.safetensors       metadata "reference": {"source": …, "images": …, "manifest_sha256": …}
+
+Schema 1 differs from 2 in names (`options.lowering` is `options.form`, `census` is `dtype_stats`), in `precision`,
+which was its name alone, and in what it lacks; it is read as 2, and its golden file has no hash of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from slide_export.backends import registry as backends
-from slide_export.benchmark.tune import StageTimes
-from slide_export.calibration.accuracy import AccuracyReport
-from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.calibration.report import CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch
-from slide_export.checkpoint.variants import macs_of
-from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
-from slide_export.core.model import BlockCertificate, FusedModel, Model
-from slide_export.core.proof import ParityReport
-from slide_export.inference.served import ServedModel
-from slide_export.proof import accuracy as evaluation
-from slide_export.proof.precision import describe as describe_dtypes
+from slide_export.core import typed_json
+from slide_export.core.errors import BundleError
+from slide_export.core.graph import TensorSpec
+from slide_export.core.json_schema import schema_of
+from slide_export.core.model import BlockCertificate
+from slide_export.core.typed_json import FieldError
+
+from .records import (
+    PRECISIONS,
+    AccuracyRecord,
+    ArtifactRecord,
+    Assumption,
+    CheckpointRecord,
+    DtypeRecord,
+    FileRecord,
+    ModelRecord,
+    OptionsRecord,
+    ParityRecord,
+    PrecisionRecord,
+    PreprocessingRecord,
+    QuantizationRecord,
+    StageRecord,
+)
+
+MANIFEST, GOLDEN, REPORT = "manifest.json", "golden.safetensors", "report.md"
+SCHEMA = 2
 
 
-@dataclass(frozen=True)
-class Made:
-    """What one export was asked for, made and found.
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything that made a bundle, and the proof. `versions` are of what was installed, by name.
 
     Attributes:
-        name: of the bundle.
-        variant: as the request names it; None where the file was recognised.
-        keep_fp32: modules that the request or a search keeps in float.
-        served: the model in the form that was exported.
-        certificate: of each fused convolution.
-        tuning: the times of every form; empty where none were measured.
-        quantization: None in the float precisions.
-        calibration: None where nothing was quantized on images.
-        accuracy: None where none was measured.
-        mixed: the search that `keep_fp32` comes from.
+        task: what the outputs are: "classify" or "features".
+        tuning: the times of every form; empty without `--tune`.
+        labels: class names, in the order of the head's outputs.
+        assumptions: what nobody told.
+        fusion: one certificate a block.
+        quantization, calibration, accuracy, mixed: None where the export did nothing of the kind.
+        plain_load: what a load without this package's code computes, by field; None where it was not tried.
+        files: every file but manifest and report, by its path in the bundle.
     """
 
     name: str
-    variant: str | None
-    keep_fp32: tuple[str, ...]
-    served: ServedModel
-    fused: FusedModel
-    certificate: tuple[BlockCertificate, ...]
-    artifact: Artifact
-    proof: ParityReport
-    dtype_stats: DtypeStats
-    tuning: tuple[StageTimes, ...] = ()
-    quantization: QuantizationRecipe | None = None
+    target: str
+    precision: PrecisionRecord
+    task: str
+    artifact: ArtifactRecord
+    checkpoint: CheckpointRecord
+    model: ModelRecord
+    options: OptionsRecord
+    tuning: tuple[StageRecord, ...] = ()
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...] = ()
+    preprocessing: PreprocessingRecord
+    assumptions: tuple[Assumption, ...] = ()
+    fusion: tuple[BlockCertificate, ...]
+    parity: ParityRecord
+    quantization: QuantizationRecord | None = None
     calibration: CalibrationReport | None = None
-    accuracy: AccuracyReport | None = None
+    dtype_stats: DtypeRecord
+    accuracy: AccuracyRecord | None = None
     mixed: MixedSearch | None = None
+    plain_load: Mapping[str, Any] | None = None
+    versions: Mapping[str, str]
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`; a number that is not finite is null."""
+        return json.dumps(to_plain(self), indent=2, allow_nan=False) + "\n"
 
 
-def describe(made: Made) -> dict[str, Any]:
-    """The manifest of one export, ready for JSON; nothing in it changes from run to run."""
-    artifact, proof, interface = made.artifact, made.proof, made.served.io
-    return {
-        "name": made.name,
-        "target": artifact.target,
-        "precision": artifact.precision.name,
-        "artifact": {
-            "path": artifact.path.name,
-            "bytes": _shipped_bytes(artifact),
-            "graph": artifact.graph.name if artifact.graph else None,
-            "settings": dict(artifact.settings),
-        },
-        **_origin(made.fused),
-        "options": {
-            "lowering": made.served.form,
-            "variant": made.variant,
-            "batch": interface.batch,
-            "embed_preprocessing": interface.embed_preprocessing,
-            "softmax": interface.softmax,
-            "features": interface.features,
-            "keep_fp32": list(made.keep_fp32),
-        },
-        "tuning": [{**asdict(stage), "fastest": stage.fastest} for stage in made.tuning],
-        "inputs": [asdict(spec) for spec in artifact.inputs],
-        "outputs": [asdict(spec) for spec in artifact.outputs],
-        "labels": list(interface.labels),
-        "preprocessing": _preprocessing(made.served.trained, interface),
-        "fusion": [asdict(block) for block in made.certificate],
-        "parity": {**asdict(proof), "multiple": proof.accepted.multiple, "passed": proof.passed},
-        "quantization": None if made.quantization is None else {"reduced_range": made.quantization.reduced},
-        "calibration": None if made.calibration is None else asdict(made.calibration),
-        "census": {**asdict(made.dtype_stats), "sentence": describe_dtypes(made.dtype_stats, artifact.precision)},
-        "accuracy": evaluation.described(made.accuracy),
-        "mixed": None if made.mixed is None else asdict(made.mixed),
-        "versions": _versions(artifact.target),
-    }
+def to_plain(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as JSON has it, its schema named first."""
+    content: dict[str, Any] = typed_json.finite(typed_json.plain(manifest))
+    return {"schema": SCHEMA, **content}
 
 
-def _shipped_bytes(artifact: Artifact) -> int:
-    """Returns the size of what ships: all that the backend wrote, or the artifact without the graph that made it.
+def json_schema() -> dict[str, Any]:
+    """The schema that `manifest.schema.json` publishes."""
+    whole = schema_of(Manifest)
+    properties = {"schema": {"const": SCHEMA}, **whole["properties"]}
+    return {**whole, "properties": properties, "required": ["schema", *whole["required"]]}
 
-    To be asked before anything else is written beside it.
+
+def sha256_of(content: Mapping[str, Any]) -> str:
+    """The hash of a manifest's JSON for the golden file; the head of this file says of what."""
+    files = {name: entry for name, entry in content["files"].items() if name != GOLDEN}
+    canonical = json.dumps({**content, "files": files}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True)
+class ReadManifest:
+    """A manifest with what its file alone tells.
+
+    Attributes:
+        sha256: what the golden file has to say of it; None in schema 1, whose golden files say nothing.
     """
-    if artifact.graph is not None:
-        return artifact.path.stat().st_size
-    return sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file())
+
+    manifest: Manifest
+    sha256: str | None
 
 
-def _origin(fused: FusedModel) -> dict[str, Any]:
-    model, source = fused.trained, fused.trained.provenance
+def load(bundle: Path) -> ReadManifest:
+    """The manifest of a bundle, whose other files are not looked at.
+
+    Raises:
+        BundleError: there is none that can be read, or a field of it is missing, unknown or misformed.
+    """
+    try:
+        text = (bundle / MANIFEST).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found none that can be read") from error
+    return read_json(text, str(bundle))
+
+
+def from_json(text: str | bytes, source: str) -> Manifest:
+    """A manifest from its text, of this schema or an older one.
+
+    Args:
+        source: the bundle, for the message.
+
+    Raises:
+        BundleError: it is no JSON, or a field is missing, unknown or misformed: the field's path, what was expected
+            and what was found.
+    """
+    return read_json(text, source).manifest
+
+
+def read_json(text: str | bytes, source: str) -> ReadManifest:
+    """A manifest and its hash from its text; see `from_json`."""
+    try:
+        content = typed_json.parse(text)
+    except ValueError as error:
+        why = "" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else f": {error}"
+        raise BundleError(
+            f"expected a bundle with a {MANIFEST} at {source}, found none that can be read{why}"
+        ) from error
+    schema = content.get("schema") if isinstance(content, dict) else content
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        found = typed_json.said(schema)
+        raise BundleError(
+            f"expected a manifest of schema {SCHEMA} or older, found {found} in {source}: export it again"
+        )
+    older = schema < SCHEMA
+    try:
+        fields = {name: value for name, value in content.items() if name != "schema"}
+        manifest = _whole(typed_json.read(Manifest, _upgraded(fields) if older else fields))
+    except FieldError as error:
+        where = _name_in_schema_1(error.where) if older else error.where
+        raise BundleError(
+            f"{FieldError(where, error.expected, error.found)} in {MANIFEST} of {source}: export it again"
+        ) from error
+    return ReadManifest(manifest, None if older else sha256_of(content))
+
+
+RENAMED = {"options.lowering": "options.form", "census": "dtype_stats"}
+"""From schema 1 to 2."""
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 as schema 2; what is misformed stays so, for the reader to name."""
+    content = typed_json.finite(content)  # schema 1 wrote Infinity and NaN
+    options, precision = content.get("options"), content.get("precision")
+    if isinstance(options, dict) and "lowering" in options and "form" not in options:
+        content["options"] = {("form" if name == "lowering" else name): value for name, value in options.items()}
+    if "census" in content and "dtype_stats" not in content:
+        content["dtype_stats"] = content.pop("census")
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        found = "nothing" if "precision" not in content else typed_json.said(precision)
+        raise FieldError("precision", " or ".join(PRECISIONS), found)
+    features = isinstance(options, dict) and options.get("features") is True
     return {
-        "checkpoint": {
-            "file": source.path.name,
-            "sha256": source.sha256,
-            "weights": source.weights,
-            "notes": list(source.notes),
-        },
-        "model": {
-            "family": model.family,
-            "variant": model.variant,
-            "image_size": list(model.image_size),
-            "parameters": sum(value.numel() for value in model.module.parameters()),
-            "macs": macs_of(fused),
-            "config": asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
-        },
+        **content,
+        "precision": typed_json.plain(PRECISIONS[precision]),
+        "task": "features" if features else "classify",
     }
 
 
-def _preprocessing(model: Model, interface: ModelIO) -> dict[str, Any]:
-    return {
-        **asdict(model.data),
-        "resize": list(model.data.resized(model.image_size)),
-        "crop": list(model.image_size),
-        "embedded": interface.embed_preprocessing,
-    }
+def _name_in_schema_1(where: str) -> str:
+    for old, new in RENAMED.items():
+        if where == new or where.startswith(f"{new}."):
+            return old + where.removeprefix(new)
+    return where
 
 
-def _versions(target: str) -> dict[str, str]:
-    ours = {name: importlib.metadata.version(name) for name in ("slide-export", "torch", "numpy", "pillow")}
-    return {"python": platform.python_version(), **ours, **backends.availability(target).versions}
+def _whole(manifest: Manifest) -> Manifest:
+    """A manifest whose parts fit each other, with the infinite decibels of outputs without any error.
+
+    Raises:
+        FieldError: it lists no golden file, or its artifact is not among its files.
+    """
+    if GOLDEN not in manifest.files:
+        raise FieldError(f"files.{GOLDEN}", "an object", "nothing")
+    for name, path in (("path", manifest.artifact.path), ("graph", manifest.artifact.graph)):
+        if path is not None and not any(file == path or file.startswith(f"{path}/") for file in manifest.files):
+            raise FieldError(f"artifact.{name}", "one of `files` or a directory of them", typed_json.said(path))
+    parity, accuracy = manifest.parity, manifest.accuracy
+    outputs = tuple(replace(one, sqnr_db=_decibels(one.sqnr_db, one.rms == 0)) for one in parity.outputs)
+    if accuracy is not None:
+        accuracy = replace(accuracy, sqnr_db=_decibels(accuracy.sqnr_db, accuracy.passed))
+    return replace(manifest, parity=replace(parity, outputs=outputs), accuracy=accuracy)
+
+
+def _decibels(sqnr_db: float, exact: bool) -> float:
+    """Decibels that stood as null: infinite where nothing is lost, else no number."""
+    return float("inf") if exact and sqnr_db != sqnr_db else sqnr_db

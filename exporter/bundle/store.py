@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,18 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from slide_export.core import typed_json
 from slide_export.core.errors import BundleError, GateError
 from slide_export.core.files import sha256_of
 from slide_export.core.proof import Reference
 
-MANIFEST, GOLDEN, REPORT = "manifest.json", "golden.safetensors", "report.md"
-SCHEMA = 1
+from . import manifest as contract
+from .manifest import GOLDEN, MANIFEST, REPORT, Manifest
+from .records import FileRecord
+
 GOLDEN_IMAGES = 8  # the largest batch that is checked
 FEED, EXACT, ROUNDED = "input.", "reference.", "rounded."  # prefixes of the golden file's tensors
+METADATA = "reference"  # of the golden file
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,11 @@ class Bundle:
     """A finished directory: artifact, manifest.json, golden.safetensors, report.md.
 
     Attributes:
-        manifest: the parsed manifest.json.
+        manifest: what manifest.json says.
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -103,67 +107,90 @@ def _replace(source: Path, target: Path) -> None:
         source.rename(target)
 
 
-def write(directory: Path, manifest: Mapping[str, Any], golden: Reference, report: str) -> None:
-    """Writes everything but the artifact, which is in the directory already."""
+def write(directory: Path, manifest: Manifest, golden: Reference, report: str) -> None:
+    """Write everything but the artifact, which is in the directory already."""
+    (directory / GOLDEN).unlink(missing_ok=True)
+    manifest = replace(manifest, files=_hashes(directory))
+    _write_golden(directory / GOLDEN, golden, contract.sha256_of(contract.to_plain(manifest)))
+    files = {**manifest.files, GOLDEN: _record(directory / GOLDEN)}
+    manifest = replace(manifest, files=dict(sorted(files.items())))
+    (directory / MANIFEST).write_text(manifest.to_json())
+    (directory / REPORT).write_text(report)
+
+
+def _write_golden(path: Path, golden: Reference, manifest_sha256: str) -> None:
     tensors = {FEED + name: value for name, value in golden.feeds.items()}
     tensors |= {EXACT + name: value for name, value in golden.exact.items()}
     tensors |= {ROUNDED + name: value for name, value in golden.rounded.items()}
     # One entry: safetensors writes several in an order that changes from run to run.
-    metadata = {"reference": json.dumps({"source": golden.source, "images": golden.images})}
-    packed = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata)
-    (directory / GOLDEN).write_bytes(packed)  # `save_file` writes what its owner alone may read
-    content = {"schema": SCHEMA, **manifest, "files": _hashes(directory)}
-    (directory / MANIFEST).write_text(json.dumps(content, indent=2) + "\n")
-    (directory / REPORT).write_text(report)
+    said = {"source": golden.source, "images": golden.images, "manifest_sha256": manifest_sha256}
+    packed = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {METADATA: json.dumps(said)})
+    path.write_bytes(packed)  # `save_file` writes what its owner alone may read
 
 
-def _hashes(directory: Path) -> dict[str, dict[str, Any]]:
-    """Returns size and sha256 of every file but the manifest and the report, by relative path."""
+def _hashes(directory: Path) -> dict[str, FileRecord]:
+    """Size and sha256 of every file but the manifest and the report, by relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (MANIFEST, REPORT))
-    return {
-        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in files
-    }
+    return {path.relative_to(directory).as_posix(): _record(path) for path in files}
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(path.stat().st_size, sha256_of(path))
 
 
 def read(path: Path) -> Bundle:
-    """Returns a bundle whose files are all there and unaltered.
+    """A bundle whose files are all there and unaltered.
 
     Raises:
         BundleError: it is no bundle, or a file is missing or altered.
     """
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {path}, found none that can be read") from error
-    if manifest.get("schema") != SCHEMA:
-        raise BundleError(f"expected a manifest of schema {SCHEMA}, found {manifest.get('schema')!r} in {path}")
+    found = contract.load(path)
+    _refuse_altered(path, found.manifest)
+    if found.sha256 is not None and found.sha256 != _metadata(path).get("manifest_sha256"):
+        raise BundleError(
+            f"expected {MANIFEST} as it was exported, its sha256 is not what {GOLDEN} says in {path}: it was altered"
+        )
+    return Bundle(path, found.manifest)
+
+
+def _refuse_altered(path: Path, manifest: Manifest) -> None:
     found = _hashes(path)
-    for name, expected in manifest["files"].items():
+    for name, expected in manifest.files.items():
         if name not in found:
             raise BundleError(f"expected {name} in {path}, found none: the bundle is incomplete, export it again")
-        if found[name]["sha256"] != expected["sha256"]:
+        if found[name].sha256 != expected.sha256:
             raise BundleError(f"expected {name} as it was exported, its sha256 differs in {path}: it was altered")
-    return Bundle(path, manifest)
 
 
 def golden(bundle: Bundle) -> Reference:
-    """Returns the reference that a bundle carries.
+    """The reference that a bundle carries.
 
     Raises:
         BundleError: the golden file cannot be read.
     """
-    try:
-        with safe_open(bundle.path / GOLDEN, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {})["reference"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BundleError(
-            f"expected a safetensors file {GOLDEN} in {bundle.path}, it cannot be read: {error}"
-        ) from error
-    empty = Reference(metadata["source"], tuple(metadata["images"]), {}, {}, {})
+    said = _metadata(bundle.path)
+    with _opened_golden(bundle.path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
 
     def part(prefix: str) -> dict[str, Any]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    return replace(empty, feeds=part(FEED), exact=part(EXACT), rounded=part(ROUNDED))
+    return Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED))
+
+
+@contextmanager
+def _opened_golden(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path / GOLDEN, framework="numpy") as file:
+            yield file
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"expected a safetensors file {GOLDEN} in {path}, it cannot be read: {error}") from error
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """What the golden file says beside its tensors: source and names of the images, and the manifest's sha256."""
+    with _opened_golden(path) as file:
+        said = typed_json.parse((file.metadata() or {})[METADATA])
+        if not isinstance(said["source"], str) or not all(isinstance(name, str) for name in said["images"]):
+            raise ValueError(f"its {METADATA} names no source and images")
+        return dict(said)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,8 +21,14 @@ from slide_export.backends.interface import Availability
 from slide_export.core.model import Inspection
 
 if TYPE_CHECKING:
+    from slide_export.bundle.manifest import Manifest
+    from slide_export.bundle.records import AccuracyRecord, ParityRecord
+    from slide_export.calibration.accuracy import AccuracyReport
+    from slide_export.calibration.sensitivity import MixedSearch
     from slide_export.checkpoint.variants import Entry
     from slide_export.core.measurement import BenchmarkResult
+    from slide_export.core.model import BlockCertificate
+    from slide_export.core.proof import Flip, ParityReport
     from slide_export.linter import Finding
     from slide_export.verification.outcome import VerifyResult
     from slide_export.workflows.all_targets import TargetResult
@@ -97,56 +103,56 @@ class Steps:
         self._console.print(f" {GOOD} {what} [dim]{time.perf_counter() - start:.1f} s[/]")
 
 
-def show_export(manifest: Mapping[str, Any]) -> None:
-    """Prints what was made and how equal it is."""
-    model, size = manifest["model"], manifest["artifact"]["bytes"] / MIB
-    rows, cols = model["image_size"]
+def show_export(manifest: Manifest) -> None:
+    """Print what was made and how equal it is."""
+    model, size = manifest.model, manifest.artifact.bytes / MIB
+    rows, cols = model.image_size
     console = _console()
-    for note in manifest["checkpoint"]["notes"]:
+    for note in manifest.checkpoint.notes:
         console.print(f"   [dim]{note}[/]")
     console.print(
-        f"\n[bold]{model['variant']}[/] {rows}x{cols}, {model['parameters'] / 1e6:.2f} M parameters "
-        f"→ [bold]{manifest['target']} {manifest['precision']}[/], {size:.1f} MiB, "
-        f"form {manifest['options']['lowering']}"
+        f"\n[bold]{model.variant}[/] {rows}x{cols}, {model.parameters / 1e6:.2f} M parameters "
+        f"→ [bold]{manifest.target} {manifest.precision.name}[/], {size:.1f} MiB, "
+        f"form {manifest.options.form}"
     )
-    _fusion_line(console, manifest["fusion"])
-    console.print(f"{GOOD} {manifest['census']['sentence']}")
-    _parity_table(console, manifest["parity"])
-    show_accuracy(manifest["accuracy"])
-    if manifest["mixed"] is not None:
-        console.print(_kept(manifest["mixed"]), soft_wrap=True)
+    _fusion_line(console, manifest.fusion)
+    console.print(f"{GOOD} {manifest.dtype_stats.sentence}")
+    _parity_table(console, manifest.parity)
+    show_accuracy(manifest.accuracy)
+    if manifest.mixed is not None:
+        console.print(_kept(manifest.mixed), soft_wrap=True)
 
 
-def _kept(search: Mapping[str, Any]) -> str:
-    if not search["kept"]:
-        return f"{GOOD} kept in float: nothing, every layer in {search['base']} reaches the goal"
+def _kept(search: MixedSearch) -> str:
+    if not search.kept:
+        return f"{GOOD} kept in float: nothing, every layer in {search.base} reaches the goal"
     return (
-        f"{GOOD} kept in float: {', '.join(search['kept'])}\n  every layer in {search['base']}: "
-        f"{escape(search['before'])}\n  with these in float: {escape(search['after'])}"
+        f"{GOOD} kept in float: {', '.join(search.kept)}\n  every layer in {search.base}: "
+        f"{escape(search.before)}\n  with these in float: {escape(search.after)}"
     )
 
 
-def show_accuracy(accuracy: Mapping[str, Any] | None) -> None:
-    """Prints what was lost to PyTorch, nothing where it was not measured."""
+def show_accuracy(accuracy: AccuracyRecord | AccuracyReport | None) -> None:
+    """Print what was lost to PyTorch, nothing where it was not measured."""
     if accuracy is not None:
         from slide_export.proof.accuracy import sentence
 
-        _console().print(f"{GOOD} {sentence(accuracy)}", soft_wrap=True)
+        _console().print(f"{GOOD} {sentence(asdict(accuracy))}", soft_wrap=True)
 
 
-def _fusion_line(console: Console, fusion: Sequence[Mapping[str, Any]]) -> None:
+def _fusion_line(console: Console, fusion: Sequence[BlockCertificate]) -> None:
     if fusion:
-        worst = max(fusion, key=lambda block: block["difference"] / block["bound"])
-        drift = max(block["drift"] for block in fusion)
+        worst = max(fusion, key=lambda block: block.difference / block.bound if block.bound else 0.0)
+        drift = max(block.drift for block in fusion)
         moved = f"the shift path has drifted by up to {drift:.3g}" if drift else "the shift path is the pure shift"
         console.print(
-            f"{GOOD} {len(fusion)} blocks fused: within rounding (largest {worst['difference']:.1e} "
-            f"of {worst['bound']:.1e} allowed, {worst['block']}); {moved}"
+            f"{GOOD} {len(fusion)} blocks fused: within rounding (largest {worst.difference:.1e} "
+            f"of {worst.bound:.1e} allowed, {worst.block}); {moved}"
         )
 
 
-def show_parity(name: str, parity: Mapping[str, Any]) -> None:
-    """Prints one proof."""
+def show_parity(name: str, parity: ParityReport) -> None:
+    """Print one proof."""
     console = _console()
     console.print(f"\n[bold]{name}[/]")
     _parity_table(console, parity)
@@ -156,8 +162,9 @@ def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
     """Prints how the proofs of bundles ended: all the numbers of a single one, a row each of many."""
     if len(outcomes) == 1 and outcomes[0].passed:
         (only,) = outcomes
-        show_parity(only.path.name, asdict(only.proof) if only.proof else {})
-        show_accuracy(None if only.accuracy is None else asdict(only.accuracy))
+        if only.proof is not None:
+            show_parity(only.path.name, only.proof)
+        show_accuracy(only.accuracy)
         return
     console = _console()
     if len(outcomes) == 1:
@@ -169,34 +176,32 @@ def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
+def _parity_table(console: Console, parity: ParityRecord | ParityReport) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("output", "largest error", "noise floor", "limit", "SQNR", "cosine"):
         table.add_column(column, justify="left" if column == "output" else "right")
-    for output in parity["outputs"]:
+    for output in parity.outputs:
         table.add_row(
-            output["name"],
-            f"{output['max_abs']:.2e}",
-            f"{output['floor_max']:.2e}",
-            f"{output['limit_max']:.2e}",
-            f"{output['sqnr_db']:.1f} dB",
-            f"{output['cosine']:.8f}",
+            output.name,
+            f"{output.max_abs:.2e}",
+            f"{output.floor_max:.2e}",
+            f"{output.limit_max:.2e}",
+            f"{output.sqnr_db:.1f} dB",
+            f"{output.cosine:.8f}",
         )
-    least = parity["accepted"]["min_sqnr_db"]
+    least = parity.accepted.min_sqnr_db
     verdict = "equal to" if least is None else f"within quantization noise (at least {least:g} dB) of"
     console.print(
-        f"{GOOD} {verdict} the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
-        f"batch {', '.join(map(str, parity['batch_sizes']))} ({parity['evaluator']})"
+        f"{GOOD} {verdict} the trained PyTorch model on {parity.images} real images ({parity.source}), "
+        f"batch {', '.join(map(str, parity.batch_sizes))} ({parity.evaluator})"
     )
-    if parity["top1"] is not None:
-        console.print(f"{GOOD} top-1 agreement {parity['top1']:.1%}" + _flips(parity["flips"]))
+    if parity.top1 is not None:
+        console.print(f"{GOOD} top-1 agreement {parity.top1:.1%}" + _flips(parity.flips))
     console.print(table)
 
 
-def _flips(flips: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(
-        f"; {flip['image']} {flip['expected']}→{flip['found']} (margin {flip['margin']:.1e})" for flip in flips
-    )
+def _flips(flips: Sequence[Flip]) -> str:
+    return "".join(f"; {flip.image} {flip.expected}→{flip.found} (margin {flip.margin:.1e})" for flip in flips)
 
 
 def show_every_target(results: Sequence[TargetResult]) -> None:
@@ -212,20 +217,20 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
         if result.message:
             console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
         if result.bundle:
-            console.print(f"[dim]{result.target}: {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True)
+            console.print(f"[dim]{result.target}: {result.bundle.manifest.parity.evaluator}[/]", soft_wrap=True)
 
 
 def _target_cells(result: TargetResult) -> tuple[str, ...]:
     if result.bundle is None:
         return (result.target, "-", "-", "-", "-", "-")
     manifest = result.bundle.manifest
-    output, top1 = manifest["parity"]["outputs"][0], manifest["parity"]["top1"]
+    output, top1 = manifest.parity.outputs[0], manifest.parity.top1
     return (
-        f"{result.target} {manifest['precision']}",
-        f"{manifest['artifact']['bytes'] / MIB:.1f} MiB",
-        f"{output['max_abs']:.1e}",
-        f"{output['limit_max']:.1e}",
-        f"{output['sqnr_db']:.0f} dB",
+        f"{result.target} {manifest.precision.name}",
+        f"{manifest.artifact.bytes / MIB:.1f} MiB",
+        f"{output.max_abs:.1e}",
+        f"{output.limit_max:.1e}",
+        f"{output.sqnr_db:.0f} dB",
         "-" if top1 is None else f"{top1:.0%}",
     )
 

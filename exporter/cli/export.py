@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,9 @@ from .options import (
     variant,
     weights,
 )
+
+if TYPE_CHECKING:
+    from slide_export.workflows.all_targets import TargetResult
 
 
 @click.command()
@@ -91,7 +94,7 @@ def export(
     with Steps() as step:
         bundle = api.export(**options, target=target, step=step)
     if as_json:
-        click.echo(json.dumps(bundle.manifest, indent=2))
+        click.echo(bundle.manifest.to_json(), nl=False)
     else:
         show_export(bundle.manifest)
         click.echo(bundle.path)
@@ -140,11 +143,20 @@ def _export_all(as_json: bool, options: dict[str, Any]) -> int:
     with Steps() as step:
         results = api.export_all(**options, step=step)
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+        click.echo(json.dumps([_plain(result) for result in results], indent=2, allow_nan=False))
     else:
         show_every_target(results)
         click.echo("\n".join(str(result.bundle.path) for result in results if result.bundle))
     return worst(results)
+
+
+def _plain(result: TargetResult) -> dict[str, Any]:
+    """What happened to one target, ready for JSON."""
+    from slide_export.bundle.manifest import to_plain
+
+    bundle = result.bundle
+    told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
+    return {**vars(result), "bundle": told}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

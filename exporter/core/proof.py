@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .typed_json import Measured
+
 if TYPE_CHECKING:
     from .artifact import Feeds, Outputs
 
@@ -45,15 +47,15 @@ class OutputParity:
     """
 
     name: str
-    max_abs: float
-    mean_abs: float
-    rms: float
-    floor_max: float
-    floor_rms: float
-    limit_max: float
-    limit_rms: float
-    sqnr_db: float
-    cosine: float
+    max_abs: Measured
+    mean_abs: Measured
+    rms: Measured
+    floor_max: Measured
+    floor_rms: Measured
+    limit_max: Measured
+    limit_rms: Measured
+    sqnr_db: Measured
+    cosine: Measured
 
     @property
     def passed(self) -> bool:
@@ -68,7 +70,7 @@ class Flip:
     image: str
     expected: int
     found: int
-    margin: float
+    margin: Measured
 
 
 @dataclass(frozen=True)

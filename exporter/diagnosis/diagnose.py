@@ -54,15 +54,14 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
         rows, shown = _rows(served, session, places, fed, made)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(made)
-    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, count, rows, hidden, least_db)
+    return Diagnosis(session.evaluator, made.manifest.precision.name, golden.source, count, rows, hidden, least_db)
 
 
 def _refused_below_db(made: Bundle) -> float | None:
     """Returns what a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
-    proof, accuracy = made.manifest["parity"], made.manifest.get("accuracy") or {}
-    passed = proof["passed"] and accuracy.get("passed", True)
-    least_db: float | None = proof["accepted"]["min_sqnr_db"]
-    return None if passed else least_db
+    proof, accuracy = made.manifest.parity, made.manifest.accuracy
+    passed = proof.passed and (accuracy is None or accuracy.passed)
+    return None if passed else proof.accepted.min_sqnr_db
 
 
 def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...]:
@@ -72,7 +71,7 @@ def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    inference = choose(fuse(served.trained), made.manifest["options"]["lowering"])
+    inference = choose(fuse(served.trained), made.manifest.options.form)
     names = [name for name, _ in served.module.named_modules() if name]
     images = served.tensors(fed, torch.float64)
     ours, theirs = (recorded(one.in_float64(), names, images) for one in (served, served.running(inference)))

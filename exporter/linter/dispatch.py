@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LintsArtifacts
+from slide_export.bundle.manifest import MANIFEST, load
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 
 from .rules import Finding, known_targets, union
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from slide_export.core.model import Model
 
-MANIFEST = "manifest.json"
 BATCH = 2
 ONNX_ARTIFACTS = ("model.onnx",)  # what bundles of targets that read ONNX keep beside their artifact
 
@@ -91,10 +90,10 @@ def _readers(path: Path) -> dict[str, LintsArtifacts]:
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     """Findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        target, artifact = str(manifest["target"]), path / str(manifest["artifact"]["path"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"expected {MANIFEST} in {path} to name a target and an artifact: {error!r}") from error
+        manifest = load(path).manifest
+    except BundleError as error:
+        raise BundleError(f"expected {MANIFEST} in {path} to name a target and an artifact: {error}") from error
+    target, artifact = manifest.target, path / manifest.artifact.path
     if target not in targets:
         return ()
     for file in (artifact, *(path / name for name in ONNX_ARTIFACTS)):

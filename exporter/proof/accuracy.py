@@ -1,7 +1,6 @@
 """The accuracy gate on a served model and its artifact: which images, what each is fed, what the verdict says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +99,6 @@ def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
     if batch:
         fed = {name: repeated(value, batch) for name, value in fed.items()}
     return {name: values[:count] for name, values in session.run(fed).items()}
-
-
-def described(report: AccuracyReport | None) -> dict[str, Any] | None:
-    """Returns the manifest's "accuracy", ready for JSON; None where nothing was measured."""
-    if report is None:
-        return None
-    return {**asdict(report), "passed": report.passed, "sentence": sentence(asdict(report))}
 
 
 def sentence(report: Mapping[str, Any]) -> str:

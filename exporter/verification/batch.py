@@ -86,10 +86,12 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
     Raises:
         SlideExportError: the bundle cannot be proved, or is not what it claims to be.
     """
-    proven = verification.prove(known.path, demand.against, step, demand.opening)
-    manifest = proven.bundle.manifest
-    known = replace(known, target=manifest["target"], precision=manifest["precision"], proof=proven.proof)
-    yield known
-    verification.judge(proven)
-    if demand.against is not None and demand.goal is not None:
-        yield replace(known, accuracy=verification.measure_accuracy(known.path, demand.against, demand.goal, step))
+    with verification.open_bundle(known.path, step, demand.opening) as opened:
+        manifest = opened.bundle.manifest
+        served = verification.trained(opened, demand.against, step)
+        proof = verification.prove(opened, served, step)
+        known = replace(known, target=manifest.target, precision=manifest.precision.name, proof=proof)
+        yield known
+        verification.judge(opened, proof)
+        if served is not None and demand.goal is not None:
+            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))

@@ -21,7 +21,7 @@ from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
-from slide_export.core.proof import ParityReport
+from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.task import Task
 from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation
@@ -32,20 +32,26 @@ from slide_export.tasks import task_of
 
 
 @dataclass(frozen=True)
-class VerifiedBundle:
-    """A bundle with what was found in it, before any verdict."""
-
-    bundle: Bundle
-    proof: ParityReport
-    census: DtypeStats
-
-
-@dataclass(frozen=True)
 class OpenedArtifact:
     """An artifact where it runs."""
 
     session: Session
     census: DtypeStats
+
+
+@dataclass(frozen=True)
+class OpenedBundle:
+    """A bundle that was read and hashed once, with its artifact loaded once, for as many questions as there are.
+
+    Attributes:
+        golden: the reference that it carries.
+        numbers: how its artifact computes.
+    """
+
+    bundle: Bundle
+    golden: Reference
+    numbers: NumericFormat
+    artifact: OpenedArtifact
 
 
 Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
@@ -54,7 +60,7 @@ Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
 
 @contextmanager
 def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """Yields the artifact, opened on this machine.
+    """The artifact, opened on this machine.
 
     Raises:
         BackendUnavailable: the target is not installed here.
@@ -65,122 +71,138 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     yield OpenedArtifact(open_session(backend, path, graph, settings), census)
 
 
-def verify(
-    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
-) -> ParityReport:
-    """Returns a fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
+@contextmanager
+def open_bundle(path: Path, step: Progress = no_progress, opening: Opening = opened_here) -> Iterator[OpenedBundle]:
+    """Read a bundle and load its artifact, for `prove` and `accuracy`.
 
     Args:
-        against: derive the reference anew from this checkpoint, on the golden inputs.
-        opening: where the artifact runs; `places.proof` has others.
+        opening: where the artifact runs; `on_device` has others.
 
     Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
-        GateError: the artifact is not the model, or not in the precision that it claims.
-    """
-    proven = prove(path, against, step, opening)
-    judge(proven)
-    return proven.proof
-
-
-def prove(
-    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
-) -> VerifiedBundle:
-    """Returns what was found in a bundle, its numbers also where they are beyond their limits; see `verify`.
-
-    Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        BundleError: the bundle is incomplete or altered.
+        BackendUnavailable: the target is not installed there.
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        manifest, options = made.manifest, made.manifest["options"]
-        reference = bundle.golden(made)
-        quantization = quantization_of(made)
-    with opening(made, step) as found:
-        if against is not None:
-            with step(f"run the trained model on the golden inputs in float64 and {manifest['precision']}"):
-                reference = rerun(served_by(made, against), reference, numbers_of(made))
-        with step("check parity"):
-            accepted, axis = parity.accepted(quantization), task_in(made).decision_axis
-            proof = parity.check(reference, found.session, options["batch"], decision_axis=axis, accepted=accepted)
-    return VerifiedBundle(made, proof, found.census)
+        golden, numbers = bundle.golden(made), numbers_of(made)
+    with opening(made, step) as artifact:
+        yield OpenedBundle(made, golden, numbers, artifact)
 
 
-def judge(proven: VerifiedBundle) -> None:
-    """Refuses a bundle that is not what it claims to be.
+def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progress = no_progress) -> ParityReport:
+    """The proof of a bundle again, its numbers also where they are beyond their limits.
+
+    Args:
+        served: the trained model, to derive the reference from on the golden inputs; None takes the golden file's.
+    """
+    made, reference, numbers = opened.bundle, opened.golden, opened.numbers
+    if served is not None:
+        with step(f"run the trained model on the golden inputs in float64 and {numbers.precision}"):
+            reference = rerun(served, reference, numbers)
+    with step("check parity"):
+        return parity.check(
+            reference,
+            opened.artifact.session,
+            made.manifest.options.batch,
+            decision_axis=task_in(made).decision_axis,
+            accepted=parity.accepted(numbers.recipe),
+        )
+
+
+def judge(opened: OpenedBundle, proof: ParityReport) -> None:
+    """Refuse a bundle that is not what it claims to be.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    manifest = proven.bundle.manifest
-    precision = precision_named(manifest["precision"])
-    gate.judge(proven.proof, proven.census, precision, some_kept=bool(manifest["options"]["keep_fp32"]))
+    manifest = opened.bundle.manifest
+    some_kept = bool(manifest.options.keep_fp32)
+    gate.judge(proof, opened.artifact.census, precision_named(manifest.precision.name), some_kept=some_kept)
 
 
-def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
-    """Returns what a bundle loses to the checkpoint that it was made from, on the images of a goal.
+def accuracy(
+    opened: OpenedBundle, served: ServedModel, goal: AccuracyGoal, step: Progress = no_progress
+) -> AccuracyReport:
+    """What a bundle loses to the trained model on the images of a goal.
 
     Raises:
-        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         CalibrationError: the images or their classes are not fit for the model.
         AccuracyError: it loses more than the goal allows.
     """
     with step("try the trained model on some of the evaluation images"):
-        made = bundle.read(path)
-        served = served_by(made, against)
         store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
         data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(served, open_bundle(made), data, goal, store)
+        report = evaluation.evaluate(served, opened.artifact.session, data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report
 
 
-def open_bundle(made: Bundle) -> Session:
-    """Returns a session of a bundle's artifact or, where it cannot run, of the graph that it was built from.
+def verify(
+    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
+) -> ParityReport:
+    """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
+
+    Args:
+        against: derive the reference from this checkpoint, on the golden inputs; see `served_by`.
+        opening: where the artifact runs.
 
     Raises:
-        BackendUnavailable: the target is not installed here.
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    return open_session(*artifact_of(made))
+    with open_bundle(path, step, opening) as opened:
+        proof = prove(opened, trained(opened, against, step), step)
+        judge(opened, proof)
+    return proof
+
+
+def measure_accuracy(path: Path, against: Path, goal: AccuracyGoal, step: Progress = no_progress) -> AccuracyReport:
+    """What a bundle loses to the checkpoint that it was made from; see `accuracy`.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+    """
+    with open_bundle(path, step) as opened:
+        return accuracy(opened, served_by(opened.bundle, against), goal, step)
+
+
+def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress = no_progress) -> ServedModel | None:
+    """The trained model, None where none was named; see `served_by`."""
+    if against is None:
+        return None
+    with step("load the checkpoint"):
+        return served_by(opened.bundle, against)
 
 
 def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
-    """Returns backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
+    """Backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
 
     Raises:
         BackendUnavailable: the target is not installed here.
     """
     manifest = made.manifest
-    backend = backends.require(manifest["target"], manifest["precision"])
-    file, graph, settings = (manifest["artifact"][key] for key in ("path", "graph", "settings"))
-    return backend, made.path / file, made.path / graph if graph else None, settings
+    backend, artifact = backends.require(manifest.target, manifest.precision.name), manifest.artifact
+    graph = made.path / artifact.graph if artifact.graph else None
+    return backend, made.path / artifact.path, graph, artifact.settings
 
 
 def interface_of(made: Bundle) -> ModelIO:
-    """Returns what goes into a bundle's artifact and comes out of it."""
-    options = made.manifest["options"]
-    return ModelIO(
-        options["batch"],
-        options["embed_preprocessing"],
-        options["softmax"],
-        options["features"],
-        tuple(made.manifest["labels"]),
-    )
+    """What goes into a bundle's artifact and comes out of it."""
+    options = made.manifest.options
+    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
 
 
 def task_in(made: Bundle) -> Task:
-    """The task of a bundle's model; bundles of schema 1 are classifiers or give stage maps."""
-    io = interface_of(made)
-    return task_of(made.manifest.get("task", "classify"), io)
+    """The task of a bundle's model."""
+    return task_of(made.manifest.task, interface_of(made))
 
 
 def numbers_of(made: Bundle) -> NumericFormat:
     """How a bundle's artifact computes."""
     manifest = made.manifest
-    precision, keep = precision_named(manifest["precision"]), tuple(manifest["options"]["keep_fp32"])
-    return NumericFormat(precision, quantization_of(made), keep)
+    return NumericFormat(precision_named(manifest.precision.name), quantization_of(made), manifest.options.keep_fp32)
 
 
 def served_by(made: Bundle, against: Path | Model) -> ServedModel:
@@ -192,27 +214,25 @@ def served_by(made: Bundle, against: Path | Model) -> ServedModel:
     Raises:
         BundleError: the checkpoint is another one.
     """
-    manifest = made.manifest
-    said, (rows, cols) = manifest["checkpoint"], manifest["model"]["image_size"]
-    variant, weights = manifest["options"]["variant"], said["weights"]
-    model = against
+    said, model = made.manifest.checkpoint, against
     if isinstance(model, Path):
-        model = load_checkpoint(model, variant=variant, weights=weights, input_size=(rows, cols))
-    if model.provenance.sha256 != said["sha256"]:
+        variant, size = made.manifest.options.variant, made.manifest.model.image_size
+        model = load_checkpoint(model, variant=variant, weights=said.weights, input_size=size)
+    if model.provenance.sha256 != said.sha256:
         raise BundleError(
-            f"expected the checkpoint with sha256 {said['sha256'][:16]}…, {model.provenance.path} has "
+            f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
     return serve(model, interface_of(made))
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:
-    """Returns how a bundle was quantized, None where it is a float one: a file that it does not list is no part of it.
+    """How a bundle was quantized, None where it is a float one: a file that it does not list is no part of it.
 
     What `reduce_range: auto` came to is in the manifest; the recipe of an older bundle has it itself.
     """
-    if FILE not in made.manifest["files"]:
+    if FILE not in made.manifest.files:
         return None
     recipe = parse((made.path / FILE).read_text(encoding="utf-8"), FILE)
-    said = made.manifest.get("quantization")
-    return recipe if said is None else replace(recipe, cpu_overflows=said["reduced_range"])
+    said = made.manifest.quantization
+    return recipe if said is None else replace(recipe, cpu_overflows=said.reduced_range)

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-MANIFEST = "manifest.json"  # as bundle.py has it, which imports numpy
+from slide_export.bundle.manifest import MANIFEST
 
 
 def find(patterns: Iterable[Path | str], root: Path = Path()) -> tuple[Path, ...]:

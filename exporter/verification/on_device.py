@@ -47,17 +47,17 @@ class Far:
 @contextmanager
 def opened_at(place: RemotePythonDevice, made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     """Yields a bundle's artifact, opened at a place."""
-    manifest, artifact = made.manifest, made.manifest["artifact"]
+    manifest = made.manifest
     place.prepare([manifest])
     order: dict[str, Any] = {
-        "target": manifest["target"],
-        "path": str(place.put(made.path) / artifact["path"]),
-        "settings": artifact["settings"],
+        "target": manifest.target,
+        "path": str(place.put(made.path) / manifest.artifact.path),
+        "settings": manifest.artifact.settings,
         "feeds": None,
         "batch": 1,
         "affinity": [],
     }
-    label = f"{manifest['name']} ({manifest['target']} {manifest['precision']})"
+    label = f"{manifest.name} ({manifest.target} {manifest.precision.name})"
     with place.worker(label, order, len(place.processors()), TIMEOUT_S) as worker:
         with step(f"load it and count what it stores and computes on {place.name}"):
             evaluator, census = f"{worker.answer()['evaluator']}, on {place.name}", worker.census()

@@ -85,23 +85,23 @@ def _top1(scores: Scores, prepared: Prepared) -> float:
 
 
 def _accuracy(bundle: Bundle, prepared: Prepared) -> float | None:
-    backend, artifact = registry.load(bundle.manifest["target"]), bundle.manifest["artifact"]
+    backend, artifact = registry.load(bundle.manifest.target), bundle.manifest.artifact
     if optional.unavailable_reason(backend) is not None:
         return None
-    session = backend.Session(bundle.path / artifact["path"], artifact["settings"])
+    session = backend.Session(bundle.path / artifact.path, artifact.settings)
     return _top1(accuracy.of_session(session, prepared.served), prepared)
 
 
 def _row(bundle: Bundle, prepared: Prepared) -> DemoRow:
     manifest = bundle.manifest
-    artifact, (output,) = manifest["artifact"], manifest["parity"]["outputs"]
+    (output,) = manifest.parity.outputs
     return DemoRow(
-        what=f"{manifest['target']} {manifest['precision']}",
+        what=f"{manifest.target} {manifest.precision.name}",
         accuracy=_accuracy(bundle, prepared),
         path=bundle.path,
-        size_mib=artifact["bytes"] / 2**20,
-        max_abs=output["max_abs"],
-        limit=output["limit_max"],
-        sqnr_db=output["sqnr_db"],
-        evaluator=manifest["parity"]["evaluator"],
+        size_mib=manifest.artifact.bytes / 2**20,
+        max_abs=output.max_abs,
+        limit=output.limit_max,
+        sqnr_db=output.sqnr_db,
+        evaluator=manifest.parity.evaluator,
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from slide_export.backends import optional, registry
 from slide_export.backends.interface import LoweringOptions, Session
-from slide_export.benchmark.tune import StageTimes, tune
-from slide_export.bundle import manifest, report, store
-from slide_export.bundle.manifest import Made
+from slide_export.benchmark.tune import tune
+from slide_export.bundle import report, store
+from slide_export.bundle.describe import Made, describe
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.image_cache import FedImages, cached
@@ -20,6 +20,7 @@ from slide_export.calibration.recipe import dump
 from slide_export.calibration.report import CalibrationReport
 from slide_export.core.errors import option
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy, gate, parity
@@ -85,7 +86,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             accuracy=loss,
             mixed=plan.found,
         )
-        content = manifest.describe(made)
+        content = describe(made)
         if numbers.recipe is not None:
             (directory / QUANTIZATION).write_text(dump(numbers.recipe, plan.destination.name, target))
         store.write(directory, content, subset(reference, store.GOLDEN_IMAGES), report.markdown(content))

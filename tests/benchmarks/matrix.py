@@ -22,7 +22,7 @@ from pathlib import Path
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.benchmark import bundles as benchmark
-from slide_export.benchmark import rounds as latency
+from slide_export.core import typed_json
 from slide_export.core.errors import MeasurementError
 from slide_export.core.request import ExportRequest
 from slide_export.models import variants
@@ -100,8 +100,8 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
     if result.bundle is None:
         return row
     manifest = result.bundle.manifest
-    size, parameters = manifest["artifact"]["bytes"], manifest["model"]["parameters"]
-    return replace(row, parameters=parameters, bytes=size, parity=manifest["parity"])
+    size, parameters = manifest.artifact.bytes, manifest.model.parameters
+    return replace(row, parameters=parameters, bytes=size, parity=typed_json.plain(manifest.parity))
 
 
 def can_be_timed(target: str) -> bool:
@@ -115,7 +115,7 @@ def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
     if len(bundles) < len(rows):
         return list(rows)
     try:
-        result = benchmark.bench(bundles, latency.plan())
+        result = benchmark.bench(bundles)
     except MeasurementError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return list(rows)

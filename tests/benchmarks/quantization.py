@@ -86,7 +86,7 @@ def sizes(out: Path) -> None:
             files = [file for name in ("model.*", "model.*/**/*") for file in made.path.glob(name) if file.is_file()]
             size = sum(file.stat().st_size for file in files) / 2**20
             whole = whole or size
-            sqnr = made.manifest["parity"]["outputs"][0]["sqnr_db"]
+            sqnr = made.manifest.parity.outputs[0].sqnr_db
             print(f"| {target} | {precision} | {size:.1f} | {size / whole:.3f} | {sqnr:.1f} |", flush=True)
 
 
@@ -104,11 +104,9 @@ def digits(out: Path) -> None:
             made = export(
                 DIGITS, target, precision=precision, images=out / "trained.npz", evaluation=HELDOUT, out=out, max_drop=5
             ).manifest
-            said, size = made["accuracy"], made["artifact"]["bytes"] / 2**20
-            changed = round((1 - said["agreement"]) * said["images"])
-            numbers = (
-                f"{said['artifact']['top1']:.1%} | {said['drop']:.1f} | {changed} | {said['sqnr_db']:.1f} | {size:.2f}"
-            )
+            said, size = made.accuracy, made.artifact.bytes / 2**20
+            changed = round((1 - said.agreement) * said.images)
+            numbers = f"{said.artifact.top1:.1%} | {said.drop:.1f} | {changed} | {said.sqnr_db:.1f} | {size:.2f}"
             print(f"| {target} | {precision} | {numbers} |", flush=True)
 
 

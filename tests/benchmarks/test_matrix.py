@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from slide_export.benchmark import derive
+from slide_export.benchmark import statistics
 from slide_export.bundle.store import Bundle
+from slide_export.core import typed_json
 from slide_export.core.errors import MeasurementError
-from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, Environment, Protocol
+from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment
 from slide_export.core.request import ExportRequest
 from slide_export.models import variants
 from slide_export.workflows.all_targets import TargetResult
+from tests import bundles
 from tests.benchmarks import matrix, matrix_rows
 from tests.benchmarks.matrix_rows import Row
 
@@ -23,7 +25,12 @@ OUTPUT = {"name": "logits", "max_abs": 1e-6, "limit_max": 4e-6, "sqnr_db": 130.2
 ROW = Row(
     "nat_tiny", "onnx", "fp32", 0, "", 30.0, 28_000_000, 2**27, {"outputs": [OUTPUT], "evaluator": "ONNX Runtime"}
 )
-PARITY = {"nat_tiny": {"outputs": [OUTPUT], "evaluator": "ONNX Runtime"}, "slide_nat_tiny": {"outputs": []}}
+BLANK = bundles.minimal()
+PROVED = {
+    "nat_tiny": replace(BLANK.parity, outputs=(replace(bundles.OUTPUT, **OUTPUT),), evaluator="ONNX Runtime"),
+    "slide_nat_tiny": replace(BLANK.parity, outputs=()),
+}
+PARITY = {name: typed_json.plain(parity) for name, parity in PROVED.items()}
 CALL_MS = {"nat_tiny": 40.0, "slide_nat_tiny": 30.0}
 GROUP = ("nat_tiny", "slide_nat_tiny")
 UNTIMED = [
@@ -65,22 +72,27 @@ class Fakes:
             return (TargetResult("onnx", *self.failing[recipe.variant], 2.0, None),)
         path, size = recipe.out / f"{recipe.variant}-bundle", 28 + GROUP.index(recipe.variant)
         path.mkdir()
-        artifact, parity = {"bytes": 4 * size}, PARITY[recipe.variant]
-        manifest = {"artifact": artifact, "model": {"parameters": size}, "parity": parity}
+        manifest = replace(
+            BLANK,
+            artifact=replace(BLANK.artifact, bytes=4 * size),
+            model=replace(BLANK.model, parameters=size),
+            parity=PROVED[recipe.variant],
+        )
         return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
 
-    def bench(self, bundles: Sequence[Path], protocol: Protocol) -> BenchmarkResult:
+    def bench(self, bundles: Sequence[Path]) -> BenchmarkResult:
         assert all(path.is_dir() for path in bundles)
         self.measured = [path.name.removesuffix("-bundle") for path in bundles]
         if self.error:
             raise self.error
+        protocol = BenchProtocol(6, 3, 1)
         runs = tuple(map(self.run, self.measured))
-        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(derive.comparisons(runs, protocol)))
+        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(statistics.comparisons(runs, protocol)))
 
     def run(self, variant: str) -> ArtifactTiming:
         rounds = ((CALL_MS[variant],) * 3,) * 6
         subject = ArtifactInfo(variant, "onnx", "fp16", "nat", variant, (224, 224))
-        figures = vars(derive.of_rounds(rounds, 1, 0.95))
+        figures = vars(statistics.summarize(rounds, 1, 0.95))
         told = {"warmup_calls": 1, "stable": True, "load_ms": 1.0, "first_ms": 1.0}
         return ArtifactTiming(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
 

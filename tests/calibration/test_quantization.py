@@ -14,6 +14,7 @@ from slide_export.calibration.images import ImageSet, bundled
 from slide_export.calibration.quantization import calibration_images, with_overlap
 from slide_export.calibration.report import CalibrationReport
 from slide_export.core.errors import CalibrationError, ParityError, PrecisionError, RequestError
+from slide_export.core.proof import Acceptance
 from slide_export.core.request import ExportRequest
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
@@ -29,14 +30,15 @@ def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
-    calibration, census = made.manifest["calibration"], made.manifest["census"]
-    assert (calibration["source"], calibration["images"]) == ("photos", 8)
-    assert len(calibration["sha256"]) == 64
-    assert [finding["name"] for finding in calibration["findings"]] == ["few-images", "calibrated-on-proof"]
-    assert census["marked"] == 29
-    assert census["computed"]["int8"] == 29
-    assert "29 of 29 products with such weights compute in int8" in census["sentence"]
-    assert made.manifest["parity"]["accepted"] == {"multiple": 4.0, "min_sqnr_db": 20, "min_top1": 0.95}
+    calibration, stats = made.manifest.calibration, made.manifest.dtype_stats
+    assert calibration is not None
+    assert (calibration.source, calibration.images) == ("photos", 8)
+    assert len(calibration.sha256) == 64
+    assert [finding.name for finding in calibration.findings] == ["few-images", "calibrated-on-proof"]
+    assert stats.marked == 29
+    assert stats.computed["int8"] == 29
+    assert "29 of 29 products with such weights compute in int8" in stats.sentence
+    assert made.manifest.parity.accepted == Acceptance(multiple=4.0, min_sqnr_db=20, min_top1=0.95)
 
 
 def test_the_written_recipe_gives_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_outlier_weights_fail_with_one_scale_and_pass_with_one_a_channel(checkpo
     for flag in ("true", "false"):
         (tmp_path / f"{flag}.yaml").write_text(f"{text}{flag}\n")
     channel = replace(request, precision="int8", quantization_recipe=tmp_path / "true.yaml", name="channel")
-    assert pipeline.export(channel).manifest["parity"]["outputs"][0]["sqnr_db"] > 20
+    assert pipeline.export(channel).manifest.parity.outputs[0].sqnr_db > 20
     whole = replace(channel, quantization_recipe=tmp_path / "false.yaml", name="whole")
     with pytest.raises(ParityError, match="expected a signal to quantization noise of 20 dB in logits"):
         pipeline.export(whole)

@@ -1,6 +1,5 @@
 """Bundles that were tampered with by somebody who also made the manifest fit."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,12 @@ from onnx import numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from slide_export.core.files import sha256_of
+from tests import bundles
 
 
 def restate(bundle: Path, **changes: Any) -> Path:
-    """Changes the manifest of a bundle so that it fits its files again, and returns the bundle."""
-    path = bundle / "manifest.json"
-    manifest = {**json.loads(path.read_text()), **changes}
-    for name, said in manifest["files"].items():
-        said["sha256"] = sha256_of(bundle / name)
-    path.write_text(json.dumps(manifest))
-    return bundle
+    """Change the manifest of a bundle so that it fits its files again."""
+    return bundles.restate(bundle, **changes).path
 
 
 def move_golden(bundle: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slide_export.bundle.manifest import _preprocessing
+from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
 from slide_export.calibration.preprocess import normalise
 from slide_export.checkpoint.load import load_checkpoint

@@ -214,6 +214,6 @@ def test_trained_family_reads_unseen_digits(trained: Path) -> None:
 def test_trained_family_is_proved_on_unseen_digits(trained: Path, target: str, tmp_path: Path) -> None:
     recipe = ExportRequest(trained, target=target, out=tmp_path, images=FOLDER / "heldout", image_count=50)
     bundle = pipeline.export(recipe)
-    assert bundle.manifest["parity"]["passed"]
-    assert bundle.manifest["parity"]["top1"] == 1.0
-    assert bundle.manifest["fusion"]
+    assert bundle.manifest.parity.passed
+    assert bundle.manifest.parity.top1 == 1.0
+    assert bundle.manifest.fusion

@@ -14,7 +14,7 @@ pytest_plugins = "pytester"
 SUITE = "import pytest\n" + textwrap.dedent((pytest_plugin.__doc__ or "").split("\n\n")[1])  # the plugin's own example
 OPEN_SUITE = """
 def test_parity(slide_export_bundle):
-    assert slide_export_bundle.manifest["target"] == "onnx"
+    assert slide_export_bundle.manifest.target == "onnx"
 """
 STRICT = ("--strict-markers", "-W", "error", "-p", "no:xdist", "-p", "no:cacheprovider")
 

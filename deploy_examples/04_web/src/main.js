@@ -2,6 +2,7 @@
 
 import { open } from './bundle/bundle.js';
 import { Refusal } from './bundle/refusal.js';
+import { precisionOf } from './bundle/schema.js';
 import { Camera } from './camera.js';
 import { device } from './device.js';
 import { Engine } from './engine/engine.js';
@@ -37,13 +38,13 @@ async function attempt(action) {
 
 async function openBundle(read, place) {
   bundle = await open(read, place);
-  const { name, model, precision, artifact } = bundle.manifest;
+  const { name, model, artifact } = bundle.manifest;
   document.title = `${name} · slide-export`;
   $('name').textContent = name;
   $('about').textContent = [
     model.variant,
     model.image_size.join('×'),
-    precision,
+    precisionOf(bundle.manifest),
     `${(artifact.bytes / 2 ** 20).toFixed(1)} MiB`,
   ].join(' · ');
   $('how').hidden = $('another').hidden = false;

@@ -1,5 +1,6 @@
 /** A measurement as the JSON that `slide-export bench` writes and `slide-export report` reads. */
 
+import { formOf, precisionOf } from './bundle/schema.js';
 import { CONFIDENCE } from './statistics.js';
 
 const SCHEMA = 'slide-export/result/1';
@@ -44,19 +45,19 @@ function run(
   { firstMs, failures, ...parity },
   { rounds, warmupCalls, stable, percentiles },
 ) {
-  const { name, target, precision, model, options, artifact, fusion, accuracy } = manifest;
+  const { name, target, model, options, artifact, fusion, accuracy } = manifest;
   const batch = options.batch ?? 1;
   const intervals = percentiles.map(({ rank, ...interval }) => [`p${rank}_ms`, interval]);
   return {
     subject: {
       name,
       target,
-      precision,
+      precision: precisionOf(manifest),
       family: model.family,
       variant: model.variant,
       image_size: model.image_size,
       weights: 'trained',
-      lowering: fusion.length ? options.lowering : '', // none without slide attention
+      lowering: fusion.length ? formOf(manifest) : '', // none without slide attention
       parameters: model.parameters,
       macs: model.macs,
       artifact_bytes: artifact.bytes,

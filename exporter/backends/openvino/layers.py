@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slide_export.benchmark.profile import WARM, lines, shared_module
+from slide_export.backends.profile import WARM, lines, shared_module
 from slide_export.core.artifact import Feeds
 from slide_export.core.measurement import Executed, ModuleTime, Product
 

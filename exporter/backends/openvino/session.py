@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.backends.interface import Value
-from slide_export.benchmark.profile import module_of
+from slide_export.backends.profile import module_of
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import RequestError
 

@@ -112,20 +112,20 @@ def bundle(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: p
 
 
 def bundled_artifact(bundle: Bundle) -> tuple[Path, Mapping[str, Any]]:
-    return bundle.path / bundle.manifest["artifact"]["path"], bundle.manifest["artifact"]["settings"]
+    return bundle.path / bundle.manifest.artifact.path, bundle.manifest.artifact.settings
 
 
 def test_the_bundle_is_proved_by_the_evaluator(bundle: Bundle) -> None:
-    proof = bundle.manifest["parity"]
-    mode = {"fp32": "float32", "fp16": "typed"}[bundle.manifest["precision"]]
-    assert proof["passed"]
-    assert proof["evaluator"].startswith("evaluated on") and proof["evaluator"].endswith(f"({mode})")
-    assert tuple(proof["batch_sizes"]) == (1, 2, 3, 8)
+    proof = bundle.manifest.parity
+    mode = {"fp32": "float32", "fp16": "typed"}[bundle.manifest.precision.name]
+    assert proof.passed
+    assert proof.evaluator.startswith("evaluated on") and proof.evaluator.endswith(f"({mode})")
+    assert tuple(proof.batch_sizes) == (1, 2, 3, 8)
 
 
 def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
     census = backend.dtype_stats(*bundled_artifact(bundle))
-    kind = {"fp32": "float32", "fp16": "float16"}[bundle.manifest["precision"]]
+    kind = {"fp32": "float32", "fp16": "float16"}[bundle.manifest.precision.name]
     weights = bundled_artifact(bundle)[0] / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
     assert set(census.stored) == set(census.computed) == {kind}
     # 7 convolutions; 6 blocks of 4 linear layers, 3 reductions and the head; 2 products in each of 3 window blocks.
@@ -136,18 +136,18 @@ def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
 def test_eight_bit_weights_are_proved_and_counted(checkpoint: Path, tmp_path: Path) -> None:
     bundle = pipeline.export(ExportRequest(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
     stored = backend.dtype_stats(*bundled_artifact(bundle)).stored
-    assert bundle.manifest["parity"]["passed"]
+    assert bundle.manifest.parity.passed
     assert stored["int8"] > 0.6 * sum(stored.values())  # of a model this small; biases and norms are the rest
 
 
 def test_fp16_keeps_the_signal(model: Model, bundle: Bundle) -> None:
-    if bundle.manifest["precision"] == "fp16":
-        assert bundle.manifest["parity"]["outputs"][0]["sqnr_db"] >= FP16_SQNR_DB
+    if bundle.manifest.precision.name == "fp16":
+        assert bundle.manifest.parity.outputs[0].sqnr_db >= FP16_SQNR_DB
 
 
 def test_a_changed_weight_fails_parity(model: Model, bundle: Bundle, tmp_path: Path) -> None:
     path, settings = bundled_artifact(bundle)
-    precision = bundle.manifest["precision"]
+    precision = bundle.manifest.precision.name
     broken = shutil.copytree(path, tmp_path / "model.mlpackage")
     kind = {"fp32": np.float32, "fp16": np.float16}[precision]
     data = np.memmap(broken / "Data" / "com.apple.CoreML" / "weights" / "weight.bin", kind, "r+", offset=128)

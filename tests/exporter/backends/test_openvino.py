@@ -94,12 +94,12 @@ def test_cpu_is_here() -> None:
 def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: ModelIO) -> None:
     recipe = ExportRequest(checkpoint, target="openvino", out=tmp_path, interface=interface)
     manifest = pipeline.export(recipe).manifest
-    assert manifest["parity"]["passed"]
-    assert tuple(manifest["parity"]["batch_sizes"]) == ((interface.batch,) if interface.batch else BATCH_SIZES)
-    assert manifest["parity"]["evaluator"] == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
-    own = [] if manifest["options"]["batch"] else [1]
-    assert manifest["artifact"]["settings"] == {**CPU, "static_batches": own}
-    assert [output["name"] for output in manifest["outputs"]] == list(interface.output_names)
+    assert manifest.parity.passed
+    assert tuple(manifest.parity.batch_sizes) == ((interface.batch,) if interface.batch else BATCH_SIZES)
+    assert manifest.parity.evaluator == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
+    own = [] if manifest.options.batch else [1]
+    assert manifest.artifact.settings == {**CPU, "static_batches": own}
+    assert [output.name for output in manifest.outputs] == list(interface.output_names)
 
 
 def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:

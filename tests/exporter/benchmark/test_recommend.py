@@ -7,17 +7,19 @@ import pytest
 
 from slide_export.benchmark import recommend as recommendation
 from slide_export.benchmark.recommend import recommend, slow_because
+from slide_export.bundle.records import PRECISIONS, CheckpointRecord, DtypeRecord
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
-    Protocol,
     Verdict,
 )
+from tests.bundles import minimal
 
 NEW, OLD = ("avx2", "avx512_vnni"), ("avx2", "fma")
 NONE = Interval(0, 0, 0)
@@ -75,7 +77,7 @@ def result(
             said: Verdict = "faster" if ratio < 0.98 else "slower" if ratio > 1.02 else "same"
             said = "cannot tell" if (b, a) in doubtful else said
             comparisons.append(Comparison(a, b, Interval(ratio, ratio, ratio), said))
-    return BenchmarkResult("now", machine, Protocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
+    return BenchmarkResult("now", machine, BenchProtocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
 
 
 def test_a_slow_int8_is_kept_for_size_alone_and_the_cpu_says_why() -> None:
@@ -194,13 +196,16 @@ def test_one_artifact_or_none_within_its_goal_is_no_choice() -> None:
 
 
 def test_bundles_of_two_checkpoints_are_refused() -> None:
-    made = {Path(name): {"checkpoint": {"sha256": sha}} for name, sha in (("a", "1"), ("b", "1"), ("c", "2"))}
+    made = {
+        Path(name): minimal(checkpoint=CheckpointRecord("n.pth", sha, "raw"))
+        for name, sha in (("a", "1"), ("b", "1"), ("c", "2"))
+    }
     with pytest.raises(RequestError, match="found c made from another than a"):
         recommendation.of_one_checkpoint(made)
 
 
 def test_a_bundle_in_another_precision_than_it_claims_is_refused() -> None:
-    census = {"stored": {"float32": 100}, "computed": {"float32": 9}, "fixed": True, "marked": 0}
-    made = {Path("a"): {"precision": "int8", "census": census, "options": {"keep_fp32": []}}}
+    stats = DtypeRecord({"float32": 100}, {"float32": 9}, "")
+    made = {Path("a"): minimal(precision=PRECISIONS["int8"], dtype_stats=stats)}
     with pytest.raises(RequestError, match=r"found a not so \(asked int8: 0% of weight bytes"):
         recommendation.in_their_precision(made)

@@ -63,8 +63,8 @@ def test_what_was_measured_is_remembered_and_the_fastest_is_taken(model: Model, 
 def test_the_choice_and_its_times_are_in_the_manifest(model: Model, checkpoint: Path, tmp_path: Path) -> None:
     remember(model, {"taps": 1.0, "grouped": 2.0}, {"taps": 2.0, "grouped": 1.0})
     made = pipeline.export(ExportRequest(checkpoint, tune=True, out=tmp_path, image_count=1)).manifest
-    assert made["options"]["lowering"] == "taps,grouped"
-    assert [stage["ms"]["taps"] for stage in made["tuning"]] == [1.0, 2.0]
+    assert made.options.form == "taps,grouped"
+    assert [stage.ms["taps"] for stage in made.tuning] == [1.0, 2.0]
 
 
 def test_a_damaged_memory_is_measured_anew(model: Model) -> None:

@@ -1,15 +1,21 @@
 """A bundle is whole or not there, and says when it was altered."""
 
 import errno
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from slide_export.bundle import store as bundle
+from slide_export.bundle.manifest import MANIFEST
 from slide_export.core.errors import BundleError, ParityError
+from slide_export.core.files import sha256_of
 from slide_export.core.proof import Reference
+from tests.bundles import minimal
 
 GOLDEN = Reference(
     "photos",
@@ -23,14 +29,14 @@ GOLDEN = Reference(
 def make(place: Path, *, overwrite: bool = False, content: bytes = b"weights") -> None:
     with bundle.staging(place, overwrite=overwrite) as directory:
         (directory / "model.onnx").write_bytes(content)
-        bundle.write(directory, {"name": "n"}, GOLDEN, "# report\n")
+        bundle.write(directory, minimal(), GOLDEN, "# report\n")
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     make(tmp_path / "b")
     made = bundle.read(tmp_path / "b")
     golden = bundle.golden(made)
-    assert made.manifest["name"] == "n"
+    assert made.manifest.name == "n"
     assert (golden.source, golden.images) == (GOLDEN.source, GOLDEN.images)
     assert np.array_equal(golden.exact["logits"], GOLDEN.exact["logits"])
     assert golden.exact["logits"].dtype == np.float64
@@ -91,7 +97,7 @@ def test_a_failed_proof_leaves_the_older_bundle(tmp_path: Path) -> None:
     make(tmp_path / "b")
     with pytest.raises(ParityError), bundle.staging(tmp_path / "b", overwrite=True):
         raise ParityError("not equal")
-    assert bundle.read(tmp_path / "b").manifest["name"] == "n"
+    assert bundle.read(tmp_path / "b").manifest.name == "n"
 
 
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path) -> None:
@@ -122,6 +128,50 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     make(tmp_path / "b")
     (tmp_path / "b" / "golden.safetensors").unlink()
     with pytest.raises(BundleError, match=r"expected golden\.safetensors"):
+        bundle.read(tmp_path / "b")
+
+
+def test_an_altered_manifest_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "b")
+    path = tmp_path / "b" / MANIFEST
+    path.write_text(path.read_text().replace('"passed": true', '"passed": false'))
+    with pytest.raises(BundleError, match=r"expected manifest\.json as it was exported, its sha256 is not what golden"):
+        bundle.read(tmp_path / "b")
+
+
+def test_golden_files_of_two_bundles_are_not_exchanged(tmp_path: Path) -> None:
+    """The exchanged one's hash is put into the manifest, so that only what it says of the manifest tells."""
+    make(tmp_path / "a")
+    make(tmp_path / "b", content=b"others")
+    path, golden = tmp_path / "b" / MANIFEST, tmp_path / "a" / "golden.safetensors"
+    content = json.loads(path.read_text())
+    content["files"][golden.name] = {"bytes": golden.stat().st_size, "sha256": sha256_of(golden)}
+    path.write_text(json.dumps(content))
+    (tmp_path / "b" / golden.name).write_bytes(golden.read_bytes())
+    with pytest.raises(BundleError, match=r"its sha256 is not what golden\.safetensors says"):
+        bundle.read(tmp_path / "b")
+
+
+def test_the_manifests_hash_is_that_of_its_canonical_json(tmp_path: Path) -> None:
+    make(tmp_path / "b")
+    content = json.loads((tmp_path / "b" / MANIFEST).read_text())
+    del content["files"]["golden.safetensors"]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    with safe_open(tmp_path / "b" / "golden.safetensors", framework="numpy") as file:
+        said = json.loads(file.metadata()["reference"])["manifest_sha256"]
+    assert said == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"reference": "[]"}, {"reference": '{"source": 1, "images": []}'}])
+def test_a_golden_file_that_does_not_say_what_it_is_of_is_refused(
+    metadata: dict[str, str] | None, tmp_path: Path
+) -> None:
+    make(tmp_path / "b")
+    save_file({"input.images": np.zeros(2)}, tmp_path / "b" / "golden.safetensors", metadata)
+    content = json.loads((tmp_path / "b" / MANIFEST).read_text())
+    content["files"]["golden.safetensors"]["sha256"] = sha256_of(tmp_path / "b" / "golden.safetensors")
+    (tmp_path / "b" / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"expected a safetensors file golden\.safetensors in .*, it cannot be read"):
         bundle.read(tmp_path / "b")
 
 

@@ -1,7 +1,7 @@
 """What the terminal shows."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 
@@ -42,8 +42,8 @@ def test_steps_show_what_a_stage_warns_of(capsys: pytest.CaptureFixture[str]) ->
 def test_a_mixed_export_says_what_was_kept_and_what_it_bought(
     kept: tuple[str, ...], onnx_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search = asdict(MixedSearch("int8", (), kept, "top-1 90.00% [before]", "top-1 99.00% [after]"))
-    show_export({**onnx_bundle.manifest, "mixed": search})
+    search = MixedSearch("int8", (), kept, "top-1 90.00% [before]", "top-1 99.00% [after]")
+    show_export(replace(onnx_bundle.manifest, mixed=search))
     shown = capsys.readouterr().err
     if not kept:
         assert "kept in float: nothing, every layer in int8 reaches the goal" in shown

@@ -11,7 +11,6 @@ import torch
 
 from slide_export.backends import registry as backends
 from slide_export.backends import tensorrt
-from slide_export.bundle import store as bundles
 from slide_export.bundle.store import Bundle
 from slide_export.cli import main as cli
 from slide_export.core.artifact import ModelIO
@@ -22,6 +21,7 @@ from slide_export.digits import train
 from slide_export.inference.forms.grouped import GroupedSlideAttention
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
+from tests.bundles import restate
 
 DIGITS = Path(train.__file__).parent
 FILES = {"onnx": "model.onnx", "openvino": "model.bin", "coreml": "weight.bin"}
@@ -30,7 +30,7 @@ BLOCKS = ("layers.0.blocks.0", "layers.1.blocks.1", "layers.2.blocks.0", "layers
 
 def perturb(made: Bundle, checkpoint: Path, name: str) -> None:
     """Makes one weight of the artifact a percent larger, where the artifact stores it, and its hashes agree."""
-    (file,) = made.path.rglob(FILES[made.manifest["target"]])
+    (file,) = made.path.rglob(FILES[made.manifest.target])
     data = bytearray(file.read_bytes())
     weight = torch.load(checkpoint)["model"][name].numpy()
     row, column = np.unravel_index(np.abs(weight).argmax(), weight.shape)
@@ -42,9 +42,7 @@ def perturb(made: Bundle, checkpoint: Path, name: str) -> None:
         raise AssertionError(f"{name} is not in {file}")
     data[at : at + 4] = np.float32(1.01 * weight[row, column]).tobytes()
     file.write_bytes(bytes(data))
-    manifest = json.loads((made.path / "manifest.json").read_text())
-    manifest["files"] = bundles._hashes(made.path)
-    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    restate(made.path)
 
 
 @pytest.mark.parametrize("target", sorted(FILES))
@@ -136,7 +134,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
     if not backends.availability("tensorrt").ready:
         pytest.skip("tensorrt is not installed")
     made = pipeline.export(ExportRequest(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
-    plan = made.path / made.manifest["artifact"]["path"]
+    plan = made.path / made.manifest.artifact.path
     values = tensorrt.values(plan, {})
     shown = [value.name for value in values if value.scope == "layers.1.blocks.0.mlp.fc1"][-1:]
     built = tensorrt.build_showing(plan, shown, tmp_path)

@@ -1,6 +1,5 @@
 """`lint` takes whatever holds a model, and says what will be exported."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 from torch import nn
 
 from slide_export.backends import registry as backends
+from slide_export.bundle.manifest import GOLDEN, MANIFEST
+from slide_export.bundle.records import ArtifactRecord, FileRecord
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 from slide_export.core.model import Model
@@ -19,6 +20,7 @@ from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form
 from slide_export.linter import lint
+from tests.bundles import minimal
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
 EXAMPLE = torch.zeros(1, 8, 8, 8)
@@ -32,7 +34,9 @@ def onnx_file(tmp_path: Path) -> Path:
 
 
 def bundle(path: Path, target: str, artifact: str) -> Path:
-    (path / "manifest.json").write_text(json.dumps({"target": target, "artifact": {"path": artifact}}))
+    files = {name: FileRecord(1, "0" * 64) for name in (artifact, GOLDEN)}
+    manifest = minimal(target=target, artifact=ArtifactRecord(artifact, 1), files=files)
+    (path / MANIFEST).write_text(manifest.to_json())
     return path
 
 

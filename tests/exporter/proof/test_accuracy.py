@@ -1,8 +1,7 @@
 """The accuracy gate on a real export: what is fed, what is counted, what is refused."""
 
-import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 
 from slide_export import api
+from slide_export.bundle.manifest import load
 from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
@@ -85,11 +85,14 @@ def test_batches_are_those_that_the_artifact_takes(batch: int | None, sizes: lis
 
 def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
     made = pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path, accuracy=AccuracyGoal(folders)))
-    accuracy = made.manifest["accuracy"]
-    assert accuracy["pytorch"]["top1"] == 1.0
-    assert accuracy["images"] == IMAGES
-    assert accuracy["lost"] == round(IMAGES * (1 - accuracy["artifact"]["top1"]))
-    assert accuracy["sentence"] in cli.json.dumps(made.manifest)
+    accuracy = made.manifest.accuracy
+    assert accuracy is not None
+    assert accuracy.pytorch is not None
+    assert accuracy.artifact is not None
+    assert accuracy.pytorch.top1 == 1.0
+    assert accuracy.images == IMAGES
+    assert accuracy.lost == round(IMAGES * (1 - accuracy.artifact.top1))
+    assert accuracy.sentence == evaluation.sentence(asdict(accuracy))
     assert "| PyTorch | 100.00% |" in (made.path / "report.md").read_text()
     assert verification.measure_accuracy(made.path, checkpoint, AccuracyGoal(folders)).passed
 
@@ -117,9 +120,10 @@ def lossy(checkpoint: Path, folders: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_an_artifact_that_loses_too_much_is_rejected_and_kept(lossy: Lossy) -> None:
     """It equals the quantized model, so the proof passes; the gate compares with the trained one."""
-    manifest = json.loads((lossy.rejected / "manifest.json").read_text())
-    assert manifest["parity"]["passed"]
-    assert not manifest["accuracy"]["passed"]
+    manifest = load(lossy.rejected).manifest
+    assert manifest.parity.passed
+    assert manifest.accuracy is not None
+    assert not manifest.accuracy.passed
     assert "expected a drop of at most 1 points of top-1, found top-1" in lossy.message
     assert f"kept as {lossy.rejected}" in lossy.message
     assert "REJECTED: beyond the goal" in (lossy.rejected / "report.md").read_text()
@@ -138,9 +142,11 @@ def test_broken_files_stop_neither_proof_nor_evaluation(checkpoint: Path, folder
     first.write_bytes(first.read_bytes()[:-2000])
     goal = AccuracyGoal(root)
     made = pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path, images=root, accuracy=goal))
-    assert made.manifest["parity"]["images"] == 8
-    assert (made.manifest["accuracy"]["images"], made.manifest["accuracy"]["skipped"]) == (IMAGES - 1, 1)
-    assert f"on {IMAGES - 1} images (eval, 1 that cannot be decoded left out)" in made.manifest["accuracy"]["sentence"]
+    assert made.manifest.parity.images == 8
+    accuracy = made.manifest.accuracy
+    assert accuracy is not None
+    assert (accuracy.images, accuracy.skipped) == (IMAGES - 1, 1)
+    assert f"on {IMAGES - 1} images (eval, 1 that cannot be decoded left out)" in accuracy.sentence
 
 
 def test_swapped_folders_stop_an_export_before_it_begins(checkpoint: Path, folders: Path, tmp_path: Path) -> None:

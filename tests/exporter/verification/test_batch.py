@@ -1,13 +1,17 @@
 """Each bundle has its own outcome, whatever becomes of the others."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from slide_export.bundle import store
 from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.core.errors import BackendUnavailable
+from slide_export.proof import gate
 from slide_export.verification import bundle as verification
 from slide_export.verification.batch import VerifyOptions, prove_each
 from slide_export.verification.outcome import VerifyResult
@@ -32,11 +36,28 @@ def test_the_reference_is_derived_from_the_checkpoint(exported: Path, checkpoint
     assert (altered.exit_code, small.exit_code) == (1, 0)
 
 
-def test_accuracy_is_measured_where_it_is_asked_for(exported: Path, checkpoint: Path) -> None:
+def test_accuracy_is_measured_where_it_is_asked_for_and_everything_is_opened_once(
+    exported: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: Counter[str] = Counter()
+
+    def counted(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*given: object, **named: object) -> object:
+            opened[name] += 1
+            return real(*given, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(store, "read")
+    counted(gate, "open_session")
+    counted(verification, "load_checkpoint")
     photographs = Path(verification.__file__).parents[2] / "calibration" / "photos"
     (found,) = prove_each([exported / "small"], VerifyOptions(checkpoint, AccuracyGoal(photographs)))
     assert found.accuracy is not None
     assert found.accuracy.passed
+    assert opened == {"read": 1, "open_session": 1, "load_checkpoint": 1}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +70,7 @@ def test_what_goes_wrong_with_a_bundle_is_its_outcome(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(verification, "prove", broken)
+    monkeypatch.setattr(verification, "open_bundle", broken)
     (found,) = prove_each([Path("x")])
     assert (found.exit_code, found.verdict) == expected
     assert str(error) in found.message

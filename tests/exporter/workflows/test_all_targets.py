@@ -23,7 +23,7 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     )
     assert (done.exit_code, done.message) == (0, "")
     assert done.bundle is not None
-    assert done.bundle.manifest["parity"]["passed"]
+    assert done.bundle.manifest.parity.passed
     assert refused.exit_code == 2  # the same place twice
     assert "--overwrite" in refused.message
     assert worst((done, refused)) == 2
@@ -52,7 +52,7 @@ def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path
     """Three forms for four targets; each job writes what it called, and how often."""
     ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "openvino"), 300)
     assert [one.message for one in ended] == ["", ""]
-    assert {one.bundle.manifest["parity"]["passed"] for one in ended if one.bundle} == {True}
+    assert {one.bundle.manifest.parity.passed for one in ended if one.bundle} == {True}
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 3), 3), ((2, 1, 0), 1), ((70, 3, 2), 70), ((), 0), ((0, 0), 0)])

@@ -53,8 +53,8 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
     recipe = ExportRequest(checkpoint, target=target, precision=precision, out=out, image_count=2)
     bundle = pipeline.export(recipe)
-    assert bundle.manifest["parity"]["passed"]
-    assert bundle.manifest["parity"]["top1"] == 1.0
+    assert bundle.manifest.parity.passed
+    assert bundle.manifest.parity.top1 == 1.0
     found = diagnose(bundle.path, checkpoint)
     assert found.culprit is None
     modules = [name for name, _ in load_checkpoint(checkpoint).module.named_modules()]

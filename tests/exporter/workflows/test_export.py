@@ -25,15 +25,15 @@ def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_bundle_says_what_it_is(made: Bundle) -> None:
     manifest = made.manifest
     assert made.path.name == "small-onnx-fp32"
-    assert manifest["parity"]["passed"]
-    assert [block["block"] for block in manifest["fusion"]] == [
+    assert manifest.parity.passed
+    assert [block.block for block in manifest.fusion] == [
         "layers.0.blocks.0.attn",
         "layers.1.blocks.0.attn",
         "layers.1.blocks.1.attn",
     ]
-    assert manifest["checkpoint"]["file"] == "small.pth"
-    assert manifest["preprocessing"]["resize"] == [73, 73]
-    assert {"torch", "onnx", "onnxruntime", "onnxsim", "slide-export"} <= manifest["versions"].keys()
+    assert manifest.checkpoint.file == "small.pth"
+    assert manifest.preprocessing.resize == (73, 73)
+    assert {"torch", "onnx", "onnxruntime", "onnxsim", "slide-export"} <= manifest.versions.keys()
     assert "**equal** to the PyTorch model" in (made.path / "report.md").read_text()
 
 
@@ -55,10 +55,10 @@ def test_a_wrong_lowering_is_rejected_and_kept(
 
 def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path) -> None:
     bundle = pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
-    (output,) = bundle.manifest["parity"]["outputs"]
-    assert bundle.manifest["census"]["stored"]["float16"] > 0
-    assert output["sqnr_db"] > 50
-    assert 1e-5 < output["floor_max"] < 0.1
+    (output,) = bundle.manifest.parity.outputs
+    assert bundle.manifest.dtype_stats.stored["float16"] > 0
+    assert output.sqnr_db > 50
+    assert 1e-5 < output.floor_max < 0.1
     assert verification.verify(bundle.path, checkpoint).passed
 
 
@@ -87,13 +87,13 @@ def test_every_interface_survives_the_round_trip(
     interface: ModelIO, outputs: list[str], checkpoint: Path, tmp_path: Path
 ) -> None:
     bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path, interface=interface))
-    assert [spec["name"] for spec in bundle.manifest["outputs"]] == outputs
+    assert [spec.name for spec in bundle.manifest.outputs] == outputs
     assert verification.verify(bundle.path, checkpoint).passed
 
 
 def test_another_input_size_is_proved_at_that_size(checkpoint: Path, tmp_path: Path) -> None:
     bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path, input_size=(96, 64), name="wide"))
-    assert bundle.manifest["inputs"][0]["shape"] == ["batch", 3, 96, 64]
+    assert bundle.manifest.inputs[0].shape == ("batch", 3, 96, 64)
     assert verification.verify(bundle.path, checkpoint).passed
 
 
@@ -105,7 +105,7 @@ def test_own_images_are_used(checkpoint: Path, tmp_path: Path) -> None:
     for index in range(3):
         Image.effect_noise((80, 70), 60).save(pictures / f"{index}.png")
     bundle = pipeline.export(ExportRequest(checkpoint, out=tmp_path / "out", images=pictures, image_count=2))
-    assert (bundle.manifest["parity"]["source"], bundle.manifest["parity"]["images"]) == ("pictures", 2)
+    assert (bundle.manifest.parity.source, bundle.manifest.parity.images) == ("pictures", 2)
 
 
 REFUSED = [

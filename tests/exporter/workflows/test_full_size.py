@@ -28,11 +28,11 @@ def full_size(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("target", backends.names())
 def test_variant_is_proved(full_size: Path, target: str, precision: str, tmp_path: Path) -> None:
     recipe = ExportRequest(full_size, target=target, precision=precision, out=tmp_path, image_count=IMAGES)
-    parity = pipeline.export(recipe).manifest["parity"]
-    (output,) = parity["outputs"]
-    assert parity["passed"]
-    assert parity["top1"] == 1.0 or all(flip["margin"] < output["limit_max"] for flip in parity["flips"])
+    parity = pipeline.export(recipe).manifest.parity
+    (output,) = parity.outputs
+    assert parity.passed
+    assert parity.top1 == 1.0 or all(flip.margin < output.limit_max for flip in parity.flips)
     if precision == "fp16":
-        assert output["sqnr_db"] >= HALF_GOAL_DB
+        assert output.sqnr_db >= HALF_GOAL_DB
     if (target, precision) == ("coreml", "fp32"):
-        assert output["max_abs"] <= EVALUATOR_GOAL
+        assert output.max_abs <= EVALUATOR_GOAL

@@ -63,14 +63,16 @@ def test_one_hostile_block_is_found_by_name_and_kept(target: str, hostile: Path,
     narrow = replace(default(target, "int8"), reduce_range="on")  # "auto" asks the CPU, and answers near a tie differ
     asked.write_text(dump(narrow, "recipe", target))
     made = pipeline.export(recipe(hostile, images, tmp_path, target, accuracy=goal, quantization_recipe=asked))
-    found = made.manifest["mixed"]
+    found = made.manifest.mixed
     assert made.path.name == f"hostile-mixed-{target}-int8"
-    assert found["kept"] == [HOSTILE]
-    assert found["ranking"][0]["module"] == HOSTILE
-    assert found["ranking"][0]["sqnr_db"] < found["ranking"][1]["sqnr_db"] - 10
+    assert found is not None
+    assert found.kept == (HOSTILE,)
+    assert found.ranking[0].module == HOSTILE
+    assert found.ranking[0].sqnr_db < found.ranking[1].sqnr_db - 10
     assert parse((made.path / "quantization.yaml").read_text(), "quantization.yaml").keep_fp32 == (HOSTILE,)
     assert f"- `{HOSTILE}`" in (made.path / "report.md").read_text()
-    assert made.manifest["accuracy"]["passed"]
+    assert made.manifest.accuracy is not None
+    assert made.manifest.accuracy.passed
     assert verification.verify(made.path, hostile).passed
 
 
@@ -99,8 +101,8 @@ def test_half_keeps_what_it_cannot_hold(checkpoint: Path, images: Path, tmp_path
     goal = AccuracyGoal(images, max_drop=5.0, min_sqnr_db=40)
     asked = ExportRequest(path, "onnx", "fp16", "grouped", out=tmp_path, images=images, accuracy=goal)
     found = pipeline.export(replace(asked, precision="mixed", mixed_base="fp16")).manifest
-    assert found["options"]["keep_fp32"] == ["layers.2.blocks.0.mlp.fc1"]
-    assert found["parity"]["passed"]
+    assert found.options.keep_fp32 == ("layers.2.blocks.0.mlp.fc1",)
+    assert found.parity.passed
 
 
 def test_a_goal_out_of_reach_is_said(checkpoint: Path, images: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import { Refusal } from './refusal.js';
 import { parse } from './safetensors.js';
+import { SCHEMAS } from './schema.js';
 
-const SCHEMA = 1;
 const GOLDEN = 'golden.safetensors';
 
 /**
@@ -43,9 +43,9 @@ function understood(bytes, place) {
       `expected JSON in manifest.json of ${place}, found none that can be read: export the bundle again`,
     );
   }
-  if (manifest?.schema !== SCHEMA) {
+  if (!SCHEMAS.includes(manifest?.schema)) {
     throw new Refusal(
-      `expected a manifest of schema ${SCHEMA}, found ${manifest?.schema} in ${place}: export it with this release`,
+      `expected a manifest of schema ${SCHEMAS.join(' or ')}, found ${manifest?.schema} in ${place}: export it with this release`,
     );
   }
   if (manifest.target !== 'onnx') {

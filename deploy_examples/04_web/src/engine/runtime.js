@@ -5,6 +5,7 @@ import webgpuBinary from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?u
 import wasmModule from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
 import wasmBinary from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 import { Refusal } from '../bundle/refusal.js';
+import { precisionOf } from '../bundle/schema.js';
 
 // A visitor loads one of the two: the one with WebGPU is twice as large.
 const RUNTIMES = {
@@ -21,7 +22,7 @@ const RUNTIMES = {
  * @throws Refusal the browser cannot run it
  */
 export async function start({ manifest, artifact }, provider, threads) {
-  if (provider === 'webgpu') await refuseWithoutGpu(manifest.precision);
+  if (provider === 'webgpu') await refuseWithoutGpu(precisionOf(manifest));
   const { load, paths } = RUNTIMES[provider];
   const began = performance.now();
   const ort = await load();

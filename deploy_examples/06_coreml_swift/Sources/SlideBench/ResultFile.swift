@@ -33,14 +33,18 @@ func runJSON(_ unit: Unit, _ bundle: ExportedBundle, batch: Int) -> [String: Any
 func subjectJSON(_ bundle: ExportedBundle, unit: String) -> [String: Any] {
     let model = bundle.part("model")
     let slides = !bundle.list("fusion").isEmpty
+    // Schema 1 had the precision's name alone, and the form of slide attention as "lowering".
+    let precision = bundle.part("precision")["name"] as? String ?? bundle.text("precision")
+    let options = bundle.part("options")
+    let form = options["form"] as? String ?? options["lowering"] as? String ?? ""
     return [
         "name": "\(bundle.text("name")) \(unit)",
         "target": bundle.text("target"),
-        "precision": bundle.text("precision"),
+        "precision": precision,
         "family": model["family"] ?? "",
         "variant": model["variant"] ?? "",
         "image_size": model["image_size"] ?? [],
-        "lowering": slides ? bundle.part("options")["lowering"] ?? "" : "",
+        "lowering": slides ? form : "",
         "parameters": model["parameters"] ?? 0,
         "macs": model["macs"] ?? 0,
         "artifact_bytes": bundle.part("artifact")["bytes"] ?? 0,

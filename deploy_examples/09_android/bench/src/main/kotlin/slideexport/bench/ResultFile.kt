@@ -50,15 +50,19 @@ fun subjectJson(bundle: ExportedBundle): JSONObject {
     val manifest = bundle.manifest
     val model = manifest.getJSONObject("model")
     val slides = manifest.getJSONArray("fusion").length() > 0
+    // Schema 1 had the precision's name alone, and the form of slide attention as "lowering".
+    val precision = manifest.optJSONObject("precision")?.getString("name") ?: manifest.getString("precision")
+    val options = manifest.getJSONObject("options")
+    val form = options.getString(if (options.has("form")) "form" else "lowering")
     return JSONObject(
         mapOf(
             "name" to manifest.getString("name"),
             "target" to manifest.getString("target"),
-            "precision" to manifest.getString("precision"),
+            "precision" to precision,
             "family" to model.getString("family"),
             "variant" to model.getString("variant"),
             "image_size" to model.getJSONArray("image_size"),
-            "lowering" to if (slides) manifest.getJSONObject("options").getString("lowering") else "",
+            "lowering" to if (slides) form else "",
             "parameters" to model.getLong("parameters"),
             "macs" to model.getLong("macs"),
             "artifact_bytes" to manifest.getJSONObject("artifact").getLong("bytes"),

@@ -1,0 +1,191 @@
+"""One export and what it found -> the manifest of its bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slide_export.backends import registry as backends
+from slide_export.checkpoint.variants import macs_of
+from slide_export.core import typed_json
+from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
+from slide_export.core.model import BlockCertificate, FusedModel, Model
+from slide_export.core.precision import Precision
+from slide_export.core.proof import ParityReport
+from slide_export.inference.served import ServedModel
+from slide_export.proof import accuracy as evaluation
+from slide_export.proof.precision import describe as describe_dtypes
+
+from .manifest import Manifest
+from .records import (
+    PRECISIONS,
+    AccuracyRecord,
+    ArtifactRecord,
+    Assumption,
+    CheckpointRecord,
+    DtypeRecord,
+    HitsRecord,
+    ModelRecord,
+    OptionsRecord,
+    ParityRecord,
+    PrecisionRecord,
+    PreprocessingRecord,
+    Property,
+    QuantizationRecord,
+    StageRecord,
+)
+
+if TYPE_CHECKING:
+    from slide_export.calibration.accuracy import AccuracyReport, Hits
+    from slide_export.calibration.recipe import QuantizationRecipe
+    from slide_export.calibration.report import CalibrationReport
+    from slide_export.calibration.sensitivity import MixedSearch
+    from slide_export.core.measurement import StageTimes
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one export was asked for, made and found.
+
+    Attributes:
+        name: of the bundle.
+        variant: as the request names it; None where the file was recognised.
+        keep_fp32: modules that the request or a search keeps in float.
+        served: the model in the form that was exported.
+        certificate: of each fused convolution.
+        tuning: the times of every form; empty where none were measured.
+        quantization: None in the float precisions.
+        calibration: None where nothing was quantized on images.
+        accuracy: None where none was measured.
+        mixed: the search that `keep_fp32` comes from.
+        precision: stored and computed types; None takes those of the precision's name.
+        assumptions: what no file tells and nobody said.
+        properties: what the checkpoint says of the model beside its configuration.
+        plain_load: what a load without this package's code computes; None where it was not tried.
+    """
+
+    name: str
+    variant: str | None
+    keep_fp32: tuple[str, ...]
+    served: ServedModel
+    fused: FusedModel
+    certificate: tuple[BlockCertificate, ...]
+    artifact: Artifact
+    proof: ParityReport
+    dtype_stats: DtypeStats
+    tuning: tuple[StageTimes, ...] = ()
+    quantization: QuantizationRecipe | None = None
+    calibration: CalibrationReport | None = None
+    accuracy: AccuracyReport | None = None
+    mixed: MixedSearch | None = None
+    precision: PrecisionRecord | None = None
+    assumptions: tuple[Assumption, ...] = ()
+    properties: Mapping[str, Property] = field(default_factory=dict)
+    plain_load: Mapping[str, Any] | None = None
+
+
+def describe(made: Made) -> Manifest:
+    """The manifest of one export, without its files; nothing in it changes from run to run."""
+    artifact, io, trained = made.artifact, made.served.io, made.served.trained
+    return Manifest(
+        name=made.name,
+        target=artifact.target,
+        precision=made.precision or PRECISIONS[artifact.precision.name],
+        task=made.served.task.name,
+        artifact=ArtifactRecord(
+            artifact.path.name,
+            _shipped_bytes(artifact),
+            artifact.graph.name if artifact.graph else None,
+            typed_json.plain(artifact.settings),
+        ),
+        checkpoint=_checkpoint(trained),
+        model=_model(made.fused, made.properties),
+        options=OptionsRecord(
+            made.served.form,
+            made.variant,
+            io.batch,
+            io.embed_preprocessing,
+            io.softmax,
+            io.features,
+            tuple(made.keep_fp32),
+        ),
+        tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        labels=tuple(io.labels),
+        preprocessing=_preprocessing(trained, io),
+        assumptions=made.assumptions,
+        fusion=made.certificate,
+        parity=_parity(made.proof),
+        quantization=None if made.quantization is None else QuantizationRecord(made.quantization.reduced),
+        calibration=made.calibration,
+        dtype_stats=_dtype_stats(made.dtype_stats, artifact.precision),
+        accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
+        mixed=made.mixed,
+        plain_load=made.plain_load,
+        versions=_versions(artifact.target),
+    )
+
+
+def _shipped_bytes(artifact: Artifact) -> int:
+    """Size of what ships: all that the backend wrote, or the artifact without the graph that made it.
+
+    To be asked before anything else is written beside it.
+    """
+    if artifact.graph is not None:
+        return artifact.path.stat().st_size
+    return sum(file.stat().st_size for file in artifact.path.parent.rglob("*") if file.is_file())
+
+
+def _checkpoint(model: Model) -> CheckpointRecord:
+    source = model.provenance
+    return CheckpointRecord(source.path.name, source.sha256, source.weights, tuple(source.notes))
+
+
+def _model(fused: FusedModel, properties: Mapping[str, Property]) -> ModelRecord:
+    model = fused.trained
+    rows, cols = model.image_size
+    return ModelRecord(
+        model.family,
+        model.variant,
+        (rows, cols),
+        sum(value.numel() for value in model.module.parameters()),
+        typed_json.plain(model.config),  # every family's is a dataclass
+        macs_of(fused),
+        properties,
+    )
+
+
+def _preprocessing(model: Model, interface: ModelIO) -> PreprocessingRecord:
+    data, (rows, cols) = model.data, model.image_size
+    resized = data.resized((rows, cols))
+    return PreprocessingRecord(
+        **asdict(data), resize=resized, crop=(rows, cols), embedded=interface.embed_preprocessing
+    )
+
+
+def _parity(proof: ParityReport) -> ParityRecord:
+    return ParityRecord(**vars(proof), multiple=proof.accepted.multiple, passed=proof.passed)
+
+
+def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
+    stored, computed = dict(found.stored), dict(found.computed)
+    return DtypeRecord(stored, computed, describe_dtypes(found, precision), found.fixed, found.marked, found.counted)
+
+
+def _accuracy(report: AccuracyReport) -> AccuracyRecord:
+    models = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
+    sentence = evaluation.sentence(asdict(report))
+    return AccuracyRecord(**{**vars(report), **models}, passed=report.passed, sentence=sentence)
+
+
+def _hits(found: Hits | None) -> HitsRecord | None:
+    return None if found is None else HitsRecord(found.top1, found.top5)
+
+
+def _versions(target: str) -> dict[str, str]:
+    ours = {name: importlib.metadata.version(name) for name in ("slide-export", "torch", "numpy", "pillow")}
+    return {"python": platform.python_version(), **ours, **backends.availability(target).versions}

@@ -1,0 +1,267 @@
+"""The parts of a manifest, one frozen dataclass an object of its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from slide_export.core import precision
+from slide_export.core.proof import Acceptance, Flip, OutputParity
+from slide_export.core.typed_json import Count, Measured, Sha256, Size
+
+Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of the bundle.
+
+    Attributes:
+        bytes: its size.
+    """
+
+    bytes: Count
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class PrecisionRecord:
+    """The precision of the artifact.
+
+    Attributes:
+        name: as `--precision` has it.
+        stored: element type of the weights.
+        computed: element type that convolutions and matrix products compute in.
+    """
+
+    name: str
+    stored: str
+    computed: str
+
+
+PRECISIONS: Mapping[str, PrecisionRecord] = {
+    one.name: PrecisionRecord(one.name, one.stored, one.computed)
+    for one in precision.PRECISIONS.values()
+    if one.offered
+}
+"""By name; what a manifest of schema 1 names."""
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """What a runtime opens.
+
+    Attributes:
+        path: of the file or directory, in the bundle.
+        bytes: of what ships.
+        graph: the ONNX file that it was built from, where that is beside it.
+        settings: what the runtime is started with.
+    """
+
+    path: str
+    bytes: Count
+    graph: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """Where the weights came from.
+
+    Attributes:
+        file: name of the checkpoint.
+        weights: "raw" or "ema".
+        notes: what the loader decided, one sentence each.
+    """
+
+    file: str
+    sha256: Sha256
+    weights: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The trained model.
+
+    Attributes:
+        image_size: rows and columns.
+        parameters: of the train-time form.
+        macs: multiply-adds of one image after fusion; 0 where an older bundle does not tell.
+        config: the fields of the family's configuration.
+        properties: what the checkpoint says of the model beside its configuration, by name.
+    """
+
+    family: str
+    variant: str
+    image_size: tuple[Size, Size]
+    parameters: Count
+    config: Mapping[str, Any]
+    macs: Count = 0
+    properties: Mapping[str, Property] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptionsRecord:
+    """What the export was asked for.
+
+    Attributes:
+        form: of slide attention, or one for each stage that slides.
+        variant: as it was asked for; None where the checkpoint told.
+        batch: the fixed batch size; None is a dynamic one.
+        features: outputs are stage maps.
+        keep_fp32: modules that stay in float.
+    """
+
+    form: str
+    variant: str | None
+    batch: Size | None
+    embed_preprocessing: bool
+    softmax: bool
+    features: bool
+    keep_fp32: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What `--tune` measured of one stage; see `benchmark.tune.StageTimes`.
+
+    Attributes:
+        fastest: the form that was taken.
+    """
+
+    layer: str
+    size: tuple[int, int, int]
+    heads: int
+    kernel_size: int
+    ms: Mapping[str, float]
+    machine: str
+    fastest: str
+
+
+@dataclass(frozen=True)
+class PreprocessingRecord:
+    """From a decoded picture to the input.
+
+    Attributes:
+        mean, std: of RGB in 0..1: (value - mean) / std.
+        interpolation: "bicubic" or "bilinear".
+        keep_aspect: the short side is resized, else both sides.
+        scale: size after resizing over size after the crop.
+        resize, crop: rows and columns.
+        embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    keep_aspect: bool
+    scale: float
+    resize: tuple[Size, Size]
+    crop: tuple[Size, Size]
+    embedded: bool
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What no file tells and nobody said, so that a value was assumed.
+
+    Attributes:
+        name: of what was assumed.
+        why: where the value comes from.
+        option: what says otherwise, `--model scale=2` for instance.
+    """
+
+    name: str
+    value: Any
+    why: str
+    option: str
+
+
+@dataclass(frozen=True)
+class ParityRecord:
+    """The verdict on the artifact when it was made; see `core.proof.ParityReport`.
+
+    Attributes:
+        multiple: of the noise floor; the same as `accepted.multiple`.
+        passed: whether it equals the trained model.
+        decisions: an image; one for a class, one a pixel for a map of classes.
+    """
+
+    evaluator: str
+    source: str
+    images: Count
+    batch_sizes: tuple[Size, ...]
+    outputs: tuple[OutputParity, ...]
+    top1: float | None
+    flips: tuple[Flip, ...]
+    accepted: Acceptance
+    multiple: float
+    passed: bool
+    decisions: Count = 1
+
+
+@dataclass(frozen=True)
+class QuantizationRecord:
+    """What `quantization.yaml` leaves to the machine.
+
+    Attributes:
+        reduced_range: weights take 7 of the 8 bits.
+    """
+
+    reduced_range: bool
+
+
+@dataclass(frozen=True)
+class DtypeRecord:
+    """What the artifact stores and computes; see `core.artifact.DtypeStats`.
+
+    Attributes:
+        sentence: the same in words.
+    """
+
+    stored: Mapping[str, int]
+    computed: Mapping[str, int]
+    sentence: str
+    fixed: bool = True
+    marked: int = 0
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class HitsRecord:
+    """How often a model is right, as shares; see `calibration.accuracy.Hits`."""
+
+    top1: float
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """What the artifact loses on `--eval`; see `calibration.accuracy.AccuracyReport`.
+
+    Attributes:
+        passed: whether the goal was met.
+        sentence: the same in words.
+    """
+
+    evaluator: str
+    source: str
+    digest: str
+    images: Count
+    pytorch: HitsRecord | None
+    artifact: HitsRecord | None
+    lost: Count
+    won: Count
+    p_value: float | None
+    drop: float | None
+    interval: tuple[float, float] | None
+    agreement: float | None
+    sqnr_db: Measured
+    max_drop: float | None
+    min_sqnr_db: float | None
+    passed: bool
+    sentence: str
+    skipped: Count = 0
+    enough: int | None = None
