@@ -259,7 +259,7 @@ def in_their_precision(manifests: Mapping[Path, Manifest]) -> None:
     """
     for path, manifest in manifests.items():
         said, precision = manifest.dtype_stats, precision_named(manifest.precision.name)
-        found = DtypeStats(said.stored, said.computed, said.fixed, said.marked)
+        found = DtypeStats(said.stored, said.computed, said.fixed, said.marked, said.counted)
         if not satisfies(found, precision, some_kept=bool(manifest.options.keep_fp32)):
             raise RequestError(
                 f"expected bundles in the precision that they claim, found {path} not so "

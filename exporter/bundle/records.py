@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from slide_export.core import precision as core_precision
+from slide_export.core import precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
 from slide_export.core.typed_json import Count, Measured, Sha256, Size
 
@@ -41,8 +41,9 @@ class PrecisionRecord:
 
 
 PRECISIONS: Mapping[str, PrecisionRecord] = {
-    one.name: PrecisionRecord(one.name, one.stored, one.computed or one.stored)
-    for one in core_precision.PRECISIONS.values()
+    one.name: PrecisionRecord(one.name, one.stored, one.computed)
+    for one in precision.PRECISIONS.values()
+    if one.offered
 }
 """By name; what a manifest of schema 1 names."""
 
@@ -225,6 +226,7 @@ class DtypeRecord:
     sentence: str
     fixed: bool = True
     marked: int = 0
+    counted: bool = True
 
 
 @dataclass(frozen=True)
