@@ -241,7 +241,7 @@ def slow_because(precision: str, flags: Sequence[str]) -> str:
 
 
 def of_one_checkpoint(manifests: Mapping[Path, Manifest]) -> None:
-    """Refuses bundles of different checkpoints.
+    """Refuse bundles of different checkpoints.
 
     Raises:
         RequestError: names the first two that differ.
@@ -254,7 +254,7 @@ def of_one_checkpoint(manifests: Mapping[Path, Manifest]) -> None:
 
 
 def in_their_precision(manifests: Mapping[Path, Manifest]) -> None:
-    """Refuses bundles that are not in the precision that they claim: a result does not tell.
+    """Refuse bundles that are not in the precision that they claim: a result does not tell.
 
     Raises:
         RequestError: names the first.

@@ -15,7 +15,7 @@ LEFT = 4  # columns of words
 
 
 def render(outcomes: Sequence[VerifyResult]) -> Iterator[RenderableType]:
-    """Yields what to print: a row a bundle, then why each failed."""
+    """What to print: a row a bundle, then why each failed."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for place, column in enumerate(("", *BUNDLES)):
         table.add_column(column, justify="left" if place <= LEFT else "right", overflow="fold")
