@@ -2,6 +2,7 @@
 
 from .api import (
     bench,
+    compare,
     demo,
     diagnose,
     export,
@@ -11,17 +12,22 @@ from .api import (
     load_checkpoint,
     measure_accuracy,
     recommend,
+    report,
     targets,
     variants,
     verify,
     verify_all,
 )
+from .benchmark.plan import BenchPlan, DeviceRequest
 from .core.errors import SlideExportError
 from .inference.fuse import fuse
 
 __all__ = [
+    "BenchPlan",
+    "DeviceRequest",
     "SlideExportError",
     "bench",
+    "compare",
     "demo",
     "diagnose",
     "export",
@@ -32,6 +38,7 @@ __all__ = [
     "load_checkpoint",
     "measure_accuracy",
     "recommend",
+    "report",
     "targets",
     "variants",
     "verify",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from .benchmark import CALLS, ROUNDS, TIMEOUT_S
+from .benchmark.plan import BenchOptions, BenchPlan, plan_of
 from .core.errors import RequestError
 from .workflows.options import ExportOptions, goal_of, request_of
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
     from .workflows.demo import DemoRow
+    from .workflows.variants import CompareOptions
 
 
 def export(
@@ -186,7 +187,6 @@ def verify_all(
 @contextmanager
 def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
     """Yields what opens artifacts where they are to be proved: here, or on a device while it is connected."""
-    from .benchmark import devices as places
     from .verification import bundle as verification
 
     if device is None:
@@ -194,81 +194,58 @@ def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Open
             raise RequestError("expected --device with --keep: here nothing is copied anywhere")
         yield verification.opened_here
         return
+    from .benchmark.devices import connect_for_proof
     from .verification.on_device import opened_at
 
-    with places.proving_at(device, keep=keep, step=step) as place:
-        yield partial(opened_at, place)
+    with connect_for_proof(device, keep=keep, step=step) as connected:
+        yield partial(opened_at, connected)
 
 
 def bench(
     bundles: Sequence[Path | str | Bundle],
+    plan: BenchPlan | None = None,
     *,
-    batches: Sequence[int] = (1,),
-    rounds: int = ROUNDS,
-    calls: int = CALLS,
-    threads: int | None = None,
-    profile: bool = False,
-    stand_ins: bool = False,
-    device: str = "this machine",
-    keep: bool = False,
-    runner: Path | str | None = None,
-    timeout_s: float = TIMEOUT_S,
     step: Progress | None = None,
+    **options: Unpack[BenchOptions],
 ) -> BenchmarkResult:
-    """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
+    """Measure the latency of bundles in interleaved rounds, and compare them.
 
     Args:
         bundles: directories that `export` wrote, or bundles that were read already.
-        batches: numbers of images in a call.
-        rounds: of `calls` calls of each bundle; fewer than 6 allow no verdict.
-        threads: of each runtime; None takes one a processor.
-        profile: time each operator too, in a run of its own.
-        stand_ins: measure also what only an evaluator of ours runs here.
-        device: what the result calls this machine; or another one, ssh://[user@]host[:port][/directory] or adb:SERIAL.
-        keep: leave on another machine what was copied there, and log where.
-        runner: of a phone: onnxruntime_perf_test or benchmark_app, built for it.
-        timeout_s: for loading, or for one round.
+        plan: how to measure, and where; a plan with the defaults of `BenchPlan` without it.
         step: told of each stage.
+        options: see `BenchOptions`; each takes the place of a field of the plan.
 
     Raises:
+        RequestError: a number is below 1, or an option does not fit the device.
         BundleError: a bundle is incomplete or altered.
         BackendUnavailable: a bundle cannot run on that machine.
         DeviceError: another machine cannot be reached, was lost, or lacks what the bundles need.
         MeasurementError: a bundle's process crashed or hung.
     """
     from .benchmark import bundles as benchmark
-    from .benchmark import devices as places
-    from .benchmark import rounds as latency
+    from .benchmark.devices import connect
     from .bundle.store import Bundle
     from .core.progress import no_progress
 
-    step = step or no_progress
-    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
-        return benchmark.bench(
-            [one if isinstance(one, Bundle) else Path(one) for one in bundles],
-            latency.plan(rounds, calls, threads, place),
-            batches,
-            profile=profile,
-            stand_ins=stand_ins,
-            place=place,
-            timeout_s=timeout_s,
-            step=step,
-        )
+    plan, step = plan_of(plan, options), step or no_progress
+    with connect(plan.device, step=step) as device:
+        paths = [one if isinstance(one, Bundle) else Path(one) for one in bundles]
+        return benchmark.bench(paths, plan, device, step)
 
 
 def recommend(
     bundles: Sequence[Path | str],
+    plan: BenchPlan | None = None,
     *,
-    rounds: int = ROUNDS,
-    calls: int = CALLS,
     step: Progress | None = None,
-    **options: Any,
+    **options: Unpack[BenchOptions],
 ) -> tuple[Recommendation, BenchmarkResult]:
-    """Returns which of the bundles of one checkpoint to ship on this machine, and the measurement that says so.
+    """Measure bundles of one checkpoint and recommend which to ship; give the measurement too.
 
     Args:
         bundles: the same model in several precisions, or for several targets.
-        rounds, calls, options: see `bench`.
+        plan, step, options: see `bench`.
 
     Raises:
         RequestError: there are not two bundles, they are of different checkpoints, one is not in the precision that it
@@ -285,76 +262,54 @@ def recommend(
     manifests = {one.path: one.manifest for one in made}
     recommendation.of_one_checkpoint(manifests)
     recommendation.in_their_precision(manifests)
-    measured = bench(made, rounds=rounds, calls=calls, step=step, **options)
+    measured = bench(made, plan, step=step, **options)
     return recommendation.recommend(measured), measured
 
 
 def compare(
     variants: Sequence[str],
     targets: Sequence[str] = ("onnx",),
+    plan: BenchPlan | None = None,
     *,
-    checkpoints: Mapping[str, Path | str] | None = None,
     out: Path | str = "compared",
     overwrite: bool = False,
-    precision: str = "fp32",
-    input_size: tuple[int, int] | None = None,
-    batches: Sequence[int] = (1,),
-    rounds: int = ROUNDS,
-    calls: int = CALLS,
-    threads: int | None = None,
-    profile: bool = False,
-    stand_ins: bool = False,
-    device: str = "this machine",
-    keep: bool = False,
-    runner: Path | str | None = None,
-    timeout_s: float = TIMEOUT_S,
     step: Progress | None = None,
+    **options: Unpack[CompareOptions],
 ) -> tuple[tuple[BenchmarkResult, ...], tuple[Path, ...]]:
-    """Returns how fast variants are on this machine, one result a target, and the files that say so.
+    """Measure how fast variants are, one result for each target; give the results, and the files written from them.
 
     Args:
-        variants: names, `im2col_swin_tiny` and its like among them; the first is what the others are told beside.
-        targets: each is measured in a sitting of its own.
-        checkpoints: trained weights of variants; the others get random ones, and are labelled so.
+        variants: names, `im2col_swin_tiny` and its like among them; the others are compared with the first.
+        targets: each is measured in a session of its own.
+        plan: see `bench`.
         out: directory for `TARGET.json`, `report.html` and `report.md`.
         overwrite: replace these files.
-        input_size: rows and columns; each variant's own.
-        batches, rounds, calls, threads, profile, stand_ins, device, keep, runner, timeout_s: see `bench`.
         step: told of each stage.
+        options: see `CompareOptions`.
 
     Raises:
         GateError: an artifact is not its model.
         SlideExportError: the request or the machine does not allow it.
     """
-    from .benchmark import devices as places
+    from .benchmark.devices import connect
     from .core.progress import no_progress
     from .pages import write
-    from .workflows.variants import CompareRequest, compare
+    from .workflows import variants as comparison
 
-    files = {name: Path(path) for name, path in (checkpoints or {}).items()}
-    contest = CompareRequest(tuple(variants), tuple(targets), precision, files, input_size)
-    write.refuse_existing(Path(out), contest.targets, overwrite=overwrite)
+    request = comparison.request_of(variants, targets, plan, options)
+    write.refuse_existing(Path(out), request.targets, overwrite=overwrite)
     step = step or no_progress
-    with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
-        found = compare(
-            contest,
-            {"rounds": rounds, "calls": calls, "threads": threads},
-            batches,
-            profile=profile,
-            stand_ins=stand_ins,
-            place=place,
-            timeout_s=timeout_s,
-            step=step,
-        )
-    return found, write.directory(dict(zip(contest.targets, found, strict=True)), Path(out))
+    with connect(request.plan.device, step=step) as device:
+        results = comparison.compare(request, device, step)
+    return results, write.directory(dict(zip(request.targets, results, strict=True)), Path(out))
 
 
 def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.html",)) -> tuple[Path, ...]:
-    """Returns the paths of the pages that tell people what results say, one for each of `outs`.
+    """Write pages about results for people; give their paths, one for each of `outs`.
 
     Args:
         results: files of `bench` or `compare`, from any machine.
-        outs: where to; `.html` is one self-contained page, `.md` has the same numbers in Markdown.
+        outs: files to write; `.html` is one self-contained page, `.md` has the same numbers in Markdown.
 
     Raises:
         RequestError: there is no result, one is given twice, an ending is another, or a page cannot be written.

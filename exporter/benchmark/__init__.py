@@ -1,4 +1,5 @@
-"""What `latency` needs: a process for each artifact, statistics of rounds, the machine's fingerprint, profiles."""
+"""Latency of artifacts: interleaved rounds, their statistics, the machine's fingerprint, devices elsewhere.
 
-ROUNDS, CALLS = 20, 5  # of a measurement, unless something else is asked for
-TIMEOUT_S = 300.0  # of one answer of a process: loading, or a round
+Imports core, graph, inference, backends, proof (`recommend` alone) and bundle. Only verification on a device,
+workflows, api, cli and pages import it.
+"""

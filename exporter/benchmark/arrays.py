@@ -1,4 +1,4 @@
-"""Arrays as text and back: an .npz file in base64, for a line of a worker's protocol. It needs NumPy alone."""
+"""Arrays as text and back: an .npz file in base64, for a line of a worker's protocol. Needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def packed(arrays: Mapping[str, Any]) -> str:
-    """Returns arrays as text."""
+    """Arrays by name -> text without line breaks."""
     file = io.BytesIO()
     named = dict(arrays)
     np.savez(file, **named)
@@ -19,6 +19,6 @@ def packed(arrays: Mapping[str, Any]) -> str:
 
 
 def unpacked(text: str) -> dict[str, Any]:
-    """Returns the arrays of `packed`."""
+    """Text of `packed` -> arrays by name."""
     with np.load(io.BytesIO(base64.b64decode(text))) as given:
         return {name: given[name] for name in given.files}

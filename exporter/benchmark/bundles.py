@@ -1,4 +1,4 @@
-"""Bundles -> `Result`: what a manifest says becomes the subject, its golden images become the feeds."""
+"""Bundles -> `BenchmarkResult`: the manifest describes the artifact, its golden images become the feeds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,57 +9,45 @@ from slide_export.bundle.store import Bundle
 from slide_export.core import typed_json
 from slide_export.core.errors import RequestError
 from slide_export.core.files import sha256_of
-from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Protocol
+from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
 from slide_export.core.progress import Progress, no_progress
 
-from . import TIMEOUT_S
-from . import rounds as latency
 from .devices import Device
 from .devices.local import LOCAL_DEVICE
+from .plan import BenchPlan
+from .rounds import Candidate, measure
 
 
 def bench(
     bundles: Sequence[Path | Bundle],
-    protocol: Protocol,
-    batches: Sequence[int] = (1,),
-    *,
-    profile: bool = False,
-    stand_ins: bool = False,
-    place: Device = LOCAL_DEVICE,
-    timeout_s: float = TIMEOUT_S,
+    plan: BenchPlan | None = None,
+    device: Device = LOCAL_DEVICE,
     step: Progress = no_progress,
 ) -> BenchmarkResult:
-    """Returns the latency of bundles; see `latency.measure`.
+    """Latency of bundles; see `rounds.measure`.
 
     Raises:
         BundleError: a bundle is incomplete or altered.
         RequestError: a bundle is made for another batch size.
-        DeviceError: the place lacks what a bundle needs.
+        DeviceError: the device lacks what a bundle needs.
     """
+    plan = plan or BenchPlan()
     with step("read the bundles"):
         made = [one if isinstance(one, Bundle) else bundle.read(one) for one in bundles]
-        candidates = [_candidate(one, batches) for one in made]
-    place.prepare([one.manifest for one in made])
-    return latency.measure(
-        candidates,
-        protocol,
-        batches,
-        profile=profile,
-        stand_ins=stand_ins,
-        place=place,
-        timeout_s=timeout_s,
-        step=step,
-    )
+        candidates = [_candidate(one, plan.batches) for one in made]
+    device.prepare([one.manifest for one in made])
+    return measure(candidates, plan, device, step)
 
 
-def _candidate(made: Bundle, batches: Sequence[int]) -> latency.Candidate:
-    path, manifest = made.path, made.manifest
+def _candidate(one: Bundle, batches: Sequence[int]) -> Candidate:
+    path, manifest = one.path, one.manifest
     fixed = manifest.options.batch
     if fixed and set(batches) != {fixed}:
         asked = ", ".join(map(str, batches))
         raise RequestError(f"expected batch {fixed}, which {path} is made for, found {asked}: add --batch {fixed}")
-    artifact, subject = manifest.artifact, _subject(path, manifest)
-    return latency.Candidate(subject, path / artifact.path, artifact.settings, bundle.golden(made).feeds)
+    artifact = manifest.artifact
+    subject = _subject(path, manifest)
+    return Candidate(subject, path / artifact.path, artifact.settings, bundle.golden(one).feeds)
 
 
 def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:

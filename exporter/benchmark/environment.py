@@ -1,4 +1,4 @@
-"""The machine's fingerprint, and what makes its numbers doubtful. What a system does not tell stays empty."""
+"""Fingerprint of the machine, and reasons to doubt its numbers. A fact that the system does not tell stays empty."""
 
 import contextlib
 import importlib.metadata
@@ -14,42 +14,44 @@ from pathlib import Path
 from slide_export.backends import registry as backends
 from slide_export.core.measurement import Environment
 
-FLAGS = re.compile(r"avx2|fma|f16c|avx512(f|_vnni|_bf16|_fp16)|avx_vnni\w*|amx\w*|asimd\w*|fphp|i8mm|bf16|sve\w*|neon")
-BUSY = 0.5  # load average: one processor in use half of the time
-STOLEN = 0.01  # share of the processors' time
-CPUS = Path("/sys/devices/system/cpu")
+RELEVANT_FLAGS = re.compile(
+    r"avx2|fma|f16c|avx512(f|_vnni|_bf16|_fp16)|avx_vnni\w*|amx\w*|asimd\w*|fphp|i8mm|bf16|sve\w*|neon"
+)
+BUSY_LOAD_AVERAGE = 0.5  # one processor in use half of the time
+DOUBTFUL_STEAL_SHARE = 0.01  # of the processors' time
+CPU_DIRECTORY = Path("/sys/devices/system/cpu")
 
 
 def usable() -> tuple[int, ...]:
-    """Returns the processors that this process may use, one of each core before their second threads."""
+    """Processors that this process may use: one of each core first, then the cores' second threads."""
     if not hasattr(os, "sched_getaffinity"):
         return tuple(range(os.cpu_count() or 1))
     allowed = sorted(os.sched_getaffinity(0))
-    siblings = [_text(CPUS / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed]
-    second = [siblings.index(core) < place for place, core in enumerate(siblings)]
+    siblings = [_text(CPU_DIRECTORY / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed]
+    second = [siblings.index(core) < index for index, core in enumerate(siblings)]  # a thread of an earlier one's core
     return tuple(cpu for _, cpu in sorted(zip(second, allowed, strict=True)))
 
 
 def affinity(threads: int) -> tuple[int, ...]:
-    """Returns the processors to bind to, one a thread; none where the system binds nothing."""
+    """Processors to bind to, one for each thread; none where the system binds nothing."""
     return usable()[:threads] if hasattr(os, "sched_setaffinity") else ()
 
 
 def fingerprint(device: str, threads: int, targets: Sequence[str]) -> Environment:
-    """Returns what the machine is and what is installed on it for the targets.
+    """The machine, what is installed on it for the targets, and reasons to doubt its times.
 
     Args:
         device: the user's name for it.
-        threads: that will be used.
+        threads: of the measurement.
     """
     cpu, flags = _cpu()
     machine = Environment(
         device=device,
         cpu=cpu,
-        flags=tuple(flag for flag in flags if FLAGS.fullmatch(flag)),
+        flags=tuple(flag for flag in flags if RELEVANT_FLAGS.fullmatch(flag)),
         cores=len(usable()),
         memory_mib=_memory_mib(),
-        governor=_text(CPUS / "cpu0/cpufreq/scaling_governor"),
+        governor=_text(CPU_DIRECTORY / "cpu0/cpufreq/scaling_governor"),
         system=platform.platform(),
         python=platform.python_version(),
         versions=_versions(targets),
@@ -59,13 +61,13 @@ def fingerprint(device: str, threads: int, targets: Sequence[str]) -> Environmen
 
 
 def doubts(machine: Environment, threads: int, quota: float | None, *, virtual: bool) -> Iterator[str]:
-    """Yields what makes times of this machine doubtful, a sentence each.
+    """Reasons to doubt times of this machine, one sentence each.
 
     Args:
         quota: processors that its container may use; None without a limit.
-        virtual: it is a virtual machine.
+        virtual: whether it is a virtual machine.
     """
-    if machine.load_average > BUSY:
+    if machine.load_average > BUSY_LOAD_AVERAGE:
         yield f"the machine was busy: its load average was {machine.load_average:.1f} before the measurement began"
     if machine.governor not in ("", "performance"):
         yield f"the frequency governor is {machine.governor}, not performance"
@@ -79,35 +81,44 @@ def doubts(machine: Environment, threads: int, quota: float | None, *, virtual: 
 
 @dataclass(frozen=True)
 class StealTime:
-    """Time of the processors that a virtual machine's host gave to others, since the object was made."""
+    """CPU steal time since `begin()`: what a virtual machine's host gave to others.
+
+    Attributes:
+        stolen_s: counter of the system at the beginning, summed over the processors.
+        began_s: monotonic clock at the beginning.
+    """
 
     stolen_s: float
     began_s: float
 
     @classmethod
     def begin(cls) -> "StealTime":
-        """Returns the watch, started."""
+        """Read the counter and the clock."""
         return cls(_stolen_s(), time.monotonic())
 
     def doubts(self) -> tuple[str, ...]:
-        """Returns the warning that it is worth, none where it is small or not told."""
+        """One warning where the share of stolen time is worth it, else none."""
         share = (_stolen_s() - self.stolen_s) / max(time.monotonic() - self.began_s, 1e-9) / (os.cpu_count() or 1)
-        return (f"the host took {share:.0%} of the processors' time away meanwhile",) if share > STOLEN else ()
+        return (
+            (f"the host took {share:.0%} of the processors' time away meanwhile",)
+            if share > DOUBTFUL_STEAL_SHARE
+            else ()
+        )
 
 
 def _stolen_s() -> float:
-    """Returns the eighth number of the first line of /proc/stat (Source: Linux, man 5 proc_stat, `steal`)."""
+    """Steal time of all processors since boot (Source: Linux, man 5 proc_stat, `steal`: the eighth number)."""
     fields = _text(Path("/proc/stat")).partition("\n")[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else 0.0
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:
-    """Returns the processor's name and every flag that the system tells."""
+    """Name of the processor and all its flags."""
     pairs = [line.partition(":") for line in _text(Path("/proc/cpuinfo")).splitlines()]
-    told = {key.strip(): value.strip() for key, _, value in reversed(pairs)}  # the first processor's
+    facts = {key.strip(): value.strip() for key, _, value in reversed(pairs)}  # the first processor's
     board = _text(Path("/proc/device-tree/model")).strip("\0")  # ARM boards have no model name
-    name = told.get("model name") or board or _sysctl("machdep.cpu.brand_string") or platform.processor()
-    return name or platform.machine(), tuple((told.get("flags") or told.get("Features") or "").split())
+    name = facts.get("model name") or board or _sysctl("machdep.cpu.brand_string") or platform.processor()
+    return name or platform.machine(), tuple((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def _memory_mib() -> int:
@@ -117,7 +128,7 @@ def _memory_mib() -> int:
 
 
 def _quota() -> float | None:
-    """Returns how many processors a container may use, None where it is not limited (Source: Linux, cgroup v2)."""
+    """Number of processors that a container may use, None without a limit (Source: Linux, cgroup v2, cpu.max)."""
     limit, _, period = _text(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
     return int(limit) / int(period) if limit.isdigit() and period else None
 
@@ -135,7 +146,7 @@ def _text(path: Path) -> str:
 
 
 def _sysctl(name: str) -> str:
-    """Returns what macOS says of itself; "" elsewhere."""
+    """A value of macOS' kernel state; "" on other systems."""
     if platform.system() != "Darwin":
         return ""
     return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()

@@ -1,6 +1,6 @@
-"""The parent's side of a process that answers lines: asks, waits, and says in one sentence what went wrong.
+"""Parent's side of a process that answers lines: ask, wait, and report a failure in one sentence.
 
-`Worker` is the one that runs an artifact.
+`Worker` is such a process with an artifact in it.
 """
 
 from __future__ import annotations
@@ -24,49 +24,48 @@ from slide_export.core.measurement import ModuleTime
 from .arrays import packed, unpacked
 
 COMMAND = (sys.executable, "-m", "slide_export.benchmark.worker")
-LONGEST_WORDS = 300  # of another program, in characters
-
+MESSAGE_CHARACTERS = 300  # quoted of another program at most
 
 Explain = Callable[[int, str], SlideExportError | None]
-"""Told the exit code and the last words of a process: what really happened, None where it only crashed."""
+"""Exit code and last line of a process -> the error behind its end, None where it only crashed."""
 
 
-class Measured(Protocol):
-    """What `latency` asks of what runs one artifact; `Worker` is one."""
+class ArtifactWorker(Protocol):
+    """A loaded artifact as `rounds` uses it; `Worker` is one."""
 
     def answer(self) -> dict[str, Any]:
-        """Returns what it says once it has loaded."""
+        """Its answer after loading: evaluator, import_ms, load_ms."""
 
     def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
-        """Returns the answer to one request for calls."""
+        """Times of some calls, after untimed ones: ms, peak_mib."""
 
     def profile(self, calls: int) -> tuple[ModuleTime, ...]:
-        """Returns the profile of that many calls."""
+        """Profile of that many calls."""
 
 
 class Process:
-    """A process that answers each line with a line, both JSON objects. Use it as a context: it ends with it."""
+    """Process that answers each line with a line, both JSON objects; a context, which ends the process."""
 
     def __init__(
         self, name: str, command: Sequence[str], threads: int, timeout_s: float, explain: Explain | None = None
     ) -> None:
-        """Starts the process.
+        """Start the process.
 
         Args:
-            name: what a message calls it.
-            command: starts it.
-            threads: that libraries without a setting of their own may use.
+            name: in messages.
+            command: program and arguments.
+            threads: of libraries that have no setting of their own (OpenMP).
             timeout_s: for one answer.
-            explain: asked first when the process has ended; nobody without it.
+            explain: finds the error behind an unexpected end.
         """
         self._name, self._timeout_s, self._explain = name, timeout_s, explain
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed in __exit__
+        self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
             command,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -80,15 +79,15 @@ class Process:
         self._process.kill()
         self._process.wait()
         self._listener.join()
-        for stream in (self._process.stdin, self._process.stdout, self._said):
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
             with contextlib.suppress(BrokenPipeError):  # what it no longer read
                 stream.close()  # type: ignore[union-attr]  # both are pipes
 
     def answer(self) -> dict[str, Any]:
-        """Returns the next answer.
+        """The next answer.
 
         Raises:
-            SlideExportError: what the worker itself raised, of the same class.
+            SlideExportError: the worker raised one of this class.
             MeasurementError: it crashed, or did not answer in time.
         """
         try:
@@ -106,12 +105,12 @@ class Process:
         return content
 
     def ask(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the answer to one question; see `answer`."""
+        """The answer to one question; see `answer`."""
         self._send(content)
         return self.answer()
 
     def _send(self, content: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it is dead: the answer, which does not come, tells why
+        with contextlib.suppress(OSError):  # it is dead: `answer` will say why
             print(json.dumps(content), file=self._process.stdin, flush=True)
 
     def _listen(self) -> None:
@@ -121,66 +120,66 @@ class Process:
         self._answers.put("")
 
     def _reason(self) -> SlideExportError:
-        """Returns why it has ended."""
-        code, last = self._process.wait(), self._last()
-        known = self._explain(code, last) if self._explain else None
+        """Error that explains the end of the process."""
+        code, message = self._process.wait(), self._last_line()
+        known = self._explain(code, message) if self._explain else None
         return known or MeasurementError(
-            f"expected {self._name} to run, its process crashed ({_end(code)}): {last or 'nothing said'}"
+            f"expected {self._name} to run, its process crashed ({_end(code)}): {message or 'nothing said'}"
         )
 
-    def _last(self) -> str:
-        """Returns the last line that it wrote to standard error."""
-        self._said.seek(0)
-        return last(self._said)
+    def _last_line(self) -> str:
+        """Last line on its standard error."""
+        self._stderr.seek(0)
+        return last_line(self._stderr)
 
 
 class Worker(Process):
-    """A process with one artifact."""
+    """Process that runs one artifact; `worker` is its side of the protocol."""
 
     def __init__(
         self,
         name: str,
-        order: Mapping[str, Any],
+        job: Mapping[str, Any],
         threads: int,
         timeout_s: float,
         command: Sequence[str] | None = None,
         explain: Explain | None = None,
     ) -> None:
-        """Starts the process and hands it its order.
+        """Start the process and hand it its job.
 
         Args:
-            name: what a message calls the artifact.
-            order: the first line of the worker's protocol.
+            name: of the artifact, in messages.
+            job: first line of the worker's protocol.
             threads, timeout_s, explain: see `Process`.
-            command: starts it; on this machine without one.
+            command: program and arguments; the worker on this machine without one.
         """
         super().__init__(name, command or COMMAND, threads, timeout_s, explain)
-        self._send(order)
+        self._send(job)
 
     def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
-        """Returns the answer to one request for calls."""
+        """Times of some calls, after untimed ones: ms, peak_mib."""
         return self.ask({"calls": calls, "untimed": untimed})
 
     def profile(self, calls: int) -> tuple[ModuleTime, ...]:
-        """Returns the profile of that many calls."""
+        """Profile of that many calls."""
         return tuple(ModuleTime(**line) for line in self.ask({"profile": calls})["profile"])
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Returns every output by name for the inputs by name."""
+        """Every output by name for the inputs by name."""
         return unpacked(self.ask({"run": packed(feeds)})["outputs"])
 
     def census(self) -> DtypeStats:
-        """Returns what the artifact stores and computes there."""
+        """Dtype statistics of the artifact on that machine."""
         return DtypeStats(**self.ask({"census": True})["census"])
 
 
-def last(lines: Iterable[str]) -> str:
-    """Returns the last line that says something."""
-    spoken = [line.strip() for line in lines if line.strip()]
-    return spoken[-1][:LONGEST_WORDS] if spoken else ""
+def last_line(lines: Iterable[str]) -> str:
+    """Last line that is not blank, shortened; "" without one."""
+    filled = [line.strip() for line in lines if line.strip()]
+    return filled[-1][:MESSAGE_CHARACTERS] if filled else ""
 
 
 def _end(code: int) -> str:
-    """Returns how a process ended, as one calls it; a shell says 128 + N of a child's signal N."""
+    """Exit code in words, `signal 9` or `exit code 2`; a shell gives 128 + N for a child's signal N."""
     number = -code if code < 0 else code - 128 if 128 < code < 192 else 0
     return f"signal {number}" if number else f"exit code {code}"

@@ -1,14 +1,13 @@
 """Measured artifacts of one checkpoint -> which to ship, in a sentence with its reason.
 
-    refused      whoever failed its proof or missed its accuracy goal
-    baseline     the most precise of the rest
-    fit          whoever is measurably faster than the baseline, or the same
-    fastest      of those
-    as fast      whoever is not measurably slower than it
-    smallest     of those, where that saves a tenth of the file or more; else the most precise
+    1. refused    artifacts that failed their proof or missed their accuracy goal
+    2. baseline   the most precise of the rest
+    3. able       the baseline, and those that are measurably faster or the same
+    4. as fast    the fastest of them, and those that are not measurably slower than it
+    5. chosen     the smallest of these where it saves a tenth of the file or more, else the most precise
 
-An artifact that is slower than the baseline, or of which nobody can tell, is never recommended for its precision's
-sake; what it saves in size is said, for whoever ships over a thin line.
+An artifact that is slower than the baseline, or not measurably different, is never recommended for its precision's
+sake; the sentence names it where it is smaller, for whoever ships over a slow network.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Compari
 from slide_export.proof import precision as truth
 
 PRECISIONS = ("fp32", "fp16", "int8", "w8")  # the most precise first
-SAVES = 0.9  # of a file's size: less than a tenth saved is no reason to give up precision
+WORTHWHILE_SIZE_RATIO = 0.9  # less than a tenth of the file saved is no reason to give up precision
 UNKNOWN = "cannot tell"
 INTEGER_FLAGS = {
     "avx512_vnni": "VNNI",
@@ -40,14 +39,14 @@ HALF_FLAGS = frozenset({"avx512_fp16", "amx_fp16", "fphp", "asimdhp"})
 
 @dataclass(frozen=True)
 class Option:
-    """One artifact beside the baseline.
+    """One artifact compared with the baseline.
 
     Attributes:
-        run: place in the result's runs.
-        name: target and precision, with the bundle's own name where that tells it from another.
-        size: of its file over the baseline's.
-        ratio: of its time over the baseline's; None for the baseline itself.
-        verdict: beside the baseline; "" for itself.
+        run: index into the result's runs.
+        name: target and precision, with the bundle's own name where another artifact has the same.
+        size: its file size over the baseline's.
+        ratio: its time over the baseline's; None for the baseline itself.
+        verdict: relative to the baseline; "" for itself.
         drop: points of top-1 lost to PyTorch; without classes, the percentage of changed answers; None where neither is
             known.
         lost: the same in words.
@@ -70,10 +69,10 @@ class Recommendation:
     """Which artifact to ship.
 
     Attributes:
-        chosen: a place in `options`.
+        chosen: index into `options`.
         options: every artifact, the baseline first.
-        sentence: the choice, what it gains, and what to ship for size if that is another one.
-        reasons: what speaks against each other one, in their order.
+        sentence: the choice, its gain, and the smallest option if that is another one.
+        reasons: why each other option was not chosen, in their order.
     """
 
     chosen: int
@@ -83,23 +82,23 @@ class Recommendation:
 
 
 def recommend(result: BenchmarkResult) -> Recommendation:
-    """Returns which of the artifacts of one measurement to ship; its first batch size decides.
+    """Choose which of the artifacts of one measurement to ship; its first batch size decides.
 
     Raises:
         RequestError: there are not two artifacts to choose from, or none is fit to ship.
     """
     batch = result.runs[0].batch if result.runs else 0
-    places = [place for place, run in enumerate(result.runs) if run.batch == batch]
-    if len(places) < 2:
-        raise RequestError(f"expected at least two artifacts to choose from, found {len(places)}")
-    subjects = {place: result.runs[place].subject for place in places}
-    fit = [place for place in places if not unfit(subjects[place])]
+    indices = [index for index, run in enumerate(result.runs) if run.batch == batch]
+    if len(indices) < 2:
+        raise RequestError(f"expected at least two artifacts to choose from, found {len(indices)}")
+    subjects = {index: result.runs[index].subject for index in indices}
+    fit = [index for index in indices if not unfit(subjects[index])]
     if not fit:
-        raise RequestError(f"expected an artifact that is fit to ship, found none: {unfit(subjects[places[0]])}")
-    base = min(fit, key=lambda place: _place(subjects[place].precision))
-    ordered = [base, *(place for place in places if place != base)]
-    names = _names([subjects[place] for place in ordered])
-    options = tuple(_option(place, base, name, result) for place, name in zip(ordered, names, strict=True))
+        raise RequestError(f"expected an artifact that is fit to ship, found none: {unfit(subjects[indices[0]])}")
+    base = min(fit, key=lambda index: _rank(subjects[index].precision))
+    ordered = [base, *(index for index in indices if index != base)]
+    names = _names([subjects[index] for index in ordered])
+    options = tuple(_option(index, base, name, result) for index, name in zip(ordered, names, strict=True))
     able = [option for option in options if not option.refused and option.verdict not in ("slower", UNKNOWN)]
     fastest = min(able, key=lambda option: result.runs[option.run].p50_ms.value)
     as_fast = [option for option in able if option is fastest or not _slower(option.run, fastest.run, result)]
@@ -109,12 +108,12 @@ def recommend(result: BenchmarkResult) -> Recommendation:
 
 
 def disproved(subject: ArtifactInfo) -> bool:
-    """Tells whether an artifact failed its proof; one that has none did not."""
+    """Whether an artifact failed its proof; one without a proof did not."""
     return not (subject.parity or {"passed": True})["passed"]
 
 
 def unfit(subject: ArtifactInfo) -> str:
-    """Returns why an artifact must not ship, "" where nothing that was measured forbids it."""
+    """Why an artifact must not ship, "" where no measurement forbids it."""
     if disproved(subject):
         return "it failed its proof: it is not the trained model"
     accuracy = subject.accuracy or {}
@@ -122,7 +121,7 @@ def unfit(subject: ArtifactInfo) -> str:
 
 
 def _names(subjects: Sequence[ArtifactInfo]) -> list[str]:
-    """Returns what to call each: target and precision, after the bundle's name where two have the same."""
+    """Names of the options: target and precision, after the bundle's name where two have the same."""
     short = [f"{subject.target} {subject.precision}" for subject in subjects]
     count = Counter(short)
     return [
@@ -130,16 +129,16 @@ def _names(subjects: Sequence[ArtifactInfo]) -> list[str]:
     ]
 
 
-def _option(place: int, base: int, name: str, result: BenchmarkResult) -> Option:
-    subject, first = result.runs[place].subject, result.runs[base].subject
-    verdict, ratio = _beside(place, base, result.comparisons) if place != base else ("", None)
+def _option(index: int, base: int, name: str, result: BenchmarkResult) -> Option:
+    subject, first = result.runs[index].subject, result.runs[base].subject
+    relative = None if index == base else _compared(index, base, result)
     return Option(
-        run=place,
+        run=index,
         name=name,
         precision=subject.precision,
         size=subject.artifact_bytes / max(first.artifact_bytes, 1),
-        ratio=ratio,
-        verdict=verdict,
+        ratio=None if relative is None else relative.ratio,
+        verdict="" if relative is None else relative.verdict,
         drop=(subject.accuracy or {}).get("drop"),
         lost=_lost(subject.accuracy),
         refused=unfit(subject),
@@ -147,7 +146,7 @@ def _option(place: int, base: int, name: str, result: BenchmarkResult) -> Option
 
 
 def _lost(accuracy: Mapping[str, Any] | None) -> str:
-    """Returns what is lost of the accuracy: points of top-1 or, where nobody knows who is right, changed answers."""
+    """Loss of accuracy in words: points of top-1 or, without classes, changed answers or decibels."""
     if not accuracy:
         return "accuracy not measured"
     if accuracy.get("drop") is None:
@@ -157,41 +156,39 @@ def _lost(accuracy: Mapping[str, Any] | None) -> str:
     return f"{max(accuracy['drop'], 0.0):.2f} points of top-1 lost"
 
 
-def _beside(a: int, b: int, comparisons: Sequence[Comparison]) -> tuple[str, Interval]:
-    """Returns the verdict and the ratio of run a beside run b, whichever way they were compared.
+def _compared(a: int, b: int, result: BenchmarkResult) -> Comparison:
+    """Run a relative to run b.
 
     Raises:
         RequestError: the two were not compared.
     """
-    turned: Mapping[str, str] = {"faster": "slower", "slower": "faster"}
-    for found in comparisons:
-        if (found.a, found.b) == (a, b):
-            return found.verdict, found.ratio
-        if (found.a, found.b) == (b, a):
-            ratio = found.ratio
-            swapped = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-            return turned.get(found.verdict, found.verdict), swapped
-    raise RequestError("expected artifacts that were measured beside each other, found two that were not")
+    found = result.comparison(a, b)
+    if found is None:
+        raise RequestError("expected artifacts that were measured beside each other, found two that were not")
+    return found
 
 
 def _slower(a: int, b: int, result: BenchmarkResult) -> bool:
-    return _beside(a, b, result.comparisons)[0] == "slower"
+    return _compared(a, b, result).verdict == "slower"
 
 
 def _smallest(options: Sequence[Option]) -> Option:
-    """Returns the most precise of the options that is not a tenth larger than the smallest."""
+    """The most precise of the options that are not a tenth larger than the smallest."""
     least = min(option.size for option in options)
-    return min((option for option in options if least >= SAVES * option.size), key=lambda one: _place(one.precision))
+    return min(
+        (option for option in options if least >= WORTHWHILE_SIZE_RATIO * option.size),
+        key=lambda one: _rank(one.precision),
+    )
 
 
-def _place(precision: str) -> int:
+def _rank(precision: str) -> int:
     return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
 
 
 def _sentence(chosen: Option, options: Sequence[Option]) -> str:
     choice = f"keep {chosen.name}" if chosen is options[0] else f"ship {chosen.name}: {_beside_base(chosen)}"
     small = min((one for one in options if not one.refused), key=lambda one: one.size)
-    if small is chosen or small.size >= SAVES * chosen.size:
+    if small is chosen or small.size >= WORTHWHILE_SIZE_RATIO * chosen.size:
         return choice
     return f"{choice}; or ship {small.name} for size ({small.size / chosen.size:.2f} of it, {small.lost})"
 
@@ -208,7 +205,7 @@ def _times(factor: float) -> str:
 
 
 def _why(option: Option, base: Option, machine: Environment) -> str:
-    """Returns what speaks against an option that is not the baseline, and what the processor's flags suggest of it."""
+    """Why an option other than the baseline was not chosen, and the cause that the processor's flags suggest."""
     if option.refused or option.ratio is None:
         return f"{option.name} is out: {option.refused}"
     ratio = option.ratio
@@ -224,9 +221,9 @@ def _why(option: Option, base: Option, machine: Environment) -> str:
 
 
 def slow_because(precision: str, flags: Sequence[str]) -> str:
-    """Returns what may make a precision slow on a processor, "" where its flags suggest nothing.
+    """Possible cause why a precision is slow on a processor, "" where its flags suggest none.
 
-    Nothing of it is measured. Source: ONNX Runtime, docs/performance/model-optimizations/quantization.md: int8 pays
+    It is not measured. Source: ONNX Runtime, docs/performance/model-optimizations/quantization.md: int8 pays
     with VNNI or its like.
     """
     if precision == "int8" and not any(flag in INTEGER_FLAGS for flag in flags):

@@ -1,12 +1,12 @@
-"""What a measurement found: the one JSON schema of `bench`, `compare` and of devices elsewhere, as frozen dataclasses.
+"""`BenchmarkResult` <-> JSON: the one schema of `bench`, `compare` and of programs on devices.
 
 A result is a list of runs, one for each artifact and batch size, measured in interleaved rounds by one machine in one
-sitting: runs of one result may be compared, runs of two results only be put side by side. The attributes below are the
-fields of the JSON, by the same names.
+session: runs of one result may be compared, runs of two results only be put side by side. The attributes of the
+dataclasses in `core/measurement.py` are the fields of the JSON, by the same names.
 
-A program on a device writes what it knows. It may leave out what has a default here, which means "not told", and what
-is derived from the rounds: a run's `p50_ms`, `p90_ms`, `p99_ms` and `images_per_s`, and the result's `comparisons`.
-Reading fills these in as `bench` computes them (`benchmark/derive.py`), so that no device needs statistics.
+A program on a device writes what it knows. It may leave out what has a default there, which means "unknown", and what
+is computed from the rounds: a run's `p50_ms`, `p90_ms`, `p99_ms` and `images_per_s`, and the result's `comparisons`.
+Reading fills these in as `bench` computes them (`benchmark/statistics.py`), so that no device needs statistics.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from slide_export.core import files as whole_file
+from slide_export.core import files
 from slide_export.core.errors import BundleError
 from slide_export.core.measurement import (
     DERIVED,
@@ -25,11 +25,11 @@ from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
     ModuleTime,
-    Protocol,
     Verdict,
 )
 
@@ -37,12 +37,12 @@ SCHEMA = "slide-export/result/1"
 
 
 def to_json(result: BenchmarkResult) -> str:
-    """Returns the result as JSON text, its schema named first."""
+    """JSON text of a result, its schema named first."""
     return json.dumps({"schema": SCHEMA, **asdict(result)}, indent=2) + "\n"
 
 
 def from_json(text: str, source: str) -> BenchmarkResult:
-    """Returns the result in a JSON text.
+    """Result in a JSON text.
 
     Args:
         source: the file's name, for the message.
@@ -55,7 +55,7 @@ def from_json(text: str, source: str) -> BenchmarkResult:
         found = content.pop("schema")
         if found != SCHEMA:
             raise BundleError(f"expected a result of schema {SCHEMA}, found {found!r} in {source}")
-        protocol = Protocol(**_tuples(content["protocol"], "affinity"))
+        protocol = BenchProtocol(**_tuples(content["protocol"], "affinity"))
         runs = tuple(_run(run, protocol.confidence) for run in content["runs"])
         environment = Environment(**_tuples(content["environment"], "flags", "warnings"))
         return BenchmarkResult(content["measured"], environment, protocol, runs, _comparisons(content, runs, protocol))
@@ -64,7 +64,7 @@ def from_json(text: str, source: str) -> BenchmarkResult:
 
 
 def read(path: Path) -> BenchmarkResult:
-    """Returns the result in a file.
+    """Result in a file.
 
     Raises:
         BundleError: the file cannot be read or holds no result.
@@ -76,25 +76,25 @@ def read(path: Path) -> BenchmarkResult:
 
 
 def write(result: BenchmarkResult, path: Path) -> None:
-    """Writes the result, whole or not at all.
+    """Write the result, whole or not at all.
 
     Raises:
         RequestError: nothing can be written there.
     """
-    whole_file.write(path, to_json(result))
+    files.write(path, to_json(result))
 
 
 def _tuples(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Returns the content with the lists that it has of these names as tuples."""
+    """The content with its lists of these names as tuples."""
     return {**content, **{name: tuple(content[name]) for name in names if name in content}}
 
 
 def _run(content: Mapping[str, Any], confidence: float) -> ArtifactTiming:
     rounds_ms = tuple(tuple(calls) for calls in content["rounds_ms"])
-    said = {name: value for name, value in content.items() if name not in DERIVED}
+    written = {name: value for name, value in content.items() if name not in DERIVED}
     return ArtifactTiming(
         **{
-            **said,
+            **written,
             **_derived(content, rounds_ms, confidence),
             "subject": ArtifactInfo(**_tuples(content["subject"], "image_size")),
             "rounds_ms": rounds_ms,
@@ -104,24 +104,24 @@ def _run(content: Mapping[str, Any], confidence: float) -> ArtifactTiming:
 
 
 def _derived(content: Mapping[str, Any], rounds_ms: tuple[tuple[float, ...], ...], confidence: float) -> dict[str, Any]:
-    """Returns the derived fields as they are written, and all of them anew where one is missing."""
+    """The computed fields as they are written; all of them computed again where one is missing."""
     if all(name in content for name in DERIVED):
         percentiles = {name: Interval(**content[name]) for name in PERCENTILES}
         return {**percentiles, "images_per_s": content["images_per_s"]}
-    from . import derive  # imports numpy, and this file
+    from .statistics import summarize  # SciPy takes a second to import
 
-    found = derive.of_rounds(rounds_ms, content["batch"], confidence)
+    found = summarize(rounds_ms, content["batch"], confidence)
     return {name: getattr(found, name) for name in DERIVED}
 
 
 def _comparisons(
-    content: Mapping[str, Any], runs: tuple[ArtifactTiming, ...], protocol: Protocol
+    content: Mapping[str, Any], runs: tuple[ArtifactTiming, ...], protocol: BenchProtocol
 ) -> tuple[Comparison, ...]:
     if "comparisons" in content:
         return tuple(_comparison(one) for one in content["comparisons"])
-    from . import derive
+    from .statistics import comparisons
 
-    return tuple(derive.comparisons(runs, protocol))
+    return tuple(comparisons(runs, protocol))
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison:

@@ -1,12 +1,12 @@
-"""What a measurement asks of the machine that it runs on, answered there.
+"""Answers about the machine that a measurement runs on, given there.
 
-As the worker's, questions and answers are JSON objects, one a line:
+As with the worker, questions and answers are JSON objects, one a line:
 
     {"missing": ["numpy", ...]}                     {"missing": [...]}                    modules that do not import
     {"processors": null}                            {"processors": [...], "binds": true}
-    {"readiness": "onnx"}                           {"obstacle": null, "stand_in": null}
-    {"fingerprint": {"device", "threads", "targets"}}   {"environment": {...}, "theft": {...}}
-    {"doubts": {...}}                               {"doubts": [...]}                     of the theft, at the end
+    {"readiness": "onnx"}                           {"unavailable_reason": null, "substitute_runtime": null}
+    {"fingerprint": {"device", "threads", "targets"}}   {"environment": {...}, "steal_time": {...}}
+    {"doubts": {...}}                               {"doubts": [...]}      of the steal time, at the end
 
 Beside Python itself this file needs nothing, so that it can answer before a runtime is there.
 """
@@ -42,15 +42,16 @@ def _processors(_: None) -> dict[str, Any]:
 
 def _readiness(target: str) -> dict[str, Any]:
     backend = backends.load(target)
-    return {"obstacle": backend.obstacle(), "stand_in": backend.stand_in()}
+    return {"unavailable_reason": backend.obstacle(), "substitute_runtime": backend.stand_in()}
 
 
 def _fingerprint(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {"environment": asdict(environment.fingerprint(**given)), "theft": asdict(environment.StealTime.begin())}
+    steal_time = environment.StealTime.begin()
+    return {"environment": asdict(environment.fingerprint(**given)), "steal_time": asdict(steal_time)}
 
 
-def _doubts(theft: Mapping[str, float]) -> dict[str, Any]:
-    return {"doubts": environment.StealTime(**theft).doubts()}
+def _doubts(steal_time: Mapping[str, float]) -> dict[str, Any]:
+    return {"doubts": environment.StealTime(**steal_time).doubts()}
 
 
 ANSWERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
@@ -63,13 +64,13 @@ ANSWERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the answer to one question."""
+    """Answer to a question with its one argument: `{"readiness": "onnx"}`."""
     ((question, given),) = asked.items()
     return ANSWERS[question](given)
 
 
 if __name__ == "__main__":
-    own = os.fdopen(os.dup(1), "w")  # as in `worker`: what a module prints on import is no answer
+    answers = os.fdopen(os.dup(1), "w")  # as in `worker`: what a module prints on import is no answer
     os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=own, flush=True)
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from slide_export.backends.interface import LoweringOptions
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.measurement import ArtifactInfo
+from slide_export.core.measurement import ArtifactInfo, StageTimes
 from slide_export.core.model import FusedModel
 from slide_export.core.progress import Progress, no_progress
 from slide_export.graph import export as onnx_graph
@@ -33,35 +33,10 @@ from slide_export.models.slide_attention import FusedSlideAttention
 
 from . import environment
 from . import rounds as latency
+from .plan import BenchPlan
 
 ROUNDS, CALLS = 12, 5
 INPUT, OUTPUT = "map", "attended"
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """What was measured of one stage.
-
-    Attributes:
-        layer: module name of the stage's first slide attention.
-        size: rows, columns and channels of its map.
-        heads: of the attention.
-        kernel_size: side of the neighbourhood.
-        ms: median of one half block in each form.
-        machine: processor and runtime.
-    """
-
-    layer: str
-    size: tuple[int, int, int]
-    heads: int
-    kernel_size: int
-    ms: Mapping[str, float]
-    machine: str
-
-    @property
-    def fastest(self) -> str:
-        """The form to take."""
-        return min(self.ms, key=lambda form: self.ms[form])
 
 
 class HalfBlock(nn.Module):
@@ -136,7 +111,7 @@ def _measure(
 ) -> dict[str, float]:
     rows, cols, channels = size
     example = torch.randn(2, rows, cols, channels, generator=torch.Generator().manual_seed(0))
-    backend, plan = backends.load(target), latency.plan(ROUNDS, CALLS)
+    backend, plan = backends.load(target), BenchPlan(rounds=ROUNDS, calls=CALLS)
     with tempfile.TemporaryDirectory() as temporary:
         candidates = []
         for form, lower in FORMS.items():

@@ -1,13 +1,13 @@
-"""The process that runs one artifact and nothing else.
+"""Process that runs one artifact and nothing else.
 
-It is asked on standard input and answers on standard output, one JSON object a line:
+Questions come on standard input, answers go to standard output, one JSON object a line:
 
     first line   {"target", "path", "settings", "feeds", "batch", "affinity"}  {"evaluator", "import_ms", "load_ms"}
     then         {"untimed": 1, "calls": 5}                                    {"ms": [...], "peak_mib"}
     or           {"profile": 5}                                                {"profile": [{"module", ...}, ...]}
     or           {"run": inputs}                                               {"outputs": outputs}
     or           {"census": true}                                              {"census": {"stored", ...}}
-    at last      the end of input                                              ends
+    until        the end of input
 
 A refusal is {"error", "kind"}. `feeds` names an .npz file of real inputs, first axis the image, repeated to the batch;
 null where only `run` and `census` are asked, whose arrays are .npz files in base64. Beside NumPy and the backend of the
@@ -34,22 +34,27 @@ from slide_export.core.errors import SlideExportError
 from .arrays import packed, unpacked
 
 REST_S = 0.02  # five ticks of a kernel that accounts 250 times a second: a spinning thread shows in it
-RESTING = 0.1  # of one processor
+RESTING_SHARE = 0.1  # of one processor
 REST_LIMIT_S = 0.5
 
 
-class Runner:
+class LoadedArtifact:
     """One artifact with its inputs."""
 
-    def __init__(self, order: Mapping[str, Any]) -> None:
-        if order["affinity"] and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, order["affinity"])
-        self._backend = backends.load(order["target"])
-        self._path, self._settings = Path(order["path"]), order["settings"]
-        self._feeds = _feeds(order["feeds"], order["batch"]) if order["feeds"] else {}
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        """Bind the process to its processors and read the inputs.
+
+        Args:
+            job: first line of the protocol.
+        """
+        if job["affinity"] and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, job["affinity"])
+        self._backend = backends.load(job["target"])
+        self._path, self._settings = Path(job["path"]), job["settings"]
+        self._feeds = _feeds(job["feeds"], job["batch"]) if job["feeds"] else {}
 
     def load(self) -> dict[str, Any]:
-        """Returns what runs the artifact and the milliseconds of its import and of loading."""
+        """Import the runtime and open the artifact: its evaluator, and the milliseconds of both."""
         start = time.perf_counter()
         for module in self._backend.RUNTIME:
             importlib.import_module(module)
@@ -60,11 +65,11 @@ class Runner:
         return {"evaluator": self._session.evaluator, **times}
 
     def call(self, untimed: int, calls: int) -> dict[str, Any]:
-        """Returns the milliseconds of each call, and the largest resident set so far.
+        """Milliseconds of each call, and the largest resident set so far.
 
         Args:
-            untimed: calls before: they wake the threads and fill the caches that another process has had meanwhile.
-            calls: how many.
+            untimed: warm-up calls, so that cold caches and sleeping threads are not timed.
+            calls: number of timed calls.
         """
         for _ in range(untimed):
             self._session.run(self._feeds)
@@ -80,16 +85,16 @@ class Runner:
         return {"ms": times, "peak_mib": _peak_mib()}
 
     def profile(self, calls: int) -> dict[str, Any]:
-        """Returns the lines of a profile: of a session of its own, for a profiler costs time."""
+        """Lines of a profile, from a session of its own: a profiler costs time."""
         found = self._backend.profile(self._path, self._settings, self._feeds, calls)
         return {"profile": [asdict(line) for line in found]}
 
     def run(self, inputs: str) -> dict[str, Any]:
-        """Returns the outputs for inputs that come with the question."""
+        """Outputs for the inputs in the question."""
         return {"outputs": packed(self._session.run(unpacked(inputs)))}
 
     def census(self) -> dict[str, Any]:
-        """Returns what the artifact stores and computes on this machine."""
+        """Dtype statistics of the artifact on this machine."""
         return {"census": asdict(self._backend.census(self._path, self._settings))}
 
 
@@ -103,7 +108,7 @@ def _repeated(images: Any, batch: int) -> Any:
 
 
 def _rest() -> None:
-    """Waits until the runtime's threads rest: some spin after a call and would slow the next process.
+    """Wait until the runtime's threads rest: some spin after a call and would slow the next process.
 
     ONNX Runtime 1.32's were seen to spin for 57 ms, OpenVINO 2026.4's for less than 2 ms.
     """
@@ -111,12 +116,12 @@ def _rest() -> None:
     while time.monotonic() < end:
         before = time.process_time()
         time.sleep(REST_S)
-        if time.process_time() - before < REST_S * RESTING:
+        if time.process_time() - before < REST_S * RESTING_SHARE:
             return
 
 
 def _peak_mib() -> float:
-    """Returns the largest resident set of this process.
+    """Largest resident set of this process in MiB.
 
     Not `ru_maxrss` on Linux: a child's begins with what its parent held at the fork (Source: Linux fs/exec.c,
     begin_new_exec, setmax_mm_hiwater_rss).
@@ -129,30 +134,31 @@ def _peak_mib() -> float:
 
 
 def answer(questions: TextIO, answers: TextIO) -> None:
-    """Answers every line until the input ends, or until something is refused."""
+    """Answer every line until the input ends, or until something is refused."""
 
-    def say(content: Mapping[str, Any]) -> None:
+    def send(content: Mapping[str, Any]) -> None:
+        """Write one line, at once: the parent waits for it."""
         print(json.dumps(content), file=answers, flush=True)
 
     try:
-        runner = Runner(json.loads(questions.readline()))
-        say(runner.load())
+        artifact = LoadedArtifact(json.loads(questions.readline()))
+        send(artifact.load())
         for line in questions:
-            say(_asked(runner, json.loads(line)))
+            send(_answer(artifact, json.loads(line)))
     except SlideExportError as error:
-        say({"error": str(error), "kind": type(error).__name__})
+        send({"error": str(error), "kind": type(error).__name__})
 
 
-def _asked(runner: Runner, asked: Mapping[str, Any]) -> dict[str, Any]:
-    if "profile" in asked:
-        return runner.profile(asked["profile"])
-    if "run" in asked:
-        return runner.run(asked["run"])
-    return runner.census() if "census" in asked else runner.call(**asked)
+def _answer(artifact: LoadedArtifact, question: Mapping[str, Any]) -> dict[str, Any]:
+    if "profile" in question:
+        return artifact.profile(question["profile"])
+    if "run" in question:
+        return artifact.run(question["run"])
+    return artifact.census() if "census" in question else artifact.call(**question)
 
 
 if __name__ == "__main__":
     # Vendors' libraries print to standard output; the answers keep it for themselves.
-    own = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    answer(sys.stdin, own)
+    answer(sys.stdin, answers)

@@ -38,11 +38,11 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from slide_export.benchmark.tune import StageTimes
     from slide_export.calibration.accuracy import AccuracyReport, Hits
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.calibration.report import CalibrationReport
     from slide_export.calibration.sensitivity import MixedSearch
+    from slide_export.core.measurement import StageTimes
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class OptionsRecord:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What `--tune` measured of one stage; see `benchmark.tune.StageTimes`.
+    """What `--tune` measured of one stage; see `core.measurement.StageTimes`.
 
     Attributes:
         fastest: the form that was taken.

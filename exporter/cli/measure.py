@@ -1,4 +1,4 @@
-"""How fast is it? bench, recommend, compare, report."""
+"""Verbs that measure speed: bench, recommend, compare, report."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options:
     """Measure bundles on this machine or on --device, in interleaved rounds, and tell which is faster."""
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise click.UsageError(f"expected a file in a directory that exists for the result, found {out}")
-    from slide_export.benchmark import result_file as result
+    from slide_export.benchmark import result_file
 
     from .console import Steps, show_result
 
     with Steps(calm=True) as step:
-        found = api.bench(bundles, **options, step=step)
+        measured = api.bench(bundles, **options, step=step)
     if out is not None:
-        result.write(found, out)
+        result_file.write(measured, out)
     if as_json:
-        click.echo(result.to_json(found), nl=False)
+        click.echo(result_file.to_json(measured), nl=False)
         return
-    show_result(found, stderr=out is not None)
+    show_result(measured, stderr=out is not None)
     if out is not None:
         click.echo(out)
 
@@ -48,17 +48,17 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     from .console import Steps, show_result
 
     with Steps(calm=True) as step:
-        found, measured = api.recommend(bundles, **options, step=step)
+        recommendation, measured = api.recommend(bundles, **options, step=step)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        click.echo(json.dumps(asdict(recommendation), indent=2))
         return
     show_result(measured, stderr=True)
-    click.echo("\n".join((found.sentence, *(f"  {reason}" for reason in found.reasons))))
+    click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in recommendation.reasons))))
 
 
 @click.command()
 @click.option("--variants", type=Names(), required=True, help="Names of models, im2col_swin_tiny and its like too.")
-@click.option("--targets", type=Names(), default="onnx", show_default=True, help="Each in a sitting of its own.")
+@click.option("--targets", type=Names(), default="onnx", show_default=True, help="Each in a session of its own.")
 @click.option("--checkpoint", "pairs", multiple=True, metavar="VARIANT=PATH", help="Trained weights; else random ones.")
 @click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the targets have.")
 @input_size
@@ -67,19 +67,19 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 @measuring
 @as_json
 def compare(pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Measure variants beside each other on this machine, and draw the paper's figure of speeds anew.
+    """Measure variants on this machine or on --device: the paper's figure of speeds, and a report.
 
     Each variant is exported and proved; without a checkpoint it has random weights, which cost the same time. The
-    others are told beside the first.
+    others are compared with the first.
     """
     from .console import Steps, show_result
 
     with Steps() as step:
-        found, paths = api.compare(**options, checkpoints=read_pairs(pairs, "--checkpoint VARIANT=PATH"), step=step)
+        results, paths = api.compare(**options, checkpoints=read_pairs(pairs, "--checkpoint VARIANT=PATH"), step=step)
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in found], indent=2))
+        click.echo(json.dumps([asdict(result) for result in results], indent=2))
         return
-    for result in found:
+    for result in results:
         show_result(result, stderr=True)
     click.echo("\n".join(map(str, paths)))
 
@@ -97,9 +97,9 @@ def compare(pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     help="Where to; .html or .md, repeat it for both.",
 )
 def report(results: tuple[Path, ...], outs: tuple[Path, ...]) -> None:
-    """Write what results say as one page for people: decision, plots, every number, doubts.
+    """Write results as one page for people: decision, plots, every number, doubts.
 
-    RESULTS are files of `bench` or `compare`, from this machine or others: runs of one sitting are compared, sittings
+    RESULTS are files of `bench` or `compare`, from this machine or others: runs of one session are compared, sessions
     are put side by side.
     """
     click.echo("\n".join(map(str, api.report(results, outs))))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from slide_export.benchmark import CALLS, ROUNDS, TIMEOUT_S
+from slide_export.benchmark.plan import CALLS, ROUNDS, THIS_MACHINE, TIMEOUT_S
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -90,7 +90,7 @@ MEASURING = (
     ),
     click.option(
         "--device",
-        default="this machine",
+        default=THIS_MACHINE,
         metavar="NAME|URL",
         help="What the result calls this machine; or another one: ssh://[user@]host[:port][/directory], adb:SERIAL.",
     ),

@@ -1,4 +1,7 @@
-"""What a measurement found, as frozen values. The attributes are the fields of the JSON, by the same names."""
+"""Values of a measurement, frozen. The attributes of a `BenchmarkResult` and its parts are the fields of its JSON.
+
+This file imports nothing, so that it can be copied to a device; see `benchmark/devices/device_runner.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of what a profile counts
+KINDS = ("gemm", "convolution", "softmax", "layout", "other")  # of the operators in a profile
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
-DERIVED = (*PERCENTILES, "images_per_s")  # of a run: computed where a JSON leaves one of them out
+DERIVED = (*PERCENTILES, "images_per_s")  # fields of a run that are computed where a JSON leaves one of them out
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
+OPPOSITE: Mapping[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
 Product = Literal["dense", "spatial", "activations"]
-"""A matrix product with weights, any other convolution, a product of two activations."""
+"""Matrix product with weights; any other convolution; product of two activations."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class ArtifactInfo:
-    """What was measured.
+    """The artifact that was measured.
 
     Attributes:
         name: of the bundle, or of the variant in a comparison.
         manifest_sha256: of the bundle's manifest; "" without a bundle.
         weights: "trained" or "random".
-        lowering: the form of slide attention, or "" where there is none.
+        lowering: the form of slide attention, "" where the model has none. The name is that of the JSON.
         parameters: of the train-time form.
         macs: multiply-adds of one image.
-        artifact_bytes: of the artifact alone.
+        artifact_bytes: size of the artifact alone.
         parity: the manifest's "parity", empty without a proof.
         accuracy: the manifest's "accuracy", empty where none was measured.
-        classes: width of the head; 0 where it is not told.
+        classes: width of the head; 0 where unknown.
     """
 
     name: str
@@ -62,8 +66,8 @@ class ModuleTime:
     """One line of a profile.
 
     Attributes:
-        module: the PyTorch module's path; "" for what belongs to none.
-        operator: the runtime's name of what it executed.
+        module: path of the PyTorch module; "" outside every module.
+        operator: the runtime's name of the operation.
         kind: one of `KINDS`: "gemm" for the products of linear and patch layers; a product of two activations, as in
             window attention, is "other".
         ms: of one call, median over the profiled calls.
@@ -81,19 +85,20 @@ class ArtifactTiming:
 
     Attributes:
         evaluator: the program that ran it.
-        stand_in: why its time says nothing of the target's device; "" where the target's own runtime ran it.
-        settings: what its runtime was started with.
+        stand_in: why its time says nothing about the target's device, where a substitute runtime ran it; else "". The
+            name is that of the JSON.
+        settings: of its runtime.
         rounds_ms: for each round, milliseconds of each call; as many in each.
-        warmup_calls: made before the first round, until the time was stable.
-        stable: whether it became so.
-        import_ms: of the runtime's own import; None where it is linked into the program, or not told apart.
-        load_ms: from a path to a session, the runtime being imported; None where not told.
-        first_ms: the first call, which allocates; None where not told.
-        peak_mib: largest resident set of the process that ran only this; None where the system does not tell, or the
-            process ran more.
-        p50_ms, p90_ms, p99_ms: percentiles of all calls; derived where the JSON leaves them out.
-        images_per_s: throughput, batch over the median; derived likewise.
-        profile: from the runtime's own profiler, in a run of its own; empty unless asked for.
+        warmup_calls: calls before the first round, until the time was stable.
+        stable: whether it became stable.
+        import_ms: import of the runtime; None where it is linked into the program, or unknown.
+        load_ms: from a path to a session, the runtime being imported; None where unknown.
+        first_ms: the first call, which allocates; None where unknown.
+        peak_mib: largest resident set of the process that ran only this artifact; None where the system does not tell,
+            or the process ran more.
+        p50_ms, p90_ms, p99_ms: percentiles of all calls; computed where the JSON leaves them out.
+        images_per_s: throughput, batch over the median; computed likewise.
+        profile: of the runtime's own profiler, from a separate run; empty unless requested.
     """
 
     subject: ArtifactInfo
@@ -120,9 +125,10 @@ class Comparison:
     """Two runs of one result, at the same batch size.
 
     Attributes:
-        a, b: places in `Result.runs`.
-        ratio: of a's time over b's, median over the rounds of the ratio within a round.
-        verdict: of a beside b, where the whole interval is within `Protocol.same_within` of 1 or all on one side of it.
+        a, b: indices into `BenchmarkResult.runs`.
+        ratio: a's time over b's, median over the rounds of the ratio within a round.
+        verdict: on a relative to b; "cannot tell" unless the whole interval is within `BenchProtocol.same_within` of 1
+            or all on one side of that band.
     """
 
     a: int
@@ -133,19 +139,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine and what ran on it. What its system does not tell, or not to such a program, stays empty or 0.
+    """The machine and its software. A fact that the system does not tell stays empty or 0.
 
     Attributes:
-        device: the user's name for it, "this machine" or what `--device` said.
-        cpu: its name or, where only that is told, the name of the device or the browser.
-        flags: of its instruction set, those that matter here.
-        cores: that may be used; 0 where not told.
-        memory_mib: of the machine; 0 where not told.
-        governor: of the frequency, "" where the system tells none.
-        python: its version; "" where none is involved.
-        versions: of what was installed, by name.
-        load_average: of the last minute, before the measurement began.
-        warnings: what makes these numbers doubtful, one sentence each.
+        device: the user's name for it: "this machine", a label, or a device's address.
+        cpu: name of the processor or, where only that is known, of the device or the browser.
+        flags: relevant instruction-set extensions.
+        cores: processors that may be used; 0 where unknown.
+        memory_mib: of the machine; 0 where unknown.
+        governor: frequency governor, "" where the system has none.
+        python: version; "" where no Python is involved.
+        versions: of installed distributions, by name.
+        load_average: over the last minute, before the measurement began.
+        warnings: reasons to doubt these numbers, one sentence each.
     """
 
     device: str
@@ -162,13 +168,13 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class BenchProtocol:
     """How it was measured.
 
     Attributes:
-        calls: in a round, of each artifact.
-        threads: that each runtime may use; 0 where it chooses, and cannot be told.
-        affinity: the processors that every process was bound to; empty where none was.
+        calls: of each artifact in one round.
+        threads: of each runtime; 0 where the runtime chooses and takes no setting.
+        affinity: processors that every process was bound to; empty where none was.
         confidence: of the intervals.
         same_within: ratios closer to 1 than this count as the same.
     """
@@ -183,28 +189,43 @@ class Protocol:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """One sitting.
+    """One session: runs on one machine in interleaved rounds, which may therefore be compared.
 
     Attributes:
-        measured: when it began, ISO 8601 in UTC.
-        comparisons: each run beside those before it; derived where the JSON leaves them out.
+        measured: begin of the session, ISO 8601 in UTC.
+        comparisons: of each run with those before it; computed where the JSON leaves them out.
     """
 
     measured: str
     environment: Environment
-    protocol: Protocol
+    protocol: BenchProtocol
     runs: tuple[ArtifactTiming, ...]
     comparisons: tuple[Comparison, ...] = ()
+
+    def comparison(self, a: int, b: int) -> Comparison | None:
+        """Run a relative to run b, whichever way the result has the pair; None where it does not compare them.
+
+        Given    Comparison(2, 0, Interval(0.5, 0.4, 0.8), "faster")
+        Result   comparison(0, 2) = Comparison(0, 2, Interval(2.0, 1.25, 2.5), "slower")
+        """
+        for found in self.comparisons:
+            if (found.a, found.b) == (a, b):
+                return found
+            if (found.a, found.b) == (b, a):
+                ratio = found.ratio
+                inverse = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)  # the bounds change places
+                return Comparison(a, b, inverse, OPPOSITE.get(found.verdict, found.verdict))
+        return None
 
 
 @dataclass(frozen=True)
 class Executed:
-    """What a runtime executed in each call.
+    """One operation that a runtime executed in each call.
 
     Attributes:
-        module: the PyTorch module; None where the runtime has lost it.
+        module: path of the PyTorch module; None where the runtime has lost it.
         operator: the runtime's name of the operation.
-        product: what kind of product it is, None if it is none.
+        product: kind of product, None where it is none.
         ms: of each call.
     """
 
@@ -212,3 +233,29 @@ class Executed:
     operator: str
     product: Product | None
     ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Latency of each form of slide attention in one stage.
+
+    Attributes:
+        layer: module name of the stage's first slide attention.
+        size: rows, columns and channels of its feature map.
+        heads: of the attention.
+        kernel_size: side of the neighbourhood.
+        ms: median of half a block, by form.
+        machine: processor and runtime.
+    """
+
+    layer: str
+    size: tuple[int, int, int]
+    heads: int
+    kernel_size: int
+    ms: Mapping[str, float]
+    machine: str
+
+    @property
+    def fastest(self) -> str:
+        """Form with the smallest median."""
+        return min(self.ms, key=lambda form: self.ms[form])

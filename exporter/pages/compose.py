@@ -10,13 +10,13 @@ from . import tables
 from .conclusions import decisions, doubts, recommendations
 from .document import Block, Document, Figure, Heading, Section, Statements
 from .figures import latency, parity, profile, ratios, tradeoff
-from .phrasing import MIB, bases, between, count, detail, listed, sitting, subject
+from .phrasing import MIB, bases, count, detail, join_names, model_name, session_name
 
 Published = Mapping[str, float]
 """Variant -> top-1 in percent, as its authors give it."""
 
-IMAGENET = 1000  # classes
-ENOUGH = 2  # points that make a plane
+IMAGENET_CLASSES = 1000
+MIN_POINTS = 2  # in a plane
 LATENCY = (
     "Every dot is a call, the first round on top, the last at the bottom: a slope is drift. The bold line is the "
     "median (p50), the band about it its interval, the thin lines p90 and p99. The axis does not begin at 0."
@@ -33,21 +33,21 @@ PARITY = (
 
 
 def compose(results: Sequence[BenchmarkResult], published: Published) -> Document:
-    """Returns the page of one or more results.
+    """The page of one or more results.
 
     Args:
         published: accuracies to draw where none was measured.
     """
     runs = [run for result in results for run in result.runs]
     devices = dict.fromkeys(f"{result.environment.device} ({result.environment.cpu})" for result in results)
-    subtitle = f"{count(len(runs), 'run')} in {count(len(results), 'sitting')} on {listed(list(devices))}"
+    subtitle = f"{count(len(runs), 'run')} in {count(len(results), 'session')} on {join_names(list(devices))}"
 
     def each(part: Callable[[BenchmarkResult], Iterable[Block]]) -> Iterator[Block]:
-        """Yields a part of every sitting, under the sitting's name where there are several."""
+        """A part of every session, under the session's name where there are several."""
         for result in results:
             blocks = tuple(part(result))
             if blocks and len(results) > 1:
-                yield Heading(sitting(result))
+                yield Heading(session_name(result))
             yield from blocks
 
     parts: Mapping[str, Iterable[Block]] = {
@@ -88,56 +88,58 @@ def _by_batch(runs: Sequence[ArtifactTiming]) -> dict[int, list[ArtifactTiming]]
 
 
 def _ratios(result: BenchmarkResult) -> Iterator[Block]:
-    told: list[Comparison] = []
-    for place, base in bases(result).items():
-        found = None if base is None else between(result, place, base)
-        told += [found] if found else []
-    if told:
-        yield Figure("Ratio to the first run", ratios.draw(result, told), RATIOS)
+    with_first: list[Comparison] = []
+    for index, base in bases(result).items():
+        found = None if base is None else result.comparison(index, base)
+        with_first += [found] if found else []
+    if with_first:
+        yield Figure("Ratio to the first run", ratios.draw(result, with_first), RATIOS)
     if result.comparisons:
         yield tables.ratios(result)
 
 
 def _tradeoff(result: BenchmarkResult, published: Published) -> Iterator[Block]:
-    """Yields the plane of the smallest batch size; none where fewer than two runs would stand in it."""
+    """Plane of the smallest batch size; none where fewer than two runs would stand in it."""
     runs = next(iter(_by_batch(result.runs).values()), [])
     what, unit, values = _cost(runs, published)
     drawn = [(run, value) for run, value in zip(runs, values, strict=True) if value]
-    if len(drawn) < ENOUGH:
+    if len(drawn) < MIN_POINTS:
         return
     hollow = what.startswith("published")
     targets = list(dict.fromkeys(run.subject.target for run in runs))
     points = [
-        tradeoff.Point(run.p50_ms.value, value, f"{subject(run)}, {run.subject.target}", series, hollow)
+        tradeoff.Point(run.p50_ms.value, value, f"{model_name(run)}, {run.subject.target}", series, hollow)
         for run, value in drawn
         for series in [targets.index(run.subject.target) % tradeoff.SERIES]
     ]
-    absent = [subject(run) for run, value in zip(runs, values, strict=True) if not value]
+    absent = [model_name(run) for run, value in zip(runs, values, strict=True) if not value]
     caption = f"Further left is faster. Batch {runs[0].batch}."
-    caption += f" {tradeoff.HOLLOW}" * hollow + (f" Not drawn, for it is unknown: {listed(absent)}." if absent else "")
+    caption += f" {tradeoff.HOLLOW}" * hollow + (
+        f" Not drawn, for it is unknown: {join_names(absent)}." if absent else ""
+    )
     yield Figure(f"Median latency and {what}", tradeoff.draw(points, unit, what, from_zero=unit == "MiB"), caption)
     yield tables.costs([run for run, _ in drawn], what, unit, [value for _, value in drawn])
 
 
 def _top1(run: ArtifactTiming) -> float:
-    """Returns the share of images that the artifact has right, 0 where its classes were not measured."""
+    """Top-1 accuracy of the artifact, 0 to 1; 0 where none was measured."""
     hits = (run.subject.accuracy or {}).get("artifact")
     return float(hits["top1"]) if hits else 0.0
 
 
 def _of_imagenet(run: ArtifactTiming) -> bool:
-    """Tells whether an artifact has ImageNet's classes, as far as it is told: another head has another accuracy."""
-    return run.subject.classes in (0, IMAGENET)
+    """Whether an artifact has ImageNet's classes, as far as is known: another head has another accuracy."""
+    return run.subject.classes in (0, IMAGENET_CLASSES)
 
 
 def _cost(runs: Sequence[ArtifactTiming], published: Published) -> tuple[str, str, list[float]]:
-    """Returns what the speed is set against, its unit, and a value a run; 0 where there is none."""
+    """Quantity that the speed is set against, its unit, and its value for each run; 0 where there is none."""
     measured = [100 * _top1(run) for run in runs]
-    if sum(map(bool, measured)) >= ENOUGH:
+    if sum(map(bool, measured)) >= MIN_POINTS:
         return "measured top-1 accuracy", "%", measured
-    told = [published.get(run.subject.variant, 0.0) if _of_imagenet(run) else 0.0 for run in runs]
-    if sum(map(bool, told)) >= ENOUGH:
-        return "published ImageNet top-1 accuracy", "%", told
+    known = [published.get(run.subject.variant, 0.0) if _of_imagenet(run) else 0.0 for run in runs]
+    if sum(map(bool, known)) >= MIN_POINTS:
+        return "published ImageNet top-1 accuracy", "%", known
     return "size of the artifact", "MiB", [run.subject.artifact_bytes / MIB for run in runs]
 
 
@@ -145,7 +147,7 @@ def _profile(result: BenchmarkResult) -> Iterator[Block]:
     for runs in _by_batch([run for run in result.runs if run.profile]).values():
         longest = max(sum(times.values()) for run in runs for times in profile.blocks(run).values())
         for run in runs:
-            yield Figure(f"{subject(run)}, {detail(run)}, batch {run.batch}", profile.draw(run, longest), PROFILE)
+            yield Figure(f"{model_name(run)}, {detail(run)}, batch {run.batch}", profile.draw(run, longest), PROFILE)
     profiled = [run for run in result.runs if run.profile]
     if profiled:
         yield tables.kinds(result)
@@ -153,8 +155,8 @@ def _profile(result: BenchmarkResult) -> Iterator[Block]:
 
 
 def _parity(runs: Sequence[ArtifactTiming]) -> Iterator[Block]:
-    """Yields each proof once, whatever batch sizes its artifact was measured at."""
-    proofs = {(subject(run), detail(run), str(run.subject.parity)): run for run in runs if run.subject.parity}
+    """Each proof once, whatever batch sizes its artifact was measured at."""
+    proofs = {(model_name(run), detail(run), str(run.subject.parity)): run for run in runs if run.subject.parity}
     proved = list(proofs.values())
     if proved:
         yield Figure("Largest error, noise floor and limit", parity.draw(proved), PARITY)

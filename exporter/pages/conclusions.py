@@ -1,4 +1,4 @@
-"""What follows from a result, in sentences. Only runs of one sitting are compared, by that sitting's own verdicts."""
+"""Conclusions from a result, in sentences. Only runs of one session are compared, by that session's own verdicts."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from slide_export.benchmark.recommend import disproved, unfit
 from slide_export.core.measurement import ArtifactTiming, BenchmarkResult, Comparison, Interval
 
 from .document import Sentence, Tone
-from .phrasing import MIB, bases, between, count, listed, runtime, subject, title
+from .phrasing import MIB, bases, count, join_names, model_name, runtime, title
 
-MOST = 6
-"""Sentences of a sitting on the first screen; the tables have them all."""
+MAX_SENTENCES = 6
+"""For each session on the first screen; the tables have them all."""
 
 
 def decisions(result: BenchmarkResult) -> tuple[Sentence, ...]:
-    """Returns the fastest run of each batch size, then each run beside the first of its kind."""
-    crowded = [batch for batch in sorted({run.batch for run in result.runs}) if len(_places(result, batch)) > 1]
+    """The fastest run of each batch size, then each run compared with the first of its kind."""
+    crowded = [batch for batch in sorted({run.batch for run in result.runs}) if len(_indices(result, batch)) > 1]
     fastest = tuple(_fastest(result, batch) for batch in crowded)
-    told = {_best(result, batch) for batch in crowded}  # a base among them would be said twice
-    pairs = ((place, base) for place, base in bases(result).items() if base is not None or place not in told)
-    said = tuple(_decide(result, place, base) for place, base in pairs)
-    rest = len(said) - MOST
+    named = {_best(result, batch) for batch in crowded}  # a base among them would be named twice
+    pairs = ((index, base) for index, base in bases(result).items() if base is not None or index not in named)
+    sentences = tuple(_decide(result, index, base) for index, base in pairs)
+    rest = len(sentences) - MAX_SENTENCES
     more = (Sentence("And", f"{count(rest, 'more run')} below."),) if rest > 0 else ()
-    return (*fastest, *said[:MOST], *more)
+    return (*fastest, *sentences[:MAX_SENTENCES], *more)
 
 
-def _places(result: BenchmarkResult, batch: int) -> list[int]:
-    return [place for place, run in enumerate(result.runs) if run.batch == batch]
+def _indices(result: BenchmarkResult, batch: int) -> list[int]:
+    return [index for index, run in enumerate(result.runs) if run.batch == batch]
 
 
 def _best(result: BenchmarkResult, batch: int) -> int:
-    return min(_places(result, batch), key=lambda place: result.runs[place].p50_ms.value)
+    return min(_indices(result, batch), key=lambda index: result.runs[index].p50_ms.value)
 
 
 def _fastest(result: BenchmarkResult, batch: int) -> Sentence:
-    """Returns the run of the smallest median, with those of which nobody can say that they are slower."""
-    places = _places(result, batch)
+    """The run of the smallest median, with the runs that are not measurably slower."""
+    indices = _indices(result, batch)
     best = _best(result, batch)
-    others = {place: between(result, best, place) for place in places if place != best}
-    level = [title(result.runs[place]) for place, found in others.items() if found is None or found.verdict != "faster"]
+    others = {index: result.comparison(best, index) for index in indices if index != best}
+    level = [title(result.runs[index]) for index, found in others.items() if found is None or found.verdict != "faster"]
     words = f"{title(result.runs[best])}, {_time(result.runs[best])}."
-    return Sentence("Fastest", words + (f" The same, or too close to tell: {listed(level)}." if level else ""), "good")
+    return Sentence(
+        "Fastest", words + (f" The same, or too close to tell: {join_names(level)}." if level else ""), "good"
+    )
 
 
-def _decide(result: BenchmarkResult, place: int, base: int | None) -> Sentence:
-    run = result.runs[place]
+def _decide(result: BenchmarkResult, index: int, base: int | None) -> Sentence:
+    run = result.runs[index]
     if base is None:
         return Sentence(title(run), f"{_time(run)}.")
     other = result.runs[base]
-    name = subject(other) if runtime(other) == runtime(run) else title(other)
-    found = between(result, place, base)
+    name = model_name(other) if runtime(other) == runtime(run) else title(other)
+    found = result.comparison(index, base)
     if found is None:
         return Sentence(title(run), f"{_time(run)}; not compared with {name}.")
     return Sentence(title(run), f"{_time(run)}; {found.ratio.value:.2f} times {name}, {_verdict(found)}.", _tone(found))
@@ -77,31 +79,32 @@ def _tone(found: Comparison) -> Tone:
 
 
 def recommendations(result: BenchmarkResult) -> tuple[Sentence, ...]:
-    """Returns which precision to take, for each model and target that was measured in more than one."""
+    """Which precision to take, for each model and target that was measured in more than one."""
 
-    def kind(place: int) -> tuple[str, str, str, int]:
-        run = result.runs[place]
+    def kind(index: int) -> tuple[str, str, str, int]:
+        """Runs of one kind differ in precision alone."""
+        run = result.runs[index]
         size = "x".join(map(str, run.subject.image_size))
         return run.subject.variant, f"{size} {run.subject.weights}", run.subject.target, run.batch
 
-    places = sorted(range(len(result.runs)), key=lambda place: (kind(place), place))
-    groups = [list(group) for _, group in groupby(places, key=kind)]
-    several = [group for group in groups if len({result.runs[place].subject.precision for place in group}) > 1]
+    indices = sorted(range(len(result.runs)), key=lambda index: (kind(index), index))
+    groups = [list(group) for _, group in groupby(indices, key=kind)]
+    several = [group for group in groups if len({result.runs[index].subject.precision for index in group}) > 1]
     return tuple(_recommend(result, group) for group in several)
 
 
-def _recommend(result: BenchmarkResult, places: Sequence[int]) -> Sentence:
+def _recommend(result: BenchmarkResult, indices: Sequence[int]) -> Sentence:
     runs = result.runs
-    model = runs[places[0]]
+    model = runs[indices[0]]
     batch = "" if model.batch == 1 else f", batch {model.batch}"
     lead = f"{model.subject.variant} under {runtime(model)}{batch}"
-    refused = {place: reason for place in places if (reason := unfit(runs[place].subject))}
-    fit = [place for place in places if place not in refused]
-    left_out = "".join(f" Left out is {subject(runs[place])}: {reason}." for place, reason in refused.items())
+    refused = {index: reason for index in indices if (reason := unfit(runs[index].subject))}
+    fit = [index for index in indices if index not in refused]
+    left_out = "".join(f" Left out is {model_name(runs[index])}: {reason}." for index, reason in refused.items())
     if not fit:
         return Sentence(lead, f"none to recommend.{left_out}", "bad")
-    best = min(fit, key=lambda place: runs[place].p50_ms.value)
-    rivals = [found for place in fit if place != best for found in [between(result, best, place)]]
+    best = min(fit, key=lambda index: runs[index].p50_ms.value)
+    rivals = [found for index in fit if index != best for found in [result.comparison(best, index)]]
     words, tone = _choose(runs, fit, best, rivals)
     return Sentence(lead, f"{words}{_doubts(runs, fit)}{left_out}", tone)
 
@@ -109,25 +112,31 @@ def _recommend(result: BenchmarkResult, places: Sequence[int]) -> Sentence:
 def _choose(
     runs: Sequence[ArtifactTiming], fit: Sequence[int], best: int, rivals: Sequence[Comparison | None]
 ) -> tuple[str, Tone]:
-    """Returns the recommendation and its tone.
+    """The recommendation and its tone.
 
     Args:
-        best: of the smallest median among `fit`.
-        rivals: `best` beside each other one; None where the result does not compare them.
+        best: the run of the smallest median among `fit`.
+        rivals: comparisons of `best` with each other one; None where the result does not compare them.
     """
     known = [found for found in rivals if found is not None]
     if len(known) < len(rivals):
-        return f"no recommendation, {listed([subject(runs[place]) for place in fit])} were not compared.", "doubt"
-    name = subject(runs[best])
+        return (
+            f"no recommendation, {join_names([model_name(runs[index]) for index in fit])} were not compared.",
+            "doubt",
+        )
+    name = model_name(runs[best])
     if not known:
         return f"{name}, the only one left.", ""
-    ratios = listed([f"{_ratio(found.ratio)} times {subject(runs[found.b])}" for found in known])
+    ratios = join_names([f"{_ratio(found.ratio)} times {model_name(runs[found.b])}" for found in known])
     if all(found.verdict == "faster" for found in known):
         return f"take {name}: {ratios}, so faster.", "good"
     level = [best, *(found.b for found in known if found.verdict == "same")]
     if len(level) == len(fit):
-        smallest = min(level, key=lambda place: (runs[place].subject.artifact_bytes, place))
-        return f"the speed decides nothing ({ratios}): take {subject(runs[smallest])}{_smallest(runs[smallest])}.", ""
+        smallest = min(level, key=lambda index: (runs[index].subject.artifact_bytes, index))
+        return (
+            f"the speed decides nothing ({ratios}): take {model_name(runs[smallest])}{_smallest(runs[smallest])}.",
+            "",
+        )
     return f"no clear winner: {name} has the smallest median ({ratios}), but that it is faster is not certain.", "doubt"
 
 
@@ -137,25 +146,27 @@ def _smallest(run: ArtifactTiming) -> str:
 
 
 def _doubts(runs: Sequence[ArtifactTiming], fit: Sequence[int]) -> str:
-    unproved = [subject(runs[place]) for place in fit if not runs[place].subject.parity]
-    unknown = [subject(runs[place]) for place in fit if not runs[place].subject.accuracy]
-    said = f" Without a proof: {listed(unproved)}." if unproved else ""
-    return said + (f" Accuracy not measured: {listed(unknown)}." if unknown else "")
+    unproved = [model_name(runs[index]) for index in fit if not runs[index].subject.parity]
+    unknown = [model_name(runs[index]) for index in fit if not runs[index].subject.accuracy]
+    unproved_runs = f" Without a proof: {join_names(unproved)}." if unproved else ""
+    return unproved_runs + (f" Accuracy not measured: {join_names(unknown)}." if unknown else "")
 
 
 def doubts(result: BenchmarkResult) -> tuple[Sentence, ...]:
-    """Returns what makes a result's numbers doubtful."""
-    said = [Sentence(result.environment.device, warning, "doubt") for warning in result.environment.warnings]
+    """Reasons to doubt a result's numbers."""
+    reasons = [Sentence(result.environment.device, warning, "doubt") for warning in result.environment.warnings]
     for run in result.runs:
         if not run.stable:
             words = f"its time was not stable after {run.warmup_calls} calls of warm-up; it was measured all the same"
-            said.append(Sentence(title(run), f"{words}.", "doubt"))
+            reasons.append(Sentence(title(run), f"{words}.", "doubt"))
         if run.stand_in:
-            said.append(Sentence(title(run), f"{run.stand_in}.", "doubt"))
+            reasons.append(Sentence(title(run), f"{run.stand_in}.", "doubt"))
         if disproved(run.subject):
-            said.append(Sentence(title(run), "the artifact failed its proof: its speed is not the model's.", "bad"))
+            reasons.append(Sentence(title(run), "the artifact failed its proof: its speed is not the model's.", "bad"))
     random = [run for run in result.runs if run.subject.weights != "trained"]
     if random:
-        names = listed(list(dict.fromkeys(run.subject.name for run in random)))
-        said.append(Sentence("Random weights", f"{names}. They cost no speed, but their accuracy means nothing.", ""))
-    return tuple(said)
+        names = join_names(list(dict.fromkeys(run.subject.name for run in random)))
+        reasons.append(
+            Sentence("Random weights", f"{names}. They cost no speed, but their accuracy means nothing.", "")
+        )
+    return tuple(reasons)

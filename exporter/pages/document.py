@@ -1,4 +1,4 @@
-"""What a page consists of, whatever it is written in. Text is plain: the writers escape it."""
+"""Parts of a page, whatever format it is written in. Text is plain: the writers escape it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Tone = Literal["", "good", "bad", "doubt"]
 
 @dataclass(frozen=True)
 class Sentence:
-    """A statement that a reader acts on.
+    """Statement that a reader acts on.
 
     Attributes:
-        lead: what it is about; set in bold.
-        tone: "good", "bad" or "doubt" where it has one.
+        lead: topic; set in bold.
+        tone: "good", "bad" or "doubt"; "" is neutral.
     """
 
     lead: str
@@ -31,7 +31,7 @@ class Statements:
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of what follows within a section."""
+    """Title within a section."""
 
     text: str
 
@@ -42,7 +42,7 @@ class Table:
 
     Attributes:
         columns: heads, with units.
-        left: how many of the first columns are words; the others are numbers.
+        left: number of columns that hold words, the first ones; the others hold numbers.
     """
 
     caption: str
@@ -53,11 +53,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing.
+    """Drawing.
 
     Attributes:
-        markup: HTML with inline SVG, escaped already; Markdown has the table in its place.
-        caption: what is drawn and how to read it.
+        markup: HTML with inline SVG, escaped already; Markdown shows a table instead.
+        caption: content of the drawing and how to read it.
     """
 
     title: str
@@ -70,7 +70,7 @@ Block: TypeAlias = "Statements | Heading | Table | Figure"
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a page."""
+    """Titled part of a page."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -78,7 +78,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A page.
+    """Page.
 
     Attributes:
         subtitle: what was measured, in one line.

@@ -9,11 +9,11 @@ from string import Template
 from .document import Block, Document, Figure, Heading, Section, Sentence, Statements, Table
 
 MARKS = {"": "", "good": "✓", "bad": "✗", "doubt": "?"}
-FOLDED = 12  # rows; a longer table is folded on the screen, and open in print
+MAX_OPEN_ROWS = 12  # a longer table is folded on the screen, and open in print
 
 
 def write(document: Document) -> str:
-    """Returns the page as HTML text."""
+    """The page as HTML text."""
     here = files(__package__)
     links = "".join(f'<a href="#{_anchor(section)}">{escape(section.title)}</a>' for section in document.sections)
     return Template((here / "page.html").read_text()).substitute(
@@ -54,12 +54,13 @@ def _sentence(sentence: Sentence) -> str:
 
 def _table(table: Table) -> str:
     def cells(row: tuple[str, ...], tag: str) -> str:
+        """Cells of a row as `th` or `td`; CSS sets those of numbers to the right."""
         kinds = ["" if column < table.left else ' class="number"' for column in range(len(row))]
         return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
     rows = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
     head = f"<thead><tr>{cells(table.columns, 'th')}</tr></thead>"
     scrolled = f'<div class="scroll" tabindex="0"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
-    if len(table.rows) > FOLDED:
+    if len(table.rows) > MAX_OPEN_ROWS:
         return f"<details><summary>{escape(table.caption)}</summary>{scrolled}</details>"
     return f'<div class="table"><p class="caption">{escape(table.caption)}</p>{scrolled}</div>'

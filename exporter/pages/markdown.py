@@ -11,7 +11,7 @@ TONES = {"": "", "good": "✓ ", "bad": "✗ ", "doubt": "? "}
 
 
 def write(document: Document) -> str:
-    """Returns the page as Markdown text."""
+    """The page as Markdown text."""
     lines = [f"# {plain(document.title)}", "", plain(document.subtitle)]
     for section in document.sections:
         lines += ["", f"## {plain(section.title)}"]
@@ -21,7 +21,7 @@ def write(document: Document) -> str:
 
 
 def plain(text: str) -> str:
-    """Returns text that Markdown shows as it is, on one line."""
+    """Text escaped so that Markdown shows it as it is, on one line."""
     one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", one_line)
 
@@ -33,14 +33,15 @@ def _block(block: Block) -> list[str]:
         case Statements():
             return ["", *(f"- {TONES[s.tone]}**{plain(s.lead)}**: {plain(s.text)}" for s in block.sentences)]
         case Table():
-            return ["", plain(block.caption) + ":", "", *_table(block)]
+            return ["", plain(block.caption) + ":", "", *table(block)]
         case Figure():
             return []
 
 
-def _table(table: Table) -> list[str]:
-    rule = ["---" if column < table.left else "--:" for column in range(len(table.columns))]
-    return [_row([*map(plain, table.columns)]), _row(rule), *(_row([*map(plain, row)]) for row in table.rows)]
+def table(content: Table) -> list[str]:
+    """Lines of a table: head, rule, rows."""
+    rule = ["---" if column < content.left else "--:" for column in range(len(content.columns))]
+    return [_row([*map(plain, content.columns)]), _row(rule), *(_row([*map(plain, row)]) for row in content.rows)]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -10,21 +10,21 @@ from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
 
 from .document import Table
 from .figures import profile
-from .phrasing import DASH, detail, interval, mib, ms, sitting, subject
+from .phrasing import DASH, detail, interval, mib, model_name, ms, session_name
 
-RUN = ("model", "target, form", "batch")
+RUN_COLUMNS = ("model", "target, form", "batch")
 
 
 def _run(run: ArtifactTiming) -> tuple[str, str, str]:
-    return subject(run), detail(run), str(run.batch)
+    return model_name(run), detail(run), str(run.batch)
 
 
 def latency(result: BenchmarkResult) -> Table:
-    """Returns the percentiles of each run."""
+    """Percentiles of each run."""
     confidence = f"{result.protocol.confidence:.0%}"
     return Table(
         f"Milliseconds of one call, with {confidence} intervals",
-        (*RUN, "p50 ms", "p90 ms", "p99 ms", "images/s"),
+        (*RUN_COLUMNS, "p50 ms", "p90 ms", "p99 ms", "images/s"),
         tuple(
             (*_run(run), interval(run.p50_ms), interval(run.p90_ms), interval(run.p99_ms), f"{run.images_per_s:.1f}")
             for run in result.runs
@@ -34,11 +34,11 @@ def latency(result: BenchmarkResult) -> Table:
 
 
 def start_up(result: BenchmarkResult) -> Table:
-    """Returns what a run costs beside its calls."""
+    """Costs of each run beside its calls: start, memory, size."""
     return Table(
         "Load, first call, memory, size",
         (
-            *RUN,
+            *RUN_COLUMNS,
             "import ms",
             "load ms",
             "first call ms",
@@ -57,8 +57,8 @@ def start_up(result: BenchmarkResult) -> Table:
                 str(run.warmup_calls) + ("" if run.stable else " (not stable)"),
                 DASH if run.peak_mib is None else f"{run.peak_mib:.0f}",
                 mib(run.subject.artifact_bytes),
-                _of(run.subject.parameters, 1e6),
-                _of(run.subject.macs, 1e9),
+                _in_units(run.subject.parameters, 1e6),
+                _in_units(run.subject.macs, 1e9),
             )
             for run in result.runs
         ),
@@ -66,24 +66,24 @@ def start_up(result: BenchmarkResult) -> Table:
     )
 
 
-def _ms(told: float | None) -> str:
-    return DASH if told is None else ms(told)
+def _ms(value: float | None) -> str:
+    return DASH if value is None else ms(value)
 
 
-def _of(number: int, unit: float) -> str:
+def _in_units(number: int, unit: float) -> str:
     return f"{number / unit:.2f}" if number else DASH
 
 
 def ratios(result: BenchmarkResult) -> Table:
-    """Returns each comparison."""
+    """Every comparison."""
     runs = result.runs
     return Table(
-        f"Ratio of two runs of this sitting, with {result.protocol.confidence:.0%} intervals",
+        f"Ratio of two runs of this session, with {result.protocol.confidence:.0%} intervals",
         ("model", "beside", "target", "batch", "ratio", "verdict"),
         tuple(
             (
-                subject(runs[found.a]),
-                subject(runs[found.b]),
+                model_name(runs[found.a]),
+                model_name(runs[found.b]),
                 _both(runs[found.a].subject.target, runs[found.b].subject.target),
                 str(runs[found.a].batch),
                 interval(found.ratio, 3),
@@ -100,28 +100,28 @@ def _both(a: str, b: str) -> str:
 
 
 def side_by_side(results: Sequence[BenchmarkResult]) -> Table:
-    """Returns the medians of every sitting beside each other."""
+    """Medians of every session side by side."""
     cells: dict[tuple[str, str, str], dict[int, str]] = {}
     for column, result in enumerate(results):
         for run in result.runs:
             values = cells.setdefault(_run(run), {})
             values[column] = ", ".join(filter(None, (values.get(column), interval(run.p50_ms))))
     return Table(
-        "Median milliseconds in each sitting. Put side by side, not compared: the machines or their states differ",
-        (*RUN, *map(sitting, results)),
+        "Median milliseconds in each session. Put side by side, not compared: the machines or their states differ",
+        (*RUN_COLUMNS, *map(session_name, results)),
         tuple((*key, *(values.get(column, DASH) for column in range(len(results)))) for key, values in cells.items()),
         left=2,
     )
 
 
 def costs(runs: Sequence[ArtifactTiming], what: str, unit: str, values: Sequence[float]) -> Table:
-    """Returns the median of each run beside what it is set against."""
+    """Median of each run, and the quantity that it is set against."""
     rows = ((*_run(run), interval(run.p50_ms), f"{value:.2f}") for run, value in zip(runs, values, strict=True))
-    return Table(f"Median latency and {what}", (*RUN, "p50 ms", f"{what}, {unit}"), tuple(rows), left=2)
+    return Table(f"Median latency and {what}", (*RUN_COLUMNS, "p50 ms", f"{what}, {unit}"), tuple(rows), left=2)
 
 
 def parity(runs: Sequence[ArtifactTiming]) -> Table:
-    """Returns the proof of each run that has one."""
+    """Proof of each run that has one."""
     return Table(
         "The artifact beside the trained PyTorch model in float64",
         (
@@ -136,7 +136,7 @@ def parity(runs: Sequence[ArtifactTiming]) -> Table:
             "same top-1",
         ),
         tuple(
-            (subject(run), detail(run), output["name"], _passed(proof), *_errors(output), _share(proof.get("top1")))
+            (model_name(run), detail(run), output["name"], _passed(proof), *_errors(output), _share(proof.get("top1")))
             for run in runs
             if (proof := run.subject.parity)
             for output in proof["outputs"]
@@ -158,10 +158,10 @@ def _share(top1: float | None) -> str:
 
 
 def kinds(result: BenchmarkResult) -> Table:
-    """Returns where the time of each profiled run goes."""
+    """Time of each profiled run by kind of operator."""
     return Table(
         "Milliseconds of one call by kind of operator, from the runtime's own profiler, in a run of its own",
-        (*RUN, *(f"{kind} ms" for kind in KINDS), "all ms"),
+        (*RUN_COLUMNS, *(f"{kind} ms" for kind in KINDS), "all ms"),
         tuple(
             (*_run(run), *(f"{time:.2f}" for time in times.values()), f"{sum(times.values()):.2f}")
             for run in result.runs
@@ -173,9 +173,9 @@ def kinds(result: BenchmarkResult) -> Table:
 
 
 def blocks(run: ArtifactTiming) -> Table:
-    """Returns where the time of one profiled run goes, block by block."""
+    """Time of one profiled run by block and kind of operator."""
     return Table(
-        f"{subject(run)}, {detail(run)}: milliseconds by block",
+        f"{model_name(run)}, {detail(run)}: milliseconds by block",
         ("block", *(f"{kind} ms" for kind in KINDS), "all ms"),
         tuple(
             (name, *(f"{times[kind]:.3f}" for kind in KINDS), f"{sum(times.values()):.3f}")
@@ -185,12 +185,12 @@ def blocks(run: ArtifactTiming) -> Table:
 
 
 def environments(results: Sequence[BenchmarkResult]) -> Table:
-    """Returns the machine and the protocol of each sitting, one column each."""
+    """Machine and protocol of each session, one column each."""
     columns = [dict(_facts(result)) for result in results]
     names = dict.fromkeys(name for column in columns for name in column)
     return Table(
         "Environment and protocol",
-        ("", *map(sitting, results)),
+        ("", *map(session_name, results)),
         tuple((name, *(column.get(name, DASH) for column in columns)) for name in names),
         left=1 + len(results),
     )
@@ -213,10 +213,12 @@ def _facts(result: BenchmarkResult) -> Iterator[tuple[str, str]]:
 
 
 def settings(results: Sequence[BenchmarkResult]) -> Table:
-    """Returns what each runtime was started with."""
+    """Evaluator and settings of each run."""
     rows = (
         (*_run(run), run.evaluator, ", ".join(f"{name}={value}" for name, value in run.settings.items()) or DASH)
         for result in results
         for run in result.runs
     )
-    return Table("What ran each artifact, and how it was started", (*RUN, "evaluator", "settings"), tuple(rows), left=5)
+    return Table(
+        "What ran each artifact, and how it was started", (*RUN_COLUMNS, "evaluator", "settings"), tuple(rows), left=5
+    )

@@ -1,4 +1,4 @@
-"""Do a result's parts fit together? Its schema is checked when it is read; a page needs more."""
+"""Check that a result's parts fit together. Its schema is checked when it is read; a page needs more."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from slide_export.core.errors import BundleError
 from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
 
-PROOF = frozenset({"outputs", "passed"})
-OUTPUT = frozenset({"name", "max_abs", "floor_max", "limit_max", "sqnr_db"})
+PROOF_KEYS = frozenset({"outputs", "passed"})
+OUTPUT_KEYS = frozenset({"name", "max_abs", "floor_max", "limit_max", "sqnr_db"})
 
 
 def refuse_unsound(result: BenchmarkResult, source: str) -> None:
-    """Refuses a result that no page can be made of.
+    """Refuse a result that no page can be made of.
 
     Args:
         source: the file's name, for the message.
@@ -30,9 +30,9 @@ def _problems(result: BenchmarkResult) -> Iterator[str]:
     for run in result.runs:
         yield from (f"{problem} of {run.subject.name}" for problem in _of_run(run))
     for comparison in result.comparisons:
-        for place in (comparison.a, comparison.b):
-            if not 0 <= place < len(result.runs):
-                yield f"a comparison with run {place}, which is not there"
+        for index in (comparison.a, comparison.b):
+            if not 0 <= index < len(result.runs):
+                yield f"a comparison with run {index}, which is not there"
         if comparison.ratio.low <= 0:
             yield "a ratio that is not above 0"
 
@@ -46,5 +46,5 @@ def _of_run(run: ArtifactTiming) -> Iterator[str]:
     if unknown := {line.kind for line in run.profile} - set(KINDS):
         yield f"a profile of the unknown kind {min(unknown)!r}"
     proof = run.subject.parity or {}
-    if proof and not (proof.keys() >= PROOF and all(output.keys() >= OUTPUT for output in proof["outputs"])):
+    if proof and not (proof.keys() >= PROOF_KEYS and all(output.keys() >= OUTPUT_KEYS for output in proof["outputs"])):
         yield "a proof without its numbers"

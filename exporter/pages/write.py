@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from slide_export.benchmark import result_file as result
-from slide_export.core import files as whole_file
+from slide_export.benchmark import result_file
+from slide_export.core import files
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import BenchmarkResult
 from slide_export.models import FAMILIES
@@ -20,7 +20,7 @@ FORMATS: Mapping[str, Callable[[Document], str]] = {".html": html.write, ".md": 
 
 
 def reports(sources: Sequence[Path], outs: Sequence[Path]) -> tuple[Path, ...]:
-    """Returns `outs` after writing the page of all the results to each, as HTML or as Markdown by its ending.
+    """Write the page of all the results to each of `outs`, as HTML or as Markdown by its ending; give `outs`.
 
     Raises:
         RequestError: there is no result, one is named twice, the ending is another, or the page cannot be written.
@@ -30,18 +30,18 @@ def reports(sources: Sequence[Path], outs: Sequence[Path]) -> tuple[Path, ...]:
         _writer(out)  # before any work is done
     if not sources:
         raise RequestError("expected at least one result of `slide-export bench` or `compare`, found none")
-    results = [result.read(source) for source in sources]
+    results = [result_file.read(source) for source in sources]
     for source, content in zip(sources, results, strict=True):
         refuse_unsound(content, str(source))
-    for place, content in enumerate(results):
-        if content in results[:place]:
+    for index, content in enumerate(results):
+        if content in results[:index]:
             twin = sources[results.index(content)]
-            raise RequestError(f"expected each result once, found the same in {twin} and {sources[place]}: name one")
+            raise RequestError(f"expected each result once, found the same in {twin} and {sources[index]}: name one")
     return tuple(write(results, out) for out in outs)
 
 
 def refuse_existing(out: Path, names: Sequence[str], *, overwrite: bool) -> None:
-    """Refuses to write over the results or the pages in a directory, unless that was asked for.
+    """Refuse to replace results or pages in a directory, unless `overwrite` allows it.
 
     Raises:
         RequestError: one of them exists, or the directory is a file.
@@ -54,14 +54,14 @@ def refuse_existing(out: Path, names: Sequence[str], *, overwrite: bool) -> None
 
 
 def directory(results: Mapping[str, BenchmarkResult], out: Path) -> tuple[Path, ...]:
-    """Returns the files after writing each result as `NAME.json` and the page of all, in HTML and in Markdown.
+    """Write each result as `NAME.json` and the page of all, in HTML and in Markdown; give the files.
 
     Raises:
         SlideExportError: the system does not let it.
     """
     paths = _files(out, list(results))
     for path, content in zip(paths, results.values(), strict=False):
-        result.write(content, path)
+        result_file.write(content, path)
     for path in paths[len(results) :]:
         write(list(results.values()), path)
     return paths
@@ -72,18 +72,18 @@ def _files(out: Path, names: Sequence[str]) -> tuple[Path, ...]:
 
 
 def write(results: Sequence[BenchmarkResult], out: Path) -> Path:
-    """Returns `out` after writing the page of results there.
+    """Write the page of results to `out`; give `out`.
 
     Raises:
         RequestError: the ending is no format's, or the page cannot be written.
     """
-    published = {name: said.top1 for family in FAMILIES for name, said in family.published.items()}
-    whole_file.write(out, _writer(out)(compose(results, published)))
+    published = {name: figures.top1 for family in FAMILIES for name, figures in family.published.items()}
+    files.write(out, _writer(out)(compose(results, published)))
     return out
 
 
 def _writer(out: Path) -> Callable[[Document], str]:
-    """Returns the writer of a file's ending; raises `RequestError` where there is none."""
+    """Writer for a file's ending; `RequestError` where there is none."""
     if out.suffix.lower() not in FORMATS:
         raise RequestError(f"expected a report that ends in {' or '.join(FORMATS)}, found {str(out)!r}")
     return FORMATS[out.suffix.lower()]

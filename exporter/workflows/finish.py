@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slide_export.backends import registry
 from slide_export.backends.interface import LoweringOptions, Session
-from slide_export.benchmark.tune import StageTimes, tune
+from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, store
 from slide_export.bundle.describe import Made, describe
 from slide_export.bundle.store import Bundle
@@ -20,6 +20,7 @@ from slide_export.calibration.recipe import dump
 from slide_export.calibration.report import CalibrationReport
 from slide_export.core.errors import option
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy, gate, parity

@@ -1,7 +1,7 @@
-"""Variants -> one `Result` a target: the paper's figure of speeds, drawn anew on the machine that runs this.
+"""Variants -> one `BenchmarkResult` for each target: the paper's figure of speeds, measured on this machine.
 
-Each variant goes through the whole pipeline, proof included, and all bundles of a target are measured in one sitting.
-Speed does not depend on the weights, so a variant without a checkpoint gets random ones, and its runs say so.
+Each variant is exported and proved, and all bundles of a target are measured in one session. Speed does not depend on
+the weights, so a variant without a checkpoint gets random ones, and its runs say so.
 """
 
 import shutil
@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from slide_export.benchmark import bundles as benchmark
-from slide_export.benchmark import rounds as latency
+from slide_export.benchmark.bundles import bench
 from slide_export.benchmark.devices import Device
 from slide_export.benchmark.devices.local import LOCAL_DEVICE
+from slide_export.benchmark.plan import BenchOptions, BenchPlan, plan_of
+from slide_export.benchmark.rounds import refuse_unrunnable
 from slide_export.core.errors import GateError, RequestError
 from slide_export.core.measurement import BenchmarkResult
 from slide_export.core.progress import Progress, no_progress
@@ -26,15 +27,15 @@ from slide_export.models import ALL, family_of
 
 from .export import export
 
-IMAGES = 2  # for the proof; its verdict is the same as with more, and the wait is short
+PROOF_IMAGES = 2  # the verdict of the proof is the same as with more, and the wait is short
 
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What is compared.
+    """Variants to compare, and how to measure them.
 
     Attributes:
-        variants: names; the first is what the others are told beside.
+        variants: names; the others are compared with the first.
         checkpoints: variant -> file of its trained weights; a variant that is not here gets random ones.
         input_size: rows and columns; None takes each variant's own.
     """
@@ -44,65 +45,84 @@ class CompareRequest:
     precision: str = "fp32"
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     input_size: tuple[int, int] | None = None
+    plan: BenchPlan = field(default_factory=BenchPlan)
 
 
-def refuse_unfit(contest: CompareRequest, *, stand_ins: bool = False, place: Device = LOCAL_DEVICE) -> None:
-    """Refuses a contest that cannot be held at a place, before any work is done.
+class CompareOptions(BenchOptions, total=False):
+    """The keywords of `slide_export.compare`: those of `BenchOptions` and of a `CompareRequest`.
+
+    Attributes:
+        checkpoints: variant -> file of its trained weights; the others get random ones, and are labelled so.
+        precision: one that the targets have.
+        input_size: rows and columns; each variant's own without it.
+    """
+
+    checkpoints: Mapping[str, Path | str]
+    precision: str
+    input_size: tuple[int, int] | None
+
+
+def request_of(
+    variants: Sequence[str], targets: Sequence[str], plan: BenchPlan | None, options: CompareOptions
+) -> CompareRequest:
+    """The request that keywords make.
+
+    Raises:
+        RequestError: a number of the plan is below 1.
+        TypeError: a keyword that is none of `CompareOptions`.
+    """
+    given: dict[str, Any] = {**options}
+    checkpoints = {name: Path(path) for name, path in given.pop("checkpoints", {}).items()}
+    own = {name: given.pop(name) for name in ("precision", "input_size") if name in given}
+    full_plan = plan_of(plan, cast(BenchOptions, given))
+    return CompareRequest(tuple(variants), tuple(targets), checkpoints=checkpoints, plan=full_plan, **own)
+
+
+def refuse_unfit(request: CompareRequest, device: Device = LOCAL_DEVICE) -> None:
+    """Refuse a comparison that cannot be made on a device, before any work is done.
 
     Raises:
         RequestError: a variant or target does not exist or is named twice, or a checkpoint is of no named variant.
         BackendUnavailable: a target cannot be measured there.
     """
     known = [name for family in ALL for name in family.variants]
-    for kind, names in (("variant", contest.variants), ("target", contest.targets)):
+    for kind, names in (("variant", request.variants), ("target", request.targets)):
         if not names or len(set(names)) < len(names):
             raise RequestError(f"expected each {kind} once and at least one, found {', '.join(names) or 'none'}")
-    for name in contest.variants:
+    for name in request.variants:
         if name not in known:
             raise RequestError(f"expected variants of {', '.join(known)}; found {name!r}")
-    for name in contest.checkpoints:
-        if name not in contest.variants:
-            raise RequestError(f"expected checkpoints of {', '.join(contest.variants)}; found one of {name!r}")
-    for target in contest.targets:
-        latency.refuse_unrunnable(target, contest.precision, "the variants", stand_ins, place)
+    for name in request.checkpoints:
+        if name not in request.variants:
+            raise RequestError(f"expected checkpoints of {', '.join(request.variants)}; found one of {name!r}")
+    for target in request.targets:
+        refuse_unrunnable(target, request.precision, "the variants", request.plan, device)
 
 
 def compare(
-    contest: CompareRequest,
-    plan: Mapping[str, Any],
-    batches: Sequence[int] = (1,),
-    *,
-    step: Progress = no_progress,
-    stand_ins: bool = False,
-    place: Device = LOCAL_DEVICE,
-    **options: Any,
+    request: CompareRequest, device: Device = LOCAL_DEVICE, step: Progress = no_progress
 ) -> tuple[BenchmarkResult, ...]:
-    """Returns one result a target, each measured in a sitting of its own.
+    """One result for each target, each measured in a session of its own.
 
     Args:
-        plan: of `latency.plan`: rounds, calls, threads.
-        place: where they are measured.
-        options: of `latency.measure`: profile, timeout_s.
+        request: its plan's `device` is connected already, as `device`.
+        device: where they are measured.
 
     Raises:
         GateError: an artifact is not its model; it is kept, and the message says where.
-        SlideExportError: see `refuse_unfit`, `export` and `latency.measure`.
+        SlideExportError: see `refuse_unfit`, `export.export` and `rounds.measure`.
     """
-    refuse_unfit(contest, stand_ins=stand_ins, place=place)
-    protocol = latency.plan(**plan, place=place)
-    with _scratch() as scratch:
-        files = {name: contest.checkpoints.get(name) or _random(name, scratch) for name in contest.variants}
-        exported = {target: _export(contest, target, files, scratch, step) for target in contest.targets}
-        results = tuple(
-            benchmark.bench(bundles, protocol, batches, stand_ins=stand_ins, place=place, step=step, **options)
-            for bundles in exported.values()
-        )
-    return tuple(_label(result, contest) for result in results)
+    refuse_unfit(request, device)
+    with _scratch_directory() as scratch:
+        files = {name: request.checkpoints.get(name) or _random(name, scratch) for name in request.variants}
+        exported = {target: _export(request, target, files, scratch, step) for target in request.targets}
+        results = tuple(bench(bundles, request.plan, device, step) for bundles in exported.values())
+    return tuple(_label(result, request) for result in results)
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yields a directory that is removed afterwards, unless a rejected artifact is to be looked at there."""
+def _scratch_directory() -> Iterator[Path]:
+    """Directory that is removed afterwards, unless a rejected artifact is to be looked at there."""
     scratch = Path(tempfile.mkdtemp(prefix="slide-export-compare-"))
     keep = False
     try:
@@ -116,7 +136,7 @@ def _scratch() -> Iterator[Path]:
 
 
 def _random(variant: str, directory: Path) -> Path:
-    """Returns a checkpoint of the variant with random weights, the same ones every time."""
+    """Checkpoint of the variant with random weights, the same ones every time."""
     family = family_of(variant, ALL)
     path = directory / f"{variant}.pth"
     with torch.random.fork_rng():
@@ -126,31 +146,31 @@ def _random(variant: str, directory: Path) -> Path:
 
 
 def _export(
-    contest: CompareRequest, target: str, files: Mapping[str, Path], directory: Path, step: Progress
+    request: CompareRequest, target: str, files: Mapping[str, Path], directory: Path, step: Progress
 ) -> list[Path]:
-    """Returns the bundle of each variant for a target."""
+    """Bundle of each variant for a target, proved."""
     bundles = []
     for variant, checkpoint in files.items():
-        recipe = ExportRequest(
+        export_request = ExportRequest(
             checkpoint,
             target,
-            contest.precision,
+            request.precision,
             out=directory / "bundles",
             name=variant,
             variant=variant,
-            input_size=contest.input_size,
-            image_count=IMAGES,
+            input_size=request.input_size,
+            image_count=PROOF_IMAGES,
             comparison=True,
         )
         with step(f"export {variant} to {target} and prove it"):
-            bundles.append(export(recipe).path)
+            bundles.append(export(export_request).path)
     return bundles
 
 
-def _label(result: BenchmarkResult, contest: CompareRequest) -> BenchmarkResult:
-    """Returns the result with the runs named that had random weights."""
+def _label(result: BenchmarkResult, request: CompareRequest) -> BenchmarkResult:
+    """The result, with the runs labelled that had random weights."""
     runs = (
-        run if run.subject.name in contest.checkpoints else replace(run, subject=replace(run.subject, weights="random"))
+        run if run.subject.name in request.checkpoints else replace(run, subject=replace(run.subject, weights="random"))
         for run in result.runs
     )
     return replace(result, runs=tuple(runs))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import slide_export
-from slide_export.benchmark.devices.command import Command
+from slide_export.benchmark.devices.command import CommandDevice
 from slide_export.core.errors import SlideExportError
 from slide_export.digits import train
 from slide_export.verification import on_device as proof
@@ -64,12 +64,12 @@ def export(target: str, precision: str) -> Path:
     return made.path
 
 
-def prove(place: Command) -> Iterator[tuple[str, str]]:
+def prove(device: CommandDevice) -> Iterator[tuple[str, str]]:
     """Yields the name of each bundle and what its proof says, "" in front where it failed."""
     for target, precision in BUNDLES:
         path = export(target, precision)
         try:
-            found = proof.verify(path, place)
+            found = proof.verify(path, device)
         except SlideExportError as error:
             yield path.name, f"NOT proved: {error}"
             continue
@@ -92,10 +92,10 @@ def main() -> int:
     install()
     emulator = (str(QEMU / "usr/bin/qemu-aarch64"), "-L", str(DEBIAN), "-E", f"PYTHONPATH={WHEELS.resolve()}")
     failed = False
-    with Command("emulated arm64", (*emulator, str(DEBIAN / f"usr/bin/python{PYTHON}"))) as place:
-        machine, _ = place.fingerprint(1, ())
+    with CommandDevice("emulated arm64", (*emulator, str(DEBIAN / f"usr/bin/python{PYTHON}"))) as device:
+        machine, _ = device.fingerprint(1, ())
         print(f"{machine.system}, Python {machine.python}")
-        for name, said in prove(place):
+        for name, said in prove(device):
             print(f"{name:22} {said}", flush=True)
             failed |= said.startswith("NOT")
     return int(failed)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from slide_export.backends import registry as backends
 from slide_export.benchmark import bundles as benchmark
-from slide_export.benchmark import rounds as latency
 from slide_export.core import typed_json
 from slide_export.core.errors import MeasurementError
 from slide_export.core.request import ExportRequest
@@ -115,7 +114,7 @@ def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
     if len(bundles) < len(rows):
         return list(rows)
     try:
-        result = benchmark.bench(bundles, latency.plan())
+        result = benchmark.bench(bundles)
     except MeasurementError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return list(rows)

@@ -18,6 +18,7 @@ from torch import nn
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
 from slide_export.benchmark import rounds as latency
+from slide_export.benchmark.plan import BenchPlan
 from slide_export.benchmark.profile import by_kind
 from slide_export.benchmark.tune import HalfBlock
 from slide_export.core.artifact import ModelIO
@@ -114,7 +115,7 @@ def sitting(
             subject = ArtifactInfo(name, target, "fp32", "", "", (images.shape[1], images.shape[2]), weights="random")
             feeds = {graph.inputs[0].name: images}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
-        return latency.measure(candidates, latency.plan(rounds, calls, THREADS), profile=profile)
+        return latency.measure(candidates, BenchPlan(rounds=rounds, calls=calls, threads=THREADS, profile=profile))
 
 
 def ratio(a: ArtifactTiming, b: ArtifactTiming) -> float:

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from slide_export.benchmark import derive
+from slide_export.benchmark import statistics
 from slide_export.bundle.store import Bundle
 from slide_export.core import typed_json
 from slide_export.core.errors import MeasurementError
-from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, Environment, Protocol
+from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment
 from slide_export.core.request import ExportRequest
 from slide_export.models import variants
 from slide_export.workflows.all_targets import TargetResult
@@ -80,18 +80,19 @@ class Fakes:
         )
         return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
 
-    def bench(self, bundles: Sequence[Path], protocol: Protocol) -> BenchmarkResult:
+    def bench(self, bundles: Sequence[Path]) -> BenchmarkResult:
         assert all(path.is_dir() for path in bundles)
         self.measured = [path.name.removesuffix("-bundle") for path in bundles]
         if self.error:
             raise self.error
+        protocol = BenchProtocol(6, 3, 1)
         runs = tuple(map(self.run, self.measured))
-        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(derive.comparisons(runs, protocol)))
+        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(statistics.comparisons(runs, protocol)))
 
     def run(self, variant: str) -> ArtifactTiming:
         rounds = ((CALL_MS[variant],) * 3,) * 6
         subject = ArtifactInfo(variant, "onnx", "fp16", "nat", variant, (224, 224))
-        figures = vars(derive.of_rounds(rounds, 1, 0.95))
+        figures = vars(statistics.summarize(rounds, 1, 0.95))
         told = {"warmup_calls": 1, "stable": True, "load_ms": 1.0, "first_ms": 1.0}
         return ArtifactTiming(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
 

@@ -8,14 +8,21 @@ from types import ModuleType
 
 from tree_sitter import Language, Node, Parser
 
-from slide_export.core.measurement import DERIVED, ArtifactInfo, ArtifactTiming, BenchmarkResult, Environment, Protocol
+from slide_export.core.measurement import (
+    DERIVED,
+    ArtifactInfo,
+    ArtifactTiming,
+    BenchmarkResult,
+    BenchProtocol,
+    Environment,
+)
 
 SCHEMA = {
     "result": BenchmarkResult,
     "run": ArtifactTiming,
     "subject": ArtifactInfo,
     "environment": Environment,
-    "protocol": Protocol,
+    "protocol": BenchProtocol,
 }
 
 

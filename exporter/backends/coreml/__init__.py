@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide_export.backends.interface import LoweringOptions, Option, Value
-from slide_export.benchmark.profile import WARM, lines
+from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Array, Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.graph import TensorSpec

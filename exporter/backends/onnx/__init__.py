@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.backends.interface import LoweringOptions, Option, Value
-from slide_export.benchmark.profile import WARM, lines
+from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
 from slide_export.core.graph import OnnxGraph

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slide_export.benchmark.profile import WARM, module_of
+from slide_export.backends.profile import WARM, module_of
 from slide_export.core.measurement import Executed, Product
 
 SUFFIX = "_kernel_time"

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from slide_export.backends.interface import LoweringOptions, Option, Value
-from slide_export.benchmark.profile import WARM, lines, module_of, shared_module
+from slide_export.backends.profile import WARM, lines, module_of, shared_module
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError
 from slide_export.core.graph import OnnxGraph

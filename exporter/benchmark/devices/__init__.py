@@ -1,7 +1,7 @@
-"""Where artifacts run: on this machine, on another one over ssh, on a phone over adb.
+"""Devices that run artifacts: this machine, another one over ssh, a phone over adb. A file here is a kind of device.
 
-What is measured, in which order, and what it means, is `latency`'s; a place knows how to get an artifact there, how to
-start a process there and how to ask what the machine is. A file here is a kind of place.
+What is measured, in which order, and what it means, is up to `rounds`; a device knows how to get an artifact there, how
+to start a process there and how to ask what the machine is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from slide_export.benchmark.plan import DeviceRequest
 from slide_export.core.errors import RequestError
 from slide_export.core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from slide_export.benchmark.environment import StealTime
-    from slide_export.benchmark.process import Measured
+    from slide_export.benchmark.process import ArtifactWorker
     from slide_export.bundle.manifest import Manifest
     from slide_export.core.measurement import Environment
 
@@ -27,30 +28,31 @@ KINDS: Mapping[str, str] = {
     "ssh": "ssh://[user@]host[:port][/directory], a Linux machine with Python 3.10 or later",
     "adb": "adb:SERIAL, an Android phone, with --runner FILE, a command-line runner built for it",
 }
-"""Of `--device`, by how the word begins; any other word is a name for this machine."""
+"""Kinds of device elsewhere, by the scheme that its address begins with; any other word is a name for this machine."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a target can do at a place.
+    """What a target can do on a device.
 
     Attributes:
-        obstacle: why its artifacts cannot run there, None where they can.
-        stand_in: what runs there in the place of the target's runtime and what its time is worth, else None.
+        unavailable_reason: why its artifacts cannot run there, None where they can.
+        substitute_runtime: the evaluator used there instead of the target's runtime and why its time does not count, or
+            None.
     """
 
-    obstacle: str | None
-    stand_in: str | None
+    unavailable_reason: str | None
+    substitute_runtime: str | None
 
 
 class Device(Protocol):
     """A machine that runs artifacts."""
 
     name: str
-    """What a result calls it."""
+    """Name in results and messages."""
 
     def prepare(self, manifests: Sequence[Manifest]) -> None:
-        """Sees to it that the bundles of these manifests can run there.
+        """Make the bundles of these manifests runnable there.
 
         Raises:
             BackendUnavailable: a bundle's target never runs on a device of this kind.
@@ -58,13 +60,13 @@ class Device(Protocol):
         """
 
     def processors(self) -> tuple[int, ...]:
-        """Returns the processors that a process may use there."""
+        """Processors that a process may use there."""
 
     def affinity(self, threads: int) -> tuple[int, ...]:
-        """Returns the processors to bind to, one a thread; none where the system binds nothing."""
+        """Processors to bind to, one for each thread; none where the system binds nothing."""
 
     def readiness(self, target: str, precision: str) -> Readiness:
-        """Returns what a target can do there.
+        """What a target can do there.
 
         Raises:
             RequestError: there is no such target, or it lacks the precision.
@@ -72,67 +74,60 @@ class Device(Protocol):
         """
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, StealTime]:
-        """Returns what the machine is, and a watch over what its host takes from it."""
+        """The machine, and a running measurement of the CPU time that its host steals from it."""
 
-    def doubts(self, theft: StealTime) -> tuple[str, ...]:
-        """Returns what went on meanwhile that makes times doubtful."""
+    def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
+        """Events during the measurement that make its times doubtful, one sentence each."""
 
     def put(self, path: Path) -> PurePath:
-        """Returns where a file or directory of this machine lies at that place, after bringing it there."""
+        """Copy a file or directory of this machine to the device; give its path there."""
 
     def worker(
-        self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float
-    ) -> AbstractContextManager[Measured]:
-        """Returns what runs one artifact there; see `measuring.process.Worker`."""
+        self, name: str, job: Mapping[str, Any], threads: int, timeout_s: float
+    ) -> AbstractContextManager[ArtifactWorker]:
+        """A process there that runs one artifact; see `process.Worker`."""
 
 
-def kind_of(device: str) -> str | None:
-    """Returns the kind of place that `--device` names, None where it is a name for this machine."""
-    return next((kind for kind in KINDS if device.startswith(f"{kind}:")), None)
+def kind_of(address: str) -> str | None:
+    """Kind of a device by its address, None for a name of this machine: `ssh://board` -> `ssh`."""
+    return next((kind for kind in KINDS if address.startswith(f"{kind}:")), None)
 
 
-def proving_at(
-    device: str, *, keep: bool = False, step: Progress = no_progress
+def connect_for_proof(
+    address: str, *, keep: bool = False, step: Progress = no_progress
 ) -> AbstractContextManager[RemotePythonDevice]:
-    """Returns a place that gives outputs back, so that a proof can be judged here; see `at`.
+    """Connect to a device that returns outputs, so that a proof can be judged here; see `connect`.
 
     Raises:
-        RequestError: the word names no such place.
+        RequestError: the address is of no such device.
     """
-    if kind_of(device) != "ssh":
-        raise RequestError(f"expected {KINDS['ssh']} for a proof, found {device!r}")
-    from .ssh import Ssh
+    if kind_of(address) != "ssh":
+        raise RequestError(f"expected {KINDS['ssh']} for a proof, found {address!r}")
+    from .ssh import SshDevice
 
-    return Ssh(device, keep=keep, step=step)
+    return SshDevice(address, keep=keep, step=step)
 
 
-def at(
-    device: str, *, keep: bool = False, runner: Path | None = None, step: Progress = no_progress
-) -> AbstractContextManager[Device]:
-    """Returns the place that `--device` names; the context ends with what was made there removed.
-
-    Args:
-        device: a word of `KINDS`, or a name for this machine.
-        keep: leave what was made there, and tell where it is.
-        runner: a program for the phone, where the device is one.
+def connect(request: DeviceRequest, *, step: Progress = no_progress) -> AbstractContextManager[Device]:
+    """Connect to the device of a request; leaving the context removes what was made there.
 
     Raises:
-        RequestError: the word is malformed, or an option does not fit it.
+        RequestError: the address is malformed, or a field does not fit it.
         DeviceError: the device cannot be reached.
     """
-    kind = kind_of(device)
-    if runner is not None and kind != "adb":
-        raise RequestError(f"expected --runner with --device adb:SERIAL, found it with {device!r}")
+    kind = kind_of(request.name)
+    if request.runner is not None and kind != "adb":
+        raise RequestError(f"expected --runner with --device adb:SERIAL, found it with {request.name!r}")
     if kind == "ssh":
-        from .ssh import Ssh
+        from .ssh import SshDevice
 
-        return Ssh(device, keep=keep, step=step)
+        return SshDevice(request.name, keep=request.keep, step=step)
     if kind == "adb":
-        from .adb import Adb
+        from .adb import AdbDevice
 
-        return Adb(device, runner, keep=keep, step=step)
-    if keep:
-        raise RequestError(f"expected --keep with a device elsewhere, found {device!r}, a name for this machine")
+        return AdbDevice(request, step=step)
+    if request.keep:
+        raise RequestError(f"expected --keep with a device elsewhere, found {request.name!r}, a name for this machine")
     from .local import LocalDevice
 
-    return LocalDevice(device)
+    return LocalDevice(request.name)

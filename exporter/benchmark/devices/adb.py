@@ -1,4 +1,4 @@
-"""An Android phone, over Debian's adb. It has no Python: a program of the runtime's own measures, round by round."""
+"""Android phone over adb. It has no Python: a command-line program of the runtime measures, round by round."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slide_export.backends import registry as backends
-from slide_export.benchmark.environment import FLAGS, StealTime, doubts
+from slide_export.benchmark.environment import RELEVANT_FLAGS, StealTime, doubts
+from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError
 from slide_export.core.measurement import Environment, ModuleTime
 from slide_export.core.progress import Progress, no_progress
 
 from . import Readiness, phone_programs
-from .phone_programs import PROGRAMS, Program, Said
+from .phone_programs import PROGRAMS, PhoneProgram, ProgramReport
 
 SERIAL = re.compile(r"[\w.:-]+")
 DIRECTORY = "/data/local/tmp"  # where a phone lets adb's user write and execute
-ASK_S = 60.0
-FACTS = (
+ANSWER_TIMEOUT_S = 60.0
+FACTS_COMMAND = (
     "getprop ro.product.manufacturer; getprop ro.product.model; getprop ro.build.version.release; nproc; "
     "grep MemTotal /proc/meminfo; cat /proc/loadavg; "
     "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null || echo; grep -m 1 Features /proc/cpuinfo"
@@ -35,30 +36,29 @@ FACTS = (
 log = logging.getLogger(__name__)
 
 
-class Adb:
-    """A phone with a directory of ours. Use it as a context: the directory ends with it."""
+class AdbDevice:
+    """Phone with a directory of ours; a context, which removes the directory."""
 
-    def __init__(self, device: str, runner: Path | None, *, keep: bool = False, step: Progress = no_progress) -> None:
-        """Names the phone.
+    def __init__(self, request: DeviceRequest, *, step: Progress = no_progress) -> None:
+        """Name the phone; entering the context connects.
 
         Args:
-            device: adb:SERIAL.
-            runner: the program, built for the phone; shared libraries beside it go with it.
-            keep: leave what was made there.
+            request: named adb:SERIAL, with the program as `runner`; shared libraries beside the program go with it.
 
         Raises:
             RequestError: there is no such serial number or program.
         """
-        serial = device.removeprefix("adb:")
+        serial, runner = request.name.removeprefix("adb:"), request.runner
         if not SERIAL.fullmatch(serial):
-            raise RequestError(f"expected a phone like adb:SERIAL, as `adb devices` lists it, found {device!r}")
+            raise RequestError(f"expected a phone like adb:SERIAL, as `adb devices` lists it, found {request.name!r}")
         if runner is None or not runner.is_file():
             names = " or ".join(program.name for program in PROGRAMS.values())
             raise RequestError(f"expected --runner with {names}, built for the phone, found {runner or 'none'}")
-        self.name, self._serial, self._runner, self._keep, self._step = device, serial, runner, keep, step
-        self._there: dict[Path, PurePosixPath] = {}
+        self.name, self._serial, self._runner = request.name, serial, runner
+        self._keep, self._step = request.keep, step
+        self._remote_paths: dict[Path, PurePosixPath] = {}
 
-    def __enter__(self) -> Adb:
+    def __enter__(self) -> AdbDevice:
         with self._step(f"connect to {self.name}"):
             state = self.adb("get-state").strip()
             if state != "device":
@@ -82,8 +82,8 @@ class Adb:
         except DeviceError as error:
             log.warning("%s is left on %s: %s", self._directory, self.name, error)
 
-    def adb(self, *words: str, timeout_s: float = ASK_S) -> str:
-        """Returns what adb printed.
+    def adb(self, *words: str, timeout_s: float = ANSWER_TIMEOUT_S) -> str:
+        """Run adb; give its output.
 
         Raises:
             BackendUnavailable: there is no adb here.
@@ -104,40 +104,40 @@ class Adb:
         except subprocess.TimeoutExpired:
             raise DeviceError(f"expected {self.name} to answer within {timeout_s:g} s, found none") from None
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise DeviceError(f"expected adb to reach {self.name}, it says: {said[-1] if said else 'nothing'}")
+            message = (done.stderr or done.stdout).strip().splitlines()
+            raise DeviceError(f"expected adb to reach {self.name}, it says: {message[-1] if message else 'nothing'}")
         return done.stdout
 
-    def shell(self, line: str, timeout_s: float = ASK_S) -> str:
-        """Returns what a line of shell printed on the phone."""
+    def shell(self, line: str, timeout_s: float = ANSWER_TIMEOUT_S) -> str:
+        """Run a line of shell on the phone; give its output."""
         return self.adb("shell", line, timeout_s=timeout_s)
 
     def prepare(self, manifests: Sequence[Manifest]) -> None:
-        """Refuses what the one program there cannot run."""
+        """Refuse bundles that the one program there cannot run."""
         targets = {manifest.target for manifest in manifests}
         if len(targets) > 1 or not targets.issubset(PROGRAMS):
             raise RequestError(f"expected bundles of one target of {', '.join(PROGRAMS)} on a phone, found {targets}")
 
     def processors(self) -> tuple[int, ...]:
-        """Returns the phone's processors."""
+        """All processors of the phone."""
         return tuple(range(int(self.shell("nproc"))))
 
     def affinity(self, threads: int) -> tuple[int, ...]:
-        """Returns none: the phone's scheduler decides."""
+        """None: the phone's scheduler decides."""
         return ()
 
     def readiness(self, target: str, precision: str) -> Readiness:
-        """Returns that it runs: whether it does shows in the first round."""
+        """Ready without a question: whether the artifact runs shows in the first round."""
         backends.refuse_unknown_precision(target, precision)
         return Readiness(None, None)
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, StealTime]:
-        """Returns what the phone is, and what to know of its program's numbers."""
-        maker, model, release, cores, memory, load, governor, features = self.shell(FACTS).split("\n")[:8]
+        """The phone, with the program's own doubts among its warnings; see `Device`."""
+        maker, model, release, cores, memory, load, governor, features = self.shell(FACTS_COMMAND).split("\n")[:8]
         machine = Environment(
             device=self.name,
             cpu=f"{maker} {model}",
-            flags=tuple(flag for flag in features.partition(":")[2].split() if FLAGS.fullmatch(flag)),
+            flags=tuple(flag for flag in features.partition(":")[2].split() if RELEVANT_FLAGS.fullmatch(flag)),
             cores=int(cores),
             memory_mib=int(memory.split()[1]) // 1024,
             governor=governor.strip(),
@@ -149,37 +149,41 @@ class Adb:
         known = tuple(doubt for target in targets for doubt in PROGRAMS[target].doubts)
         return replace(machine, warnings=(*doubts(machine, threads, None, virtual=False), *known)), StealTime(0.0, 0.0)
 
-    def doubts(self, theft: StealTime) -> tuple[str, ...]:
-        """Returns nothing: no other machine shares a phone."""
+    def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
+        """None: no other machine shares a phone."""
         return ()
 
     def put(self, path: Path) -> PurePosixPath:
-        """Returns where an artifact's directory lies on the phone, after pushing it; inputs are not pushed."""
+        """Push an artifact's directory, once; give its path there. Inputs are not pushed: the program makes its own."""
         if path.is_file():
             return PurePosixPath(path.name)
         path = path.resolve()
-        if path not in self._there:
-            self._there[path] = PurePosixPath(self._directory, f"{len(self._there)}-{path.name}")
+        if path not in self._remote_paths:
+            self._remote_paths[path] = PurePosixPath(self._directory, f"{len(self._remote_paths)}-{path.name}")
             with self._step(f"copy {path.name} to {self.name}"):
-                self.adb("push", str(path), str(self._there[path]))
-        return self._there[path]
+                self.adb("push", str(path), str(self._remote_paths[path]))
+        return self._remote_paths[path]
 
-    def worker(self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float) -> PhoneWorker:
-        """Returns what runs one artifact there, round by round."""
-        return PhoneWorker(self, f"{name} on {self.name}", order, PROGRAMS[order["target"]], timeout_s)
+    def worker(self, name: str, job: Mapping[str, Any], threads: int, timeout_s: float) -> PhoneWorker:
+        """One artifact there, run round by round."""
+        return PhoneWorker(self, f"{name} on {self.name}", job, PROGRAMS[job["target"]], timeout_s)
 
-    def round(self, program: Program, name: str, order: Mapping[str, Any], calls: int, timeout_s: float) -> Said:
-        """Returns what the program said of some calls."""
-        line = phone_programs.line(program, self._runner.name, order["path"], order, calls)
+    def round(
+        self, program: PhoneProgram, name: str, job: Mapping[str, Any], calls: int, timeout_s: float
+    ) -> ProgramReport:
+        """Run the program for some calls; give its report."""
+        line = phone_programs.line(program, self._runner.name, job, calls)
         return phone_programs.read(program, name, self.shell(f"cd {shlex.quote(self._directory)}; {line}", timeout_s))
 
 
 class PhoneWorker:
-    """An artifact on a phone: each round is a process of its own."""
+    """Artifact on a phone: each round is a process of its own."""
 
-    def __init__(self, phone: Adb, name: str, order: Mapping[str, Any], program: Program, timeout_s: float) -> None:
-        """Names it; nothing runs yet."""
-        self._phone, self._name, self._order, self._program = phone, name, order, program
+    def __init__(
+        self, phone: AdbDevice, name: str, job: Mapping[str, Any], program: PhoneProgram, timeout_s: float
+    ) -> None:
+        """Remember what to run; nothing runs yet."""
+        self._phone, self._name, self._job, self._program = phone, name, job, program
         self._timeout_s = timeout_s
 
     def __enter__(self) -> PhoneWorker:
@@ -189,18 +193,18 @@ class PhoneWorker:
         pass
 
     def answer(self) -> dict[str, Any]:
-        """Returns what a worker says once it has loaded: here, after a first round of one call."""
-        said = self._phone.round(self._program, self._name, self._order, 1, self._timeout_s)
-        times = {"import_ms": None, "load_ms": said.load_ms, "first_ms": said.first_ms}
+        """A worker's answer after loading: here, from a first round of one call."""
+        report = self._phone.round(self._program, self._name, self._job, 1, self._timeout_s)
+        times = {"import_ms": None, "load_ms": report.load_ms, "first_ms": report.first_ms}
         return {"evaluator": f"{self._program.name} on Android", **times}
 
     def call(self, calls: int, untimed: int = 0) -> dict[str, Any]:
-        """Returns the milliseconds of each call of a round, and its process's peak."""
-        said = self._phone.round(self._program, self._name, self._order, calls, self._timeout_s)
-        return {"ms": list(said.ms), "peak_mib": said.peak_mib}
+        """Milliseconds of each call of a round, and the peak of its process in MiB."""
+        report = self._phone.round(self._program, self._name, self._job, calls, self._timeout_s)
+        return {"ms": list(report.ms), "peak_mib": report.peak_mib}
 
     def profile(self, calls: int) -> tuple[ModuleTime, ...]:
-        """Refuses: the programs' own profiles are not read.
+        """Refuse: the programs' own profiles are not read.
 
         Raises:
             RequestError: always.

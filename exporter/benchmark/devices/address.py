@@ -6,18 +6,18 @@ from urllib.parse import urlsplit
 
 from slide_export.core.errors import RequestError
 
-FORM = "ssh://[user@]host[:port][/directory]"
+ADDRESS_FORMAT = "ssh://[user@]host[:port][/directory]"
 NAME = re.compile(r"[\w.][\w.%:+-]*")  # nothing that ssh or a shell could take for something else
 DIRECTORY = re.compile(r"(/[\w.+@-]+)*/?")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a device is.
+    """Address of a device that ssh reaches.
 
     Attributes:
         user, port: None leaves them to ssh and its configuration.
-        directory: where to make a directory of ours; "" takes the device's place for temporary files.
+        directory: parent of our directory there; "" takes the device's directory for temporary files.
     """
 
     host: str
@@ -27,32 +27,34 @@ class Address:
 
     @property
     def login(self) -> str:
-        """What ssh is called with."""
+        """Destination argument of ssh: `user@host`."""
         return f"{self.user}@{self.host}" if self.user else self.host
 
     @property
     def url(self) -> str:
-        """What the user calls it."""
+        """The URL that the user gave, in its normal form."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         user, port = f"{self.user}@" if self.user else "", f":{self.port}" if self.port else ""
         return f"ssh://{user}{host}{port}{self.directory}"
 
 
 def parse(url: str) -> Address:
-    """Returns the address in a URL.
+    """Parse a URL, `ssh://user@board:2222/data`.
 
     Raises:
-        RequestError: it is none, or holds a password.
+        RequestError: it has another form, or holds a password.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise RequestError(f"expected a device like {FORM}, found {url!r}: {error}") from None
+        raise RequestError(f"expected a device like {ADDRESS_FORMAT}, found {url!r}: {error}") from None
     if parts.password is not None:
-        raise RequestError(f"expected a device like {FORM}, found one with a password: use a key, which ssh keeps safe")
+        raise RequestError(
+            f"expected a device like {ADDRESS_FORMAT}, found one with a password: use a key, which ssh keeps safe"
+        )
     extra = parts.query or parts.fragment
     names = [name for name in (host, parts.username) if name is not None]
     if extra or not all(NAME.fullmatch(name) for name in names) or not DIRECTORY.fullmatch(parts.path):
-        raise RequestError(f"expected a device like {FORM}, found {url!r}")
+        raise RequestError(f"expected a device like {ADDRESS_FORMAT}, found {url!r}")
     return Address(host, parts.username, port, parts.path.rstrip("/"))

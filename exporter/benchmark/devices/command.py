@@ -1,4 +1,4 @@
-"""This machine, by another Python: an emulated one, or one of another environment, that a command starts."""
+"""Another Python on this machine, started by a command: an emulated one, or one of another environment."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import device_runner as runner
+from . import device_runner
 from .remote_python import RemotePythonDevice
 
 
-class Command(RemotePythonDevice):
-    """A Python that reads this machine's files and has the runtimes already. Use it as a context."""
+class CommandDevice(RemotePythonDevice):
+    """Python that reads this machine's files and has the runtimes already; a context."""
 
     def __init__(self, name: str, python: Sequence[str]) -> None:
-        """Names it.
+        """Name the device; entering the context writes the runner.
 
         Args:
-            python: the words that start it, such as ("qemu-aarch64-static", "python3").
+            name: in results and messages.
+            python: program and arguments, such as ("qemu-aarch64-static", "python3").
         """
         super().__init__(name)
         self._python = tuple(python)
 
-    def __enter__(self) -> Command:
+    def __enter__(self) -> CommandDevice:
         self._scratch = tempfile.TemporaryDirectory(prefix="slide-export-")
-        self._runner = runner.write(Path(self._scratch.name))
+        self._runner = device_runner.write(Path(self._scratch.name))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._scratch.cleanup()
 
     def command(self, role: str, threads: int) -> Sequence[str]:
-        """Returns what starts the runner in a role."""
+        """Command that starts the runner in a role."""
         return (*self._python, str(self._runner), role)
 
     def put(self, path: Path) -> Path:
-        """Returns the path, which that Python sees too."""
+        """The path itself: that Python sees the same files."""
         return path.resolve()

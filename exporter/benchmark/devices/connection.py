@@ -1,8 +1,8 @@
 """One ssh connection to a device, with a private directory there that lives as long as the connection does.
 
-The first process, the keeper, makes the directory and waits for the end of its input. That end comes when this side
-closes it, and when this side or the connection dies: then the device itself removes the directory. Everything else goes
-through the keeper's connection, never through one of its own.
+The first process, the remote shell, makes the directory and waits for the end of its input. That end comes when this
+side closes it, and when this side or the connection dies: then the device itself removes the directory. Every other
+process is multiplexed over the remote shell's connection and never opens one of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from slide_export.benchmark.process import last
+from slide_export.benchmark.process import last_line
 from slide_export.core.errors import BackendUnavailable, DeviceError
 
-from . import ssh_errors as trouble
+from . import ssh_errors
 from .address import Address
 
-EXTRA = "SLIDE_EXPORT_SSH"  # an environment variable: more options for ssh and scp, such as "-F FILE" or "-i KEY"
-LOST = 255  # ssh's own exit code (Source: OpenSSH, man 1 ssh, EXIT STATUS)
-SETTLE_S = 3.0  # from the death of one process of a connection to that of the others
-CLOSING_S = 60.0
+# Environment variable with more options for ssh and scp, such as "-F FILE" or "-i KEY".
+EXTRA_OPTIONS = "SLIDE_EXPORT_SSH"
+SSH_FAILED = 255  # exit code of ssh itself (Source: OpenSSH, man 1 ssh, EXIT STATUS)
+SETTLE_TIMEOUT_S = 3.0  # from the death of one process of a connection to that of the others
+CLOSE_TIMEOUT_S = 60.0
 OPTIONS = (
     "BatchMode=yes",  # never a question
     "ConnectTimeout=20",
@@ -40,37 +41,37 @@ OPTIONS = (
     "ForwardX11=no",
     "LogLevel=ERROR",
 )
-PROBE = "{ touch probe && dd if=/dev/zero of=probe bs=64k count=1; } 2>&1; rm -f probe"
-KEEPER = "; ".join(
+DISK_PROBE = "{ touch probe && dd if=/dev/zero of=probe bs=64k count=1; } 2>&1; rm -f probe"
+REMOTE_SHELL = "; ".join(
     (
         "umask 077",
         'trap "" HUP INT TERM',
-        'made=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/slide-export-XXXXXXXX" 2>&1) || { echo "refused $made"; exit 1; }',
-        'echo "directory $made"',
+        'dir=$(mktemp -d "${1:-${TMPDIR:-/tmp}}/slide-export-XXXXXXXX" 2>&1) || { echo "refused $dir"; exit 1; }',
+        'echo "directory $dir"',
         'echo "python $(python3 -c "import sys; print(*sys.version_info[:2])" 2>/dev/null)"',
-        'echo "free $(df -Pk "$made" | tail -n 1)"',
+        'echo "free $(df -Pk "$dir" | tail -n 1)"',
         'echo "rsync $(command -v rsync)"',
         "echo ready",
         "cat >/dev/null",
         '[ "$2" = keep ] && exit 0',
-        # What still runs there, such as pip, would go on and make the directory anew: it is known by where it runs.
-        'for one in /proc/[0-9]*; do case "$(readlink "$one/cwd")" in "$made"*) kill -9 "${one#/proc/}";; esac; done '
+        # A process that still runs there, such as pip, would make the directory again: it is found by where it runs.
+        'for one in /proc/[0-9]*; do case "$(readlink "$one/cwd")" in "$dir"*) kill -9 "${one#/proc/}";; esac; done '
         "2>/dev/null",
         "tries=0",
-        'while [ -e "$made" ] && [ $tries -lt 60 ]; do rm -rf "$made" 2>/dev/null || sleep 1; tries=$((tries+1)); done',
+        'while [ -e "$dir" ] && [ $tries -lt 60 ]; do rm -rf "$dir" 2>/dev/null || sleep 1; tries=$((tries+1)); done',
     )
 )
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the keeper found.
+    """Facts about the device, found by the remote shell.
 
     Attributes:
         directory: ours, absolute.
         python: version of `python3`, None without one.
-        free_kib: on its disk; None where it does not tell.
-        rsync: whether the device has it.
+        free_kib: free on its disk; None where unknown.
+        rsync: whether it is installed.
     """
 
     directory: str
@@ -80,32 +81,32 @@ class Facts:
 
 
 class Connection:
-    """A connection to a device. Use it as a context: directory and connection end with it."""
+    """Connection to a device; a context, which ends both the connection and the directory."""
 
     facts: Facts
 
     def __init__(self, address: Address, *, keep: bool = False) -> None:
-        """Names the device.
+        """Name the device; entering the context connects.
 
         Args:
             keep: leave the directory there.
         """
         self._address, self._keep = address, keep
-        self._extra = shlex.split(os.environ.get(EXTRA, ""))
+        self._extra = shlex.split(os.environ.get(EXTRA_OPTIONS, ""))
         self._socket = "none"
 
     def __enter__(self) -> Connection:
         self._scratch = tempfile.TemporaryDirectory(prefix="slide-export-")  # private, mode 700
         self._socket = f"{self._scratch.name}/socket"
-        self._said: IO[str] = tempfile.TemporaryFile("w+", errors="replace")
+        self._stderr: IO[str] = tempfile.TemporaryFile("w+", errors="replace")
         kept = "keep" if self._keep else "remove"
-        keeper = shlex.join(("exec", "sh", "-c", KEEPER, "keeper", self._address.directory, kept))
+        remote_shell = shlex.join(("exec", "sh", "-c", REMOTE_SHELL, "slide-export", self._address.directory, kept))
         try:
-            self._keeper = subprocess.Popen(
-                [*self.ssh("-o", "ControlMaster=yes"), "--", self._address.login, keeper],
+            self._shell = subprocess.Popen(
+                [*self.ssh("-o", "ControlMaster=yes"), "--", self._address.login, remote_shell],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr,
                 text=True,
                 errors="replace",
                 start_new_session=True,  # Ctrl-C is for this side, which then ends in order
@@ -121,42 +122,42 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pipe in (self._keeper.stdin, self._keeper.stdout):
+        for pipe in (self._shell.stdin, self._shell.stdout):
             if pipe:
                 pipe.close()
         try:
-            self._keeper.wait(CLOSING_S)
+            self._shell.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
+            self._shell.kill()
+            self._shell.wait()
         self._clear()
 
     def _clear(self) -> None:
-        self._said.close()
+        self._stderr.close()
         self._scratch.cleanup()
 
     def _read_facts(self) -> Facts:
-        found: dict[str, str] = {}
-        for line in self._keeper.stdout or ():  # what the device's shell prints at each start comes before ours
+        facts: dict[str, str] = {}
+        for line in self._shell.stdout or ():  # what the device's shell prints at each start comes before ours
             word, _, rest = line.strip().partition(" ")
-            found[word] = rest
+            facts[word] = rest
             if word == "ready":
-                return _facts(found)
+                return _facts(facts)
             if word == "refused":
                 raise DeviceError(
                     f"expected to make a directory on {self._address.url}, the device says: {rest}; name another one, "
                     "ssh://host/directory"
                 )
-        self._keeper.wait()
-        raise trouble.connecting(self._address.url, self.words())
+        self._shell.wait()
+        raise ssh_errors.connecting(self._address.url, self.stderr())
 
-    def words(self) -> str:
-        """Returns what ssh has written to standard error."""
-        self._said.seek(0)
-        return self._said.read()
+    def stderr(self) -> str:
+        """Everything that ssh has written to standard error."""
+        self._stderr.seek(0)
+        return self._stderr.read()
 
     def ssh(self, *more: str) -> list[str]:
-        """Returns the words that start ssh, without the host; the keeper's own make the connection."""
+        """Start of an ssh command line, without the host; `more` are further options."""
         port = ("-p", str(self._address.port)) if self._address.port else ()
         return ["ssh", "-T", *port, *self._options(), *more]
 
@@ -165,16 +166,17 @@ class Connection:
         return [*self._extra, *(word for option in options for word in ("-o", option))]
 
     def _through(self) -> list[str]:
-        """Returns options that take the keeper's connection, or fail."""
+        """Options to use the remote shell's connection, or fail: the proxy command of a new connection is `false`."""
         return ["-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
 
     def command(self, line: str) -> list[str]:
-        """Returns what runs a command in the directory on the device."""
-        there = f"cd {shlex.quote(self.facts.directory)} && {line}; exit $?"  # of a child that a signal ended, too
+        """Command here that runs a line of shell in the directory on the device."""
+        # `exit $?` shows a child that signal N ended as 128 + N: ssh gives 255 for a shell that a signal ended.
+        there = f"cd {shlex.quote(self.facts.directory)} && {line}; exit $?"
         return [*self.ssh(*self._through()), "--", self._address.login, shlex.join(("exec", "sh", "-c", there))]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Returns how a command ended on the device.
+        """Run a line of shell on the device.
 
         Raises:
             DeviceError: the connection was lost.
@@ -186,45 +188,47 @@ class Connection:
         return done
 
     def lost(self, code: int) -> DeviceError | None:
-        """Returns what to say where a process of this connection ended because the connection did.
+        """Error for a process that ended because the connection did, None for another end.
 
         Args:
-            code: the exit code of that process.
+            code: exit code of the process.
         """
-        if code != LOST:
+        if code != SSH_FAILED:
             return None
         try:
-            self._keeper.wait(SETTLE_S)
+            self._shell.wait(SETTLE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return None  # it stands: ssh says 255 too of what a signal ended
-        return trouble.dropped(self._address.url, self.words(), self.facts.directory, kept=self._keep)
+            return None  # it stands: ssh gives 255 too for a process that a signal ended
+        return ssh_errors.dropped(self._address.url, self.stderr(), self.facts.directory, kept=self._keep)
 
     def refuse_lost(self, code: int) -> None:
-        """Raises what `lost` returns."""
+        """Raise the error of `lost`, if there is one."""
         if reason := self.lost(code):
             raise reason
 
     def copy(self, path: Path, name: str) -> str:
-        """Returns where a file or directory lies on the device, after copying it under a name of its own.
+        """Copy a file or directory to the device under a name; give its path there.
 
         Raises:
             DeviceError: the device is full, or the connection was lost.
         """
         self._refuse_full(path)
-        done = subprocess.run(self._copying(path, name), capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            self._copy_command(path, name), capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode:
-            self.refuse_lost(LOST if self._keeper.poll() is not None else done.returncode)
-            # An sftp server calls every failure "Failure": one more write tells.
-            if trouble.FULL.search(done.stderr + self.run(PROBE).stdout):
-                raise trouble.full(self._address.url, self.facts.directory)
+            self.refuse_lost(SSH_FAILED if self._shell.poll() is not None else done.returncode)
+            # An sftp server calls every failure "Failure": one more write shows whether the disk is full.
+            if ssh_errors.DISK_FULL.search(done.stderr + self.run(DISK_PROBE).stdout):
+                raise ssh_errors.full(self._address.url, self.facts.directory)
             raise DeviceError(
                 f"expected to copy {path.name} to {self._address.url}, {Path(done.args[0]).name} says: "
-                f"{last(done.stderr.splitlines()) or 'nothing'}"
+                f"{last_line(done.stderr.splitlines()) or 'nothing'}"
             )
         return f"{self.facts.directory}/{name}"
 
-    def _copying(self, path: Path, name: str) -> list[str]:
-        """Returns the command of rsync or, where one side lacks it, of scp."""
+    def _copy_command(self, path: Path, name: str) -> list[str]:
+        """Command of rsync or, where one side lacks it, of scp."""
         host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
         user = f"{self._address.user}@" if self._address.user else ""
         target = f"{user}{host}:{self.facts.directory}/{name}"
@@ -238,19 +242,19 @@ class Connection:
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         needed_kib = sum(file.stat().st_size for file in files) / 1024
         if self.facts.free_kib is not None and needed_kib > self.facts.free_kib:
-            raise trouble.full(self._address.url, self.facts.directory, needed_kib / 1024)
+            raise ssh_errors.full(self._address.url, self.facts.directory, needed_kib / 1024)
 
 
 def _installed(program: str) -> bool:
     return shutil.which(program) is not None
 
 
-def _facts(said: dict[str, str]) -> Facts:
-    python = re.fullmatch(r"(\d+) (\d+)", said.get("python", ""))
-    free = re.search(r"(\d+) +\d+%", said.get("free", ""))
+def _facts(lines: dict[str, str]) -> Facts:
+    python = re.fullmatch(r"(\d+) (\d+)", lines.get("python", ""))
+    free = re.search(r"(\d+) +\d+%", lines.get("free", ""))
     return Facts(
-        directory=said["directory"],
+        directory=lines["directory"],
         python=(int(python[1]), int(python[2])) if python else None,
         free_kib=int(free[1]) if free else None,
-        rsync=bool(said.get("rsync")),
+        rsync=bool(lines.get("rsync")),
     )

@@ -1,8 +1,8 @@
-"""Command-line programs that measure an artifact on a phone: how they are called, and what they say.
+"""Command-line programs that measure an artifact on a phone: their arguments, and how their output is read.
 
     onnxruntime_perf_test   writes each call's seconds into a file (Source: microsoft/onnxruntime,
                             onnxruntime/test/perftest/performance_runner.cc, PerformanceResult::DumpToFile)
-    benchmark_app           says the median of its calls alone (Source: openvinotoolkit/openvino,
+    benchmark_app           prints the median of its calls alone (Source: openvinotoolkit/openvino,
                             samples/cpp/benchmark_app/statistics_report.cpp, LatencyMetrics::write_to_slog)
 
 Neither takes real images or gives outputs back, so nothing is proved there.
@@ -18,19 +18,19 @@ from typing import Any
 
 from slide_export.core.errors import MeasurementError
 
-TIMES = "times.csv"
-END = ":end:"  # of what a program printed
-UNSEEN = "the program on the phone makes its own inputs, and its outputs are not seen: this proves nothing"
+TIMES_FILE = "times.csv"
+END_OF_OUTPUT = ":end:"
+UNPROVED = "the program on the phone makes its own inputs, and its outputs are not seen: this proves nothing"
 RELOADED = "each round is a process of its own there, which loads the artifact again and warms up with one call"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a program said of one round.
+class ProgramReport:
+    """Report of a program on one round.
 
     Attributes:
         ms: of each call, or one number for all of them.
-        load_ms, first_ms, peak_mib: None where it does not tell.
+        load_ms, first_ms, peak_mib: None where the program does not report them.
     """
 
     ms: tuple[float, ...]
@@ -40,35 +40,35 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program that runs a target's artifacts on a phone.
+class PhoneProgram:
+    """Program that runs a target's artifacts on a phone.
 
     Attributes:
-        name: of its own.
-        command: its arguments for a model's path, an order and a number of calls.
-        read: what it said, from what it printed and the lines of `TIMES`.
-        doubts: what to know of its numbers, a sentence each.
+        name: as its makers call it.
+        arguments: for a worker's job and a number of calls.
+        read: its report, from its output and the lines of `TIMES_FILE`.
+        doubts: reasons to doubt its numbers, one sentence each.
     """
 
     name: str
-    command: Callable[[str, Mapping[str, Any], int], Sequence[str]]
-    read: Callable[[str, Sequence[str]], Said]
+    arguments: Callable[[Mapping[str, Any], int], Sequence[str]]
+    read: Callable[[str, Sequence[str]], ProgramReport]
     doubts: tuple[str, ...]
 
 
-def _perf_test(model: str, order: Mapping[str, Any], calls: int) -> list[str]:
-    settings = order["settings"]
+def _perf_test(job: Mapping[str, Any], calls: int) -> list[str]:
+    settings = job["settings"]
     entries = " ".join(f"{name}|{value}" for name, value in settings.get("config", {}).items())
     configured = ["-C", entries] if entries else []
-    fixed = ["-f", f"batch:{order['batch']}", "-x", str(settings["threads"]), "-o", "99"]
-    return ["-I", "-m", "times", "-r", str(calls), *fixed, *configured, model, TIMES]
+    fixed = ["-f", f"batch:{job['batch']}", "-x", str(settings["threads"]), "-o", "99"]
+    return ["-I", "-m", "times", "-r", str(calls), *fixed, *configured, job["path"], TIMES_FILE]
 
 
-def _perf_test_said(printed: str, times: Sequence[str]) -> Said:
-    """Reads lines of "model,seconds,peak bytes,CPU percent,number"."""
+def _perf_test_report(printed: str, times: Sequence[str]) -> ProgramReport:
+    """Read lines of "model,seconds,peak bytes,CPU percent,number"."""
     rows = [line.split(",") for line in times if line.count(",") == 4]
     load_s = _number(r"Session creation time cost: ([\d.e+-]+) s", printed)
-    return Said(
+    return ProgramReport(
         ms=tuple(float(row[1]) * 1e3 for row in rows),
         load_ms=None if load_s is None else load_s * 1e3,
         first_ms=_number(r"First inference time cost: ([\d.e+-]+) ms", printed),
@@ -76,17 +76,17 @@ def _perf_test_said(printed: str, times: Sequence[str]) -> Said:
     )
 
 
-def _benchmark_app(model: str, order: Mapping[str, Any], calls: int) -> list[str]:
-    settings = order["settings"]
+def _benchmark_app(job: Mapping[str, Any], calls: int) -> list[str]:
+    settings = job["settings"]
     precision = settings.get("config", {}).get("INFERENCE_PRECISION_HINT")
     typed = ["-infer_precision", str(precision)] if precision else []
-    fixed = ["-b", str(order["batch"]), "-nthreads", str(settings["threads"]), "-api", "sync", "-hint", "none"]
-    return ["-m", model, "-d", "CPU", "-niter", str(calls), *fixed, *typed]
+    fixed = ["-b", str(job["batch"]), "-nthreads", str(settings["threads"]), "-api", "sync", "-hint", "none"]
+    return ["-m", job["path"], "-d", "CPU", "-niter", str(calls), *fixed, *typed]
 
 
-def _benchmark_app_said(printed: str, _: Sequence[str]) -> Said:
+def _benchmark_app_report(printed: str, _: Sequence[str]) -> ProgramReport:
     median = _number(r"Median: +([\d.]+) ms", printed)
-    return Said(
+    return ProgramReport(
         ms=() if median is None else (median,),
         load_ms=_number(r"Compile model took ([\d.]+) ms", printed),
         first_ms=_number(r"First inference took ([\d.]+) ms", printed),
@@ -94,48 +94,49 @@ def _benchmark_app_said(printed: str, _: Sequence[str]) -> Said:
 
 
 def _number(pattern: str, text: str) -> float | None:
-    """Returns the number that a pattern finds, None where there is none."""
+    """The number that a pattern finds in a text, None where it finds none."""
     found = re.search(pattern, text)
     return float(found[1]) if found else None
 
 
-PROGRAMS: Mapping[str, Program] = {
-    "onnx": Program("onnxruntime_perf_test", _perf_test, _perf_test_said, (UNSEEN, RELOADED)),
-    "openvino": Program(
+PROGRAMS: Mapping[str, PhoneProgram] = {
+    "onnx": PhoneProgram("onnxruntime_perf_test", _perf_test, _perf_test_report, (UNPROVED, RELOADED)),
+    "openvino": PhoneProgram(
         "benchmark_app",
         _benchmark_app,
-        _benchmark_app_said,
+        _benchmark_app_report,
         (
-            UNSEEN,
+            UNPROVED,
             RELOADED,
             "each round is one number there, the median of its calls: percentiles are those of these medians",
         ),
     ),
 }
-"""By target."""
+"""Program by target."""
 
 
-def line(program: Program, runner: str, model: str, order: Mapping[str, Any], calls: int) -> str:
-    """Returns what a phone's shell runs for one round; what it prints is for `read`."""
-    words = shlex.join([f"./{runner}", *program.command(model, order, calls)])
-    return f"rm -f {TIMES}; LD_LIBRARY_PATH=. {words} 2>&1; echo {END}; cat {TIMES} 2>/dev/null || true"
+def line(program: PhoneProgram, runner: str, job: Mapping[str, Any], calls: int) -> str:
+    """Line of a phone's shell for one round; `read` takes its output."""
+    words = shlex.join([f"./{runner}", *program.arguments(job, calls)])
+    run = f"rm -f {TIMES_FILE}; LD_LIBRARY_PATH=. {words} 2>&1"
+    return f"{run}; echo {END_OF_OUTPUT}; cat {TIMES_FILE} 2>/dev/null || true"
 
 
-def read(program: Program, name: str, output: str) -> Said:
-    """Returns what a program said of a round.
+def read(program: PhoneProgram, name: str, output: str) -> ProgramReport:
+    """Report of a program on one round.
 
     Args:
-        name: what a message calls the artifact.
+        name: of the artifact, in messages.
         output: of `line`.
 
     Raises:
-        MeasurementError: it failed, or said no time.
+        MeasurementError: the program failed, or reported no time.
     """
-    printed, _, times = output.partition(END)
-    said = program.read(printed, times.splitlines())
-    if not said.ms:
-        spoken = [text.strip() for text in printed.splitlines() if text.strip()] or ["nothing"]
+    printed, _, times = output.partition(END_OF_OUTPUT)
+    report = program.read(printed, times.splitlines())
+    if not report.ms:
+        filled = [text.strip() for text in printed.splitlines() if text.strip()] or ["nothing"]
         raise MeasurementError(
-            f"expected {program.name} to say how long {name} takes, found no time; it says: {spoken[-1]}"
+            f"expected {program.name} to say how long {name} takes, found no time; it says: {filled[-1]}"
         )
-    return said
+    return report

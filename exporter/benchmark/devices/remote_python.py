@@ -1,9 +1,9 @@
-"""A place that a `runner` answers from: what every kind of machine elsewhere with a Python has in common."""
+"""Base of devices with a Python interpreter, reached through the zipapp `device_runner.pyz`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,51 +15,50 @@ from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, SlideExportError
 from slide_export.core.measurement import Environment
 
-from . import Readiness
-from . import device_runner as runner
+from . import Readiness, device_runner
 
-ASK_S = 120.0  # a small board needs many seconds to import a large runtime
+ANSWER_TIMEOUT_S = 120.0  # a small board needs many seconds to import a large runtime
 
 
 class RemotePythonDevice:
-    """Asks the runner. A kind of place says how to start it and how to bring files there."""
+    """Device that answers through the runner. A subclass knows how to start it and how to copy files there."""
 
     name: str
 
     def __init__(self, name: str) -> None:
-        """Names it."""
+        """Name the device as results shall call it."""
         self.name = name
         self.notes: tuple[str, ...] = ()
-        """What `prepare` did that makes times doubtful, a sentence each."""
+        """Effects of `prepare` that make times doubtful, one sentence each."""
         self._processors: dict[str, Any] | None = None
 
     def command(self, role: str, threads: int) -> Sequence[str]:
-        """Returns what starts the runner there in a role, `worker` or `surroundings`."""
+        """Command here that starts the runner there in a role, `worker` or `surroundings`."""
         raise NotImplementedError
 
     def put(self, path: Path) -> PurePath:
-        """Returns where a file or directory lies there; see `Place`."""
+        """Copy a file or directory there; see `Device`."""
         raise NotImplementedError
 
-    def explain(self, code: int, said: str) -> SlideExportError | None:
-        """Returns what really happened to a process that ended so, None where it only crashed."""
+    def explain(self, code: int, message: str) -> SlideExportError | None:
+        """Error behind the end of a process, None where it only crashed."""
         return None
 
     def ask(self, question: str, given: Any = None) -> dict[str, Any]:
-        """Returns the answer to a question of `measuring.surroundings`."""
+        """Answer to a question of `benchmark.surroundings`."""
         command = self.command("surroundings", 1)
-        with Process(f"the runner on {self.name}", command, 1, ASK_S, self.explain) as process:
+        with Process(f"the runner on {self.name}", command, 1, ANSWER_TIMEOUT_S, self.explain) as process:
             return process.ask({question: given})
 
     def prepare(self, manifests: Sequence[Manifest]) -> None:
-        """Sees to it that what the bundles need is there; see `Place`."""
+        """Install what the bundles need and the device lacks; see `Device`."""
         wanted = needs(manifests)
         missing = self.ask("missing", [*wanted])["missing"]
         if missing:
             self.install({name: wanted[name] for name in missing})
 
     def install(self, wanted: Mapping[str, str]) -> None:
-        """Makes distributions importable there, by name and version ("" takes any).
+        """Make distributions importable there, by name and version ("" takes any).
 
         Raises:
             DeviceError: they cannot be had.
@@ -67,11 +66,11 @@ class RemotePythonDevice:
         raise BackendUnavailable(f"expected {' and '.join(wanted)} on {self.name}, found none: install it there")
 
     def processors(self) -> tuple[int, ...]:
-        """Returns the processors that a process may use there."""
+        """Processors that a process may use there."""
         return tuple(self._usable()["processors"])
 
     def affinity(self, threads: int) -> tuple[int, ...]:
-        """Returns the processors to bind to; see `Place`."""
+        """Processors to bind to; see `Device`."""
         return self.processors()[:threads] if self._usable()["binds"] else ()
 
     def _usable(self) -> dict[str, Any]:
@@ -80,30 +79,30 @@ class RemotePythonDevice:
         return self._processors
 
     def readiness(self, target: str, precision: str) -> Readiness:
-        """Returns what a target can do there; see `Place`."""
+        """What a target can do there; see `Device`."""
         portable(target)
         backends.refuse_unknown_precision(target, precision)
         return Readiness(**self.ask("readiness", target))
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, StealTime]:
-        """Returns what the machine is; see `Place`."""
-        said = self.ask("fingerprint", {"device": self.name, "threads": threads, "targets": list(targets)})
-        told = {name: tuple(said["environment"][name]) for name in ("flags", "warnings")}
-        machine = Environment(**{**said["environment"], **told})
-        return replace(machine, warnings=machine.warnings + self.notes), StealTime(**said["theft"])
+        """The machine; see `Device`."""
+        answer = self.ask("fingerprint", {"device": self.name, "threads": threads, "targets": list(targets)})
+        tuples = {name: tuple(answer["environment"][name]) for name in ("flags", "warnings")}  # lists in JSON
+        machine = Environment(**{**answer["environment"], **tuples})
+        return replace(machine, warnings=machine.warnings + self.notes), StealTime(**answer["steal_time"])
 
-    def doubts(self, theft: StealTime) -> tuple[str, ...]:
-        """Returns what its host took away meanwhile."""
-        return tuple(self.ask("doubts", {"stolen_s": theft.stolen_s, "began_s": theft.began_s})["doubts"])
+    def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
+        """Warning about the CPU time that its host stole."""
+        return tuple(self.ask("doubts", asdict(steal_time))["doubts"])
 
-    def worker(self, name: str, order: Mapping[str, Any], threads: int, timeout_s: float) -> Worker:
-        """Returns a process there that runs one artifact."""
+    def worker(self, name: str, job: Mapping[str, Any], threads: int, timeout_s: float) -> Worker:
+        """A process there that runs one artifact."""
         label = f"{name} on {self.name}"
-        return Worker(label, order, threads, timeout_s, self.command("worker", threads), self.explain)
+        return Worker(label, job, threads, timeout_s, self.command("worker", threads), self.explain)
 
 
 def portable(target: str) -> Backend:
-    """Returns the backend of a target that a device can run with a runner.
+    """Backend of a target that a device can run with a runner.
 
     Raises:
         RequestError: there is no such target.
@@ -112,16 +111,16 @@ def portable(target: str) -> Backend:
     backend = backends.load(target)
     if not backend.DEVICE:
         raise BackendUnavailable(
-            f"expected a target of {', '.join(runner.targets())} for a device, found {target}: "
+            f"expected a target of {', '.join(device_runner.targets())} for a device, found {target}: "
             "deploy_examples/ has programs that measure it where it runs"
         )
     return backend
 
 
 def needs(manifests: Sequence[Manifest]) -> dict[str, str]:
-    """Returns the distributions that bundles need on a device, with the versions that they were made with."""
-    found: dict[str, str] = {}
+    """Distributions that bundles need on a device, with the versions that they were made with ("": unknown)."""
+    versions: dict[str, str] = {}
     for manifest in manifests:
         for name in portable(manifest.target).DEVICE:
-            found.setdefault(name, manifest.versions.get(name, ""))
-    return found
+            versions.setdefault(name, manifest.versions.get(name, ""))
+    return versions

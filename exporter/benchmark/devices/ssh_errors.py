@@ -1,4 +1,4 @@
-"""What ssh, scp, rsync, venv and pip say -> one sentence of ours.
+"""Output of ssh, scp, rsync, venv and pip -> `DeviceError` in one sentence.
 
 The patterns are texts of these programs' sources, seen with OpenSSH 9.2, rsync 3.2 and pip 26.
 """
@@ -6,12 +6,12 @@ The patterns are texts of these programs' sources, seen with OpenSSH 9.2, rsync 
 import re
 from collections.abc import Iterable
 
-from slide_export.benchmark.process import last
+from slide_export.benchmark.process import last_line
 from slide_export.core.errors import DeviceError
 
-FULL = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")
+DISK_FULL = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")
 
-CONNECTING = (
+CONNECTION_ERRORS = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .* has changed|Host key for .* has changed",
         "expected the host key that known_hosts has for {url}, found another one: if the device was set up anew, "
@@ -31,35 +31,37 @@ CONNECTING = (
     (
         r"Connection refused|No route to host|Network is unreachable|[Cc]onnection timed out|Operation timed out|"
         r"banner exchange|Connection (closed|reset) by",
-        "expected an ssh server at {url}, found none that answers: {said}",
+        "expected an ssh server at {url}, found none that answers: {message}",
     ),
 )
 
 
-def connecting(url: str, said: str) -> DeviceError:
-    """Returns why a connection was not made, from what ssh wrote to standard error."""
-    for pattern, sentence in CONNECTING:
-        if re.search(pattern, said):
-            return DeviceError(sentence.format(url=url, said=last(said.splitlines())))
-    return DeviceError(f"expected ssh to reach {url}, found it refused: {last(said.splitlines()) or 'no reason given'}")
+def connecting(url: str, stderr: str) -> DeviceError:
+    """Error for a connection that was not made, from ssh's standard error."""
+    for pattern, sentence in CONNECTION_ERRORS:
+        if re.search(pattern, stderr):
+            return DeviceError(sentence.format(url=url, message=last_line(stderr.splitlines())))
+    return DeviceError(
+        f"expected ssh to reach {url}, found it refused: {last_line(stderr.splitlines()) or 'no reason given'}"
+    )
 
 
-def dropped(url: str, said: str, directory: str, *, kept: bool = False) -> DeviceError:
-    """Returns what to say of a connection that was lost.
+def dropped(url: str, stderr: str, directory: str, *, kept: bool = False) -> DeviceError:
+    """Error for a connection that was lost.
 
     Args:
-        kept: the directory stays on the device.
+        kept: whether the directory stays on the device.
     """
-    how = last(said.splitlines())
-    becomes = f"{directory} stays on the device" if kept else f"the device itself removes {directory}"
+    how = last_line(stderr.splitlines())
+    fate = f"{directory} stays on the device" if kept else f"the device itself removes {directory}"
     return DeviceError(
         f"expected {url} to stay connected, found the connection dropped{f' ({how})' if how else ''}: nothing was "
-        f"written here, and {becomes}; try again"
+        f"written here, and {fate}; try again"
     )
 
 
 def full(url: str, directory: str, needed_mib: float | None = None) -> DeviceError:
-    """Returns what to say of a device without room."""
+    """Error for a full disk, with the room that was needed where that is known."""
     room = "enough room" if needed_mib is None else f"{needed_mib:.0f} MiB free"
     return DeviceError(
         f"expected {room} in {directory} on {url}, found it full: free some, or name a directory on another disk, "
@@ -67,15 +69,15 @@ def full(url: str, directory: str, needed_mib: float | None = None) -> DeviceErr
     )
 
 
-def installing(url: str, directory: str, wanted: Iterable[str], said: str) -> DeviceError:
-    """Returns why pip could not install."""
+def installing(url: str, directory: str, wanted: Iterable[str], stderr: str) -> DeviceError:
+    """Error for an installation that failed, from pip's standard error."""
     names = " and ".join(wanted)
-    if FULL.search(said):
+    if DISK_FULL.search(stderr):
         return full(url, directory)
-    if re.search(r"NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|SSLError|Read timed out", said):
+    if re.search(r"NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|SSLError|Read timed out", stderr):
         reason = "its package index not reached: connect the device to the network"
-    elif re.search(r"No matching distribution|Could not find a version", said):
+    elif re.search(r"No matching distribution|Could not find a version", stderr):
         reason = "no wheel of it for this machine and Python"
     else:
-        reason = last(line for line in said.splitlines() if "ERROR" in line) or "pip failed"
+        reason = last_line(line for line in stderr.splitlines() if "ERROR" in line) or "pip failed"
     return DeviceError(f"expected pip to install {names} on {url}, found {reason}; or install it there yourself")

@@ -1,4 +1,4 @@
-"""A result as it looks in a terminal."""
+"""Benchmark results in a terminal: the machine, a row for each run, the comparisons, the profiles."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,15 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from slide_export.benchmark.profile import by_block, by_kind
-from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, Environment, Protocol, Verdict
+from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment, Verdict
+
+from .table import plain_table
 
 COLORS: dict[Verdict, str] = {"faster": "green", "slower": "red", "same": "default", "cannot tell": "dim"}
-PAIRS = 10
-BLOCKS = 10  # of a profile, the slowest ones
+MAX_COMPARISONS = 10  # shown in full; of more only those with the first run of a batch size
+MAX_BLOCKS = 10  # of a profile, the slowest ones
 
 
 def render(result: BenchmarkResult) -> Iterator[RenderableType]:
-    """Yields what to print, from the machine to the profiles."""
+    """Parts of a result in the order of printing, from the machine to the profiles."""
     yield ""
     yield _machine(result.environment, result.protocol)
     yield _runs(result)
@@ -30,7 +32,7 @@ def render(result: BenchmarkResult) -> Iterator[RenderableType]:
             yield _profile(run)
 
 
-def _machine(machine: Environment, protocol: Protocol) -> Text:
+def _machine(machine: Environment, protocol: BenchProtocol) -> Text:
     flags = f" ({' '.join(machine.flags)})" if machine.flags else ""
     cores = f", {_count(machine.cores, 'processor')}" if machine.cores else ""
     memory = f", {machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else ""
@@ -49,32 +51,30 @@ def _count(number: int, what: str) -> str:
 
 
 def _runs(result: BenchmarkResult) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("artifact", "batch", "p50 ms", "", "p90", "p99", "images/s", "load ms", "first ms", "peak MiB"):
-        table.add_column(column, justify="left" if column in ("artifact", "") else "right")
-    names = _names(result.runs)
-    for place, run in enumerate(result.runs):
+    columns = ("artifact", "batch", "p50 ms", "", "p90", "p99", "images/s", "load ms", "first ms", "peak MiB")
+    table = plain_table(columns, words=(0, 3))
+    for name, run in zip(_names(result.runs), result.runs, strict=True):
         table.add_row(
-            f"[bold]{escape(names[place])}[/]",
+            f"[bold]{escape(name)}[/]",
             str(run.batch),
             f"[bold]{_ms(run.p50_ms.value)}[/]",
             f"[dim]{_ms(run.p50_ms.low)} to {_ms(run.p50_ms.high)}[/]",
             _ms(run.p90_ms.value),
             _ms(run.p99_ms.value),
             f"{run.images_per_s:,.1f}",
-            _told(run.load_ms),
+            _whole(run.load_ms),
             "-" if run.first_ms is None else _ms(run.first_ms),
-            _told(run.peak_mib),
+            _whole(run.peak_mib),
         )
     return table
 
 
-def _told(number: float | None) -> str:
+def _whole(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
 def _names(runs: Sequence[ArtifactTiming]) -> list[str]:
-    """Returns name, target and precision of each run; the name alone where the rest is the same for all."""
+    """Name, target and precision of each run; the name alone where the rest is the same for all."""
     rest = {(run.subject.target, run.subject.precision) for run in runs}
     name = {run.subject.name for run in runs}
     if len(rest) == 1 and len(name) > 1:
@@ -83,11 +83,11 @@ def _names(runs: Sequence[ArtifactTiming]) -> list[str]:
 
 
 def _comparisons(result: BenchmarkResult) -> Table:
-    """Returns a row a pair; beside the first of each batch alone where there are many."""
+    """A row for each pair of runs; where there are many, only the pairs with the first run of a batch size."""
     names = _names(result.runs)
-    few = len(result.comparisons) <= PAIRS
-    bases = {next(place for place, one in enumerate(result.runs) if one.batch == run.batch) for run in result.runs}
-    table = Table(box=None, pad_edge=False, header_style="dim", show_header=False)
+    few = len(result.comparisons) <= MAX_COMPARISONS
+    bases = {next(index for index, one in enumerate(result.runs) if one.batch == run.batch) for run in result.runs}
+    table = plain_table()
     for pair in result.comparisons:
         if few or pair.b in bases:
             low, high, color = pair.ratio.low, pair.ratio.high, COLORS[pair.verdict]
@@ -100,7 +100,7 @@ def _comparisons(result: BenchmarkResult) -> Table:
 
 
 def _ms(value: float) -> str:
-    """Returns milliseconds with three digits, and no more than two decimals."""
+    """Milliseconds to three digits, at most two of them decimals."""
     if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
@@ -115,13 +115,11 @@ def _doubts(result: BenchmarkResult) -> Iterator[str]:
 
 
 def _profile(run: ArtifactTiming) -> RenderableType:
-    """Returns where a run's time goes: the slowest blocks, in the order of execution, by kind."""
+    """Time of a run by block and kind: the slowest blocks, in the order of execution, then the rest."""
     blocks, kinds = by_block(run.profile), by_kind(run.profile)
     total = sum(kinds.values())
-    slowest = sorted(blocks, key=lambda block: -sum(blocks[block].values()))[:BLOCKS]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("module", "ms", "share", *KINDS):
-        table.add_column(column, justify="left" if column == "module" else "right")
+    slowest = sorted(blocks, key=lambda block: -sum(blocks[block].values()))[:MAX_BLOCKS]
+    table = plain_table(("module", "ms", "share", *KINDS))
     for block in blocks:
         if block in slowest:
             table.add_row(*_cells(escape(block) or "no module", blocks[block], total))

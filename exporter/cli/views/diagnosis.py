@@ -12,6 +12,8 @@ from rich.table import Table
 
 from slide_export.diagnosis.report import Diagnosis, Row, decibels
 
+from .table import plain_table
+
 SHOWN_DEPTH = 3  # model, stage, block and the block's parts
 WIDTH = 120  # of a log, where there is no terminal
 
@@ -49,11 +51,8 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
 
 def render(found: Diagnosis, *, every: bool = False) -> Table:
     """Returns the table: blocks and their parts, whatever is to blame, or every module."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("module")
-    for column in ("SQNR", f"{found.precision} floor", "lost here", f"{found.precision} floor"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    floor = f"{found.precision} floor"
+    table = plain_table(("module", "SQNR", floor, "lost here", floor, ""), words=(0, 5))
     culprit = found.culprit
     shown = [row for row in found.rows if every or row.depth < SHOWN_DEPTH or row is culprit]
     for row in shown:

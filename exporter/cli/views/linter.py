@@ -10,6 +10,8 @@ from rich.table import Table
 
 from slide_export.linter.rules import Finding
 
+from .table import plain_table
+
 COLOURS = {"error": "red", "warning": "yellow", "hint": "dim"}
 LISTED = 4  # modules that a row names one by one
 UNCONFIRMED = "[dim]only the device can confirm[/]"
@@ -20,9 +22,8 @@ def render(findings: Sequence[Finding]) -> Table:
     rows: dict[Finding, list[Finding]] = {}
     for finding in findings:
         rows.setdefault(replace(finding, module="", found=""), []).append(finding)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "rule", "targets", "module", "found, fix, source"):
-        table.add_column(column, overflow="fold")
+    columns = ("", "rule", "targets", "module", "found, fix, source")
+    table = plain_table(columns, words=range(len(columns)), fold=True)
     for rule, group in rows.items():
         lines = [escape(group[0].found), f"[bold]{escape(rule.fix)}[/]", f"[dim]{escape(rule.source)}[/]"]
         severity = f"[{COLOURS[rule.severity]}]{rule.severity}[/]"

@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from slide_export.verification.numbers import BUNDLES, bundle_row
 from slide_export.verification.outcome import VerifyResult
 
-LEFT = 4  # columns of words
+from .table import plain_table
+
+WORD_COLUMNS = 5  # the first ones; the others hold numbers
 
 
 def render(outcomes: Sequence[VerifyResult]) -> Iterator[RenderableType]:
     """What to print: a row a bundle, then why each failed."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, column in enumerate(("", *BUNDLES)):
-        table.add_column(column, justify="left" if place <= LEFT else "right", overflow="fold")
+    table = plain_table(("", *BUNDLES), words=range(WORD_COLUMNS), fold=True)
     for outcome in outcomes:
         table.add_row("[green]✓[/]" if outcome.passed else "[red]✗[/]", *map(escape, bundle_row(outcome)))
     yield ""

@@ -1,4 +1,4 @@
-"""From a quantity to a percentage of the drawing's width, with round ticks."""
+"""Axis: quantity -> percentage of the drawing's width, with round ticks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INSET = 1.5  # percent left free at both ends, so that no mark is cut
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale of `low` to `high`.
+    """Scale from `low` to `high`.
 
     Attributes:
-        ticks: values that are labelled.
+        ticks: labelled values.
         logarithmic: equal ratios take equal lengths.
     """
 
@@ -25,7 +25,7 @@ class Axis:
     logarithmic: bool = False
 
     def at(self, value: float) -> float:
-        """Returns the place of a value in percent; one beyond an end stands at that end."""
+        """Position of a value in percent; a value beyond an end stands at that end."""
         low, high, value = (
             (math.log10(v) for v in (self.low, self.high, max(value, self.low)))
             if self.logarithmic
@@ -36,7 +36,7 @@ class Axis:
 
 
 def linear(values: Sequence[float], ticks: int = 5) -> Axis:
-    """Returns an axis that holds the values between round numbers, about `ticks` of them."""
+    """Linear axis between round numbers that contains the values, with about `ticks` ticks."""
     low, high = min(values), max(values)
     if high <= low:
         low, high = (low - abs(low) * 0.05, high + abs(high) * 0.05) if low else (-1.0, 1.0)
@@ -49,7 +49,7 @@ def linear(values: Sequence[float], ticks: int = 5) -> Axis:
 
 
 def decades(values: Sequence[float]) -> Axis:
-    """Returns a logarithmic axis of whole decades that holds the values, all above 0."""
+    """Logarithmic axis of whole decades that contains the values, all above 0."""
     first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     last = max(last, first + 1)
     stride = max(1, math.ceil((last - first) / 6))
@@ -57,5 +57,5 @@ def decades(values: Sequence[float]) -> Axis:
 
 
 def label(value: float) -> str:
-    """Returns a tick's label: 0.5, 20, 1e-06."""
+    """Label of a tick: 0.5, 20, 1e-06."""
     return f"{value:g}"

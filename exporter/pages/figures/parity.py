@@ -1,4 +1,4 @@
-"""The largest error of each output beside its noise floor and its limit, on a logarithmic axis."""
+"""Largest error of each output with its noise floor and its limit, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slide_export.core.measurement import ArtifactTiming
-from slide_export.pages.phrasing import detail, subject
+from slide_export.pages.phrasing import detail, model_name
 
 from .axis import Axis, decades
 from .svg import box, canvas, dot, grid, row, ruler, vertical
@@ -15,13 +15,13 @@ HEIGHT = 24
 
 
 def draw(runs: Sequence[ArtifactTiming]) -> str:
-    """Returns one line an output of a run with a proof, all on one axis."""
+    """One line for each output of a run with a proof, all on one axis."""
     pairs = [(run, output) for run in runs for output in (run.subject.parity or {}).get("outputs", ())]
     keys = ("max_abs", "floor_max", "limit_max")
     axis = decades([output[key] for _, output in pairs for key in keys if output[key] > 0])
     lines = (
         row(
-            subject(run),
+            model_name(run),
             f"{output['name']}; {detail(run)}",
             f"{output['max_abs']:.1e} of {output['limit_max']:.1e}",
             _line(output, axis),

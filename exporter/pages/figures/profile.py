@@ -1,4 +1,4 @@
-"""Where the time goes: per block of the model, stacked by the kind of operator."""
+"""Time of a run by block of the model, stacked by kind of operator."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Times = Mapping[str, float]
 
 
 def blocks(run: ArtifactTiming) -> dict[str, dict[str, float]]:
-    """Returns milliseconds of each kind in each block, every kind named, in the order of execution."""
+    """Milliseconds of every kind in each block, in the order of execution."""
     found = by_block(run.profile)
     return {name or OUTSIDE: {kind: times.get(kind, 0.0) for kind in KINDS} for name, times in found.items()}
 
 
 def draw(run: ArtifactTiming, longest_ms: float) -> str:
-    """Returns the shares of the kinds as its legend, then one bar a block.
+    """Shares of the kinds as the legend, then one bar for each block.
 
     Args:
-        longest_ms: the block that fills the width; the same for every run that is to be looked at beside this one.
+        longest_ms: time of a bar that fills the width; the same for all runs that are to be compared by eye.
     """
     whole = sum(line.ms for line in run.profile)
     legend = "".join(
@@ -47,5 +47,5 @@ def _bar(name: str, times: Times, longest_ms: float) -> str:
         if times[kind] > 0:
             parts.append(box(round(left, 3), right, 0, HEIGHT, f"kind-{kind}"))
         left = right
-    said = ", ".join(f"{kind} {times[kind]:.2f} ms" for kind in KINDS)
-    return canvas(HEIGHT, parts, f"{name}: {said}", "bar")
+    description = ", ".join(f"{kind} {times[kind]:.2f} ms" for kind in KINDS)
+    return canvas(HEIGHT, parts, f"{name}: {description}", "bar")

@@ -1,11 +1,11 @@
-"""Ratios of two runs with their intervals, beside 1 and the band that counts as the same."""
+"""Ratios of two runs with their intervals, around 1 and the band that counts as the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from slide_export.core.measurement import BenchmarkResult, Comparison
-from slide_export.pages.phrasing import subject
+from slide_export.pages.phrasing import model_name
 
 from .axis import Axis, linear
 from .svg import box, canvas, dot, grid, horizontal, row, ruler, vertical
@@ -14,14 +14,14 @@ HEIGHT = 20
 
 
 def draw(result: BenchmarkResult, comparisons: Sequence[Comparison]) -> str:
-    """Returns one line a comparison, all on one axis."""
+    """One line for each comparison, all on one axis."""
     within = result.protocol.same_within
     ends = [end for found in comparisons for end in (found.ratio.low, found.ratio.high)]
     axis = linear([*ends, 1 - 2 * within, 1 + 2 * within])
     lines = (
         row(
-            subject(result.runs[found.a]),
-            f"over {subject(result.runs[found.b])} ({result.runs[found.a].subject.target})",
+            model_name(result.runs[found.a]),
+            f"over {model_name(result.runs[found.b])} ({result.runs[found.a].subject.target})",
             f"{found.ratio.value:.2f}, {found.verdict}",
             _line(found, axis, within),
         )

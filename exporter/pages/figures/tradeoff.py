@@ -1,4 +1,4 @@
-"""Speed against what it costs: accuracy where it was measured, else as published, else the size of the artifact."""
+"""Speed against its price: accuracy where it was measured, else as published, else the size of the artifact."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .svg import canvas, dot, grid, horizontal, ruler, text
 
 HEIGHT, MARGIN = 300, 24
 RADIUS = 9
-SERIES = 4  # colours
+SERIES = 4  # number of colours
 HOLLOW = "Hollow: as published by the authors, not measured here."
 
 
 @dataclass(frozen=True)
 class Point:
-    """A run in the plane.
+    """Run in the plane.
 
     Attributes:
         x: milliseconds.
-        y: of the quantity that the axis names.
+        y: value of the quantity on the axis.
         series: 0 to 3; sets the colour.
-        hollow: not measured here but published.
+        hollow: published, not measured here.
     """
 
     x: float
@@ -34,12 +34,12 @@ class Point:
 
 
 def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> str:
-    """Returns the plane with numbered points, and under it what each number is: names would not fit on a phone.
+    """Plane with numbered points, the names in a list under it: they would not fit on a phone.
 
     Args:
         unit: of y.
-        what: y is.
-        from_zero: y begins at 0, for what is judged by its ratio rather than its difference.
+        what: name of y.
+        from_zero: y begins at 0, for a quantity that is judged by its ratio rather than its difference.
     """
     across, up = (
         linear([point.x for point in points]),
@@ -47,6 +47,7 @@ def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> s
     )
 
     def y(value: float) -> float:
+        """Pixels from the top."""
         return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - up.low) / (up.high - up.low), 1)
 
     levels = [
@@ -58,10 +59,10 @@ def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> s
         for number, p in enumerate(points, 1)
     ]
     key = "".join(f"<li>{escape(p.name)} <b>{p.x:.1f} ms</b>, {p.y:.1f} {unit}</li>" for p in points)
-    said = "; ".join(f"{p.name} {p.x:.1f} ms, {p.y:g} {unit}" for p in points)
+    description = "; ".join(f"{p.name} {p.x:.1f} ms, {p.y:g} {unit}" for p in points)
     return (
         f'<p class="axis">{what} ↑</p>'
-        + canvas(HEIGHT, (grid(across, HEIGHT), *levels, *marks), said, "plane")
+        + canvas(HEIGHT, (grid(across, HEIGHT), *levels, *marks), description, "plane")
         + ruler(across, "ms")
         + f'<p class="axis right">median latency →</p><ol class="key">{key}</ol>'
     )

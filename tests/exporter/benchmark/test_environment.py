@@ -49,7 +49,7 @@ def test_processors_are_one_of_each_core_first(monkeypatch: pytest.MonkeyPatch, 
     for cpu, core in enumerate(["0-1", "0-1", "2-3", "2-3"]):
         (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
         (tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text(core + "\n")
-    monkeypatch.setattr(environment, "CPUS", tmp_path)
+    monkeypatch.setattr(environment, "CPU_DIRECTORY", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", lambda _pid, _cpus: None, raising=False)
     assert environment.usable() == (0, 2, 1, 3)

@@ -12,12 +12,12 @@ from slide_export.core.errors import BackendUnavailable, BundleError, DeviceErro
 
 
 def start(monkeypatch: pytest.MonkeyPatch, script: str, timeout_s: float = 60.0) -> Worker:
-    """Returns a worker that runs a Python script."""
+    """Worker that runs a Python script."""
     monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", script))
     return Worker("tiny (onnx fp32)", {"target": "onnx"}, 1, timeout_s)
 
 
-def test_answers_come_in_order_and_the_order_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_come_in_order_and_the_job_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     script = "import sys\nfor line in sys.stdin: print('{\"heard\": ' + line.strip() + '}', flush=True)"
     with start(monkeypatch, script) as worker:
         assert worker.answer() == {"heard": {"target": "onnx"}}
@@ -60,8 +60,8 @@ def test_what_a_shell_says_before_is_no_answer(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_explains_an_end_is_asked_first() -> None:
-    def explain(code: int, said: str) -> errors.SlideExportError:
-        return DeviceError(f"expected it, found {code} and {said}")
+    def explain(code: int, message: str) -> errors.SlideExportError:
+        return DeviceError(f"expected it, found {code} and {message}")
 
     script = "import sys; sys.exit('gone')"
     with (
@@ -89,6 +89,6 @@ def test_a_refusal_keeps_its_class_and_exit_code(
 
 
 def test_a_runtime_that_is_not_installed_is_unavailable() -> None:
-    order = {"target": "onnx", "path": "absent", "settings": {}, "feeds": "absent.npz", "batch": 1, "affinity": []}
-    with Worker("tiny", order, 1, 60) as worker, pytest.raises(MeasurementError, match="absent"):
+    job = {"target": "onnx", "path": "absent", "settings": {}, "feeds": "absent.npz", "batch": 1, "affinity": []}
+    with Worker("tiny", job, 1, 60) as worker, pytest.raises(MeasurementError, match="absent"):
         worker.answer()

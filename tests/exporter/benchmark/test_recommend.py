@@ -13,10 +13,10 @@ from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
-    Protocol,
     Verdict,
 )
 from tests.bundles import minimal
@@ -77,7 +77,7 @@ def result(
             said: Verdict = "faster" if ratio < 0.98 else "slower" if ratio > 1.02 else "same"
             said = "cannot tell" if (b, a) in doubtful else said
             comparisons.append(Comparison(a, b, Interval(ratio, ratio, ratio), said))
-    return BenchmarkResult("now", machine, Protocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
+    return BenchmarkResult("now", machine, BenchProtocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
 
 
 def test_a_slow_int8_is_kept_for_size_alone_and_the_cpu_says_why() -> None:

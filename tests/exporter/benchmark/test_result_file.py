@@ -15,11 +15,11 @@ from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
     ModuleTime,
-    Protocol,
 )
 from slide_export.pages import markdown
 from slide_export.pages.compose import compose
@@ -46,7 +46,7 @@ RUN = ArtifactTiming(
 RESULT = BenchmarkResult(
     measured="2026-01-01T00:00:00+00:00",
     environment=Environment("here", "cpu", ("avx2",), 2, 1024, "", "Linux", "3.11", {"numpy": "2"}, 0.5, ("busy",)),
-    protocol=Protocol(2, 2, 2, (0, 1)),
+    protocol=BenchProtocol(2, 2, 2, (0, 1)),
     runs=(RUN, replace(RUN, stand_in="an evaluator", profile=())),
     comparisons=(Comparison(1, 0, ONE, "cannot tell"),),
 )

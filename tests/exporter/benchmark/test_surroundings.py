@@ -12,7 +12,7 @@ from slide_export.benchmark.environment import StealTime
 
 
 def ask(question: str, given: Any = None) -> dict[str, Any]:
-    """Returns an answer after its way through JSON."""
+    """An answer after its way through JSON."""
     found: dict[str, Any] = json.loads(json.dumps(surroundings.answer({question: given})))
     return found
 
@@ -36,7 +36,9 @@ def test_the_fingerprint_is_this_machines() -> None:
         assert said[name] == here[name]
 
 
-def test_theft_is_told_by_another_process_than_the_one_that_began_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steal_time_is_told_by_another_process_than_the_one_that_began_to_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     watch = dataclasses.asdict(StealTime(0.0, time.monotonic() - 10))
     monkeypatch.setattr(environment, "_stolen_s", lambda: 5.0)
     monkeypatch.setattr(environment.os, "cpu_count", lambda: 1)

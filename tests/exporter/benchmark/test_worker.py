@@ -18,7 +18,7 @@ from slide_export.bundle.store import Bundle
 from slide_export.core.artifact import DtypeStats
 
 
-def order(bundle: Bundle, scratch: Path, batch: int = 1) -> dict[str, Any]:
+def job(bundle: Bundle, scratch: Path, batch: int = 1) -> dict[str, Any]:
     arrays: dict[str, Any] = dict(bundles.golden(bundle).feeds)
     np.savez(scratch / "feeds.npz", **arrays)
     artifact = bundle.manifest.artifact
@@ -39,7 +39,7 @@ def ask(*questions: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_it_loads_calls_and_profiles(bundle: Bundle, tmp_path: Path) -> None:
-    loaded, called, profiled = ask(order(bundle, tmp_path), {"untimed": 1, "calls": 3}, {"profile": 2})
+    loaded, called, profiled = ask(job(bundle, tmp_path), {"untimed": 1, "calls": 3}, {"profile": 2})
     assert loaded.keys() == {"evaluator", "import_ms", "load_ms"}
     assert loaded["evaluator"] == bundle.manifest.parity.evaluator
     assert len(called["ms"]) == 3
@@ -49,7 +49,7 @@ def test_it_loads_calls_and_profiles(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_it_runs_what_it_is_given_and_counts(bundle: Bundle, tmp_path: Path) -> None:
     feeds = {name: value[:2] for name, value in bundles.golden(bundle).feeds.items()}
-    alone = {**order(bundle, tmp_path), "feeds": None}
+    alone = {**job(bundle, tmp_path), "feeds": None}
     _, ran, counted = ask(alone, {"run": packed(feeds)}, {"census": True})
     backend = backends.load(bundle.manifest.target)
     path = bundle.path / bundle.manifest.artifact.path
@@ -62,7 +62,7 @@ def test_it_runs_what_it_is_given_and_counts(bundle: Bundle, tmp_path: Path) -> 
 
 def test_an_artifact_that_cannot_be_loaded_is_refused_by_kind(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "broken").write_bytes(b"\x00garbage")
-    (refused,) = ask({**order(bundle, tmp_path), "path": str(tmp_path / "broken")}, {"untimed": 0, "calls": 1})
+    (refused,) = ask({**job(bundle, tmp_path), "path": str(tmp_path / "broken")}, {"untimed": 0, "calls": 1})
     assert refused["kind"] == "BundleError"
     assert refused["error"].startswith("expected an")
 

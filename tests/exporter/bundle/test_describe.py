@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from slide_export.benchmark.tune import StageTimes
 from slide_export.bundle.describe import _shipped_bytes
 from slide_export.bundle.records import (
     AccuracyRecord,
@@ -18,6 +17,7 @@ from slide_export.bundle.records import (
 )
 from slide_export.calibration.accuracy import AccuracyReport, Hits
 from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.measurement import StageTimes
 from slide_export.core.proof import ParityReport
 from slide_export.models import DataConfig
 

@@ -12,7 +12,7 @@ from slide_export.benchmark import result_file as result
 from slide_export.bundle.store import Bundle
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable
-from slide_export.core.measurement import BenchmarkResult, Environment, Protocol
+from slide_export.core.measurement import BenchmarkResult, BenchProtocol, Environment
 
 
 def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -229,7 +229,7 @@ def test_bench_writes_its_result_and_prints_the_path_alone(onnx_bundle: Bundle, 
 def test_bench_prints_json_for_machines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    protocol = Protocol(1, 1, 1, ())
+    protocol = BenchProtocol(1, 1, 1, ())
     found = BenchmarkResult("2026-01-01", Environment("lab", "", (), 1, 1, "", "", "", {}, 0.0), protocol, ())
     asked: dict[str, object] = {}
     monkeypatch.setattr(cli.api, "bench", lambda bundles, **options: asked.update(options) or found)

@@ -8,11 +8,11 @@ from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
     ModuleTime,
-    Protocol,
     Verdict,
 )
 
@@ -95,13 +95,13 @@ def result(
         versions={"openvino": "2026.4.1"},
         load_average=0.08,
     )
-    protocol = Protocol(ROUNDS, CALLS, 2, (0, 1))
+    protocol = BenchProtocol(ROUNDS, CALLS, 2, (0, 1))
     environment = replace(environment, **{key: changes.pop(key) for key in ("device", "warnings") if key in changes})
     return replace(BenchmarkResult("2026-11-24T17:03:24+00:00", environment, protocol, runs, comparisons), **changes)
 
 
-def sitting() -> BenchmarkResult:
-    """Returns three models, one of them in two precisions and one at batch 4 too, with profiles and a doubt."""
+def session() -> BenchmarkResult:
+    """The three models, one of them in two precisions and one at batch 4 too, with profiles and a doubt."""
     slide = subject("slide_swin_tiny", variant="slide_swin_tiny", lowering="taps")
     swin = subject("swin_tiny")
     half = replace(slide, precision="fp16", artifact_bytes=57_000_000, parity=parity(7.1e-6))
@@ -122,6 +122,6 @@ def sitting() -> BenchmarkResult:
 
 
 def other_device() -> BenchmarkResult:
-    """Returns the first two models as another device measured them, under another runtime."""
+    """The the first two models as another device measured them, under another runtime."""
     runs = (run(subject("swin_tiny", "onnx"), 21.0, 5), run(subject("slide_swin_tiny", "onnx"), 21.2, 6))
     return result(runs, (compared(1, 0, 1.01, "same", 0.005),), device="a board", measured="2026-11-25T08:00:00+00:00")

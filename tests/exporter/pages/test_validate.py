@@ -7,7 +7,7 @@ import pytest
 from slide_export.core.errors import BundleError
 from slide_export.core.measurement import BenchmarkResult, Interval, ModuleTime
 from slide_export.pages.validate import refuse_unsound
-from tests.exporter.pages.synthetic import compared, result, run, sitting, subject
+from tests.exporter.pages.synthetic import compared, result, run, session, subject
 
 PLAIN = run(subject("a"), 10.0)
 UNSOUND = {
@@ -30,4 +30,4 @@ def test_what_does_not_fit_is_named(problem: str, unsound: BenchmarkResult) -> N
 
 
 def test_a_sound_result_passes() -> None:
-    refuse_unsound(sitting(), "x.json")
+    refuse_unsound(session(), "x.json")

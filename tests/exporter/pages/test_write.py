@@ -11,7 +11,7 @@ from slide_export.benchmark import result_file as results
 from slide_export.cli import main as cli
 from slide_export.core.errors import RequestError
 from slide_export.pages import write
-from tests.exporter.pages.synthetic import other_device, result, run, sitting, subject
+from tests.exporter.pages.synthetic import other_device, result, run, session, subject
 
 EVIL = '"><script>alert(1)</script>|*`<b>'
 
@@ -19,7 +19,7 @@ EVIL = '"><script>alert(1)</script>|*`<b>'
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    for path, content in zip(paths, (sitting(), other_device()), strict=True):
+    for path, content in zip(paths, (session(), other_device()), strict=True):
         path.write_text(results.to_json(content))
     return paths
 
@@ -64,7 +64,7 @@ def page(sources: list[Path], name: str) -> str:
 
 def test_every_run_is_there_with_its_numbers(sources: list[Path]) -> None:
     rows = Reader(page(sources, "r.html")).cells
-    for one in (*sitting().runs, *other_device().runs):
+    for one in (*session().runs, *other_device().runs):
         p50, p99 = one.p50_ms, one.p99_ms
         (row,) = [
             row for row in rows if f"{p50.value:.2f} [{p50.low:.2f}, {p50.high:.2f}]" in row[3:4] and len(row) == 7
@@ -76,7 +76,7 @@ def test_every_run_is_there_with_its_numbers(sources: list[Path]) -> None:
 
 def test_every_comparison_is_there(sources: list[Path]) -> None:
     rows = Reader(page(sources, "r.html")).cells
-    for found in (*sitting().comparisons, *other_device().comparisons):
+    for found in (*session().comparisons, *other_device().comparisons):
         of = found.ratio
         assert any(row[-2:] == [f"{of.value:.3f} [{of.low:.3f}, {of.high:.3f}]", found.verdict] for row in rows)
 
@@ -88,7 +88,7 @@ def test_markdown_has_the_same_tables(sources: list[Path]) -> None:
     assert len(cells) > 60
 
 
-def test_no_ratio_crosses_sittings(sources: list[Path]) -> None:
+def test_no_ratio_crosses_sessions(sources: list[Path]) -> None:
     compared = [row for row in Reader(page(sources, "r.html")).cells if row[-1] in ("faster", "slower", "same")]
     assert {tuple(row[:3]) for row in compared if "onnx" in row[2]} == {
         ("slide_swin_tiny fp32", "swin_tiny fp32", "onnx")

@@ -1,4 +1,4 @@
-"""Variants through the pipeline into one sitting a target, with small models under the variants' names."""
+"""Variants exported, and measured in one session for each target, with small models under the variants' names."""
 
 import tempfile
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 
 from slide_export.backends import registry as backends
 from slide_export.benchmark import result_file as results
+from slide_export.benchmark.plan import BenchPlan
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, ParityError, RequestError
@@ -32,17 +33,17 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
 def compared(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, tuple[str, ...], tuple[Path, ...]]:
-    """Returns where the files are, what was printed on standard output, and what was left in the scratch place."""
-    place, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
+    """Directory of the files, lines on standard output, and what was left in the scratch directory."""
+    directory, scratch = tmp_path_factory.mktemp("compared"), tmp_path_factory.mktemp("scratch")
     printed: list[str] = []
     line = ["compare", "--variants", f"{IM2COL},{SLIDE}", "--checkpoint", f"{SLIDE}={checkpoint}"]
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         patch.setattr(tempfile, "tempdir", str(scratch))
         patch.setattr(cli.click, "echo", lambda said="", **_: printed.append(str(said)))
-        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(place / "out")])
+        code = cli.run([*line, "--rounds", "6", "--calls", "2", "--threads", "1", "-o", str(directory / "out")])
     assert code == 0, printed
-    return place / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
+    return directory / "out", tuple(printed), tuple(scratch.glob("slide-export-compare-*"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_each_variant_was_proved_and_says_what_its_weights_are(measured: Benchma
     assert all(run.subject.parity and run.subject.parity["passed"] for run in measured.runs)
 
 
-def test_one_sitting_compares_the_variants(measured: BenchmarkResult) -> None:
+def test_one_session_compares_the_variants(measured: BenchmarkResult) -> None:
     assert [len(run.rounds_ms) for run in measured.runs] == [6, 6]
     (found,) = measured.comparisons
     assert (found.a, found.b) == (1, 0)
@@ -102,7 +103,7 @@ def test_a_wrong_artifact_is_not_measured_and_is_kept(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(FORMS, AUTO["onnx"], wrong)  # type: ignore[arg-type]
     with pytest.raises(ParityError, match="kept as") as refused:
-        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}), {"rounds": 1})
+        compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}, plan=BenchPlan(rounds=1)))
     assert Path(str(refused.value).rsplit("kept as ", 1)[1].partition(";")[0]).is_dir()
 
 
@@ -125,7 +126,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=[str(next(iter(c[0].items()))) for c in REFUSED])
-def test_a_contest_that_cannot_be_held_is_refused_at_once(
+def test_a_comparison_that_cannot_be_made_is_refused_at_once(
     change: dict[str, object], error: type[Exception], message: str
 ) -> None:
     wanted = {"variants": (SLIDE,), **change}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slide_export.backends.onnx import trace as onnx_trace
-from slide_export.benchmark.profile import WARM
+from slide_export.backends.profile import WARM
 
 
 def event(name: str, operator: str, inputs: list[list[int]], output: list[int], duration: int = 5, **args: str) -> Any:

@@ -13,7 +13,7 @@ Start = Callable[..., Device]
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Returns what starts a device, with the arguments of `Device` beside its root, and lets ssh reach it."""
+    """Function that starts a device, with the arguments of `Device` but its root, and lets ssh reach it."""
     require("ssh", "ssh-keygen", "/usr/sbin/sshd")
     devices: list[Device] = []
 

@@ -24,7 +24,7 @@ Features	: fp asimd aes fphp asimdhp i8mm bf16
 
 
 def main(words: list[str]) -> int:
-    """Returns adb's exit code."""
+    """Act as adb; give its exit code."""
     with (PHONE / "asked").open("a") as log:
         print(*words, file=log)
     serial, verb, rest = words[1], words[2], words[3:]
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
 
 
 def there(text: str) -> str:
-    """Returns a text with the phone's paths in the directory that stands for it."""
+    """Text with the phone's paths in the directory that stands for it."""
     return re.sub(r"/data/local/tmp", f"{PHONE}/data/local/tmp", text)
 
 

@@ -84,7 +84,7 @@ class Device:
         return f"-F {self.root}/client_config"
 
     def left(self) -> list[str]:
-        """Returns what is left in the device's directory for temporary files, once nothing of ours runs there."""
+        """Files left in the device's directory for temporary files, once nothing of ours runs there."""
         end = time.monotonic() + 10
         while (found := [path.name for path in self.temporary.iterdir()]) and time.monotonic() < end:
             time.sleep(0.05)

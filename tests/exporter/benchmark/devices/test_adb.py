@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import slide_export
-from slide_export.benchmark import devices as places
+from slide_export.benchmark.devices import connect
+from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.store import Bundle
 from slide_export.core.errors import DeviceError, MeasurementError, RequestError
 
@@ -23,7 +24,7 @@ echo "$@" >> asked"""
 
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Returns the directory that stands for the phone; `adb` on the PATH leads to it."""
+    """Directory that stands for the phone; `adb` on the PATH leads to it."""
     root = tmp_path / "phone"
     (root / "data/local/tmp").mkdir(parents=True)
     tools = tmp_path / "tools"
@@ -78,11 +79,11 @@ def test_the_program_is_called_with_batch_threads_and_settings(
     phone: Path, onnx_bundle: Bundle, tmp_path: Path
 ) -> None:
     program = runner(tmp_path, PERF_TEST)
-    with places.at("adb:R58M", runner=program, keep=True) as place:
+    with connect(DeviceRequest("adb:R58M", keep=True, runner=program)) as device:
         settings = {**onnx_bundle.manifest.artifact.settings, "threads": 3}
-        path = place.put(onnx_bundle.path) / "model.onnx"
-        order = {"target": "onnx", "path": str(path), "settings": settings, "batch": 8}
-        with place.worker("small", order, 3, 60.0) as worker:
+        path = device.put(onnx_bundle.path) / "model.onnx"
+        job = {"target": "onnx", "path": str(path), "settings": settings, "batch": 8}
+        with device.worker("small", job, 3, 60.0) as worker:
             worker.call(5)
     (directory,) = left(phone)
     (asked,) = (directory / "asked").read_text().splitlines()
@@ -100,7 +101,7 @@ def test_a_program_that_fails_is_told_with_its_last_words(phone: Path, onnx_bund
 def test_a_phone_that_is_not_there_is_told(phone: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(DeviceError, match="adb to reach adb:OTHER, it says: adb: device 'OTHER' not found"),
-        places.at("adb:OTHER", runner=runner(tmp_path, PERF_TEST)),
+        connect(DeviceRequest("adb:OTHER", runner=runner(tmp_path, PERF_TEST))),
     ):
         pass
 
@@ -111,7 +112,7 @@ def test_a_phone_that_has_not_been_allowed_is_told(
     monkeypatch.setenv("FAKE_STATE", "unauthorized")
     with (
         pytest.raises(DeviceError, match="to be ready, adb calls it 'unauthorized'"),
-        places.at("adb:R58M", runner=runner(tmp_path, PERF_TEST)),
+        connect(DeviceRequest("adb:R58M", runner=runner(tmp_path, PERF_TEST))),
     ):
         pass
 
@@ -120,7 +121,7 @@ def test_a_program_is_needed_and_of_one_target(
     phone: Path, onnx_bundle: Bundle, openvino_bundle: Bundle, tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match="expected --runner with onnxruntime_perf_test or benchmark_app"):
-        places.at("adb:R58M")
+        connect(DeviceRequest("adb:R58M"))
     program = runner(tmp_path, PERF_TEST)
     with pytest.raises(RequestError, match="expected bundles of one target"):
         slide_export.bench([onnx_bundle.path, openvino_bundle.path], device="adb:R58M", runner=program)

@@ -1,19 +1,20 @@
-"""This machine as a place, and the words that name places."""
+"""This machine as a device, and the words that name devices."""
 
 from pathlib import Path
 
 import pytest
 
-from slide_export.benchmark import devices as places
 from slide_export.benchmark import environment
+from slide_export.benchmark.devices import connect, connect_for_proof
 from slide_export.benchmark.devices.local import LOCAL_DEVICE, LocalDevice
+from slide_export.benchmark.plan import DeviceRequest
 from slide_export.core.errors import BackendUnavailable, RequestError
 
 
 def test_a_name_is_for_this_machine() -> None:
-    with places.at("my laptop") as place:
-        assert isinstance(place, LocalDevice)
-        assert place.fingerprint(1, ())[0].device == "my laptop"
+    with connect(DeviceRequest("my laptop")) as device:
+        assert isinstance(device, LocalDevice)
+        assert device.fingerprint(1, ())[0].device == "my laptop"
 
 
 def test_paths_and_processors_are_this_machines() -> None:
@@ -30,9 +31,9 @@ def test_a_target_that_is_not_installed_is_not_ready(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("options", [{"keep": True}, {"runner": Path("x")}])
 def test_options_of_devices_are_refused_for_this_machine(options: dict[str, object]) -> None:
     with pytest.raises(RequestError, match="found"):
-        places.at("my laptop", **options)  # type: ignore[arg-type]
+        connect(DeviceRequest("my laptop", **options))  # type: ignore[arg-type]
 
 
-def test_a_proof_needs_a_place_that_gives_outputs() -> None:
+def test_a_proof_needs_a_device_that_gives_outputs() -> None:
     with pytest.raises(RequestError, match=r"expected ssh://.* for a proof, found 'my laptop'"):
-        places.proving_at("my laptop")
+        connect_for_proof("my laptop")

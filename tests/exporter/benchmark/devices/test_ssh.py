@@ -22,7 +22,8 @@ import pytest
 from onnx import numpy_helper
 
 import slide_export
-from slide_export.benchmark import devices as places
+from slide_export.benchmark.devices import connect, connect_for_proof
+from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.store import Bundle
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, DeviceError, MeasurementError, ParityError
@@ -34,7 +35,7 @@ NEEDED = ("cat", "dd", "df", "env", "mktemp", "readlink", "rm", "sh", "sleep", "
 
 
 def programs(root: Path, *more: str, **scripts: str) -> str:
-    """Returns a directory, to be a PATH, of what every Linux has, some more, and scripts by name."""
+    """Directory, to be a PATH, with the programs of every Linux, some more, and scripts by name."""
     directory = root / "bin"
     directory.mkdir()
     for name in (*NEEDED, *more):
@@ -47,8 +48,8 @@ def programs(root: Path, *more: str, **scripts: str) -> str:
     return str(directory)
 
 
-def connect(device: Device, directory: str = "") -> None:
-    with places.at(device.url + directory):
+def connect_and_leave(device: Device, directory: str = "") -> None:
+    with connect(DeviceRequest(device.url + directory)):
         pass
 
 
@@ -92,7 +93,7 @@ def test_a_changed_weight_fails_the_proof_there(device: Device, onnx_bundle: Bun
 
 
 def test_what_is_kept_is_there_and_is_named(device: Device, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), places.at(device.url, keep=True):
+    with caplog.at_level(logging.WARNING), connect(DeviceRequest(device.url, keep=True)):
         pass
     (left,) = device.temporary.iterdir()
     assert (left / "runner.pyz").is_file()
@@ -106,7 +107,7 @@ def test_another_host_key_is_refused(device: Device) -> None:
     with pytest.raises(
         DeviceError, match=r"expected the host key that known_hosts has for .*, found another one"
     ) as no:
-        connect(device)
+        connect_and_leave(device)
     assert no.value.exit_code == 3
     assert device.left() == []
 
@@ -114,26 +115,26 @@ def test_another_host_key_is_refused(device: Device) -> None:
 def test_an_unknown_host_is_refused(device: Device) -> None:
     (device.root / "known_hosts").write_text("")
     with pytest.raises(DeviceError, match=r"expected a known host key of .*, found none in known_hosts"):
-        connect(device)
+        connect_and_leave(device)
     assert (device.root / "known_hosts").read_text() == ""
 
 
 def test_refused_keys_end_without_a_question(device: Device) -> None:
     (device.root / "authorized_keys").write_text("")
     with pytest.raises(DeviceError, match="found every one refused"):
-        connect(device)
+        connect_and_leave(device)
 
 
 def test_no_server_is_told(device: Device) -> None:
     device.stop()
     with pytest.raises(DeviceError, match=r"expected an ssh server at .*Connection refused"):
-        connect(device)
+        connect_and_leave(device)
 
 
 def test_no_ssh_here_is_told(device: Device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BackendUnavailable, match="expected ssh on this machine"):
-        connect(device)
+        connect_and_leave(device)
 
 
 @pytest.mark.parametrize(
@@ -142,19 +143,19 @@ def test_no_ssh_here_is_told(device: Device, monkeypatch: pytest.MonkeyPatch, tm
 def test_a_device_needs_a_python(start: Start, tmp_path: Path, scripts: dict[str, str], found: str) -> None:
     device = start(path=programs(tmp_path, **scripts))
     with pytest.raises(DeviceError, match=rf"expected Python 3.10 or later on {device.url}, found {found}: install"):
-        connect(device)
+        connect_and_leave(device)
     assert device.left() == []
 
 
 @pytest.mark.parametrize(("directory", "reason"), [("/does/not/exist", "No such file"), ("/proc", "")])
 def test_a_directory_that_cannot_be_written_is_told(device: Device, directory: str, reason: str) -> None:
     with pytest.raises(DeviceError, match=f"the device says: .*{reason}.*name another one"):
-        connect(device, directory)
+        connect_and_leave(device, directory)
 
 
 @contextmanager
 def small_disk(root: Path, options: str) -> Iterator[Path]:
-    """Yields a mounted file system of its own."""
+    """Mounted file system of its own."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     disk = root / "disk"
@@ -229,7 +230,7 @@ def test_an_installation_that_is_cut_off_does_not_go_on(start: Start, onnx_bundl
             threading.Timer(0.5, device.drop).start()
         yield
 
-    with places.proving_at(device.url, step=step) as place, pytest.raises(DeviceError, match="connection dropped"):
+    with connect_for_proof(device.url, step=step) as place, pytest.raises(DeviceError, match="connection dropped"):
         place.prepare([onnx_bundle.manifest])
     assert device.left() == []
     time.sleep(0.3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slide_export.benchmark.devices import ssh_errors as trouble
+from slide_export.benchmark.devices import ssh_errors
 
 NO_INDEX = "ERROR: Could not find a version that satisfies the requirement onnxruntime (from versions: none)"
 RETRIES = (
@@ -13,7 +13,7 @@ CHANGED = "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHo
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stderr", "expected"),
     [
         (CHANGED, "found another one"),
         ("Host key verification failed.\n", "found none in known_hosts"),
@@ -25,12 +25,12 @@ CHANGED = "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHo
         ("", "no reason given"),
     ],
 )
-def test_why_a_connection_was_not_made(said: str, expected: str) -> None:
-    assert expected in str(trouble.connecting("ssh://pi", said))
+def test_why_a_connection_was_not_made(stderr: str, expected: str) -> None:
+    assert expected in str(ssh_errors.connecting("ssh://pi", stderr))
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stderr", "expected"),
     [
         (NO_INDEX, "no wheel of it for this machine and Python"),
         (RETRIES + NO_INDEX, "its package index not reached"),
@@ -38,13 +38,13 @@ def test_why_a_connection_was_not_made(said: str, expected: str) -> None:
         ("ERROR: something else\nnote: more", "found ERROR: something else"),
     ],
 )
-def test_why_pip_could_not_install(said: str, expected: str) -> None:
-    assert expected in str(trouble.installing("ssh://pi", "/tmp/x", ["onnxruntime"], said))
+def test_why_pip_could_not_install(stderr: str, expected: str) -> None:
+    assert expected in str(ssh_errors.installing("ssh://pi", "/tmp/x", ["onnxruntime"], stderr))
 
 
 def test_a_dropped_connection_says_how_and_what_becomes_of_the_device() -> None:
-    said = "Timeout, server pi not responding.\n"
-    sentence = str(trouble.dropped("ssh://pi", said, "/tmp/x"))
+    stderr = "Timeout, server pi not responding.\n"
+    sentence = str(ssh_errors.dropped("ssh://pi", stderr, "/tmp/x"))
     assert "found the connection dropped (Timeout, server pi not responding.)" in sentence
     assert "the device itself removes /tmp/x" in sentence
-    assert "/tmp/x stays on the device" in str(trouble.dropped("ssh://pi", said, "/tmp/x", kept=True))
+    assert "/tmp/x stays on the device" in str(ssh_errors.dropped("ssh://pi", stderr, "/tmp/x", kept=True))

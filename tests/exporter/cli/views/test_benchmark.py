@@ -9,11 +9,11 @@ from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
     BenchmarkResult,
+    BenchProtocol,
     Comparison,
     Environment,
     Interval,
     ModuleTime,
-    Protocol,
 )
 
 ONE = Interval(12.345, 11.0, 13.0)
@@ -31,7 +31,7 @@ def run(name: str, target: str = "onnx", **changes: object) -> ArtifactTiming:
 
 def shown(*runs: ArtifactTiming, comparisons: tuple[Comparison, ...] = (), warnings: tuple[str, ...] = ()) -> str:
     machine = Environment("lab", "A CPU", ("avx2",), 2, 2048, "", "Linux", "3.11", {}, 0.1, warnings)
-    result = BenchmarkResult("2026-01-01T00:00:00+00:00", machine, Protocol(20, 5, 2, (0, 1)), runs, comparisons)
+    result = BenchmarkResult("2026-01-01T00:00:00+00:00", machine, BenchProtocol(20, 5, 2, (0, 1)), runs, comparisons)
     console = Console(width=120, highlight=False)
     with console.capture() as captured:
         for part in render(result):

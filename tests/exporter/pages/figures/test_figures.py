@@ -8,14 +8,14 @@ import pytest
 from slide_export.pages.figures import latency, parity, profile, ratios, tradeoff
 from slide_export.pages.figures.axis import linear
 from tests.exporter.pages.synthetic import profile as profiled
-from tests.exporter.pages.synthetic import result, run, sitting, subject
+from tests.exporter.pages.synthetic import result, run, session, subject
 
-RUNS = sitting().runs
+RUNS = session().runs
 EVIL = '<script>alert("x")</script>&'
 
 
 def parsed(markup: str) -> ElementTree.Element:
-    """Returns the markup as XML, which inline SVG has to be."""
+    """The the markup as XML, which inline SVG has to be."""
     quoted = re.sub(r"class=(\w+)>", r'class="\1">', markup)
     return ElementTree.fromstring(f"<div>{quoted}</div>")
 
@@ -41,7 +41,7 @@ def test_a_call_far_out_is_told_and_squeezes_nothing() -> None:
 
 
 def test_a_ratio_stands_on_its_side_of_1() -> None:
-    root = parsed(ratios.draw(sitting(), sitting().comparisons))
+    root = parsed(ratios.draw(session(), session().comparisons))
     unity, marks = places(root, "unity", "x1"), places(root, "mark", "cx")
     assert [mark > one for mark, one in zip(marks, unity, strict=True)] == [True, True, False, True]
 
@@ -84,4 +84,4 @@ def test_names_are_escaped(draw: object) -> None:
 
 def test_a_ratio_s_names_are_escaped() -> None:
     evil = run(subject(EVIL), 10.0)
-    assert "<script" not in ratios.draw(result((evil, evil)), sitting().comparisons[:1])
+    assert "<script" not in ratios.draw(result((evil, evil)), session().comparisons[:1])

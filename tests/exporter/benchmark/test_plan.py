@@ -1,0 +1,43 @@
+"""A plan and the keywords that make it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slide_export.benchmark import plan as plans
+from slide_export.benchmark.plan import BenchPlan, DeviceRequest, plan_of
+from slide_export.core.errors import RequestError
+
+
+@pytest.mark.parametrize("field", ["rounds", "calls", "threads"])
+def test_a_plan_needs_one_of_each(field: str) -> None:
+    assert getattr(BenchPlan(**{field: 1}), field) == 1  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match=f"expected at least 1 {field[:-1]}, found 0"):
+        BenchPlan(**{field: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batches", [(), (0,), (1, -8)])
+def test_a_plan_needs_batch_sizes(batches: tuple[int, ...]) -> None:
+    with pytest.raises(RequestError, match="expected batch sizes of 1 or more"):
+        BenchPlan(batches=batches)
+
+
+def test_keywords_take_the_place_of_the_plans_fields() -> None:
+    found = plan_of(BenchPlan(rounds=6, device=DeviceRequest("lab")), {"calls": 2, "batches": [1, 8], "keep": True})
+    assert found == BenchPlan((1, 8), rounds=6, calls=2, device=DeviceRequest("lab", keep=True))
+
+
+def test_every_keyword_has_a_field() -> None:
+    values: dict[str, Any] = {
+        "batches": (2,), "rounds": 7, "calls": 3, "threads": 4, "profile": True, "stand_ins": True,
+        "device": "adb:R58M", "keep": True, "runner": "perf_test", "timeout_s": 1.5,
+    }  # fmt: skip
+    assert values.keys() == plans.BenchOptions.__annotations__.keys()
+    device = DeviceRequest("adb:R58M", keep=True, runner=Path("perf_test"))
+    assert plan_of(None, values) == BenchPlan((2,), 7, 3, 4, True, True, 1.5, device)  # type: ignore[arg-type]
+
+
+def test_another_keyword_is_refused() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'round'"):
+        plan_of(None, {"round": 3})  # type: ignore[typeddict-unknown-key]
