@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from slide_export.calibration.report import AuditFinding, CalibrationReport
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import FP16, FP32, Precision
 
 from .audit import ENOUGH, audit
 from .fp16 import to_half
@@ -17,7 +18,6 @@ from .layer_selection import layers, refuse_unknown
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
 
-QUANTIZED = frozenset({"int8", "w8"})
 FILE = "quantization.yaml"
 
 _log = logging.getLogger(__name__)
@@ -28,12 +28,11 @@ class NumericFormat:
     """How an artifact computes: what a graph is rewritten to, and what PyTorch imitates for the noise floor.
 
     Attributes:
-        precision: "fp32", "fp16", or one that a recipe quantizes.
         recipe: how it is quantized, with the modules that stay in float; None where it is not.
         keep: modules that stay in float where it is not.
     """
 
-    precision: str = "fp32"
+    precision: Precision = FP32
     recipe: QuantizationRecipe | None = None
     keep: tuple[str, ...] = ()
 
@@ -93,7 +92,7 @@ def in_precision(
     """
     if numbers.recipe is None:
         refuse_unknown(layers(graph.proto), numbers.keep)
-        return (to_half(graph, numbers.keep) if numbers.precision == "fp16" else graph), None
+        return (to_half(graph, numbers.keep) if numbers.precision == FP16 else graph), None
     if not numbers.recipe.calibrated or images is None:
         return quantize(graph, None, numbers.recipe), None
     report = audit(images.images, numbers.recipe.accept)

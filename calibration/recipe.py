@@ -1,13 +1,13 @@
 """What is quantized, how, and what is accepted of it: a YAML file that a person can read, edit and pass back.
 
-Each target has a recipe of its own for each quantized precision, `recipes/TARGET-PRECISION.yaml`. Whatever a recipe
-says, three things stay in float: softmax, LayerNorm, and products of two activations (q·k and weights·v), since their
-errors go straight into the attention. NNCF's own attention pattern needs a Softmax before a MatMul and never matches
-slide attention, so what is quantized is always said by name and never left to a library's patterns.
+Each target has a recipe of its own for each quantized precision, `PRECISION.yaml` in its backend's folder. Whatever a
+recipe says, three things stay in float: softmax, LayerNorm, and products of two activations (q·k and weights·v), since
+their errors go straight into the attention. NNCF's own attention pattern needs a Softmax before a MatMul and never
+matches slide attention, so what is quantized is always said by name and never left to a library's patterns.
 """
 
 import difflib
-import importlib.resources
+import importlib.util
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from slide_export.core.errors import RequestError
+from slide_export.core.precision import INT8, PRECISIONS, W8, Precision
 
 KINDS = ("linear", "convolution", "depthwise")
 ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")
@@ -51,7 +52,7 @@ COMMENTS = {
 }
 EVERYWHERE = frozenset({"library", "activations", "quantize", "keep_fp32", "min_sqnr_db", "min_top1"})
 USED = {
-    ("onnxruntime", "int8"): {
+    ("onnxruntime", INT8): {
         "per_channel",
         "ranges",
         "percentile",
@@ -60,11 +61,11 @@ USED = {
         "tables",
         "accept",
     },
-    ("nncf", "int8"): {
+    ("nncf", INT8): {
         *("per_channel", "ranges", "percentile", "reduce_range", "smooth_quant", "bias_correction", "tables", "accept")
     },
-    ("nncf", "w8"): {"tables"},
-    ("coremltools", "w8"): {"weights", "weight_bits", "per_channel"},
+    ("nncf", W8): {"tables"},
+    ("coremltools", W8): {"weights", "weight_bits", "per_channel"},
 }
 """What each library reads beside `EVERYWHERE`, in the precisions that it is used for."""
 OF_GRAPHS = ("onnxruntime", "nncf")
@@ -99,9 +100,9 @@ class QuantizationRecipe:
     cpu_overflows: bool = False
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """The precision that it is a recipe of."""
-        return "int8" if self.calibrated else "w8"
+        return INT8 if self.calibrated else W8
 
     @property
     def used(self) -> frozenset[str]:
@@ -123,22 +124,22 @@ class QuantizationRecipe:
         return self.activations != "float"
 
     def quantizes(self, module: str, kind: str) -> bool:
-        """Tells whether a layer of a kind of `KINDS` is quantized, by the name of its PyTorch module."""
+        """Whether a layer of a kind of `KINDS` is quantized, by the name of its PyTorch module."""
         return kind in self.quantize and not any(matches(module, pattern) for pattern in self.keep_fp32)
 
     def resolved(self) -> "QuantizationRecipe":
-        """Returns the recipe with what this machine's CPU needs."""
+        """The recipe with what this machine's CPU needs."""
         return replace(self, cpu_overflows=overflows())
 
 
 def matches(module: str, pattern: str) -> bool:
-    """Tells whether a pattern names a module or one around it: `layers.0` has `layers.0.blocks.1.attn.qkv` in it."""
+    """Whether a pattern names a module or one around it: `layers.0` has `layers.0.blocks.1.attn.qkv` in it."""
     parts = module.split(".")
     return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 
 
 def overflows() -> bool:
-    """Tells whether this CPU adds pairs of 8-bit products in 16 bits, as x86 does without VNNI (VPMADDUBSW).
+    """Whether this CPU adds pairs of 8-bit products in 16 bits, as x86 does without VNNI (VPMADDUBSW).
 
     Source: ONNX Runtime, docs/performance/model-optimizations/quantization.md, "reduce_range".
     """
@@ -149,13 +150,30 @@ def overflows() -> bool:
 
 
 def default(target: str, precision: str) -> QuantizationRecipe:
-    """Returns the recipe that comes with slide-export for a target and a quantized precision."""
-    file = importlib.resources.files("slide_export.calibration") / "recipes" / f"{target}-{precision}.yaml"
-    return parse(file.read_text(encoding="utf-8"), file.name)
+    """The recipe that a target's backend has in its folder for a quantized precision.
+
+    Raises:
+        RequestError: it has none.
+    """
+    found = _shipped(target)
+    if precision not in found:
+        own = f"it has recipes of {', '.join(found)}" if found else "it has no recipes"
+        raise RequestError(
+            f"a quantization recipe of {precision} does not come with {target}, {own}: give one (quantization_recipe)"
+        )
+    return parse(found[precision].read_text(encoding="utf-8"), f"{target}/{found[precision].name}")
+
+
+def _shipped(target: str) -> dict[str, Path]:
+    """Files of the recipes in a backend's folder by their precision; a backend of one file has no folder."""
+    spec = importlib.util.find_spec(f"slide_export.backends.{target}")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    files = {file.stem: file for folder in folders for file in Path(folder).glob("*.yaml")}
+    return {name: files[name] for name in PRECISIONS if name in files}
 
 
 def load(path: Path, precision: str) -> QuantizationRecipe:
-    """Returns a user's recipe.
+    """Read a user's recipe.
 
     Raises:
         RequestError: the file cannot be read, is no recipe, or is one of another precision.
@@ -165,7 +183,7 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"expected a quantization recipe, {path} cannot be read: {error}") from error
     recipe = parse(text, path.name)
-    if recipe.precision != precision:
+    if recipe.precision.name != precision:
         raise RequestError(
             f"expected a recipe of {precision}, {path.name} has activations: {recipe.activations}; "
             "int8 quantizes activations too, w8 leaves them in float"
@@ -173,14 +191,16 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
     return recipe
 
 
-def refuse_other_library(recipe: QuantizationRecipe, target: str) -> None:
-    """Refuses a recipe whose library does not quantize for a target.
+def refuse_other_library(recipe: QuantizationRecipe, target: str, *, in_graph: bool) -> None:
+    """Refuse a recipe whose library does not quantize for a target.
+
+    Args:
+        in_graph: whether the ONNX graph carries the recipe's precision for this target.
 
     Raises:
         RequestError: names those that do.
     """
-    of_graphs = default(target, recipe.precision).library in OF_GRAPHS
-    able = [name for name, precision in USED if precision == recipe.precision and (name in OF_GRAPHS) == of_graphs]
+    able = [name for name, precision in USED if precision == recipe.precision and (name in OF_GRAPHS) == in_graph]
     if recipe.library not in able:
         raise RequestError(
             f"expected library {' or '.join(able)} to quantize in {recipe.precision} for {target}, "
@@ -189,7 +209,7 @@ def refuse_other_library(recipe: QuantizationRecipe, target: str) -> None:
 
 
 def parse(text: str, name: str) -> QuantizationRecipe:
-    """Returns the recipe in a YAML text.
+    """Parse the recipe in a YAML text.
 
     Raises:
         RequestError: the text is no YAML mapping, a field is unknown or missing, a value does not fit its field, or a
@@ -220,7 +240,7 @@ def parse(text: str, name: str) -> QuantizationRecipe:
 
 
 def _value(name: str, key: str, value: Any) -> Any:
-    """Returns a value in its field's type."""
+    """The value in its field's type."""
     kind = get_type_hints(QuantizationRecipe)[key]
     if key in CHOICES:
         if key == "reduce_range" and isinstance(value, bool):
@@ -247,7 +267,7 @@ def _value(name: str, key: str, value: Any) -> Any:
 
 
 def _check(recipe: QuantizationRecipe, name: str) -> None:
-    """Refuses what the library of the recipe does not do, and what nobody can."""
+    """Refuse what the library of the recipe does not do, and what nobody can."""
     if (recipe.library, recipe.precision) not in USED:
         able = [library for library, precision in USED if precision == recipe.precision]
         other = "quantizing activations needs CoreML's predict, so macOS; " if recipe.library == "coremltools" else ""
@@ -280,7 +300,7 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
 
 
 def dump(recipe: QuantizationRecipe, name: str, target: str) -> str:
-    """Returns what the recipe's library reads of it as YAML, each field under a comment that says what it is.
+    """Write what the recipe's library reads of it as YAML, each field under a comment that says what it is.
 
     Args:
         name: of the bundle.

@@ -12,6 +12,7 @@ from slide_export.calibration.quantization import NumericFormat
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.proof import Reference
 from slide_export.inference.served import serve
 from slide_export.models.swin import SwinConfig, SwinTransformer
@@ -65,4 +66,4 @@ def reference_of(model: Model, images: ImageSet, io: ModelIO, precision: str = "
     """The trained model's own answers on images, with the noise floor of a float precision."""
     served, store = serve(model, io), PictureStore(model.data, model.image_size)
     found = truth(served, images.source, images.names(), store.stacked(images.files))
-    return with_floor(served, found, NumericFormat(precision))
+    return with_floor(served, found, NumericFormat(precision_named(precision)))

@@ -1,1 +1,1 @@
-"""One package a target, named as the word after `--target`; `interface` says what a backend is."""
+"""One file or folder a target, named as the word after `--target`; `interface` says what a backend is."""

@@ -1,17 +1,34 @@
-"""What a backend is, and what a target's own options, orders and availability are."""
+"""The interface of a backend: what each must have, and what it may have beside.
+
+A backend is a module of this package, one file or one folder. `Backend` is what it must have. The other protocols and
+the names below are optional; `optional.py` asks for them and knows what holds without one:
+
+    unavailable_reason()   why artifacts cannot run on this machine       without: they run wherever it is installed
+    substitute_runtime()   what runs in the place of the real runtime     without: the real one runs
+    RUNTIME                modules that a session imports                 without: their import counts as loading
+    DEVICE                 distributions that run it on a device          without: no device runs it by itself
+    DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
+    INSTALL                the command that installs it                   without: pip, by the extra of its name
+    LINT                   faults and chances of this target              without: those of every target alone
+    is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph
+    lint_artifact()
+    PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
     from slide_export.core.graph import OnnxGraph
+    from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
+    from slide_export.core.precision import Precision
     from slide_export.inference.served import ServedModel
 
 
@@ -32,14 +49,14 @@ class Option:
 
 @dataclass(frozen=True)
 class LoweringOptions:
-    """What a backend is asked for.
+    """Precision, interface and backend options of one `lower()` call.
 
     Attributes:
         options: every option of the backend, validated, with the defaults filled in.
         quantization: how weights are quantized, None in the float precisions.
     """
 
-    precision: str
+    precision: Precision
     interface: ModelIO
     options: Mapping[str, str] = field(default_factory=dict)
     quantization: QuantizationRecipe | None = None
@@ -101,57 +118,73 @@ class Session(Protocol):
     """What runs it, as a report says it."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Loads the artifact at `path` with the runtime settings of its manifest."""
+        """Load the artifact at `path` with the runtime settings of its manifest."""
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Returns every output by name for the inputs by name."""
+        """Compute every output by name for the inputs by name."""
 
 
 Loaded: TypeAlias = Session  # inside `Backend`, `Session` is its attribute
 
 
 class Backend(Protocol):
-    """One target. Its vendor's package is imported inside its functions, never when its file is."""
+    """What every target must have. Its vendor's package is imported inside its functions, never when its file is."""
 
+    __name__: str
     ACCEPTS: type[OnnxGraph] | type[ServedModel]
     """The stage that `lower` starts from."""
-    PRECISIONS: tuple[str, ...]
-    IN_GRAPH: frozenset[str]
-    """Precisions that the ONNX graph carries, as casts or Q/DQ; `lower` sees to the others."""
+    PRECISIONS: Mapping[str, bool]
+    """Names of its precisions, and whether the ONNX graph carries each, as casts or Q/DQ; `lower` sees to the rest."""
     DISTRIBUTIONS: tuple[str | tuple[str, ...], ...]
     """What pip has to have installed; of an entry that is a tuple, any one will do."""
     OPTIONS: Mapping[str, Option]
-    RUNTIME: tuple[str, ...]
-    """Modules that a session imports; a measurement imports them apart from loading."""
-    DEVICE: tuple[str, ...]
-    """Distributions, called as their modules are, that run and count an artifact on a device; empty where none do."""
     Session: type[Session]
 
-    def obstacle(self) -> str | None:
-        """Returns why artifacts cannot be run on this machine, None where they can; the runtime is installed."""
+    def lower(self, source: Any, directory: Path, options: LoweringOptions) -> Artifact:
+        """Write the artifact into `directory`; raises `LoweringError`."""
 
-    def stand_in(self) -> str | None:
-        """Returns what runs here in the place of the target's own runtime and what its time is worth, else None."""
 
-    def lower(self, source: Any, directory: Path, order: LoweringOptions) -> Artifact:
-        """Writes the artifact into `directory` and returns it; raises `LoweringError`."""
+@runtime_checkable
+class CountsDtypes(Protocol):
+    """A backend that knows which element types a saved artifact stores and computes in."""
+
+    def dtype_stats(self, path: Path, settings: Mapping[str, Any]) -> DtypeStats:
+        """Count what the saved artifact at `path` stores and computes."""
+
+
+@runtime_checkable
+class Profiles(Protocol):
+    """A backend whose runtime times single operations."""
 
     def profile(self, path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
-        """Returns what the runtime's own profiler says of each operation, in the order of execution.
+        """Time each operation by the runtime's own profiler, in the order of execution.
 
         Raises:
             RequestError: the runtime has no profiler that can be asked here.
         """
 
-    def census(self, path: Path, settings: Mapping[str, Any]) -> DtypeStats:
-        """Returns what the saved artifact at `path` stores and computes."""
+
+@runtime_checkable
+class ShowsValues(Protocol):
+    """A backend that shows what an artifact computes on its way to the outputs."""
 
     def values(self, path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
-        """Returns every value that the artifact computes from its inputs, in the order of execution."""
+        """Every value that the artifact computes from its inputs, in the order of execution."""
 
     def intermediates(self, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Loaded:
-        """Returns a session that gives these values beside the outputs, or instead, by the names of `values`.
+        """Open a session that gives these values beside the outputs, or instead, by the names of `values`.
 
         Showing a value keeps a runtime from fusing across it, so results may differ from the plain session's by
         rounding.
         """
+
+
+@runtime_checkable
+class LintsArtifacts(Protocol):
+    """A backend with rules for what it saved, beside those of its ONNX graph or PyTorch module."""
+
+    def is_artifact(self, path: Path) -> bool:
+        """Whether a file or directory is of the kind that `lint_artifact` reads; it may be nobody's bundle."""
+
+    def lint_artifact(self, path: Path) -> tuple[Finding, ...]:
+        """Findings in a saved artifact."""

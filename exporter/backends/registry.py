@@ -1,4 +1,7 @@
-"""The installed backends: their names, what they need, what they can be told."""
+"""The backends: the modules of this package, what they need, what they can be told.
+
+A single file and a folder are found alike, in every directory of the package's `__path__`.
+"""
 
 import importlib
 import importlib.metadata
@@ -9,16 +12,21 @@ from typing import cast
 from slide_export import backends
 from slide_export.core.errors import BackendUnavailable, RequestError
 
+from . import optional
 from .interface import Availability, Backend
+
+OURS = frozenset({"interface", "optional", "profile", "registry"})
+"""Modules of the package that are no targets."""
 
 
 def names() -> tuple[str, ...]:
-    """Returns every target, in alphabetical order."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(backends.__path__) if module.ispkg))
+    """Every target, in alphabetical order."""
+    found = (module.name for module in pkgutil.iter_modules(backends.__path__))
+    return tuple(sorted(name for name in found if name not in OURS and not name.startswith("_")))
 
 
 def load(target: str) -> Backend:
-    """Returns a backend, whether or not its runtime is installed.
+    """The backend of a target, whether or not its runtime is installed.
 
     Raises:
         RequestError: there is no such target.
@@ -29,7 +37,7 @@ def load(target: str) -> Backend:
 
 
 def require(target: str, precision: str) -> Backend:
-    """Returns a backend that can be used here, for a precision that it has.
+    """The backend of a target that can be used here, for a precision that it has.
 
     Raises:
         RequestError: there is no such target, or it lacks the precision.
@@ -44,7 +52,7 @@ def require(target: str, precision: str) -> Backend:
 
 
 def refuse_unknown_precision(target: str, precision: str) -> None:
-    """Refuses a precision that a target does not have, installed here or not.
+    """Refuse a precision that a target does not have, installed here or not.
 
     Raises:
         RequestError: there is no such target, or it lacks the precision.
@@ -54,8 +62,13 @@ def refuse_unknown_precision(target: str, precision: str) -> None:
         raise RequestError(f"expected a precision of {', '.join(known)} for {target}; found {precision!r}")
 
 
+def default_form(target: str) -> str:
+    """Form of slide attention that `auto` stands for; see `optional.default_form`."""
+    return optional.default_form(load(target))
+
+
 def availability(target: str) -> Availability:
-    """Returns what is installed for a target, from the package metadata alone: nothing is imported."""
+    """What is installed for a target, from the package metadata alone: nothing is imported."""
     backend = load(target)
     versions: dict[str, str] = {}
     missing = []
@@ -65,13 +78,13 @@ def availability(target: str) -> Availability:
         versions |= found
         if not found:
             missing.append(alternatives[0])
-    install = f'pip install "slide-export[{target}]"'
-    obstacle = "not installed" if missing else backend.obstacle()
-    return Availability(target, backend.PRECISIONS, versions, tuple(missing), install, obstacle, backend.OPTIONS)
+    reason = "not installed" if missing else optional.unavailable_reason(backend)
+    install, precisions = optional.install_command(backend), tuple(backend.PRECISIONS)
+    return Availability(target, precisions, versions, tuple(missing), install, reason, backend.OPTIONS)
 
 
 def _first_installed(alternatives: tuple[str, ...]) -> dict[str, str]:
-    """Returns the first of them that is installed, with its version; nothing where none is."""
+    """The first of them that is installed, with its version; nothing where none is."""
     for distribution in alternatives:
         try:
             return {distribution: importlib.metadata.version(distribution)}
@@ -81,7 +94,7 @@ def _first_installed(alternatives: tuple[str, ...]) -> dict[str, str]:
 
 
 def complete_options(target: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Returns every option of a backend, as given or by default.
+    """Every option of a backend, as given or by default.
 
     Raises:
         RequestError: the backend has no such option, or the option no such value.

@@ -22,9 +22,9 @@ from slide_export.bundle.manifest import Manifest
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Comparison, Environment, Interval
-from slide_export.proof import precision as truth
+from slide_export.core.precision import PRECISIONS, precision_named
+from slide_export.proof.precision import describe, satisfies
 
-PRECISIONS = ("fp32", "fp16", "int8", "w8")  # the most precise first
 WORTHWHILE_SIZE_RATIO = 0.9  # less than a tenth of the file saved is no reason to give up precision
 UNKNOWN = "cannot tell"
 INTEGER_FLAGS = {
@@ -182,7 +182,8 @@ def _smallest(options: Sequence[Option]) -> Option:
 
 
 def _rank(precision: str) -> int:
-    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+    names = list(PRECISIONS)
+    return names.index(precision) if precision in names else len(names)
 
 
 def _sentence(chosen: Option, options: Sequence[Option]) -> str:
@@ -257,10 +258,10 @@ def in_their_precision(manifests: Mapping[Path, Manifest]) -> None:
         RequestError: names the first.
     """
     for path, manifest in manifests.items():
-        said, precision = manifest.dtype_stats, manifest.precision.name
+        said, precision = manifest.dtype_stats, precision_named(manifest.precision.name)
         found = DtypeStats(said.stored, said.computed, said.fixed, said.marked)
-        if not truth.satisfies(found, precision, some_kept=bool(manifest.options.keep_fp32)):
+        if not satisfies(found, precision, some_kept=bool(manifest.options.keep_fp32)):
             raise RequestError(
                 f"expected bundles in the precision that they claim, found {path} not so "
-                f"({truth.sentence(found, precision)}): leave it out"
+                f"({describe(found, precision)}): leave it out"
             )

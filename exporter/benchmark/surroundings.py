@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 
 from . import environment
@@ -42,7 +43,10 @@ def _processors(_: None) -> dict[str, Any]:
 
 def _readiness(target: str) -> dict[str, Any]:
     backend = backends.load(target)
-    return {"unavailable_reason": backend.obstacle(), "substitute_runtime": backend.stand_in()}
+    return {
+        "unavailable_reason": optional.unavailable_reason(backend),
+        "substitute_runtime": optional.substitute_runtime(backend),
+    }
 
 
 def _fingerprint(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Measures every form of slide attention on this machine, stage by stage, and remembers which was fastest.
+"""Measure every form of slide attention on this machine, stage by stage, and remembers which was fastest.
 
 A stage is stood for by half a block of its own: x + attention(LayerNorm(x)) at the stage's size, batch 1, in each form,
 under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A
@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
 from slide_export.core.artifact import ModelIO
@@ -47,20 +47,20 @@ class HalfBlock(nn.Module):
         self.norm1, self.attn = nn.LayerNorm(channels), attention
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Half a block: x [B, H, W, C] -> [B, H, W, C]."""
         return x + self.attn(self.norm1(x))
 
 
 def tune(
     fused: FusedModel, target: str, order: LoweringOptions, step: Progress = no_progress
 ) -> tuple[StageTimes, ...]:
-    """Returns the times of every form for each stage that slides, measured now or remembered.
+    """Times of every form for each stage that slides, measured now or remembered.
 
     Raises:
         RequestError: the target's runtime does not run here, so that there is nothing to measure.
     """
     backend = backends.load(target)
-    why_not = backend.obstacle() or backend.stand_in()
+    why_not = optional.unavailable_reason(backend) or optional.substitute_runtime(backend)
     if why_not or backend.ACCEPTS is not OnnxGraph:
         raise RequestError(
             f"expected a target that runs here to tune for, found {target}: {why_not or 'it takes no ONNX graph'}; "
@@ -71,7 +71,7 @@ def tune(
 
 
 def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
-    """Returns rows, columns and channels of what reaches each slide attention."""
+    """Rows, columns and channels of what reaches each slide attention."""
     sizes: dict[str, tuple[int, int, int]] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -122,7 +122,7 @@ def _measure(
                 place = Path(temporary) / form
                 place.mkdir()
                 artifact = backend.lower(graph, place, LoweringOptions(order.precision, ModelIO(), order.options))
-            subject = ArtifactInfo(form, target, order.precision, "slide_attention", form, (rows, cols))
+            subject = ArtifactInfo(form, target, order.precision.name, "slide_attention", form, (rows, cols))
             feeds = {INPUT: np.asarray(example[:1])}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
         result = latency.measure(candidates, plan, step=step)
@@ -132,7 +132,7 @@ def _measure(
 def _fingerprint(
     target: str, order: LoweringOptions, layer: FusedSlideAttention, size: tuple[int, int, int]
 ) -> tuple[str, str]:
-    """Returns the machine in words, and what the times depend on as a key."""
+    """The machine in words, and what the times depend on as a key."""
     threads = len(environment.usable())
     here = environment.fingerprint("this machine", threads, [target])
     versions = {name: here.versions[name] for name in backends.availability(target).versions}
@@ -142,7 +142,7 @@ def _fingerprint(
         "threads": threads,
         "target": target,
         "versions": versions,
-        "order": asdict(order)["options"] | {"precision": order.precision},
+        "order": {**order.options, "precision": order.precision.name},
         "shape": (*size, layer.heads, layer.kernel_size, layer.value_conv is not None),
         "forms": tuple(FORMS),
     }
@@ -151,7 +151,7 @@ def _fingerprint(
 
 
 def cache() -> Path:
-    """Returns the file of what was measured here before (Source: XDG base directory specification)."""
+    """The file of what was measured here before (Source: XDG base directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slide-export" / "lowerings.json"
 
 
@@ -169,7 +169,7 @@ def _recall(key: str) -> dict[str, float] | None:
 
 
 def _remember(key: str, times: Mapping[str, float]) -> None:
-    """Adds to the file, written beside and renamed: two runs at once lose at most one's times."""
+    """Add to the file, written beside and renamed: two runs at once lose at most one's times."""
     place = cache()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:

@@ -28,6 +28,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.core.errors import SlideExportError
 
@@ -56,7 +57,7 @@ class LoadedArtifact:
     def load(self) -> dict[str, Any]:
         """Import the runtime and open the artifact: its evaluator, and the milliseconds of both."""
         start = time.perf_counter()
-        for module in self._backend.RUNTIME:
+        for module in optional.runtime_modules(self._backend):
             importlib.import_module(module)
         imported = time.perf_counter()
         self._session = self._backend.Session(self._path, self._settings)
@@ -86,7 +87,7 @@ class LoadedArtifact:
 
     def profile(self, calls: int) -> dict[str, Any]:
         """Lines of a profile, from a session of its own: a profiler costs time."""
-        found = self._backend.profile(self._path, self._settings, self._feeds, calls)
+        found = optional.profile(self._backend, self._path, self._settings, self._feeds, calls)
         return {"profile": [asdict(line) for line in found]}
 
     def run(self, inputs: str) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class LoadedArtifact:
 
     def census(self) -> dict[str, Any]:
         """Dtype statistics of the artifact on this machine."""
-        return {"census": asdict(self._backend.census(self._path, self._settings))}
+        return {"census": asdict(optional.dtype_stats(self._backend, self._path, self._settings))}
 
 
 def _feeds(path: str, batch: int) -> dict[str, Any]:

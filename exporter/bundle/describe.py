@@ -13,6 +13,7 @@ from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
 from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
 from slide_export.core.model import BlockCertificate, FusedModel, Model
+from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy as evaluation
@@ -92,7 +93,7 @@ def describe(made: Made) -> Manifest:
     return Manifest(
         name=made.name,
         target=artifact.target,
-        precision=made.precision or PRECISIONS[artifact.precision],
+        precision=made.precision or PRECISIONS[artifact.precision.name],
         task=made.served.task.name,
         artifact=ArtifactRecord(
             artifact.path.name,
@@ -170,9 +171,9 @@ def _parity(proof: ParityReport) -> ParityRecord:
     return ParityRecord(**vars(proof), multiple=proof.accepted.multiple, passed=proof.passed)
 
 
-def _dtype_stats(found: DtypeStats, precision: str) -> DtypeRecord:
+def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
     stored, computed = dict(found.stored), dict(found.computed)
-    return DtypeRecord(stored, computed, truth.sentence(found, precision), found.fixed, found.marked)
+    return DtypeRecord(stored, computed, truth.describe(found, precision), found.fixed, found.marked)
 
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:

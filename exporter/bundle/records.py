@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from slide_export.core import precision as core_precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
 from slide_export.core.typed_json import Count, Measured, Sha256, Size
 
@@ -40,13 +41,8 @@ class PrecisionRecord:
 
 
 PRECISIONS: Mapping[str, PrecisionRecord] = {
-    name: PrecisionRecord(name, stored, computed)
-    for name, stored, computed in (
-        ("fp32", "float32", "float32"),
-        ("fp16", "float16", "float16"),
-        ("int8", "int8", "int8"),
-        ("w8", "int8", "float32"),
-    )
+    one.name: PrecisionRecord(one.name, one.stored, one.computed or one.stored)
+    for one in core_precision.PRECISIONS.values()
 }
 """By name; what a manifest of schema 1 names."""
 

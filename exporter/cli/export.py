@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slide_export import api
+from slide_export.inference.forms import FORMS
 
 from .options import (
     CHECKPOINT,
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="NAME[,NAME]",
-    help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
-    "wide_shifts, gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
+    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}.",
 )
 @click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")

@@ -1,4 +1,4 @@
-"""What goes into an artifact, what comes out of it, and what it stores and computes."""
+"""An artifact, its inputs and outputs, and the statistics of its element types."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .graph import TensorSpec
+    from .precision import Precision
 
 Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Mapping[str, Array]"
@@ -19,7 +20,7 @@ Outputs: TypeAlias = "Mapping[str, Array]"
 
 @dataclass(frozen=True)
 class ModelIO:
-    """What goes into an artifact and comes out of it.
+    """Inputs and outputs of an artifact.
 
     Attributes:
         batch: the fixed batch size, or None for a dynamic one.
@@ -38,7 +39,7 @@ class ModelIO:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a backend wrote.
+    """A file or directory that a backend wrote.
 
     Attributes:
         path: the file or directory that a runtime opens.
@@ -47,7 +48,7 @@ class Artifact:
     """
 
     target: str
-    precision: str
+    precision: Precision
     path: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -57,16 +58,18 @@ class Artifact:
 
 @dataclass(frozen=True)
 class DtypeStats:
-    """What an artifact really stores and computes, counted in the artifact itself.
+    """Element types that an artifact stores and computes in, counted in the artifact itself.
 
     Attributes:
         stored: bytes of weights by element type.
         computed: convolutions and matrix products by the type that they compute in.
         fixed: whether the artifact itself fixes what it computes in; else this machine's runtime chose.
         marked: convolutions and matrix products that the artifact has 8-bit weights for.
+        counted: whether anybody counted; False where the target's backend cannot, and then all else is empty.
     """
 
     stored: Mapping[str, int]
     computed: Mapping[str, int]
     fixed: bool = True
     marked: int = 0
+    counted: bool = True

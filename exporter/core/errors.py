@@ -28,7 +28,7 @@ WORST_FIRST = (1, CRASHED, 2, 3, 0)
 
 
 def worst(exit_codes: Iterable[int]) -> int:
-    """Returns the exit code that tells the most: a failed proof before a crash before the rest."""
+    """Exit code that tells the most: a failed proof before a crash before the rest."""
     return min(exit_codes, key=WORST_FIRST.index, default=0)
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
+MAX_RANK = 5
+"""Highest rank of a tensor in what is exported: coremltools and the Neural Engine take no more (coremltools#1723)."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

@@ -19,7 +19,8 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
-from slide_export.proof import gate, parity, reference
+from slide_export.proof import parity, reference
+from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
 
 from .hooks import anchored, recorded
@@ -27,8 +28,6 @@ from .module_outputs import outputs_of
 from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
-SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
-"""Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
 
 
 def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
@@ -45,7 +44,7 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
     fed = golden.feeds
     count = len(golden.images)
     with step("find the trained model's modules in the artifact"):
-        inside = gate.look_inside(*verification.artifact_of(made))
+        inside = look_inside(*verification.artifact_of(made))
         modules = _comparable(served, made, first(fed, 1))
         places = _told_apart(outputs_of(inside.values, modules), served.module)
         session = inside.open(tuple(dict.fromkeys(places.values())))
@@ -72,7 +71,7 @@ def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    inference = choose(fuse(served.trained), made.manifest.target, made.manifest.options.form)
+    inference = choose(fuse(served.trained), made.manifest.options.form)
     names = [name for name, _ in served.module.named_modules() if name]
     images = served.tensors(fed, torch.float64)
     ours, theirs = (recorded(one.in_float64(), names, images) for one in (served, served.running(inference)))
@@ -133,7 +132,8 @@ def _rows(
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
-    smallest, multiple = SMALLEST.get(numbers.precision), parity.accepted(numbers.recipe).multiple
+    # No runtime is asked for less than one rounding of a value, where PyTorch happens to round nothing.
+    smallest, multiple = numbers.precision.rounding, parity.accepted(numbers.recipe).multiple
     return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 

@@ -1,4 +1,8 @@
-"""FusedModel -> InferenceModel: each fused slide attention in the form that the target runs best."""
+"""FusedModel -> InferenceModel: each fused slide attention in the form that the target runs best.
+
+Which form is best for a target stands in its backend as DEFAULT_FORM, by the time of a block at 56x56;
+tests/benchmarks/RESULTS.md has every form's, and `--tune` measures on the machine at hand.
+"""
 
 from torch import nn
 
@@ -9,34 +13,28 @@ from slide_export.models.slide_attention import FusedSlideAttention, SlideAttent
 from .forms import FORMS
 from .fuse import replace_layers
 
-AUTO = {
-    "coreml": "grouped",  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
-    "onnx": "wide_shifts",  # of the time of taps 0.87 with AVX2, where shifts has 0.74, and 0.91 with AVX-512: 1.21
-    "openvino": "token_taps",  # 0.69 with AVX2, 0.39 with AVX-512
-    "tensorrt": "grouped",  # not timed; builds in half the time of taps
-}
-"""The form for each target, by the time of a block at 56x56; tests/benchmarks/RESULTS.md has every form's, and `--tune`
-measures on the machine at hand. The CPU is not asked: the same options give the same bundle on every machine."""
+AUTO = "auto"
 
 
 def names() -> tuple[str, ...]:
-    """Returns what can be asked for."""
-    return ("auto", *FORMS)
+    """Names that can be asked for."""
+    return (AUTO, *FORMS)
 
 
-def choose(fused: FusedModel, target: str, form: str = "auto") -> InferenceModel:
-    """Returns the model with every slide attention in a form; window attention is in its only form already.
+def choose(fused: FusedModel, form: str, *, auto: str = "taps") -> InferenceModel:
+    """Put every slide attention of a model in a form; window attention is in its only form already.
 
     Args:
-        target: decides what "auto" means.
         form: a name of `names()`, or one for each stage that slides, with commas between them.
+        auto: the form that "auto" stands for, by the target's backend (`backends.registry.default_form`). The machine
+            is not asked: the same options give the same bundle everywhere.
 
     Raises:
         RequestError: there is no such form, or not one for each stage.
     """
     stages = stages_of(fused)
     asked = _forms(form, len(stages))
-    forms = [AUTO[target] if name == "auto" else name for name in asked]
+    forms = [auto if name == AUTO else name for name in asked]
     by_stage = dict(zip(stages, forms * len(stages) if len(forms) == 1 else forms, strict=False))
     module = replace_layers(
         fused.module, lambda x: FORMS[by_stage[_width(x)]](x) if isinstance(x, FusedSlideAttention) else None
@@ -64,7 +62,7 @@ def _forms(form: str, stages: int) -> list[str]:
 
 
 def stages_of(fused: FusedModel) -> dict[int, str]:
-    """Returns the stages with slide attention, in order: channels, and the name of the first such layer."""
+    """Stages with slide attention, in order: channels -> name of the first such layer."""
     stages: dict[int, str] = {}
     for name, layer in fused.module.named_modules():
         if isinstance(layer, FusedSlideAttention):

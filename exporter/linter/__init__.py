@@ -4,6 +4,6 @@
 """
 
 from .dispatch import lint
-from .rules import TARGETS, Finding
+from .rules import Finding
 
-__all__ = ["TARGETS", "Finding", "lint"]
+__all__ = ["Finding", "lint"]

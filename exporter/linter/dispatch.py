@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import LintsArtifacts
 from slide_export.bundle.manifest import MANIFEST, load
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 
@@ -24,11 +26,11 @@ ONNX_ARTIFACTS = ("model.onnx",)  # what bundles of targets that read ONNX keep 
 def lint(
     subject: Path | str | nn.Module | Model, targets: Iterable[str] = (), *, example: Tensor | None = None
 ) -> tuple[Finding, ...]:
-    """Returns what will fail, run badly or could run faster, worst first.
+    """Find what will fail, run badly or could run faster, worst first.
 
     Args:
         subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
-        targets: names of `TARGETS`; none means all, of a bundle its own.
+        targets: names of targets; none means all, of a bundle its own.
         example: an input of the module, where the subject is a bare one.
 
     Raises:
@@ -52,8 +54,9 @@ def lint(
 def _lint_path(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     if path.is_dir() and (path / MANIFEST).is_file():
         return _lint_bundle(path, targets)
-    if path.suffix == ".mlpackage" or (path / "Manifest.json").is_file():
-        return _lint_package(path, targets)
+    readers = _readers(path)
+    if readers:
+        return tuple(finding for name in readers if name in targets for finding in readers[name].lint_artifact(path))
     if path.is_dir():
         raise BundleError(f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json")
     if path.suffix == ".onnx":
@@ -76,21 +79,16 @@ def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     return lint_onnx(proto, targets)
 
 
-def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
-    from slide_export.mil import MilError
-    from slide_export.mil.convert import no_progress
-
-    from .ane import lint_package
-
-    try:
-        with no_progress():  # the first import of coremltools logs what it lacks
-            return lint_package(path, targets)
-    except MilError as error:
-        raise BundleError(str(error)) from error
+def _readers(path: Path) -> dict[str, LintsArtifacts]:
+    """Backends by target that have rules for an artifact of this kind."""
+    loaded = {name: backends.load(name) for name in backends.names()}
+    return {
+        name: found for name, found in loaded.items() if isinstance(found, LintsArtifacts) and found.is_artifact(path)
+    }
 
 
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Returns the findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
+    """Findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
     try:
         manifest = load(path).manifest
     except BundleError as error:
@@ -99,7 +97,7 @@ def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     if target not in targets:
         return ()
     for file in (artifact, *(path / name for name in ONNX_ARTIFACTS)):
-        if file.suffix in (".onnx", ".mlpackage") and file.exists():
+        if file.exists() and (file.suffix == ".onnx" or _readers(file)):
             return _lint_path(file, (target,))
     raise BundleError(
         f"expected an ONNX graph or an .mlpackage in {path}, found {artifact.name}, which has been lowered already: "
@@ -108,26 +106,26 @@ def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Returns the faults of what will be exported, and those of the trained form that are gone by then, as hints."""
+    """Faults of what will be exported, and those of the trained form that are gone by then, as hints."""
     import torch
 
     from slide_export.inference.choose import choose
     from slide_export.inference.fuse import fuse
 
-    from .module_rules import RULES
+    from .module_rules import rules
     from .module_trace import Observation, observe
     from .rules import judge
 
     example = torch.zeros(BATCH, 3, *model.image_size)
-    trained = judge(RULES, observe(model.module, example), targets)
+    trained = judge(rules(targets), observe(model.module, example), targets)
     fused = fuse(model)
     forms: dict[str, Observation] = {}
     findings: list[Finding] = []
     for target in targets:
-        lowered = choose(fused, target)
+        lowered = choose(fused, "auto", auto=backends.default_form(target))
         if lowered.form not in forms:
             forms[lowered.form] = observe(lowered.module, example)
-        findings += judge(RULES, forms[lowered.form], (target,))
+        findings += judge(rules((target,)), forms[lowered.form], (target,))
     left = {(finding.rule, finding.module, target) for finding in findings for target in finding.targets}
     return (*findings, *_handled(trained, left))
 
@@ -144,7 +142,7 @@ def _handled(trained: Iterable[Finding], left: set[tuple[str, str, str]]) -> lis
 
 
 def _is_left(finding: Finding, target: str, left: set[tuple[str, str, str]]) -> bool:
-    """Returns whether what is exported has the fault too, in the same module or in one of the same parent."""
+    """Whether what is exported has the fault too, in the same module or in one of the same parent."""
     parent = finding.module.rpartition(".")[0]
     places = (module for rule, module, name in left if (rule, name) == (finding.rule, target))
     return any(module == finding.module or (parent and module.startswith(parent + ".")) for module in places)

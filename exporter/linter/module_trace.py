@@ -126,7 +126,7 @@ def _scopes(module: nn.Module, stack: list[str]) -> Iterator[None]:
 
 
 def observe(module: nn.Module, example: Tensor) -> Observation:
-    """Returns what a forward pass does; the module is run on copies of the example's first item and not changed.
+    """Operators of a forward pass; the module is run on copies of the example's first item and not changed.
 
     Raises:
         Exception: whatever the module raises at the batch that it is first run at.
@@ -141,7 +141,7 @@ def observe(module: nn.Module, example: Tensor) -> Observation:
 
 
 def _other_batch(module: nn.Module, traced: Tensor, other: Tensor) -> tuple[list[Device], str | None]:
-    """Returns where another batch size fails: when the module runs, or when its trace does."""
+    """Where another batch size fails: when the module runs, or when its trace does."""
     recorder = _Recorder(other)
     try:
         with _scopes(module, recorder.stack), recorder:
@@ -165,7 +165,7 @@ def _other_batch(module: nn.Module, traced: Tensor, other: Tensor) -> tuple[list
 
 
 def _constants(graph: Any) -> list[Device]:
-    """Returns the modules whose trace reshapes to a first size that is a multiple of the traced batch."""
+    """Modules whose trace reshapes to a first size that is a multiple of the traced batch."""
     places = []
     for node in graph.inlined_graph.nodes():
         if node.kind() not in ("aten::view", "aten::reshape", "aten::expand"):

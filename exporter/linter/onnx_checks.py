@@ -10,11 +10,7 @@ from onnx import TensorProto
 from .onnx_view import Graph, attributes
 from .rules import Device
 
-COREML_RANK = 5  # coremltools#1723
-TENSORRT_RANK = 8  # nvinfer1::Dims::MAX_DIMS, NvInferRuntimeBase.h
 READ_IN_FULL = 17  # by every target; slide_export.graph.export.OPSET
-QUANTIZED = 20  # the last that ONNX Runtime's static quantization takes
-TENSORRT_OPSET = 24  # onnx-tensorrt docs/operators.md, 10.15 and 11.2
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 VIEWS = frozenset({"Reshape", "Transpose"})
 INTEGERS = frozenset({TensorProto.INT32, TensorProto.INT64})
@@ -33,12 +29,16 @@ def computed_rank(limit: int) -> Callable[[Graph], Iterator[Device]]:
     return find
 
 
-def viewed_rank(graph: Graph) -> Iterator[Device]:
-    """Yields reshape-transpose-reshape through a rank above CoreML's."""
-    for node in graph.nodes:
-        high = _high(graph, node, COREML_RANK)
-        if high and node.op_type == "Transpose" and _only_views(graph, node, COREML_RANK):
-            yield graph.module(node), f"a view of rank {max(high)} between two reshapes"
+def viewed_rank(limit: int) -> Callable[[Graph], Iterator[Device]]:
+    """Find reshape-transpose-reshape through a rank above a limit."""
+
+    def find(graph: Graph) -> Iterator[Device]:
+        for node in graph.nodes:
+            high = _high(graph, node, limit)
+            if high and node.op_type == "Transpose" and _only_views(graph, node, limit):
+                yield graph.module(node), f"a view of rank {max(high)} between two reshapes"
+
+    return find
 
 
 def _high(graph: Graph, node: onnx.NodeProto, limit: int) -> list[int]:

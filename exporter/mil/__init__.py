@@ -5,8 +5,8 @@ with PyTorch on the CPU. It says what the saved graph means, not what a device m
 """
 
 from .errors import MilError
-from .evaluator import Evaluator, NonFinite
+from .evaluator import Evaluator
 from .package import Package
 from .program import Feature, MilType, Operation, Output
 
-__all__ = ["Evaluator", "Feature", "MilError", "MilType", "NonFinite", "Operation", "Output", "Package"]
+__all__ = ["Evaluator", "Feature", "MilError", "MilType", "Operation", "Output", "Package"]

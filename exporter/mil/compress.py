@@ -17,7 +17,7 @@ WEIGHT = {"linear": "weight", "conv": "weight", "matmul": "y"}
 
 
 def compress(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe) -> Any:
-    """Returns coremltools' model with compressed weights.
+    """The coremltools model with compressed weights.
 
     Args:
         model: fresh from the converter, which alone knows operations by their objects.
@@ -42,7 +42,7 @@ def compress(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe)
 
 
 def _weights(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe) -> list[str]:
-    """Returns the names of the constants to compress."""
+    """Names of the constants to compress."""
     names = []
     for operation in model._mil_program.functions["main"].operations:
         weight = operation.inputs.get(WEIGHT.get(operation.op_type, ""))
@@ -55,7 +55,7 @@ def _weights(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe)
 
 
 def _kind(operation: Any) -> str:
-    """Returns an operation's kind in a recipe's words."""
+    """An operation's kind in a recipe's words."""
     if operation.op_type != "conv":
         return "linear"
     return "convolution" if operation.groups.val == 1 else "depthwise"

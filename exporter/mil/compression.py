@@ -22,7 +22,10 @@ QUANTIZED_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def _shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
-    """`scale * (data - offset)`; one scale serves a block of `data.shape[i] / scale.shape[i]` elements along axis i."""
+    """`scale * (data - offset)`; one scale serves a block of `data.shape[i] / scale.shape[i]` elements along axis i.
+
+    Given   data  1 2 3 4     scale  10 100     Result  10 20 300 400
+    """
     for axis, (size, blocks) in enumerate(zip(data.shape, scale.shape, strict=True)):
         scale = scale.repeat_interleave(size // blocks, axis)
         offset = offset if offset is None else offset.repeat_interleave(size // blocks, axis)
@@ -56,6 +59,8 @@ def _lut_to_dense(a: Arguments) -> Tensor:
 def _look_up(indices: Tensor, tables: Tensor, vector_axis: int) -> Tensor:
     """Each index replaced by its table's entry (iOS18).
 
+        Given   indices  0 1 1 0     tables  (5 6) (7 8), one for each half     Result  5 6 8 7
+
     Args:
         indices: any shape (d0, d1, ...).
         tables: shape (g0, g1, ..., entries, vector), g dividing d: one table a group.
@@ -71,7 +76,11 @@ def _look_up(indices: Tensor, tables: Tensor, vector_axis: int) -> Tensor:
 
 
 def _scatter(values: Tensor, mask: Tensor) -> Tensor:
-    """Zeros of the mask's shape with `values` where the mask is set, in row-major order."""
+    """Zeros of the mask's shape with `values` where the mask is set, in row-major order.
+
+    Given   values  7 8     mask  0 1     Result  0 7
+                                  1 0             8 0
+    """
     dense = torch.zeros(mask.shape, dtype=values.dtype)
     dense[mask.to(torch.bool)] = values
     return dense

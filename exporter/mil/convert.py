@@ -72,7 +72,7 @@ class Form:
 def save(
     module: nn.Module, path: Path, form: Form, metadata: Mapping[str, str], recipe: QuantizationRecipe | None = None
 ) -> dict[str, str]:
-    """Writes the package at `path` and returns the name of the PyTorch module of each operation, by operation name.
+    """Write the package at `path` and give the name of the PyTorch module of each operation, by operation name.
 
     Args:
         module: takes one tensor, returns a tuple of them.
@@ -99,7 +99,7 @@ def save(
 
 
 def _convert(module: nn.Module, path: Path, form: Form) -> Any:
-    """Returns coremltools' model of a module, saved at `path`."""
+    """The coremltools model of a module, saved at `path`."""
     import coremltools as ct
 
     batch = form.batches[0] if len(form.batches) == 1 else 2  # tracing one image would bake a batch of 1 in
@@ -148,13 +148,13 @@ def no_progress() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Returns an error in one line, its class too where its text says little."""
+    """An error in one line, its class too where its text says little."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError | NotImplementedError) else f"{type(error).__name__}: {text}"
 
 
 def module_names(program: Any, root: nn.Module) -> dict[str, str]:
-    """Returns the name of the PyTorch module of each operation, by operation name.
+    """Name of the PyTorch module of each operation, by operation name.
 
     coremltools knows the modules that were called, `0.0.attn` for `layers.0.blocks.0.attn`: containers are not. Where
     that path fits several modules, as with two lists of layers side by side, the nearest module around them is named.
@@ -179,7 +179,7 @@ def module_names(program: Any, root: nn.Module) -> dict[str, str]:
 
 
 def _called(name: str, root: nn.Module) -> tuple[str, ...]:
-    """Returns the parts of a module's name that have a forward pass of their own."""
+    """Parts of a module's name that have a forward pass of their own."""
     parts = name.split(".") if name else []
     prefixes = (".".join(parts[: end + 1]) for end in range(len(parts)))
     called = (not isinstance(root.get_submodule(prefix), CONTAINERS) for prefix in prefixes)
@@ -187,7 +187,7 @@ def _called(name: str, root: nn.Module) -> tuple[str, ...]:
 
 
 def _grouped(names: Mapping[str, str]) -> str:
-    """Returns the operations of each module as JSON; constants are told apart by their users."""
+    """Operations of each module as JSON; constants are told apart by their users."""
     grouped: dict[str, list[str]] = {}
     for operation, module in names.items():
         grouped.setdefault(module, []).append(operation)

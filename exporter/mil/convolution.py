@@ -33,6 +33,9 @@ MAXIMA: Sequence[Callable[..., Tensor]] = (functional.max_pool1d, functional.max
 def margins(a: Arguments, sizes: Sequence[int], kernels: Sequence[int], strides: Sequence[int]) -> Margins:
     """Padding (before, after) of each spatial dimension.
 
+    5 elements under a kernel of 2 with stride 1 need one more for 5 results: (0, 1) for `same`, (1, 0) for
+    `same_lower`.
+
     Args:
         a: gives `pad_type` and, where it is `custom`, `pad`.
         sizes: spatial sizes of the input.

@@ -16,7 +16,7 @@ from .package import Package
 
 
 class Engine(Protocol):
-    """Computes one batch of a shape that the package permits."""
+    """Compute one batch of a shape that the package permits."""
 
     name: str
     """Says who speaks, as a report says it."""

@@ -1,4 +1,4 @@
-"""Runs an ML Program on the CPU with PyTorch.
+"""An ML Program on the CPU with PyTorch.
 
 All float arithmetic is float32. In mode `float32` nothing is rounded: the result is the graph's semantics with the
 stored weights. In mode `typed` every value that the program declares fp16 is rounded to fp16 when it is stored, inputs
@@ -32,27 +32,6 @@ KERNEL_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 
 
 @dataclass(frozen=True)
-class NonFinite:
-    """The first value of a run with an infinity or a NaN in it.
-
-    Attributes:
-        operation: the operation that made it; None if it was an input.
-        name: the value's name.
-        count: number of its elements that are not finite.
-        total: number of its elements.
-    """
-
-    operation: Operation | None
-    name: str
-    count: int
-    total: int
-
-    def __str__(self) -> str:
-        source = "the input" if self.operation is None else str(self.operation)
-        return f"{source} gives {self.name!r} with {self.count} of {self.total} elements not finite"
-
-
-@dataclass(frozen=True)
 class Evaluator:
     """A package, ready to run.
 
@@ -69,7 +48,7 @@ class Evaluator:
     _expiring: Mapping[int, tuple[str, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Decodes the constants.
+        """Decode the constants.
 
         Raises:
             MilError: the program has an operation or an operand that is not implemented, or the mode is unknown.
@@ -116,31 +95,6 @@ class Evaluator:
             for name in self._expiring.get(index, ()):
                 values.pop(name, None)
         return {name: _array(results[name]) for name in returned}
-
-    def first_nonfinite(self, feeds: Mapping[str, Array]) -> NonFinite | None:
-        """The first value with an infinity or a NaN, in execution order; None if all are finite.
-
-        Inputs and constants count: a constant -inf is reported before the operation that uses it.
-
-        Args:
-            feeds: as for `run`.
-        """
-        found: list[NonFinite] = []
-
-        def note(operation: Operation | None, name: str, value: Value) -> None:
-            if not found and isinstance(value, torch.Tensor) and value.is_floating_point():
-                count = int((~torch.isfinite(value)).sum())
-                if count:
-                    found.append(NonFinite(operation, name, count, value.numel()))
-
-        for name, value in self._inputs(feeds).items():
-            note(None, name, value)
-        for operation in self.package.operations():
-            for output in operation.outputs if operation.is_constant else ():
-                note(operation, output.name, self._constants[output.name])
-        if not found:
-            self.run(feeds, observe=note)
-        return found[0] if found else None
 
     def _inputs(self, feeds: Mapping[str, Array]) -> dict[str, Value]:
         types = self.package.program.inputs

@@ -69,13 +69,18 @@ def _wrapped(indices: Tensor, size: int) -> Tensor:
 
 
 def _gather(a: Arguments) -> Tensor:
+    """`x` with one axis replaced by the axes of `indices`.
+
+    Case 1, no batch axes: the same indices everywhere, [a, N, b] at [i, j] -> [a, i, j, b].
+    Case 2, `batch_dims` leading axes in common: each item has indices of its own, [B, N, b] at [B, i] -> [B, i, b].
+    """
     x, indices = a.tensor("x"), a.tensor("indices")
     axis, batch = a.integer("axis", 0) % x.dim(), a.integer("batch_dims", 0)
-    if batch == 0:
+    if batch == 0:  # case 1
         flat = x.index_select(axis, _wrapped(indices.reshape(-1), x.shape[axis]))
         return flat.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    rows = x.reshape(-1, *x.shape[batch:])
-    picks = _wrapped(indices.reshape(rows.shape[0], -1), x.shape[axis])
+    rows = x.reshape(-1, *x.shape[batch:])  # case 2: the batch axes as one, [items, ...]
+    picks = _wrapped(indices.reshape(rows.shape[0], -1), x.shape[axis])  # [items, picked]
     picked = torch.stack([row.index_select(axis - batch, pick) for row, pick in zip(rows, picks, strict=True)])
     return picked.reshape(*x.shape[:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
 
@@ -86,11 +91,12 @@ def _gather_along_axis(a: Arguments) -> Tensor:
 
 
 def _gather_nd(a: Arguments) -> Tensor:
+    """Elements or slices of `x` at whole positions: the last axis of `indices` is one position, `depth` axes long."""
     x, indices, batch = a.tensor("x"), a.tensor("indices").to(torch.int64), a.integer("batch_dims", 0)
     depth = indices.shape[-1]
     leading = x.shape[:batch]
-    rows = x.reshape(-1, *x.shape[batch:])
-    picks = indices.reshape(rows.shape[0], -1, depth)
+    rows = x.reshape(-1, *x.shape[batch:])  # [items, ...]
+    picks = indices.reshape(rows.shape[0], -1, depth)  # [items, picked, depth]
     picked = torch.stack([row[tuple(pick.unbind(-1))] for row, pick in zip(rows, picks, strict=True)])
     return picked.reshape(*leading, *indices.shape[batch:-1], *x.shape[batch + depth :])
 

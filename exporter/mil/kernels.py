@@ -24,7 +24,7 @@ KERNELS: Mapping[str, Kernel] = {
 
 
 def require(operations: tuple[Operation, ...]) -> None:
-    """Nothing, if every operation and every operand it is given is implemented.
+    """Raise `MilError` if the program uses an operation or operand without a kernel.
 
     Raises:
         MilError: names all that are not, in one message.

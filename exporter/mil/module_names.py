@@ -25,12 +25,12 @@ WEIGHT = re.compile(
     r"(?P<module>.+)_(?:weight|bias|running_mean|running_var)(?:_to_fp16|_quantized|_palettized|_sparsified)*"
 )
 GENERATED = re.compile(r"(?:op|var|x|input|linear|conv|transpose|const)_\d+")  # names that coremltools makes up
-WRAPPER = "module."  # the model inside `Serving`, or inside DataParallel
+WRAPPER = "module."  # the model inside `ExportWrapper`, or inside DataParallel
 JOINED = (r"stage\d+_conv_embed", r"patch_embed\d*", r"dep_conv\d?")  # with an underscore where siblings part
 
 
 def module_names(operations: Sequence[Operation]) -> dict[str, str]:
-    """Returns the module of each operation by the name of its first result; "" where the program does not tell."""
+    """Module of each operation by the name of its first result; "" where the program does not tell."""
     computing = [op for op in operations if not op.is_constant and op.outputs]
     owners = _owners(computing)
     dotted = {flat: name.removeprefix(WRAPPER) for flat, name in _dotted(owners.values()).items()}
@@ -44,7 +44,7 @@ def module_names(operations: Sequence[Operation]) -> dict[str, str]:
 
 
 def _owners(operations: Sequence[Operation]) -> dict[str, str]:
-    """Returns the underscored module name of each operation that has a weight, by its first result."""
+    """Underscored module name of each operation that has a weight, by its first result."""
     users = Counter(name for op in operations for name in references(op))
     owners = {}
     for op in operations:
@@ -55,7 +55,7 @@ def _owners(operations: Sequence[Operation]) -> dict[str, str]:
 
 
 def references(op: Operation) -> list[str]:
-    """Returns the names of the values that an operation takes."""
+    """Names of the values that an operation takes."""
     return [binding.name for _, group in op.bindings() for binding in group if isinstance(binding, Reference)]
 
 
@@ -65,7 +65,13 @@ def _module(value: str) -> str:
 
 
 def _dotted(flat_names: Iterable[str]) -> dict[str, str]:
-    """Returns `layers.0.attn.qkv` for each `layers_0_attn_qkv`: a dot beside every number and where names part."""
+    """Dots in the place of underscores, beside every number and where names part.
+
+        Given   layers_0_attn_qkv, layers_0_attn_proj, layers_0_conv_norm
+        Result  layers.0.attn.qkv, layers.0.attn.proj, layers.0.conv_norm
+
+    `attn` has two children, so its name ends there; nothing parts `conv` from `norm`, so they stay joined.
+    """
     words = {flat: _words(flat) for flat in flat_names}
     next_words: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in words.values():
@@ -87,7 +93,7 @@ def _words(flat: str) -> tuple[str, ...]:
 
 
 def _before(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str, str]:
-    """Returns the last named module that each result depends on."""
+    """Last named module that each result depends on."""
     last: dict[str, tuple[int, str]] = {}
     for position, op in enumerate(operations):
         sources = [last[name] for name in references(op) if name in last]
@@ -100,7 +106,7 @@ def _before(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str
 
 
 def _after(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str, str]:
-    """Returns the first named module that each result flows into."""
+    """First named module that each result flows into."""
     first: dict[str, tuple[int, str]] = {}
     for position, op in reversed(list(enumerate(operations))):
         name = own.get(op.outputs[0].name)
@@ -113,7 +119,10 @@ def _after(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str,
 
 
 def _shared(before: str | None, after: str | None) -> str:
-    """Returns the longest module path that both names have; one name alone gives its parent."""
+    """Longest module path that both names have; one name alone gives its parent.
+
+    Given   layers.0.attn.qkv before, layers.0.attn.proj after     Result  layers.0.attn
+    """
     if before is None or after is None:
         return (before or after or "").rpartition(".")[0]
     pairs = zip(before.split("."), after.split("."), strict=False)

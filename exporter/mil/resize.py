@@ -23,6 +23,15 @@ SAMPLING = ("DEFAULT", "STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "OFFSET_CORNERS"
 def grid(mode: str, size: int, target: int) -> Tensor:
     """Source positions in [0, size - 1] of the `target` samples, shape (target,).
 
+    4 elements sampled at 2 places:
+
+        UNALIGN_CORNERS   0.5  2.5      samples in the middle of equal parts
+        OFFSET_CORNERS    0.75 2.25     the same over the distance of the outermost elements
+        DEFAULT           0    2        samples where equal parts begin
+        *ALIGN_CORNERS    0    3        the outermost samples on the outermost elements
+
+    They part for one sample: ALIGN_CORNERS takes the middle, STRICT_ALIGN_CORNERS the first element.
+
     Args:
         mode: one of `SAMPLING`.
         size: number of elements of the source axis.

@@ -52,7 +52,7 @@ def _concat(a: Arguments) -> Tensor:
     if not a.flag("interleave", False):
         return torch.cat(values, axis)
     axis %= values[0].dim()
-    return torch.stack(values, axis + 1).flatten(axis, axis + 1)
+    return torch.stack(values, axis + 1).flatten(axis, axis + 1)  # (a0 a1), (b0 b1) -> (a0 b0 a1 b1)
 
 
 def _stack(a: Arguments) -> Tensor:
@@ -84,7 +84,11 @@ def _pad(a: Arguments) -> Tensor:
 
 
 def _border(size: int, before: int, after: int, mode: str) -> Tensor:
-    """Source index of every element of a padded axis, shape (before + size + after,)."""
+    """Source index of every element of a padded axis, shape (before + size + after,).
+
+    Given   size 3, before 2, after 1     Result  reflect    2 1 0 1 2 1
+                                                  replicate  0 0 0 1 2 2
+    """
     index = torch.arange(-before, size + after)
     if mode == "reflect":  # the border element itself is not repeated
         index = (size - 1) - ((size - 1) - index.abs()).abs()

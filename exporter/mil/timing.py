@@ -18,7 +18,7 @@ from .program import Operation, Reference
 
 
 def spent_ms(evaluator: Evaluator, feeds: Mapping[str, Array]) -> dict[str, float]:
-    """Returns the milliseconds of each computed operation of one run, by its first result.
+    """Milliseconds of each computed operation of one run, by its first result.
 
     The evaluator tells each result as soon as it is there: what passed since the one before is the operation's.
     """
@@ -36,7 +36,7 @@ def spent_ms(evaluator: Evaluator, feeds: Mapping[str, Array]) -> dict[str, floa
 
 
 def products(package: Package) -> dict[str, Product | None]:
-    """Returns what kind of product makes each value, None where none does.
+    """Kind of product that makes each value, None where none does.
 
     A convolution is dense where it has one group and takes every input once, as a linear layer over patches does.
     """

@@ -1,74 +1,28 @@
 """What an artifact has to pass before it ships, on the day of its export and ever after."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
-from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, Session, Value
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
+from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 
-from . import precision as truth
 from .accuracy import sentence
-
-LITERALLY = {"literal": True}  # settings of the onnx backend for a graph that another runtime was built from
-
-
-@dataclass(frozen=True)
-class ArtifactValues:
-    """An artifact to look into.
-
-    Attributes:
-        values: that it computes, in the order of execution.
-        open: returns a session that shows values by name.
-    """
-
-    values: tuple[Value, ...]
-    open: Callable[[Sequence[str]], Session]
-
-
-def open_session(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> Session:
-    """Returns a session of the artifact or, where it cannot run, of the graph that it was built from."""
-    obstacle = backend.obstacle()
-    if obstacle is None or graph is None:
-        return backend.Session(path, settings)
-    return on_graph(backends.load("onnx").Session(graph, LITERALLY), obstacle)
-
-
-def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> ArtifactValues:
-    """Returns the values of the artifact or, where it cannot run, of the graph that it was built from."""
-    obstacle = backend.obstacle()
-    if obstacle is None or graph is None:
-        return ArtifactValues(
-            backend.values(path, settings), lambda names: backend.intermediates(path, settings, names)
-        )
-    onnx = backends.load("onnx")
-    return ArtifactValues(
-        onnx.values(graph, LITERALLY), lambda names: on_graph(onnx.intermediates(graph, LITERALLY, names), obstacle)
-    )
-
-
-def on_graph(session: Session, obstacle: str) -> Session:
-    """Returns the session of a graph after making it say that it stands for an artifact that has not run."""
-    session.evaluator += f", on the artifact's own graph; the artifact has not run: {obstacle}"
-    return session
+from .precision import describe, satisfies
 
 
 def judge(
     proof: ParityReport,
-    census: DtypeStats,
-    precision: str,
+    stats: DtypeStats,
+    precision: Precision,
     kept: str = "",
     accuracy: AccuracyReport | None = None,
     hint: str = "",
     *,
     some_kept: bool = False,
 ) -> None:
-    """Refuses what must not ship: another precision first, because it explains a wrong result.
+    """Refuse what must not ship: another precision first, because it explains a wrong result.
 
     Args:
         kept: where the refused artifact is, as the end of the sentence.
@@ -81,8 +35,8 @@ def judge(
         ParityError: the artifact is not the model.
         AccuracyError: it loses more accuracy than was allowed.
     """
-    if not truth.satisfies(census, precision, some_kept=some_kept):
-        raise PrecisionError(f"expected {precision}, found it not honoured: {truth.sentence(census, precision)}{kept}")
+    if not satisfies(stats, precision, some_kept=some_kept):
+        raise PrecisionError(f"expected {precision}, found it not honoured: {describe(stats, precision)}{kept}")
     if not proof.passed:
         raise ParityError(explain(proof) + kept + hint)
     if accuracy is not None and not accuracy.passed:
@@ -90,7 +44,7 @@ def judge(
 
 
 def explain(proof: ParityReport) -> str:
-    """Returns why a proof failed, in one sentence."""
+    """Why a proof failed, in one sentence."""
     for output in proof.outputs:
         if not output.passed:
             return (
@@ -113,7 +67,7 @@ def explain(proof: ParityReport) -> str:
 
 
 def explain_accuracy(report: AccuracyReport) -> str:
-    """Returns which goal an artifact missed, in one sentence."""
+    """Which goal an artifact missed, in one sentence."""
     found = sentence(asdict(report))
     if report.drop is None or report.max_drop is None or report.drop <= report.max_drop:
         return f"expected at least {report.min_sqnr_db:g} dB, found {found}"

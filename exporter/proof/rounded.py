@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from slide_export.calibration.recipe import matches
 from slide_export.core.errors import RequestError
+from slide_export.core.precision import FP16, Precision
 from slide_export.inference.export_wrapper import layers_of
 
 LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
@@ -55,18 +56,18 @@ def _half(value: Any) -> Any:
     return value.half().float() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
 
 
-def at_precision(serving: nn.Module, precision: str, keep: Sequence[str] = ()) -> nn.Module:
+def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] = ()) -> nn.Module:
     """Returns a module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
 
     Args:
         serving: the model, or one inside `ExportWrapper`.
         keep: patterns of modules that stay in float, as in a recipe's `keep_fp32`.
     """
-    if precision == "fp32":
+    if precision.floor == "none":
         return serving
-    if precision == "fp16":
+    if precision == FP16:
         return _Half(serving, keep)
-    raise RequestError(f"expected a precision with a noise floor, fp32 or fp16; found {precision!r}")
+    raise RequestError(f"expected a precision with a noise floor, fp32 or fp16; found {precision.name!r}")
 
 
 class _Half(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
@@ -18,6 +19,7 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import DtypeStats, ModelIO
 from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
+from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.task import Task
@@ -25,6 +27,7 @@ from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
 from slide_export.proof.reference import rerun
+from slide_export.proof.session import open_session
 from slide_export.tasks import task_of
 
 
@@ -64,8 +67,8 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     """
     backend, path, graph, settings = artifact_of(made)
     with step("count what it stores and computes"):
-        census = backend.census(path, settings)
-    yield OpenedArtifact(gate.open_session(backend, path, graph, settings), census)
+        census = optional.dtype_stats(backend, path, settings)
+    yield OpenedArtifact(open_session(backend, path, graph, settings), census)
 
 
 @contextmanager
@@ -114,7 +117,7 @@ def judge(opened: OpenedBundle, proof: ParityReport) -> None:
     """
     manifest = opened.bundle.manifest
     some_kept = bool(manifest.options.keep_fp32)
-    gate.judge(proof, opened.artifact.census, manifest.precision.name, some_kept=some_kept)
+    gate.judge(proof, opened.artifact.census, precision_named(manifest.precision.name), some_kept=some_kept)
 
 
 def accuracy(
@@ -199,7 +202,7 @@ def task_in(made: Bundle) -> Task:
 def numbers_of(made: Bundle) -> NumericFormat:
     """How a bundle's artifact computes."""
     manifest = made.manifest
-    return NumericFormat(manifest.precision.name, quantization_of(made), manifest.options.keep_fp32)
+    return NumericFormat(precision_named(manifest.precision.name), quantization_of(made), manifest.options.keep_fp32)
 
 
 def served_by(made: Bundle, against: Path | Model) -> ServedModel:

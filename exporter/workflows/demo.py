@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import Scores, top1
 from slide_export.core.artifact import ModelIO
@@ -86,7 +86,7 @@ def _top1(scores: Scores, prepared: Prepared) -> float:
 
 def _accuracy(bundle: Bundle, prepared: Prepared) -> float | None:
     backend, artifact = registry.load(bundle.manifest.target), bundle.manifest.artifact
-    if backend.obstacle() is not None:
+    if optional.unavailable_reason(backend) is not None:
         return None
     session = backend.Session(bundle.path / artifact.path, artifact.settings)
     return _top1(accuracy.of_session(session, prepared.served), prepared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.backends.interface import LoweringOptions, Session
 from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, store
@@ -25,6 +25,7 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy, gate, parity
 from slide_export.proof.reference import subset
+from slide_export.proof.session import open_session
 
 from .prepare import ModelInForm, Prepared
 from .resolve import Plan
@@ -58,9 +59,9 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             artifact = backend.lower(source, directory, lowering_options(plan))
         del source
         with step("count what it stores and computes"):
-            dtype_stats = backend.census(artifact.path, artifact.settings)
+            dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
         with step("check parity"):
-            session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
+            session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
             proof = parity.check(
                 reference,
                 session,
@@ -108,7 +109,7 @@ def source_of(
     if not form.exported:
         with step("export to ONNX"):
             form.graph  # noqa: B018  # exported now
-    if numbers.precision not in backend.IN_GRAPH:
+    if not backend.PRECISIONS[numbers.precision.name]:
         return form.graph, None
     with step(f"write {numbers.precision} into the graph"):
         calibrated = reduce(plan, prepared, form, numbers)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.backends.interface import Session
 from slide_export.calibration import accuracy as scoring
 from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
@@ -29,6 +29,7 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
 from slide_export.proof import accuracy, gate, parity
+from slide_export.proof.session import GRAPHS, LITERALLY, on_graph
 
 from .finish import lowering_options, reduce
 from .prepare import ModelInForm, Prepared
@@ -45,7 +46,7 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
         AccuracyError: the goal is not reached with every layer in float.
         ParityError: the proof is not passed, whatever is kept in float.
     """
-    precision = plan.numbers.precision
+    precision = plan.numbers.precision.name
     tries = _tries(plan, prepared, step)
     reports: dict[tuple[str, ...], AccuracyReport] = {}
     proofs: dict[tuple[str, ...], ParityReport] = {}
@@ -129,10 +130,10 @@ class _Tries:
     def _open(self, keep: Sequence[str], directory: Path) -> Session:
         """A session of the target's own artifact, or of the graph where the target does not run here."""
         backend, graph = registry.load(self.plan.target), self.edit(keep)
-        if reason := backend.obstacle():
+        if reason := optional.unavailable_reason(backend):
             path = directory / "model.onnx"
             path.write_bytes(graph.proto.SerializeToString(deterministic=True))
-            return gate.on_graph(registry.load("onnx").Session(path, gate.LITERALLY), reason)
+            return on_graph(registry.load(GRAPHS).Session(path, LITERALLY), reason)
         artifact = backend.lower(graph, directory, lowering_options(self.plan))
         return backend.Session(artifact.path, artifact.settings)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
+from slide_export.core.precision import PRECISIONS
 from slide_export.core.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _refuse_unused(given: Mapping[str, Any]) -> None:
     """Refuses what an export in a precision has no use for."""
     precision = given.get("precision", "fp32")
     mixed = precision == "mixed"
-    calibrated = precision == "int8" or (mixed and given.get("mixed_base", "int8") == "int8")
+    reduced = given.get("mixed_base", "int8") if mixed else precision
+    calibrated = reduced in PRECISIONS and PRECISIONS[reduced].calibrated
     used = {
         "calibration_size": ("int8", calibrated),
         "seed": ("int8 or mixed", calibrated or mixed),

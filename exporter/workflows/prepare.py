@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from slide_export.backends import registry
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, readable
@@ -84,7 +85,7 @@ class Prepared:
             form: a name, one for each stage that slides, or "auto".
             target: decides what "auto" means.
         """
-        inference = choose(self.fused, target, form)
+        inference = choose(self.fused, form, auto=registry.default_form(target))
         return self.forms.setdefault(inference.form, ModelInForm(self.served.running(inference)))
 
     def reference(self, numbers: NumericFormat) -> Reference:

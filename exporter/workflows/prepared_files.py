@@ -149,7 +149,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
             form = name.removesuffix(".onnx")
             proto = onnx.load(directory / name)
             graph = OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
-            inference = choose(prepared.fused, "", form)
+            inference = choose(prepared.fused, form)
             prepared.forms[form] = ModelInForm(served.running(inference), graph)
     return prepared
 

@@ -15,9 +15,10 @@ from slide_export.backends import registry
 from slide_export.bundle import store
 from slide_export.calibration import recipe as recipes
 from slide_export.calibration.images import ImageSet, bundled, find
-from slide_export.calibration.quantization import QUANTIZED, NumericFormat
+from slide_export.calibration.quantization import NumericFormat
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
+from slide_export.core.precision import FP32, precision_named
 from slide_export.core.request import CheckpointRequest, ExportRequest
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def resolve(request: ExportRequest) -> Plan:
     name = f"{stem}-{MIXED}" if search else stem
     destination = Destination(request.out, name, request.target, precision, request.overwrite)
     store.refuse_existing(destination.path, overwrite=request.overwrite)
-    numbers = numeric_format(request, precision)
+    numbers = numeric_format(request, precision, backend)
     _refuse_contradictions(request, backend, numbers, search=search)
     if request.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {request.image_count}")
@@ -143,33 +144,34 @@ def resolve(request: ExportRequest) -> Plan:
     )
 
 
-def numeric_format(request: ExportRequest, precision: str) -> NumericFormat:
+def numeric_format(request: ExportRequest, name: str, backend: Backend) -> NumericFormat:
     """How the artifact is to compute.
 
     Raises:
         RequestError: a recipe is given for a float precision or is not sound, or images are lacking.
     """
-    given, keep = request.quantization_recipe, request.keep_fp32
-    if precision not in QUANTIZED:
+    given, keep, precision = request.quantization_recipe, request.keep_fp32, precision_named(name)
+    if not precision.quantized:
         if given is not None:
             raise RequestError(f"{option('quantization_recipe')} goes with int8 or w8, found it with {precision}")
-        if keep and precision == "fp32":
+        if keep and precision == FP32:
             raise RequestError(f"{option('keep_fp32')} goes with a smaller precision, found it with fp32")
         return NumericFormat(precision, None, keep)
-    chosen = recipes.load(given, precision) if given else recipes.default(request.target, precision)
+    chosen = recipes.load(given, name) if given else recipes.default(request.target, name)
     if chosen.calibrated and request.images is None:
         raise RequestError(
             f"{precision} needs {option('images')}: activations are calibrated on pictures like those that the model "
             "will see, 100 to 500 of them; w8 needs none"
         )
-    recipes.refuse_other_library(chosen, request.target)
+    recipes.refuse_other_library(chosen, request.target, in_graph=backend.PRECISIONS[name])
     return NumericFormat(precision, replace(chosen, keep_fp32=(*chosen.keep_fp32, *keep)).resolved())
 
 
 def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: NumericFormat, *, search: bool) -> None:
     precision, target = numbers.precision, request.target
-    if search and precision not in backend.IN_GRAPH:
-        able = [name for name in registry.names() if precision in registry.load(name).IN_GRAPH]
+    in_graph = backend.PRECISIONS[precision.name]
+    if search and not in_graph:
+        able = [name for name in registry.names() if registry.load(name).PRECISIONS.get(precision.name)]
         raise RequestError(
             f"expected a target whose graph carries {precision} to mix it with float, {', '.join(able)}; found {target}"
         )
@@ -177,7 +179,7 @@ def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: Nu
         raise RequestError(
             f"expected mixed precision or {option('tune')}, found both: tune first, and name the form that it found"
         )
-    if numbers.keep and precision not in backend.IN_GRAPH:
+    if numbers.keep and not in_graph:
         raise RequestError(
             f"{option('keep_fp32')} is not available for {target} {precision}: its graph does not carry {precision}"
         )

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.benchmark import bundles as benchmark
 from slide_export.core import typed_json
@@ -106,7 +107,7 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
 def can_be_timed(target: str) -> bool:
     """Returns whether the target's own runtime runs here."""
     backend = backends.load(target)
-    return not backend.obstacle() and not backend.stand_in()
+    return not optional.unavailable_reason(backend) and not optional.substitute_runtime(backend)
 
 
 def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:

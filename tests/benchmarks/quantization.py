@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from slide_export import export
+from slide_export.backends.registry import default_form
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled, decode, find
 from slide_export.calibration.quantization import NumericFormat, in_precision
@@ -50,7 +51,7 @@ def save_crops(path: Path, count: int) -> None:
 def calibrate(target: str, count: str, checkpoint: str, images: str) -> None:
     """Quantizes to int8 once, in this process."""
     model = load_checkpoint(Path(checkpoint))
-    graph = to_onnx(in_form(choose(fuse(model), target), ModelIO()))
+    graph = to_onnx(in_form(choose(fuse(model), "auto", auto=default_form(target)), ModelIO()))
     recipe = default(target, "int8").resolved()
     chosen = find(Path(images)).sample(int(count), 0)
     fed = FedImages(cached(chosen, PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds)

@@ -25,6 +25,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.graph import OnnxGraph, TensorSpec
 from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult
 from slide_export.core.model import Model, Provenance
+from slide_export.core.precision import FP32
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
@@ -77,7 +78,9 @@ def graphs(target: str) -> dict[str, OnnxGraph]:
     im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
 
     def best(model: Model, *, ships: bool = True) -> OnnxGraph:
-        return onnx_graph.export(in_form(choose(fuse(model), target), ModelIO()), ships=ships)
+        return onnx_graph.export(
+            in_form(choose(fuse(model), "auto", auto=backends.default_form(target)), ModelIO()), ships=ships
+        )
 
     return {
         OURS: best(slide),
@@ -110,7 +113,7 @@ def sitting(
             place.mkdir()
             interface = ModelIO(batch=1 if graph.inputs[0].shape[0] == 1 else None)
             artifact = backend.lower(
-                graph, place, LoweringOptions("fp32", interface, backends.complete_options(target, {}))
+                graph, place, LoweringOptions(FP32, interface, backends.complete_options(target, {}))
             )
             subject = ArtifactInfo(name, target, "fp32", "", "", (images.shape[1], images.shape[2]), weights="random")
             feeds = {graph.inputs[0].name: images}

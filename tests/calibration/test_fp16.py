@@ -112,7 +112,7 @@ def reference(model: Model) -> Reference:
 
 @functools.cache
 def export(fused: FusedModel, form: str, *, embed: bool = False) -> OnnxGraph:
-    return onnx_graph.export(in_form(choose(fused, "onnx", form), ModelIO(embed_preprocessing=embed)))
+    return onnx_graph.export(in_form(choose(fused, form), ModelIO(embed_preprocessing=embed)))
 
 
 def sqnr(proto: onnx.ModelProto, reference: Reference) -> float:

@@ -18,7 +18,7 @@ from slide_export.inference.served import in_form
 
 @pytest.fixture(scope="module")
 def proto(model: Model) -> onnx.ModelProto:
-    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO())).proto
+    return onnx_graph.export(in_form(choose(fuse(model), "grouped"), ModelIO())).proto
 
 
 def test_a_node_is_in_its_module_and_in_those_around_it() -> None:

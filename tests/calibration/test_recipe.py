@@ -18,15 +18,16 @@ from slide_export.calibration.recipe import (
     refuse_other_library,
 )
 from slide_export.core.errors import RequestError
+from slide_export.core.precision import precision_named
 
 FIELDS = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0.9\n"
 
 
 @pytest.mark.parametrize("target", backends.names())
 def test_every_quantized_precision_has_a_recipe(target: str) -> None:
-    precisions = set(backends.load(target).PRECISIONS) - {"fp32", "fp16"}
+    precisions = [name for name in backends.load(target).PRECISIONS if precision_named(name).quantized]
     assert precisions
-    assert all(default(target, precision).calibrated == (precision == "int8") for precision in precisions)
+    assert all(default(target, name).precision == precision_named(name) for name in precisions)
 
 
 def test_a_recipe_reads_back_as_it_was_written() -> None:
@@ -127,8 +128,9 @@ def test_a_library_that_the_target_does_not_have_is_refused(
     target: str, precision: str, library: str, message: str
 ) -> None:
     recipe = replace(default(target, precision), library=library)
+    in_graph = backends.load(target).PRECISIONS[precision]
     with pytest.raises(RequestError, match=message) if message else contextlib.nullcontext():
-        refuse_other_library(recipe, target)
+        refuse_other_library(recipe, target, in_graph=in_graph)
 
 
 @pytest.mark.parametrize("vnni", [True, False])

@@ -49,7 +49,7 @@ def test_the_engine_is_built_without_a_gpu(tensorrt_bundle: Path, tmp_path: Path
     assert (tmp_path / "model.plan").read_bytes()[:4] == b"vtrt"
 
 
-@pytest.mark.skipif(tensorrt.obstacle() is None, reason="there is a GPU here")
+@pytest.mark.skipif(tensorrt.unavailable_reason() is None, reason="there is a GPU here")
 def test_without_a_gpu_nothing_is_built_and_it_says_so(tensorrt_bundle: Path, tmp_path: Path) -> None:
     done = bench(tensorrt_bundle, "--plan", tmp_path / "model.plan")
     assert (done.returncode, done.stdout) == (3, "")

@@ -19,7 +19,7 @@ PRODUCTS = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 
 
 def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
-    """Returns what was executed, in order; the first calls only warm up."""
+    """What was executed, in order; the first calls only warm up."""
     times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     first: dict[tuple[str, str], Mapping[str, Any]] = {}
     for event in events:
@@ -46,6 +46,6 @@ def _product(node: Mapping[str, Any]) -> Product | None:
 
 
 def _covers(shapes: Sequence[Sequence[int]], result: Sequence[int]) -> bool:
-    """Returns whether a convolution has one group and takes every input once, as a linear layer over patches does."""
+    """Whether a convolution has one group and takes every input once, as a linear layer over patches does."""
     images, kernel = shapes[0], shapes[1]  # [B, C, H, W], [O, C/groups, kh, kw]
     return kernel[1] == images[1] and math.prod(images[2:]) == math.prod(result[2:]) * math.prod(kernel[2:])

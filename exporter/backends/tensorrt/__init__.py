@@ -19,14 +19,15 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ModuleTime
-from slide_export.graph import dtypes as onnx_census
-from slide_export.graph import values as onnx_inside
+from slide_export.graph import dtypes as onnx_dtypes
+from slide_export.graph import values as onnx_values
 
 from . import builder, sidecar, vendor
+from .lint import FACTS as LINT  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
-PRECISIONS = ("fp32", "fp16", "int8")
-IN_GRAPH = frozenset({"fp16", "int8"})
+PRECISIONS = {"fp32": False, "fp16": True, "int8": True}
+DEFAULT_FORM = "grouped"  # not timed; builds in half the time of taps
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",
@@ -48,11 +49,11 @@ OPTIONS: Mapping[str, Option] = {
     "timing_cache": Option("", "file that keeps kernel timings (tensorrt alone); empty keeps none"),
 }
 RUNTIME = ("torch",)  # the vendor's own comes with the flavor that the plan names
-DEVICE = tuple[str, ...]()  # an engine is built for its GPU: deploy_examples/07_tensorrt_python does it there
+# DEVICE: none; an engine is built for its GPU: deploy_examples/07_tensorrt_python does it there
 
 
-def obstacle() -> str | None:
-    """Returns why no engine runs here, None where one can. Imports nothing heavy."""
+def unavailable_reason() -> str | None:
+    """Why no engine runs here, None where one can. Imports nothing heavy."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():  # dxg: WSL
         return "no NVIDIA GPU on this machine"
     if importlib.metadata.version("torch").endswith("+cpu"):  # its CUDA build holds the buffers of a session
@@ -60,13 +61,8 @@ def obstacle() -> str | None:
     return None
 
 
-def stand_in() -> str | None:
-    """Returns None: an engine runs on its GPU or not at all."""
-    return None
-
-
-def lower(graph: OnnxGraph, directory: Path, order: LoweringOptions) -> Artifact:
-    """Writes the plan, the graph that it was built from and the sidecar.
+def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifact:
+    """Write the plan, the graph that it was built from and the sidecar.
 
     Raises:
         RequestError: an option does not fit the flavor, or is no number.
@@ -76,14 +72,16 @@ def lower(graph: OnnxGraph, directory: Path, order: LoweringOptions) -> Artifact
     path = directory / sidecar.PLAN
     source = graph.proto.SerializeToString(deterministic=True)
     (directory / sidecar.GRAPH).write_bytes(source)
-    options = {name: option.default for name, option in OPTIONS.items()} | dict(order.options)
-    said = _build(source, path, order.precision, options)
-    settings = {"flavor": said["flavor"], "tf32": options["tf32"] == "on"}
-    return Artifact("tensorrt", order.precision, path, graph.inputs, graph.outputs, settings, directory / sidecar.GRAPH)
+    chosen = {name: option.default for name, option in OPTIONS.items()} | dict(options.options)
+    said = _build(source, path, options.precision.name, chosen)
+    settings = {"flavor": said["flavor"], "tf32": chosen["tf32"] == "on"}
+    return Artifact(
+        "tensorrt", options.precision, path, graph.inputs, graph.outputs, settings, directory / sidecar.GRAPH
+    )
 
 
 def rebuild(directory: str | Path) -> Path:
-    """Builds the plan anew from the graph and the recipe beside it, for the machine and the version that are here.
+    """Rebuild the plan from the graph and the recipe beside it, for the machine and the version that are here.
 
     Raises:
         BundleError: the graph is not the one that the sidecar names.
@@ -95,8 +93,8 @@ def rebuild(directory: str | Path) -> Path:
     return path
 
 
-def census(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
-    """Returns what the graph that the engine was built from stores and computes.
+def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
+    """Types that the graph that the engine was built from stores and computes in.
 
     The graph speaks for the engine because the network is strongly typed, and the sidecar's hashes tie the two. An
     engine's own inspector needs a GPU: `deserialize_cuda_engine` opens a CUDA stream (tensorrt_rtx 1.7, cudaError 35).
@@ -109,11 +107,11 @@ def census(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
 
     said = sidecar.read(path)
     sidecar.checked(path, said, "plan")
-    return onnx_census.count(onnx.load_from_string(sidecar.checked(path, said, "graph")))
+    return onnx_dtypes.count(onnx.load_from_string(sidecar.checked(path, said, "graph")))
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
-    """Refuses: TensorRT's `IProfiler` answers on a GPU alone, where this was never tried.
+    """Refuse: TensorRT's `IProfiler` answers on a GPU alone, where this was never tried.
 
     Raises:
         RequestError: always.
@@ -124,18 +122,18 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
-    """Returns every value of the graph that the engine was built from.
+    """Every value of the graph that the engine was built from.
 
     Raises:
         BundleError: the graph is not the one of the sidecar.
     """
     import onnx
 
-    return onnx_inside.values(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
+    return onnx_values.values(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
 
 
 def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
-    """Returns a session of an engine built for it, from the same graph and recipe with these values as outputs.
+    """Open a session of an engine built for it, from the same graph and recipe with these values as outputs.
 
     Never run so far, for want of a GPU: the tests build the engine.
 
@@ -147,7 +145,7 @@ def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str])
 
 
 def build_showing(path: Path, names: Sequence[str], directory: Path) -> Path:
-    """Returns the plan of an engine that gives these values too, written into a directory.
+    """Build an engine that gives these values too, into a directory; gives its plan.
 
     Raises:
         BundleError: the graph is not the one of the sidecar.
@@ -156,7 +154,7 @@ def build_showing(path: Path, names: Sequence[str], directory: Path) -> Path:
     import onnx
 
     said = sidecar.read(path)
-    shown = onnx_inside.showing(onnx.load_from_string(sidecar.checked(path, said, "graph")), names)
+    shown = onnx_values.showing(onnx.load_from_string(sidecar.checked(path, said, "graph")), names)
     source = shown.SerializeToString(deterministic=True)
     (directory / sidecar.GRAPH).write_bytes(source)
     _build(source, directory / sidecar.PLAN, said["precision"], said["options"])
@@ -171,7 +169,7 @@ class Session:
         plan = sidecar.checked(path, said, "plan")
         import torch
 
-        reason = obstacle() or (None if torch.cuda.is_available() else "no CUDA driver that PyTorch can use")
+        reason = unavailable_reason() or (None if torch.cuda.is_available() else "no CUDA driver that PyTorch can use")
         if reason is not None:
             raise BackendUnavailable(
                 f"expected an NVIDIA GPU for {path}, found {reason}; run {sidecar.GRAPH}, its graph"
@@ -193,7 +191,7 @@ class Session:
         self.evaluator = f"{vendor.NAMES[said['flavor']]} {trt.__version__} on {torch.cuda.get_device_name()}"
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Returns every output by name for the inputs by name.
+        """Compute every output by name for the inputs by name.
 
         Raises:
             RequestError: a shape is outside the optimization profile.
@@ -221,14 +219,14 @@ class Session:
 
 
 def _build(source: bytes, path: Path, precision: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """Writes the plan and its sidecar; returns the sidecar."""
+    """Write the plan and its sidecar; gives the sidecar."""
     flavor = vendor.choose(options["flavor"])
     _refuse_unfit(flavor, options)
     return builder.build(flavor, source, path, precision, options)
 
 
 def _refuse_unfit(flavor: str, options: Mapping[str, str]) -> None:
-    """Refuses what the flavor would ignore: tensorrt_rtx 1.7 warns of both and goes on."""
+    """Refuse what the flavor would ignore: tensorrt_rtx 1.7 warns of both and goes on."""
     other = {"rtx": ("hardware", "timing_cache"), "tensorrt": ("compute_capability",)}[flavor]
     for name in other:
         if options[name] != OPTIONS[name].default:
@@ -238,7 +236,7 @@ def _refuse_unfit(flavor: str, options: Mapping[str, str]) -> None:
 
 
 def _diagnosis(trt: Any, runtime: Any, plan: bytes) -> list[str]:
-    """Returns the reasons that TensorRT RTX reads from a plan's header; `tensorrt` has no such call."""
+    """Reasons that TensorRT RTX reads from a plan's header; `tensorrt` has no such call."""
     if not hasattr(runtime, "get_engine_validity"):
         return []
     _, bits = runtime.get_engine_validity(plan)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def build(flavor: str, source: bytes, path: Path, precision: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """Writes the plan and its sidecar; returns the sidecar.
+    """Write the plan and its sidecar; gives the sidecar.
 
     Args:
         source: the ONNX graph, serialized.
@@ -74,7 +74,7 @@ def _parse(trt: Any, network: Any, source: bytes, messages: Any, flavor: str) ->
 
 
 def _configure(trt: Any, config: Any, flavor: str, options: Mapping[str, str]) -> list[str]:
-    """Sets the builder's flags and limits; returns the compute capabilities that were asked for, "8.6"."""
+    """Set the builder's flags and limits; gives the compute capabilities that were asked for, "8.6"."""
     for name, flag in (("tf32", "TF32"), ("version_compatible", "VERSION_COMPATIBLE")):
         (config.set_flag if options[name] == "on" else config.clear_flag)(getattr(trt.BuilderFlag, flag))
     if options["hardware"] != "none":
@@ -96,7 +96,7 @@ def _configure(trt: Any, config: Any, flavor: str, options: Mapping[str, str]) -
 
 
 def _profile(builder: Any, network: Any, config: Any, options: Mapping[str, str]) -> dict[str, dict[str, list[int]]]:
-    """Adds the optimization profile of the batch range; empty where the batch is fixed."""
+    """Add the optimization profile of the batch range; empty where the batch is fixed."""
     sizes = [_number(name, options) for name in ("min_batch", "opt_batch", "max_batch")]
     if sizes != sorted(sizes):
         raise RequestError(f"expected min_batch <= opt_batch <= max_batch, found {', '.join(map(str, sizes))}")
@@ -119,7 +119,7 @@ def _number(name: str, options: Mapping[str, str]) -> int:
 
 
 def _open_cache(config: Any, place: str) -> Path | None:
-    """Gives the builder the timings of earlier builds; returns where to write them back."""
+    """Give the builder the timings of earlier builds; returns where to write them back."""
     if not place:
         return None
     path = Path(place)
@@ -128,7 +128,7 @@ def _open_cache(config: Any, place: str) -> Path | None:
 
 
 def _monitor(trt: Any, tell: Callable[[str], None]) -> Any:
-    """Returns a progress monitor that tells each phase as it begins."""
+    """A progress monitor that tells each phase as it begins."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # trt is Any
         """Tells phases by name; a step goes on unless it says False."""
@@ -149,7 +149,7 @@ def _monitor(trt: Any, tell: Callable[[str], None]) -> Any:
 
 
 def _serialize(builder: Any, network: Any, config: Any, messages: Any, flavor: str, timing_cache: str) -> bytes:
-    """Returns the plan; `messages` then holds what was said of it alone."""
+    """The plan; `messages` then holds what was said of it alone."""
     cache = _open_cache(config, timing_cache)
     messages.clear()
     plan = builder.build_serialized_network(network, config)
@@ -170,7 +170,7 @@ def _warnings(messages: Any, flavor: str) -> list[str]:
 
 
 def _layers(network: Any) -> dict[str, Any]:
-    """Returns how many layers there are, and how many give which type."""
+    """Number of layers, and how many give which type."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     kinds = Counter(layer.get_output(0).dtype.name.lower() for layer in layers if layer.num_outputs)
     return {"count": len(layers), "by_type": dict(sorted(kinds.items()))}

@@ -15,7 +15,7 @@ REBUILD = "python -c \"from slide_export.backends.registry import tensorrt; tens
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns the sidecar of the plan at `path`.
+    """Read the sidecar of the plan at `path`.
 
     Raises:
         BundleError: there is none, or it cannot be read.
@@ -29,17 +29,17 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, said: Mapping[str, Any]) -> None:
-    """Writes the sidecar of the plan at `path`."""
+    """Write the sidecar of the plan at `path`."""
     path.with_name(SIDECAR).write_text(json.dumps(said, indent=2) + "\n")
 
 
 def part(name: str, data: bytes) -> dict[str, Any]:
-    """Returns what a sidecar says of a file, for `checked` to hold it against."""
+    """Entry of a file in a sidecar, for `checked` to hold the file against."""
     return {"path": name, "sha256": _sha256(data), "bytes": len(data)}
 
 
 def checked(path: Path, said: Mapping[str, Any], name: str) -> bytes:
-    """Returns the bytes of the plan or of the graph, refused if they are not those that the sidecar was written for.
+    """Bytes of the plan or of the graph, refused if they are not those that the sidecar was written for.
 
     Args:
         said: the sidecar.
@@ -59,7 +59,7 @@ def checked(path: Path, said: Mapping[str, Any], name: str) -> bytes:
 
 
 def misfit(said: Mapping[str, Any], version: str, device: str, errors: Iterable[str]) -> str:
-    """Returns in one sentence why a plan does not load, and what to do.
+    """Why a plan does not load and what to do, in one sentence.
 
     Args:
         said: the sidecar.

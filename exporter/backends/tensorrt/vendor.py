@@ -21,7 +21,7 @@ DISTRIBUTIONS = tuple(distribution for flavor in FLAVORS.values() for distributi
 
 
 def installed(flavor: str) -> str | None:
-    """Returns the distribution that is installed for a flavor, from package metadata alone."""
+    """The distribution that is installed for a flavor, from package metadata alone."""
     for distribution in FLAVORS[flavor]:
         try:
             importlib.metadata.version(distribution)
@@ -32,7 +32,7 @@ def installed(flavor: str) -> str | None:
 
 
 def choose(asked: str) -> str:
-    """Returns the flavor to use: the one asked for, else the one installed, `tensorrt` where both are.
+    """The flavor to use: the one asked for, else the one installed, `tensorrt` where both are.
 
     Raises:
         BackendUnavailable: it is not installed.
@@ -46,7 +46,7 @@ def choose(asked: str) -> str:
 
 @functools.cache
 def load(flavor: str) -> tuple[Any, Any]:
-    """Returns the vendor's module and the one logger of this process.
+    """The vendor's module and the one logger of this process.
 
     TensorRT keeps the logger that it got first and ignores later ones ("The logger passed into createInferBuilder
     differs from one already registered"), so there is one for good.
@@ -80,7 +80,7 @@ def load(flavor: str) -> tuple[Any, Any]:
 
 
 def sentence(message: str) -> str:
-    """Returns what a TensorRT message says, without its call sites."""
+    """A TensorRT message without its call sites."""
     lines = [line for line in message.splitlines() if line.strip() and "catchCudaError" not in line]
     text = re.sub(r"^\S+: Error Code \d+: ", "", lines[-1] if lines else "no reason given")
     return re.sub(r"\.? In \w+ at /\S+?:\d+", "", text).strip().rstrip(".")

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 
 NAME = "device_runner.pyz"
@@ -20,9 +21,12 @@ MODULES = (
     "core/artifact",
     "core/errors",
     "core/graph",
+    "core/lint",
     "core/measurement",
+    "core/precision",
     "backends/interface",
     "backends/profile",
+    "backends/optional",
     "backends/registry",
     "graph/dtypes",
     "graph/values",
@@ -43,7 +47,7 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same version 
 
 def targets() -> tuple[str, ...]:
     """Targets whose artifacts a runner can run."""
-    return tuple(name for name in backends.names() if backends.load(name).DEVICE)
+    return tuple(name for name in backends.names() if optional.device_distributions(backends.load(name)))
 
 
 def modules() -> tuple[str, ...]:

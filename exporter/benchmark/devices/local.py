@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.benchmark import environment
 from slide_export.benchmark.environment import StealTime
@@ -44,7 +45,7 @@ class LocalDevice:
     def readiness(self, target: str, precision: str) -> Readiness:
         """What a target can do here; see `Device`."""
         backend = backends.require(target, precision)
-        return Readiness(backend.obstacle(), backend.stand_in())
+        return Readiness(optional.unavailable_reason(backend), optional.substitute_runtime(backend))
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, StealTime]:
         """This machine; see `Device`."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend
 from slide_export.benchmark.environment import StealTime
@@ -109,7 +110,7 @@ def portable(target: str) -> Backend:
         BackendUnavailable: no device runs it so.
     """
     backend = backends.load(target)
-    if not backend.DEVICE:
+    if not optional.device_distributions(backend):
         raise BackendUnavailable(
             f"expected a target of {', '.join(device_runner.targets())} for a device, found {target}: "
             "deploy_examples/ has programs that measure it where it runs"
@@ -121,6 +122,6 @@ def needs(manifests: Sequence[Manifest]) -> dict[str, str]:
     """Distributions that bundles need on a device, with the versions that they were made with ("": unknown)."""
     versions: dict[str, str] = {}
     for manifest in manifests:
-        for name in portable(manifest.target).DEVICE:
+        for name in optional.device_distributions(portable(manifest.target)):
             versions.setdefault(name, manifest.versions.get(name, ""))
     return versions

@@ -3,8 +3,8 @@
 import onnx
 
 from slide_export.core.errors import ExportError
+from slide_export.core.graph import MAX_RANK
 
-MAX_RANK = 5  # CoreML's limit (coremltools#1723)
 IM2COL = frozenset({"Col2Im", "Gather", "GatherND", "GatherElements", "ScatterND", "ScatterElements", "Unfold"})
 """Im2Col has no operator of its own in ONNX: `F.unfold` becomes a Pad and Gather chains, `F.fold` a Col2Im or a scatter
 (torch/onnx/_internal/torchscript_exporter/symbolic_opset11.py, symbolic_opset18.py). After folding, none of our models

@@ -1,30 +1,45 @@
 """Equivalent forms of slide attention, one file each.
 
-A form reads a `FusedSlideAttention` and returns a module of the same function, [B, H, W, C] -> [B, H, W, C], in other
-operators. `FORMS` is the ordered list of them; none registers itself.
+A form reads a `FusedSlideAttention` and is a module of the same function, [B, H, W, C] -> [B, H, W, C], in other
+operators. `FORMS` is the ordered list of them; none registers itself. A form's file is imported when the form is made,
+so that whoever only names the forms imports no torch.
 """
 
+from __future__ import annotations
+
+import importlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from slide_export.models.slide_attention import FusedSlideAttention
+    from slide_export.models.slide_attention import FusedSlideAttention
 
-from .gemm_per_tap import GemmPerTapSlideAttention
-from .gemm_stacked import GemmStackedSlideAttention
-from .gemm_stacked_tokens import GemmStackedTokensSlideAttention
-from .grouped import GroupedSlideAttention
-from .shifts import ShiftsSlideAttention, WideShiftsSlideAttention
-from .taps import TapsSlideAttention
-from .token_taps import TokenTapsSlideAttention
+Form: TypeAlias = "Callable[[FusedSlideAttention], nn.Module]"
 
-FORMS: dict[str, Callable[[FusedSlideAttention], nn.Module]] = {
-    "grouped": GroupedSlideAttention,  # smallest graph; multiplier k*k misses most runtimes' depthwise kernels
-    "taps": TapsSlideAttention,  # k*k convolutions of multiplier 1, which every runtime has a tuned kernel for
-    "token_taps": TokenTapsSlideAttention,  # the same between products in token layout, for channels-last convolutions
-    "shifts": ShiftsSlideAttention,  # nothing leaves the blocked channels-first layout of AVX2
-    "wide_shifts": WideShiftsSlideAttention,  # nor of AVX-512 and ARM64, at the price of logits without a tap
-    "gemm_per_tap": GemmPerTapSlideAttention,  # fewest bytes at a time
-    "gemm_stacked": GemmStackedSlideAttention,  # largest products, channels first
-    "gemm_stacked_tokens": GemmStackedTokensSlideAttention,  # the same in token layout, no convolution at all
+
+def _form(file: str, kind: str) -> Form:
+    """The class `kind` of a file in this folder, imported when it is first made."""
+
+    def make(fused: FusedSlideAttention) -> nn.Module:
+        module = importlib.import_module(f"{__name__}.{file}")
+        return cast("nn.Module", getattr(module, kind)(fused))
+
+    return make
+
+
+FORMS: dict[str, Form] = {
+    # Smallest graph; multiplier k*k misses most runtimes' depthwise kernels.
+    "grouped": _form("grouped", "GroupedSlideAttention"),
+    # k*k convolutions of multiplier 1, which every runtime has a tuned kernel for.
+    "taps": _form("taps", "TapsSlideAttention"),
+    # The same between products in token layout, for channels-last convolutions.
+    "token_taps": _form("token_taps", "TokenTapsSlideAttention"),
+    # Nothing leaves the blocked channels-first layout of AVX2.
+    "shifts": _form("shifts", "ShiftsSlideAttention"),
+    # Nor of AVX-512 and ARM64, at the price of logits without a tap.
+    "wide_shifts": _form("shifts", "WideShiftsSlideAttention"),
+    # Fewest bytes at a time.
+    "gemm_per_tap": _form("gemm_per_tap", "GemmPerTapSlideAttention"),
 }

@@ -1,4 +1,4 @@
-"""The sums swapped, one shift at a time: what is learned acts on products, as 1x1 convolutions grouped by head.
+"""Slide attention with the learned kernel factored out: shift, multiply, then one grouped 1x1 convolution per tap.
 
     logit_o = sum_j sum_c W[c, o, j] (q * S_j k)[c] + sum_c q[c] (b[c, o] + r[o])
     out[c]  = sum_j (sum_o W[c, o, j] a_o) * (S_j v)[c] + sum_o b[c, o] a_o
@@ -34,7 +34,7 @@ class GemmPerTapSlideAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(self.dim, dim=-1))  # [B, C, H, W]
         logits = self.sum_biases(q)  # [B, nH*k*k, H, W]
@@ -49,7 +49,7 @@ class GemmPerTapSlideAttention(nn.Module):
 
 
 def head_sums(fused: FusedSlideAttention, per_tap: Tensor, starts: Tensor | None = None) -> nn.Conv2d:
-    """Returns the convolution from C channels to nH * taps that sums over a head's channels.
+    """The convolution from C channels to nH * taps that sums over a head's channels.
 
     Args:
         per_tap: weights [taps, C].
@@ -60,7 +60,13 @@ def head_sums(fused: FusedSlideAttention, per_tap: Tensor, starts: Tensor | None
 
 
 def shifted(x: Tensor, kernel_size: int) -> Iterator[Tensor]:
-    """Yields x [B, C, H, W] as each tap sees it, zero outside the map."""
+    """Slice x [B, C, H, W] as each tap sees it, zero outside the map; all k*k, in the order of `offsets`.
+
+    Given   1 2    padded  0 0 0 0     tap (-1, 0)  0 0     tap (0, 1)  2 0
+            3 4            0 1 2 0     sees above   1 2     sees right  4 0
+                           0 3 4 0
+                           0 0 0 0
+    """
     _, _, rows, cols = x.shape
     half = kernel_size // 2
     x = functional.pad(x, (half,) * 4)

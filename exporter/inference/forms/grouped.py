@@ -27,7 +27,7 @@ class GroupedSlideAttention(nn.Module):
         self.keys, self.values = (depthwise(*both, self.dim) for both in zip(kernels, biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         q, k, v = self.qkv(x).permute(0, 3, 1, 2).split(self.dim, dim=1)  # [B, C, H, W]
         size = rows * cols

@@ -65,12 +65,12 @@ class ShiftsSlideAttention(nn.Module):
         )
 
     def _relative(self, per_tap: Tensor) -> Tensor:
-        """Returns [lanes, ...], zeros where there is no tap, of [k*k, ...]."""
+        """Make taps relative to the middle one and fill up with zeros: [k*k, ...] -> [lanes, ...]."""
         away = relative_to_centre(per_tap)
         return torch.cat((away, away.new_zeros(self.lanes - len(away), *away.shape[1:])))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         x = x.permute(0, 3, 1, 2)
         q, k, v = self.q(x), self.k(x), self.v(x)  # [B, C, H, W]
         logits = self.sum_biases(q)  # [B, nH * lanes, H, W]
@@ -84,7 +84,7 @@ class ShiftsSlideAttention(nn.Module):
         return self.proj(out).permute(0, 2, 3, 1)
 
     def _softmax(self, logits: Tensor) -> Tensor:
-        """Returns the weights of all taps but the middle one, whose logit is 0, in the shape of their logits."""
+        """Weights of all taps but the middle one, whose logit is 0, in the shape of their logits."""
         _, channels, rows, cols = logits.shape
         logits = logits.reshape(-1, self.heads, self.lanes, rows * cols)
         top = logits.amax(dim=2, keepdim=True).clamp(min=0)
@@ -103,6 +103,9 @@ class Shift(nn.Module):
     """out(y, x) = in(y + rows, x + cols), zero outside: a depthwise convolution with a single 1.
 
     The kernel spans the middle and the tap alone, 2 numbers for a neighbour in line and 4 for a diagonal one.
+
+        Given   rows=0, cols=1    kernel [[0 1]], one column of zeros added on the right
+        Result  1 2 3  ->  2 3 0
     """
 
     def __init__(self, channels: int, rows: int, cols: int, kind: torch.dtype) -> None:
@@ -113,7 +116,7 @@ class Shift(nn.Module):
         self.kernel = nn.Parameter(kernel, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, C, H, W] for x [B, C, H, W]."""
+        """Shift: x [B, C, H, W] -> [B, C, H, W]."""
         if not any(self.padding):
             return x
         return functional.conv2d(functional.pad(x, self.padding), self.kernel, groups=len(self.kernel))

@@ -29,7 +29,7 @@ class TapsSlideAttention(nn.Module):
         self.keys, self.values = tap_convolutions(fused)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(self.dim, dim=-1))  # [B, C, H, W]
         logits = [self._by_head(q * conv(k)).sum(dim=1, keepdim=True) for conv in self.keys]  # [B*nH, 1, H, W]
@@ -41,7 +41,7 @@ class TapsSlideAttention(nn.Module):
 
 
 def tap_convolutions(fused: FusedSlideAttention) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """Returns the k*k - 1 convolutions of keys, relative to the middle tap, and the k*k of values."""
+    """The k*k - 1 convolutions of keys, relative to the middle tap, and the k*k of values."""
     dim = fused.heads * fused.width
     (keys, values), (key_biases, value_biases) = tap_kernels(fused), tap_biases(fused)
     taps = (relative_to_centre(keys), relative_to_centre(key_biases)), (values, value_biases)
@@ -52,7 +52,13 @@ def tap_convolutions(fused: FusedSlideAttention) -> tuple[nn.ModuleList, nn.Modu
 
 
 def attend(logits: list[Tensor], values: Iterable[Tensor]) -> Tensor:
-    """Returns the sum over taps of softmax weight times value.
+    """Sum over taps of softmax weight times value.
+
+        Given   logits    l0  l1  l3  l4          (the middle tap's is 0, and not computed)
+        Result  (e^l0 v0 + e^l1 v1 + e^0 v2 + e^l3 v3 + e^l4 v4) / (e^l0 + e^l1 + e^0 + e^l3 + e^l4)
+
+    with max(0, l0, ...) taken from every exponent, so that none overflows.
+
 
     Args:
         logits: of every tap but the middle one, whose logit is 0, each broadcastable to a value.

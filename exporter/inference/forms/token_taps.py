@@ -24,7 +24,7 @@ class TokenTapsSlideAttention(nn.Module):
         self.keys, self.values = tap_convolutions(fused)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         k, v = (layer(x).permute(0, 3, 1, 2) for layer in (self.k, self.v))  # [B, C, H, W]
         q = self._by_head(self.q(x))

@@ -36,7 +36,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO()))
+    return onnx_graph.export(in_form(choose(fuse(model), "grouped"), ModelIO()))
 
 
 @pytest.fixture(scope="module")

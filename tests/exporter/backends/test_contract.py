@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.bundle import store as bundle
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.model import InferenceModel
+from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
+from slide_export.inference.forms import FORMS
+from slide_export.inference.served import ServedModel
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 
@@ -22,29 +25,28 @@ SOURCES = Path(backends.__file__).parent
 @pytest.mark.parametrize("target", backends.names())
 def test_it_states_what_it_takes_and_has(target: str) -> None:
     backend = backends.load(target)
-    assert backend.ACCEPTS in (OnnxGraph, InferenceModel)
+    assert backend.ACCEPTS in (OnnxGraph, ServedModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
-    assert set(backend.PRECISIONS) >= backend.IN_GRAPH
+    assert all(precision_named(name).offered for name in backend.PRECISIONS)
+    assert not backend.PRECISIONS["fp32"]  # what the graph is exported in
     assert all(not option.choices or option.default in option.choices for option in backend.OPTIONS.values())
     assert callable(backend.lower)
-    assert callable(backend.census)
-    assert callable(backend.profile)
-    assert callable(backend.values)
-    assert callable(backend.intermediates)
+    assert callable(backend.Session)
+    assert optional.default_form(backend) in FORMS
 
 
 @pytest.mark.parametrize("target", backends.names())
 def test_its_runtime_is_what_a_session_imports(target: str) -> None:
     backend = backends.load(target)
-    assert backend.RUNTIME
+    assert optional.runtime_modules(backend)
     if backends.availability(target).ready:
-        assert all(importlib.util.find_spec(module) for module in backend.RUNTIME)
+        assert all(importlib.util.find_spec(module) for module in optional.runtime_modules(backend))
 
 
 @pytest.mark.parametrize("target", backends.names())
 def test_a_stand_in_is_told_in_a_sentence_or_there_is_none(target: str) -> None:
-    told = backends.load(target).stand_in()
+    told = optional.substitute_runtime(backends.load(target))
     assert told is None or "time says nothing" in told
 
 
@@ -95,7 +97,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
         pytest.skip(f"{target} is not installed")
     made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = verification.artifact_of(made)
-    values = backend.values(path, settings)
+    values = optional.values(backend, path, settings)
     known: set[str] = set()
     for value in values:
         assert value.name not in known
@@ -103,9 +105,9 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
         known.add(value.name)
     made_in = [value.name for value in values if (value.scope or "").startswith("layers.1.blocks.0.mlp.fc1")]
     assert made_in
-    if backend.obstacle() is None:
+    if optional.unavailable_reason(backend) is None:
         feeds = {"images": bundle.golden(made).feeds["images"][:1]}
-        shown = backend.intermediates(path, settings, made_in[-1:]).run(feeds)[made_in[-1]]
+        shown = optional.intermediates(backend, path, settings, made_in[-1:]).run(feeds)[made_in[-1]]
         assert shown.shape[0] == 1
         assert shown.size == 8 * 8 * 32 * 4  # stage 2's map at 4 times its width
 

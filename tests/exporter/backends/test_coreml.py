@@ -22,9 +22,11 @@ from slide_export.calibration.images import bundled
 from slide_export.core.artifact import Artifact, ModelIO
 from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.model import InferenceModel, Model
+from slide_export.core.precision import FP32, precision_named
 from slide_export.core.request import ExportRequest
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.mil import Package
 from slide_export.models import window_attention
 from slide_export.models.swin import SwinConfig, SwinTransformer
@@ -45,8 +47,8 @@ VERSIONS = {"iOS16": 7, "iOS17": 8, "iOS18": 9, "iOS26": 10}  # specification ve
 
 def lower(model: Model, directory: Path, precision: str = "fp32", *, to: ModelIO = LOGITS, **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
-    order = LoweringOptions(precision, to, backends.complete_options("coreml", options))
-    return backend.lower(choose(fuse(model), "coreml"), directory, order)
+    order = LoweringOptions(precision_named(precision), to, backends.complete_options("coreml", options))
+    return backend.lower(in_form(choose(fuse(model), "grouped"), to), directory, order)
 
 
 def description(artifact: Artifact) -> Any:
@@ -122,7 +124,7 @@ def test_the_bundle_is_proved_by_the_evaluator(bundle: Bundle) -> None:
 
 
 def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
-    census = backend.census(*bundled_artifact(bundle))
+    census = backend.dtype_stats(*bundled_artifact(bundle))
     kind = {"fp32": "float32", "fp16": "float16"}[bundle.manifest.precision.name]
     weights = bundled_artifact(bundle)[0] / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
     assert set(census.stored) == set(census.computed) == {kind}
@@ -133,7 +135,7 @@ def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
 
 def test_eight_bit_weights_are_proved_and_counted(checkpoint: Path, tmp_path: Path) -> None:
     bundle = pipeline.export(ExportRequest(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
-    stored = backend.census(*bundled_artifact(bundle)).stored
+    stored = backend.dtype_stats(*bundled_artifact(bundle)).stored
     assert bundle.manifest.parity.passed
     assert stored["int8"] > 0.6 * sum(stored.values())  # of a model this small; biases and norms are the rest
 
@@ -193,9 +195,9 @@ def test_a_roll_is_refused_as_the_gather_it_becomes(
 
 def test_slide_attention_of_rank_5_is_refused(shifted: Model, tmp_path: Path) -> None:
     fused = fuse(shifted)
-    order = LoweringOptions("fp32", ModelIO(), backends.complete_options("coreml", {}))
+    order = LoweringOptions(FP32, ModelIO(), backends.complete_options("coreml", {}))
     with pytest.raises(LoweringError, match=r"rank 4 or less, .* in layers\.0\.blocks\.0\.attn makes one of 5"):
-        backend.lower(InferenceModel(fused.module, fused, "none"), tmp_path, order)
+        backend.lower(in_form(InferenceModel(fused.module, fused, "none"), ModelIO()), tmp_path, order)
 
 
 def test_what_coremltools_cannot_convert_is_one_sentence(shifted: Model, tmp_path: Path) -> None:
@@ -203,9 +205,9 @@ def test_what_coremltools_cannot_convert_is_one_sentence(shifted: Model, tmp_pat
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.unfold(3, 2, 1).sum(dim=(1, 2, 3))
 
-    order = LoweringOptions("fp32", ModelIO(), backends.complete_options("coreml", {}))
+    order = LoweringOptions(FP32, ModelIO(), backends.complete_options("coreml", {}))
     with pytest.raises(LoweringError, match=r"coremltools cannot convert the model: .*unfold"):
-        backend.lower(InferenceModel(Strided(), fuse(shifted), "none"), tmp_path, order)
+        backend.lower(in_form(InferenceModel(Strided(), fuse(shifted), "none"), ModelIO()), tmp_path, order)
 
 
 @pytest.mark.parametrize("deployment", VERSIONS)
@@ -300,4 +302,4 @@ def test_a_damaged_package_is_refused(plain: Artifact, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected an ML Program"):
         backend.Session(broken, plain.settings)
     with pytest.raises(BundleError, match="expected an ML Program"):
-        backend.census(broken, plain.settings)
+        backend.dtype_stats(broken, plain.settings)

@@ -22,6 +22,7 @@ from slide_export.core.artifact import Artifact, ModelIO  # noqa: E402
 from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
 from slide_export.core.graph import OnnxGraph  # noqa: E402
 from slide_export.core.model import Model  # noqa: E402
+from slide_export.core.precision import precision_named  # noqa: E402
 from slide_export.core.proof import BATCH_SIZES, Reference  # noqa: E402
 from slide_export.core.request import ExportRequest  # noqa: E402
 from slide_export.graph import export as onnx_graph  # noqa: E402
@@ -43,7 +44,7 @@ HEAVY = ("Conv", "Gemm", "MatMul")
 def write(graph: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
     given = {"device": "CPU", "cache": "", "static-batches": "1", **options}
-    return backend.lower(graph, directory, LoweringOptions(precision, ModelIO(), given))
+    return backend.lower(graph, directory, LoweringOptions(precision_named(precision), ModelIO(), given))
 
 
 def layers(artifact: Artifact, kind: str) -> list[Mapping[str, str]]:
@@ -63,7 +64,7 @@ def change_a_weight(artifact: Artifact) -> None:
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(in_form(choose(fuse(model), "openvino"), ModelIO(labels=LABELS)))
+    return onnx_graph.export(in_form(choose(fuse(model), "token_taps"), ModelIO(labels=LABELS)))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def artifact(request: pytest.FixtureRequest, graph: OnnxGraph, tmp_path_factory:
 
 
 def test_cpu_is_here() -> None:
-    assert backend.obstacle() is None
+    assert backend.unavailable_reason() is None
 
 
 @pytest.mark.parametrize(
@@ -146,8 +147,8 @@ def test_changed_weight_is_noticed_through_the_cache(graph: OnnxGraph, reference
 
 
 def test_census_tells_what_is_stored_and_computed(artifact: Artifact, graph: OnnxGraph) -> None:
-    truth = backend.census(artifact.path, artifact.settings)
-    stored, other = ("float16", "float32") if artifact.precision == "fp16" else ("float32", "float16")
+    truth = backend.dtype_stats(artifact.path, artifact.settings)
+    stored, other = ("float16", "float32") if artifact.precision.name == "fp16" else ("float32", "float16")
     assert not truth.fixed  # the runtime chooses
     assert truth.stored[stored] > 0.99 * sum(truth.stored.values())
     assert truth.stored.get(other, 0) < 100  # a scalar or two that float16 cannot hold
@@ -171,7 +172,7 @@ def test_metadata_is_in_rt_info(artifact: Artifact, graph: OnnxGraph) -> None:
 
 def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, tmp_path: Path) -> None:
     """In this process, where OpenVINO has counted on, and in another, where it begins anew."""
-    again = write(graph, tmp_path / "again", artifact.precision)
+    again = write(graph, tmp_path / "again", artifact.precision.name)
     onnx.save(graph.proto, tmp_path / "graph.onnx")
     code = f"""if True:
         import onnx
@@ -180,10 +181,11 @@ def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, t
         from slide_export.backends.interface import LoweringOptions
         from slide_export.core.artifact import ModelIO
         from slide_export.core.graph import OnnxGraph, TensorSpec
+        from slide_export.core.precision import precision_named
         proto = onnx.load({str(tmp_path / "graph.onnx")!r})
         graph = OnnxGraph(proto, (TensorSpec("images", "", ()),), (TensorSpec("logits", "", ()),))
         choices = {{"device": "CPU", "cache": "", "static-batches": ""}}
-        order = LoweringOptions({artifact.precision!r}, ModelIO(), choices)
+        order = LoweringOptions(precision_named({artifact.precision.name!r}), ModelIO(), choices)
         openvino.lower(graph, Path({str(tmp_path)!r}), order)
     """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -202,9 +204,9 @@ def test_absent_device_is_refused_with_those_that_are_here(
 
 
 def test_auto_says_which_device_and_type_it_took(artifact: Artifact, graph: OnnxGraph) -> None:
-    settings = write(graph, artifact.path.parent, artifact.precision, device="AUTO:CPU").settings
-    assert settings["config"] == {"INFERENCE_PRECISION_HINT": "f32" if artifact.precision == "fp32" else "f16"}
-    (computed,) = backend.census(artifact.path, settings).computed
+    settings = write(graph, artifact.path.parent, artifact.precision.name, device="AUTO:CPU").settings
+    assert settings["config"] == {"INFERENCE_PRECISION_HINT": "f32" if artifact.precision.name == "fp32" else "f16"}
+    (computed,) = backend.dtype_stats(artifact.path, settings).computed
     short = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[computed]
     assert backend.Session(artifact.path, settings).evaluator.endswith(f" on CPU ({short})")
 
@@ -214,7 +216,7 @@ def test_silent_device_is_not_spoken_for(artifact: Artifact, monkeypatch: pytest
         raise RuntimeError("Not implemented")
 
     monkeypatch.setattr(openvino.CompiledModel, "get_runtime_model", refuse)
-    assert backend.census(artifact.path, CPU).computed == {}
+    assert backend.dtype_stats(artifact.path, CPU).computed == {}
     assert backend.Session(artifact.path, CPU).evaluator.endswith(" on CPU (f32 asked for)")
 
 
@@ -239,7 +241,7 @@ def test_broken_ir_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         backend.Session(path, CPU)
     with pytest.raises(BundleError, match="cannot be read"):
-        backend.census(path, CPU)
+        backend.dtype_stats(path, CPU)
 
 
 def test_unknown_setting_is_refused(artifact: Artifact) -> None:

@@ -25,7 +25,7 @@ from slide_export.graph.export import export
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import serve
-from slide_export.proof import precision as truth
+from slide_export.proof.precision import satisfies
 from tests.exporter.backends.tensorrt.conftest import SIDE, builds, graph, lower, said_of
 
 HALF_STEP = 2.0**-10  # of an output near 1: a few float16 roundings
@@ -34,7 +34,11 @@ FULL_STEP = 1e-5  # float32 sums in another order, TF32 off
 
 def runs() -> Any:
     """Returns the marker of tests that need a GPU."""
-    reason = "tensorrt_rtx is not installed" if not importlib.util.find_spec("tensorrt_rtx") else tensorrt.obstacle()
+    reason = (
+        "tensorrt_rtx is not installed"
+        if not importlib.util.find_spec("tensorrt_rtx")
+        else tensorrt.unavailable_reason()
+    )
     return pytest.mark.skipif(reason is not None, reason=str(reason))
 
 
@@ -60,10 +64,10 @@ def test_float16_is_what_the_network_is_typed_in_and_halves_the_weights(tmp_path
     assert half["layers"]["by_type"]["half"] >= 2  # the convolutions; the softmax is in float32
     assert half["layers"]["by_type"]["float"] >= 1
     assert half["memory"]["weights_bytes"] < 0.6 * full["memory"]["weights_bytes"]
-    counted = tensorrt.census(made["fp16"].path, made["fp16"].settings)
+    counted = tensorrt.dtype_stats(made["fp16"].path, made["fp16"].settings)
     assert dict(counted.computed) == {"float16": 2}
     assert set(counted.stored) == {"float16"}
-    assert dict(tensorrt.census(made["fp32"].path, {}).computed) == {"float32": 2}
+    assert dict(tensorrt.dtype_stats(made["fp32"].path, {}).computed) == {"float32": 2}
 
 
 @builds
@@ -88,7 +92,7 @@ def test_the_rebuild_command_of_the_sidecar_works(tmp_path: Path) -> None:
 
 
 @builds
-@pytest.mark.skipif(tensorrt.obstacle() is None, reason="there is a GPU here")
+@pytest.mark.skipif(tensorrt.unavailable_reason() is None, reason="there is a GPU here")
 def test_without_a_gpu_a_session_says_so_and_names_the_graph(tmp_path: Path) -> None:
     artifact = lower(graph(), tmp_path)
     with pytest.raises(BackendUnavailable, match=r"expected an NVIDIA GPU .* run model\.onnx"):
@@ -122,13 +126,13 @@ def test_a_batch_beyond_the_profile_is_refused_on_a_gpu(tmp_path: Path) -> None:
 def test_no_gpu_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
     monkeypatch.setattr(Path, "exists", lambda *_: False)
-    assert str(tensorrt.obstacle()).startswith("no NVIDIA GPU on this machine")
+    assert str(tensorrt.unavailable_reason()).startswith("no NVIDIA GPU on this machine")
 
 
 def test_a_torch_without_cuda_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", lambda *_: iter((Path("/dev/nvidia0"),)))
     monkeypatch.setattr("importlib.metadata.version", lambda _: "2.13.0+cpu")
-    assert "built without CUDA" in str(tensorrt.obstacle())
+    assert "built without CUDA" in str(tensorrt.unavailable_reason())
 
 
 def test_importing_the_backend_imports_no_vendor() -> None:
@@ -141,7 +145,7 @@ def test_importing_the_backend_imports_no_vendor() -> None:
 
 @builds
 def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp_path: Path) -> None:
-    half, whole = (export(choose(fuse(model), "tensorrt"), ModelIO()) for _ in range(2))
+    half, whole = (export(choose(fuse(model), "grouped"), ModelIO()) for _ in range(2))
     pictures = cached(bundled(), PictureStore(model.data, model.image_size))
     fed, recipe = FedImages(pictures, serve(model, ModelIO()).feeds), default("tensorrt", "int8")
     graphs = {"fp16": to_half(half), "int8": quantize(whole, fed, recipe)}
@@ -149,9 +153,9 @@ def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp
         (tmp_path / precision).mkdir()
         artifact = lower(source, tmp_path / precision, precision)
         assert artifact.path.stat().st_size > 100_000
-        assert truth.satisfies(tensorrt.census(artifact.path, artifact.settings), precision)
+        assert satisfies(tensorrt.dtype_stats(artifact.path, artifact.settings), artifact.precision)
     assert not any(tensor.data_type == TensorProto.INT32 for tensor in graphs["int8"].proto.graph.initializer)
-    assert dict(tensorrt.census(tmp_path / "int8" / "model.plan", {}).computed)["int8"] == 29
+    assert dict(tensorrt.dtype_stats(tmp_path / "int8" / "model.plan", {}).computed)["int8"] == 29
 
 
 @builds
@@ -162,4 +166,4 @@ def test_quantized_biases_are_what_the_parser_refuses(model: Model, tmp_path: Pa
         replace(default("tensorrt", "int8"), quantize_bias=True),
     )
     with pytest.raises(LoweringError, match=r"bias_DequantizeLinear"):
-        lower(quantize(export(choose(fuse(model), "tensorrt"), ModelIO()), fed, recipe), tmp_path, "int8")
+        lower(quantize(export(choose(fuse(model), "grouped"), ModelIO()), fed, recipe), tmp_path, "int8")

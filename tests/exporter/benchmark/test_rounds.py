@@ -121,7 +121,7 @@ def test_a_substitute_runtime_is_refused_or_labelled_and_compared_with_its_like(
 
 
 def test_what_cannot_run_here_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends.load("tensorrt"), "obstacle", lambda: "no NVIDIA GPU on this machine")
+    monkeypatch.setattr(backends.load("tensorrt"), "unavailable_reason", lambda: "no NVIDIA GPU on this machine")
     with pytest.raises(
         BackendUnavailable, match=r"expected a \(tensorrt fp32\) to run on this machine, found no NVIDIA GPU"
     ):

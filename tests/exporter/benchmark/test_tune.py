@@ -12,13 +12,14 @@ from slide_export.benchmark import tune
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
+from slide_export.core.precision import FP32
 from slide_export.core.request import ExportRequest
 from slide_export.inference.choose import stages_of
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
 from slide_export.workflows import export as pipeline
 
-ORDER = LoweringOptions("fp32", ModelIO(), backends.complete_options("onnx", {}))
+ORDER = LoweringOptions(FP32, ModelIO(), backends.complete_options("onnx", {}))
 TWO = ("taps", "grouped")
 
 

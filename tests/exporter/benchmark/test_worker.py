@@ -57,7 +57,7 @@ def test_it_runs_what_it_is_given_and_counts(bundle: Bundle, tmp_path: Path) -> 
     expected = backend.Session(path, settings).run(feeds)
     found = unpacked(ran["outputs"])
     assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in expected.items()}
-    assert DtypeStats(**counted["census"]) == backend.census(path, settings)
+    assert DtypeStats(**counted["census"]) == backend.dtype_stats(path, settings)
 
 
 def test_an_artifact_that_cannot_be_loaded_is_refused_by_kind(bundle: Bundle, tmp_path: Path) -> None:

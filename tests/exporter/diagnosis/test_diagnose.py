@@ -140,7 +140,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
     built = tensorrt.build_showing(plan, shown, tmp_path)
     assert built.stat().st_size > 0
     assert [output.name for output in onnx.load(built.with_name("model.onnx")).graph.output] == ["logits", *shown]
-    if tensorrt.obstacle():
+    if tensorrt.unavailable_reason():
         with pytest.raises(BackendUnavailable, match="expected an NVIDIA GPU"):
             tensorrt.intermediates(plan, {}, shown)
         assert "has not run" in diagnose(made.path, checkpoint).evaluator

@@ -27,7 +27,7 @@ from tests.conftest import SMALL
 
 @pytest.fixture(scope="module", params=list(FORMS))
 def graph(request: pytest.FixtureRequest, model: Model) -> OnnxGraph:
-    return onnx_graph.export(in_form(choose(fuse(model), "onnx", request.param), ModelIO(labels=tuple("abcdefghij"))))
+    return onnx_graph.export(in_form(choose(fuse(model), request.param), ModelIO(labels=tuple("abcdefghij"))))
 
 
 def test_input_and_output_are_named_with_a_dynamic_batch(graph: OnnxGraph) -> None:
@@ -64,13 +64,13 @@ def test_metadata_tells_labels_and_normalisation(graph: OnnxGraph) -> None:
 
 
 def test_fixed_batch_is_fixed(model: Model) -> None:
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO(batch=3)))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "wide_shifts"), ModelIO(batch=3)))
     assert graph.inputs[0].shape == (3, 3, 64, 64)
     assert graph.outputs[0].shape == (3, 10)
 
 
 def test_features_are_four_named_maps(model: Model) -> None:
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO(features=True)))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "wide_shifts"), ModelIO(features=True)))
     assert [(spec.name, spec.shape) for spec in graph.outputs] == [
         ("stage1", ("batch", 16, 16, 16)),
         ("stage2", ("batch", 32, 8, 8)),
@@ -86,7 +86,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.graph.export import export
 from slide_export.inference.choose import choose
 from slide_export.inference.served import in_form
-graph = export(in_form(choose(fuse(load_checkpoint(sys.argv[1])), "onnx"), ModelIO()))
+graph = export(in_form(choose(fuse(load_checkpoint(sys.argv[1])), "wide_shifts"), ModelIO()))
 print(hashlib.sha256(graph.proto.SerializeToString(deterministic=True)).hexdigest())
 """
 
@@ -120,7 +120,7 @@ def test_im2col_in_the_module_is_refused(module: nn.Module) -> None:
 def test_a_graph_over_2_gib_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
     with pytest.raises(ExportError, match="below 2 GiB"):
-        onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
+        onnx_graph.export(in_form(choose(fuse(model), "wide_shifts"), ModelIO()))
 
 
 def test_the_checker_accepts_it_in_full(graph: OnnxGraph) -> None:

@@ -16,7 +16,7 @@ ROUNDING = 2e-5
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_trained_models_logits(form: str, model: Model) -> None:
-    lowered = choose(fuse(model), "onnx", form)
+    lowered = choose(fuse(model), form)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert (lowered.module(x) - model.module(x)).abs().max() < ROUNDING
@@ -25,23 +25,23 @@ def test_every_form_gives_the_trained_models_logits(form: str, model: Model) -> 
 
 
 def test_auto_takes_a_form_that_exists(model: Model) -> None:
-    assert choose(fuse(model), "onnx", "auto").form in FORMS
+    assert choose(fuse(model), "auto").form in FORMS
 
 
 def test_an_unknown_form_is_refused_with_the_list(model: Model) -> None:
     with pytest.raises(RequestError, match=", ".join(names())):
-        choose(fuse(model), "onnx", "im2col")
+        choose(fuse(model), "im2col")
 
 
 def test_each_stage_can_have_its_own_form(model: Model) -> None:
-    lowered = choose(fuse(model), "onnx", "taps,shifts")
+    lowered = choose(fuse(model), "taps,shifts")
     kinds = [type(lowered.module.layers[stage].blocks[0].attn).__name__ for stage in range(2)]
     assert (lowered.form, kinds) == ("taps,shifts", ["TapsSlideAttention", "ShiftsSlideAttention"])
 
 
 def test_a_form_too_many_is_refused_with_the_number_of_stages(model: Model) -> None:
     with pytest.raises(RequestError, match="each of 2 stages"):
-        choose(fuse(model), "onnx", "taps,shifts,taps")
+        choose(fuse(model), "taps,shifts,taps")
 
 
 def test_the_help_names_every_form(capfd: pytest.CaptureFixture[str]) -> None:

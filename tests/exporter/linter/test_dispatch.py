@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from slide_export.backends import registry as backends
 from slide_export.bundle.manifest import GOLDEN, MANIFEST
 from slide_export.bundle.records import ArtifactRecord, FileRecord
 from slide_export.core.artifact import ModelIO
@@ -18,7 +19,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form
-from slide_export.linter import TARGETS, lint
+from slide_export.linter import lint
 from tests.bundles import minimal
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
@@ -49,13 +50,15 @@ def test_a_checkpoint_has_no_error_and_names_what_fusing_handles(checkpoint: Pat
         ("train-time-form", "layers.2.blocks.0"),
         ("gather-constant", "layers.3.blocks.0.attn"),
     }
-    assert all(f.targets == TARGETS for f in handled if f.rule != "multiplier")  # that one is the form's, by target
+    assert all(
+        f.targets == backends.names() for f in handled if f.rule != "multiplier"
+    )  # that one is the form's, by target
 
 
 def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model) -> None:
     findings = [f for f in lint(model, ["onnx"]) if f.rule == "multiplier"]
     attentions = ("layers.0.blocks.0.attn", "layers.1.blocks.0.attn", "layers.1.blocks.1.attn")
-    if choose(fuse(model), "onnx").form == "grouped":
+    if choose(fuse(model), "wide_shifts").form == "grouped":
         assert {f.module for f in findings} == {f"{name}.{part}" for name in attentions for part in ("keys", "values")}
         assert {f.severity for f in findings} == {"warning"}
     else:
@@ -65,7 +68,10 @@ def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model)
 
 def test_an_onnx_file(onnx_file: Path) -> None:
     errors = [(f.rule, f.module, f.targets) for f in lint(str(onnx_file)) if f.severity == "error"]
-    assert errors == [("rank", "unfold", ("coreml",)), ("im2col", "unfold", TARGETS)]  # two gathers make rank 6
+    assert errors == [
+        ("rank", "unfold", ("coreml",)),
+        ("im2col", "unfold", backends.names()),
+    ]  # two gathers make rank 6
 
 
 def test_a_package(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_any_module_with_an_example() -> None:
 
 
 def test_an_exported_model_has_the_findings_that_its_checkpoint_foretold(model: Model, tmp_path: Path) -> None:
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "wide_shifts"), ModelIO()))
     onnx.save(graph.proto, tmp_path / "model.onnx")
     foretold = {(f.rule, f.module) for f in lint(model, ["onnx"]) if not f.found.startswith("trained form: ")}
     assert {(f.rule, f.module) for f in lint(tmp_path / "model.onnx", ["onnx"])} == foretold

@@ -92,7 +92,7 @@ def test_a_weight_tells_where_nodes_have_no_names() -> None:
 
 
 def test_our_own_graph_breaks_no_rule_but_the_multiplier(model: Model) -> None:
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO()))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "grouped"), ModelIO()))
     assert {f.rule for f in lint_onnx(graph.proto)} == {"multiplier"}
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", "taps"), ModelIO()))
+    graph = onnx_graph.export(in_form(choose(fuse(model), "taps"), ModelIO()))
     assert lint_onnx(graph.proto) == ()

@@ -1,10 +1,11 @@
 import pytest
 
+from slide_export.backends import registry as backends
 from slide_export.core.errors import RequestError
-from slide_export.linter.rules import TARGETS, Finding, Rule, judge, known_targets, union
+from slide_export.linter.rules import Finding, Rule, judge, known_targets, union
 
 
-def rule(targets: tuple[str, ...] = TARGETS) -> "Rule[list[tuple[str, str]]]":
+def rule(targets: tuple[str, ...] = backends.names()) -> "Rule[list[tuple[str, str]]]":
     return Rule("id", "warning", targets, lambda places: places, "fix", "source")
 
 
@@ -28,4 +29,4 @@ def test_union_joins_targets_and_puts_errors_first() -> None:
 def test_an_unknown_target_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RequestError, match="coreml, onnx, openvino, tensorrt; found 'tflite'"):
         known_targets(["onnx", "tflite"])
-    assert known_targets([]) == TARGETS
+    assert known_targets([]) == backends.names()

@@ -18,7 +18,7 @@ from tests.exporter.linter.conftest import convert_module
 @pytest.fixture(scope="module")
 def names(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The modules of each operation type of the lowered small model."""
-    lowered = choose(fuse(model), "coreml", "grouped").module
+    lowered = choose(fuse(model), "grouped").module
     path = tmp_path_factory.mktemp("names") / "model.mlpackage"
     package = convert_module(lowered, (1, 3, *model.image_size), path)
     modules = module_names(package.operations())

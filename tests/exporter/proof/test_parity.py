@@ -14,6 +14,7 @@ from slide_export.backends.interface import LoweringOptions
 from slide_export.calibration.images import bundled
 from slide_export.core.artifact import Feeds, ModelIO, Outputs
 from slide_export.core.model import Model
+from slide_export.core.precision import FP32
 from slide_export.core.proof import Reference
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
@@ -33,8 +34,8 @@ def reference(model: Model) -> Reference:
 
 
 def export(model: Model, directory: Path, interface: ModelIO = PLAIN, form: str = "grouped") -> Path:
-    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", form), interface))
-    return backend.lower(graph, directory, LoweringOptions("fp32", interface)).path
+    graph = onnx_graph.export(in_form(choose(fuse(model), form), interface))
+    return backend.lower(graph, directory, LoweringOptions(FP32, interface)).path
 
 
 @pytest.fixture(scope="module")

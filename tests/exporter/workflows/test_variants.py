@@ -13,13 +13,14 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable, ParityError, RequestError
 from slide_export.core.measurement import BenchmarkResult
-from slide_export.inference.choose import AUTO
 from slide_export.inference.forms import FORMS
 from slide_export.models import im2col_swin, slide_swin, swin
 from slide_export.workflows import variants as compare
 from tests.conftest import SMALL
 
 SLIDE, IM2COL = "slide_swin_tiny", "im2col_swin_tiny"
+
+BEST = backends.default_form("onnx")
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_paths_alone_are_printed_and_nothing_else_stays(
 def test_each_variant_was_proved_and_says_what_its_weights_are(measured: BenchmarkResult) -> None:
     assert [run.subject.name for run in measured.runs] == [IM2COL, SLIDE]
     assert [run.subject.weights for run in measured.runs] == ["random", "trained"]
-    assert [run.subject.lowering for run in measured.runs] == ["", AUTO["onnx"]]
+    assert [run.subject.lowering for run in measured.runs] == ["", BEST]
     assert all(run.subject.parity and run.subject.parity["passed"] for run in measured.runs)
 
 
@@ -92,7 +93,7 @@ def test_results_are_not_written_over_unasked(
 def test_a_wrong_artifact_is_not_measured_and_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path
 ) -> None:
-    original = FORMS[AUTO["onnx"]]
+    original = FORMS[BEST]
 
     def wrong(fused: object) -> object:
         form = original(fused)  # type: ignore[arg-type]
@@ -101,7 +102,7 @@ def test_a_wrong_artifact_is_not_measured_and_is_kept(
 
     shrink(monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(FORMS, AUTO["onnx"], wrong)  # type: ignore[arg-type]
+    monkeypatch.setitem(FORMS, BEST, wrong)  # type: ignore[arg-type]
     with pytest.raises(ParityError, match="kept as") as refused:
         compare.compare(compare.CompareRequest((SLIDE,), checkpoints={SLIDE: checkpoint}, plan=BenchPlan(rounds=1)))
     assert Path(str(refused.value).rsplit("kept as ", 1)[1].partition(";")[0]).is_dir()
@@ -135,7 +136,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_at_once(
 
 
 def test_a_target_that_cannot_run_here_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends.load("onnx"), "obstacle", lambda: "no processor")
+    monkeypatch.setattr(backends.load("onnx"), "unavailable_reason", lambda: "no processor")
     with pytest.raises(BackendUnavailable, match="expected the variants to run on this machine, found no processor"):
         compare.refuse_unfit(compare.CompareRequest((SLIDE,)))
 

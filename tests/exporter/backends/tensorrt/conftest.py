@@ -18,6 +18,7 @@ from slide_export.backends.interface import LoweringOptions
 from slide_export.backends.tensorrt import sidecar
 from slide_export.core.artifact import Artifact, ModelIO
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import precision_named
 from slide_export.graph import export as onnx_graph
 
 CHANNELS, SIDE = 64, 8
@@ -58,7 +59,7 @@ def graph(
 
 def lower(source: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
     chosen = backends.complete_options("tensorrt", {"flavor": "rtx", **options})
-    return tensorrt.lower(source, directory, LoweringOptions(precision, ModelIO(), chosen))
+    return tensorrt.lower(source, directory, LoweringOptions(precision_named(precision), ModelIO(), chosen))
 
 
 def said_of(artifact: Artifact) -> dict[str, Any]:

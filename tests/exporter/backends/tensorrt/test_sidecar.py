@@ -16,7 +16,7 @@ def test_an_altered_file_is_refused(tmp_path: Path, part: str) -> None:
     data[-1] ^= 1
     (tmp_path / part).write_bytes(data)
     with pytest.raises(BundleError, match="was altered"):
-        tensorrt.census(artifact.path, artifact.settings)
+        tensorrt.dtype_stats(artifact.path, artifact.settings)
     if part == "model.plan":
         with pytest.raises(BundleError, match="was altered"):
             tensorrt.Session(artifact.path, artifact.settings)

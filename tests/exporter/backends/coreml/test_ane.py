@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.linter.ane import RULES, TIER_1, TIER_2, TIER_3, lint_package
+from slide_export.backends.coreml.ane import RULES, TIER_1, TIER_2, TIER_3, lint_package
 from slide_export.mil import Package
 from tests.exporter.linter.conftest import (
     Named,
@@ -197,7 +197,7 @@ def test_an_epsilon_that_float16_rounds_to_zero(eps: float, found: bool, save: S
 
 def altered(package: Package, monkeypatch: pytest.MonkeyPatch, method: str, value: Any) -> set[str]:
     """Returns the rules broken if the program said something that coremltools refuses to write."""
-    from slide_export.linter import ane_checks
+    from slide_export.backends.coreml.ane import checks as ane_checks
 
     monkeypatch.setattr(ane_checks, method, value)
     return ids(package)
@@ -212,7 +212,7 @@ def test_groups_that_do_not_divide(save: Saver, monkeypatch: pytest.MonkeyPatch)
 def test_rank_6(save: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
     package = save(program(relu))
     assert "rank" not in ids(package)
-    assert "rank" in altered(package, monkeypatch, "RANK", 3)
+    assert "rank" in altered(package, monkeypatch, "MAX_RANK", 3)
 
 
 @pytest.mark.parametrize(("stride", "found"), [(4, True), (2, False)])

@@ -8,15 +8,13 @@ unsupported (hollance/neural-engine, of the NeuralNetwork era; notes on private 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from slide_export.core.lint import Finding, Rule, Severity, judge
 from slide_export.mil import Package
 
-from . import ane_checks as checks
-from . import ane_hints as hints
-from .mil_view import Program
-from .rules import Finding, Rule, Severity, judge
+from . import checks, hints
+from .program import Program
 
 APPLE = "apple/coreai-models neural_engine_rules.md 86b363d"
 TRANSFORMERS = "machinelearning.apple.com/research/neural-engine-transformers"
@@ -111,7 +109,7 @@ TIER_2 = (
         "warning",
         "multiplier",
         checks.multiplier,
-        "measure on the device against --lowering taps",
+        "measure on the device against --form taps",
         "no source covers it: sbryngelson/ane-guide measured groups == channels alone",
     ),
     _maybe("warning", "pad", checks.mirrored_pad, "pad with zeros, or ask for an M2 or later", GUIDE),
@@ -179,11 +177,11 @@ TIER_3 = (
 RULES: tuple[Rule[Program], ...] = (*TIER_1, *TIER_2, *TIER_3)
 
 
-def lint_package(path: Path | Package, targets: Sequence[str] = ONLY) -> tuple[Finding, ...]:
-    """Returns what the rules find in a saved package.
+def lint_package(path: Path | Package) -> tuple[Finding, ...]:
+    """Findings of the rules in a saved package.
 
     Raises:
         MilError: it cannot be read.
     """
     package = path if isinstance(path, Package) else Package.read(path)
-    return judge(RULES, Program(package), targets)
+    return judge(RULES, Program(package), ONLY)

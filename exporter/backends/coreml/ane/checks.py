@@ -1,4 +1,4 @@
-"""What can be read in a saved program about the Neural Engine; `ane.py` says what follows and who says so."""
+"""What can be read in a saved program about the Neural Engine; the table of rules says what follows and who says so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from slide_export.core.graph import MAX_RANK
+from slide_export.core.lint import Device
 from slide_export.mil import Operation
 
-from .mil_view import Program
-from .rules import Device
+from .program import Program
 
 Check = Callable[[Program], Iterator[Device]]
 
-RANK, SIDE, CHANNELS, KERNEL = 5, 16384, 65536, 13
+SIDE, CHANNELS, KERNEL = 16384, 65536, 13
 LARGEST, SMALLEST = 65504.0, 6e-8  # of float16: its maximum and its smallest subnormal
 ENGINE = frozenset({"fp16", "int8", "uint8", "int16", "uint16", "bool"})
 POOLS = ("avg_pool", "max_pool", "l2_pool")
@@ -25,20 +26,20 @@ BYTES = {"fp16": 2, "fp32": 4, "int32": 4, "fp64": 8, "int64": 8}
 
 
 def operators(*types: str) -> Check:
-    """Returns a check: operations of these types."""
+    """Operations of these types."""
     return lambda program: (program.place(op, str(op.outputs[0].type)) for op in program.operations if op.type in types)
 
 
 def rank(program: Program) -> Iterator[Device]:
-    """Yields results above rank 5."""
+    """Results above rank 5."""
     for op in program.operations:
         for output in op.outputs:
-            if len(output.type.shape) > RANK:
+            if len(output.type.shape) > MAX_RANK:
                 yield program.place(op, f"rank {len(output.type.shape)}")
 
 
 def precision(program: Program) -> Iterator[Device]:
-    """Yields results that are neither float16 nor a narrow integer; one line where most of the program is so."""
+    """Results that are neither float16 nor a narrow integer; one line where most of the program is so."""
     wide = [
         (op, output.type.element)
         for op in program.operations
@@ -55,7 +56,7 @@ def precision(program: Program) -> Iterator[Device]:
 
 
 def interface(program: Program) -> Iterator[Device]:
-    """Yields array inputs and outputs of a type that the engine does not exchange."""
+    """Array inputs and outputs of a type that the engine does not exchange."""
     for way, features in (("input", program.package.inputs), ("output", program.package.outputs)):
         for feature in features:
             if feature.kind == "array" and feature.element not in ENGINE:
@@ -63,20 +64,20 @@ def interface(program: Program) -> Iterator[Device]:
 
 
 def ranges(program: Program) -> Iterator[Device]:
-    """Yields inputs with a range of sizes."""
+    """Inputs with a range of sizes."""
     for feature in program.package.inputs:
         if any(low != high for low, high in feature.ranges):
             yield "", f"input {feature.name} has sizes {feature.ranges}, {feature.shape} by default"
 
 
 def enumerated_norm(program: Program) -> Iterator[Device]:
-    """Yields LayerNorms in a program with enumerated shapes."""
+    """LayerNorms in a program with enumerated shapes."""
     if any(len(feature.choices) > 1 for feature in program.package.inputs):
         yield from operators("layer_norm")(program)
 
 
 def extent(program: Program) -> Iterator[Device]:
-    """Yields results wider, higher or with more channels than the engine's tensors."""
+    """Results wider, higher or with more channels than the engine's tensors."""
     for op in program.operations:
         for output in op.outputs:
             sides = [size for size in output.type.shape[-2:] if size]
@@ -86,7 +87,7 @@ def extent(program: Program) -> Iterator[Device]:
 
 
 def kernel_width(program: Program) -> Iterator[Device]:
-    """Yields convolutions with a kernel wider than the M1's."""
+    """Convolutions with a kernel wider than the M1's."""
     for op in program.operations:
         width = program.shape(op, "weight")[-1:] if op.type == "conv" else ()
         if width and (width[0] or 0) > KERNEL:
@@ -94,7 +95,7 @@ def kernel_width(program: Program) -> Iterator[Device]:
 
 
 def groups(program: Program) -> Iterator[Device]:
-    """Yields convolutions whose groups do not divide their channels."""
+    """Convolutions whose groups do not divide their channels."""
     for op in program.operations:
         if op.type != "conv":
             continue
@@ -108,7 +109,7 @@ def groups(program: Program) -> Iterator[Device]:
 
 
 def constants(program: Program) -> Iterator[Device]:
-    """Yields constants that float16 cannot hold."""
+    """Constants that float16 cannot hold."""
     for op, parameter, value in program.floats():
         if value.numel() and not bool((value.abs() <= LARGEST).all()):
             worst = float(value[~(value.abs() <= LARGEST)].reshape(-1)[0])
@@ -116,7 +117,7 @@ def constants(program: Program) -> Iterator[Device]:
 
 
 def epsilons(program: Program) -> Iterator[Device]:
-    """Yields stabilisers that float16 rounds to zero: an `epsilon`, or a tiny scalar that is added."""
+    """Stabilisers that float16 rounds to zero: an `epsilon`, or a tiny scalar that is added."""
     for op, parameter, value in program.floats():
         size = float(value.abs().max()) if value.numel() == 1 else 1.0
         added = op.type in ("add", "maximum") and 0 < size < SMALLEST
@@ -125,7 +126,7 @@ def epsilons(program: Program) -> Iterator[Device]:
 
 
 def multiplier(program: Program) -> Iterator[Device]:
-    """Yields depthwise convolutions with more than one output channel a group."""
+    """Depthwise convolutions with more than one output channel a group."""
     for op in program.operations:
         count = _groups(program, op) if op.type == "conv" else 1
         outputs = program.shape(op, "weight")[0] if count > 1 else None
@@ -134,7 +135,7 @@ def multiplier(program: Program) -> Iterator[Device]:
 
 
 def mirrored_pad(program: Program) -> Iterator[Device]:
-    """Yields pads that mirror the border."""
+    """Pads that mirror the border."""
     for op in program.operations:
         mode = program.constant(op, "mode") if op.type == "pad" else None
         if mode in ("reflect", "symmetric"):
@@ -142,7 +143,7 @@ def mirrored_pad(program: Program) -> Iterator[Device]:
 
 
 def long_conv1d(program: Program) -> Iterator[Device]:
-    """Yields 1-d convolutions with a large stride over a long axis."""
+    """1-d convolutions with a large stride over a long axis."""
     for op in program.operations:
         shape = program.shape(op, "x") if op.type == "conv" else ()
         strides = program.numbers(op, "strides")
@@ -151,7 +152,7 @@ def long_conv1d(program: Program) -> Iterator[Device]:
 
 
 def long_arg(program: Program) -> Iterator[Device]:
-    """Yields arg-reductions along more than 2048 values."""
+    """Arg-reductions along more than 2048 values."""
     for op in program.operations:
         axis = program.numbers(op, "axis") if op.type in ("reduce_argmax", "reduce_argmin") else []
         size = program.shape(op, "x")[int(axis[0])] if axis else None
@@ -160,7 +161,7 @@ def long_arg(program: Program) -> Iterator[Device]:
 
 
 def offset_slice(program: Program) -> Iterator[Device]:
-    """Yields slices that start inside the last axis."""
+    """Slices that start inside the last axis."""
     for op in program.operations:
         begin = program.numbers(op, "begin") if op.type in ("slice_by_index", "slice_by_size") else []
         masked = program.constant(op, "begin_mask")

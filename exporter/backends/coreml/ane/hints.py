@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .ane_checks import BYTES, LANE, POOLS, STREAMED
-from .mil_view import Program
-from .rules import Device
+from slide_export.core.lint import Device
+
+from .checks import BYTES, LANE, POOLS, STREAMED
+from .program import Program
 
 
 def narrow_axis(program: Program) -> Iterator[Device]:
-    """Yields float16 maps whose last axis fills less than 64 bytes."""
+    """Float16 maps whose last axis fills less than 64 bytes."""
     for op in program.operations:
         for output in op.outputs:
             shape = output.type.shape
@@ -20,7 +21,7 @@ def narrow_axis(program: Program) -> Iterator[Device]:
 
 
 def unaligned_interface(program: Program) -> Iterator[Device]:
-    """Yields float16 inputs and outputs whose rows are no multiple of 64 bytes."""
+    """Float16 inputs and outputs whose rows are no multiple of 64 bytes."""
     for way, features in (("input", program.package.inputs), ("output", program.package.outputs)):
         for feature in features:
             if feature.kind == "array" and feature.element == "fp16" and feature.shape and feature.shape[-1] % LANE:
@@ -28,7 +29,7 @@ def unaligned_interface(program: Program) -> Iterator[Device]:
 
 
 def softmax_axis(program: Program) -> Iterator[Device]:
-    """Yields softmaxes along another axis than the channels'."""
+    """Softmaxes along another axis than the channels'."""
     for op in program.operations:
         axis = program.numbers(op, "axis") if op.type == "softmax" else []
         rank = len(program.shape(op, "x"))
@@ -37,7 +38,7 @@ def softmax_axis(program: Program) -> Iterator[Device]:
 
 
 def streamed(program: Program) -> Iterator[Device]:
-    """Yields results of more than 2 MiB."""
+    """Results of more than 2 MiB."""
     for op in program.operations:
         for output in op.outputs:
             size = math.prod(side or 1 for side in output.type.shape) * BYTES.get(output.type.element, 1)
@@ -46,7 +47,7 @@ def streamed(program: Program) -> Iterator[Device]:
 
 
 def strides(program: Program) -> Iterator[Device]:
-    """Yields convolutions with strides or dilations that have other factors than 2 and 3."""
+    """Convolutions with strides or dilations that have other factors than 2 and 3."""
     for op in program.operations:
         for parameter in ("strides", "dilations") if op.type in ("conv", "conv_transpose") else ():
             odd = [int(value) for value in program.numbers(op, parameter) if _other_factor(int(value)) > 1]
@@ -55,7 +56,7 @@ def strides(program: Program) -> Iterator[Device]:
 
 
 def pool_strides(program: Program) -> Iterator[Device]:
-    """Yields strided pools whose stride is neither 2 nor 4."""
+    """Strided pools whose stride is neither 2 nor 4."""
     for op in program.operations:
         found = (
             [value for value in program.numbers(op, "strides") if value not in (1, 2, 4)] if op.type in POOLS else []
@@ -65,7 +66,7 @@ def pool_strides(program: Program) -> Iterator[Device]:
 
 
 def palettized_strides(program: Program) -> Iterator[Device]:
-    """Yields convolutions with palettized weights and a stride above 2."""
+    """Convolutions with palettized weights and a stride above 2."""
     for op in program.operations:
         weight = program.source(op, "weight") if op.type == "conv" else None
         if (
@@ -77,7 +78,7 @@ def palettized_strides(program: Program) -> Iterator[Device]:
 
 
 def batches(program: Program) -> Iterator[Device]:
-    """Yields inputs of more than one item."""
+    """Inputs of more than one item."""
     for feature in program.package.inputs:
         if len(feature.shape) > 2 and feature.shape[0] > 1:
             yield "", f"input {feature.name} has batch {feature.shape[0]}"

@@ -1,0 +1,86 @@
+"""ONNX graph -> OpenVINO IR and the settings that a session is started with."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slide_export.backends.interface import LoweringOptions, Option
+from slide_export.core.artifact import Artifact
+from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import FP16, FP32
+
+from .runtime import CACHE, HINT, reason
+
+OPTIONS: Mapping[str, Option] = {
+    "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
+    "cache": Option("", "a directory for compiled models; none by default"),
+    "static-batches": Option("1", "batch sizes to compile on their own, with commas between; others share one model"),
+}
+RT_INFO = "slide_export"  # where the metadata stands in the IR's rt_info
+
+
+def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifact:
+    """Write `model.xml` and `model.bin`: the same bytes for the same graph.
+
+    Raises:
+        LoweringError: OpenVINO cannot read the graph or write the IR.
+    """
+    import openvino
+
+    path = directory / "model.xml"
+    try:
+        model = openvino.Core().read_model(io.BytesIO(graph.proto.SerializeToString(deterministic=True)))
+        _describe(model, graph)
+        _name_layers(model)
+        openvino.save_model(model, path, compress_to_fp16=options.precision == FP16)  # compressed by default
+    except RuntimeError as error:
+        raise LoweringError(f"expected a graph that OpenVINO can write as IR, it says: {reason(error)}") from error
+    return Artifact("openvino", options.precision, path, graph.inputs, graph.outputs, _settings(options))
+
+
+def _describe(model: Any, graph: OnnxGraph) -> None:
+    """Set port names from the graph; move the metadata to `rt_info["slide_export"]`, from where the reader puts it."""
+    for port, spec in zip((*model.inputs, *model.outputs), (*graph.inputs, *graph.outputs), strict=True):
+        port.get_tensor().set_names({spec.name})
+    if "framework" in model.rt_info:
+        del model.rt_info["framework"]
+    for entry in graph.proto.metadata_props:
+        model.set_rt_info(entry.value, [RT_INFO, entry.key])
+
+
+def _name_layers(model: Any) -> None:
+    """Name layers that have no name in the ONNX graph: OpenVINO counts them through the whole life of the process."""
+    for index, layer in enumerate(model.get_ordered_ops()):
+        if layer.get_friendly_name() == layer.get_name():  # nobody named it
+            layer.set_friendly_name(f"{layer.get_type_name()}_{index}")
+
+
+def _settings(options: LoweringOptions) -> dict[str, Any]:
+    """Settings that the runtime is started with.
+
+    A CPU computes both precisions in float32: fp16 there is a matter of size alone, and the same answers everywhere are
+    worth more than the few CPUs that have float16 arithmetic. Other devices are asked for what the artifact stores.
+
+    A batch size that is compiled on its own is a static model: with a dynamic batch OpenVINO executes the transposes
+    around channels-last convolutions that it otherwise leaves out, and Slide-Swin-T takes 1.3 times as long.
+    """
+    device, cache = options.options["device"], options.options["cache"]
+    static = [] if options.interface.batch else _sizes(options.options["static-batches"])
+    config = {HINT: "f32" if options.precision == FP32 or device == "CPU" else "f16"}
+    if cache:
+        config[CACHE] = cache
+    return {"device": device, "config": config, "static_batches": static}
+
+
+def _sizes(text: str) -> list[int]:
+    """The batch sizes in "1,8"; none in "".
+
+    Raises:
+        RequestError: it holds something else.
+    """
+    parts = [part for part in text.split(",") if part]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise RequestError(f"expected static-batches like 1,8; found {text!r}")
+    return [int(part) for part in parts]

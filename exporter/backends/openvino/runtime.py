@@ -1,0 +1,91 @@
+"""OpenVINO Runtime: whether it is here, how an IR is read and compiled, what its messages say."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError
+
+HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
+VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
+WHERE = ("Exception from ", "Check '", "FrontEnd API failed ")  # how lines begin that are for OpenVINO's developers
+
+
+def unavailable_reason() -> str | None:
+    """Why OpenVINO has no CPU device here, None where it has one."""
+    try:
+        from openvino import Core
+
+        devices = Core().available_devices
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"OpenVINO cannot start: {reason(error)}"
+    return None if "CPU" in devices else f"OpenVINO has no CPU device here, only {', '.join(devices) or 'none'}"
+
+
+def read_ir(core: Any, path: Path) -> Any:
+    """Read an IR.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise BundleError(f"expected an OpenVINO IR, OpenVINO cannot read {path}: {reason(error)}") from error
+
+
+def compile_ir(
+    path: Path, settings: Mapping[str, Any], batch: int | None = None, shown: Sequence[str] = ()
+) -> tuple[Any, Any]:
+    """The IR, and the same compiled with exactly these settings, for one batch size where they say so.
+
+    Args:
+        shown: more values to have among the outputs.
+    """
+    import openvino
+
+    core = openvino.Core()
+    model = read_ir(core, path)
+    _show(model, shown)
+    device = settings["device"]
+    _refuse_absent(device, core.available_devices)
+    threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
+    try:
+        if batch in settings.get("static_batches", ()):
+            model.reshape([batch, *model.input().get_partial_shape()[1:]])
+        # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
+        # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
+        return model, core.compile_model(model, device, {**settings["config"], **threads})
+    except RuntimeError as error:
+        raise LoweringError(f"expected {path} to compile for {device}, OpenVINO says: {reason(error)}") from error
+
+
+def _refuse_absent(device: str, available: list[str]) -> None:
+    """Refuse a device that is not here, or a virtual one over any that is not: "AUTO:GPU,CPU" needs both."""
+    kind, _, members = device.partition(":")
+    wanted = [name.strip(" -").split("(")[0] for name in members.split(",") if name] if kind in VIRTUAL else [kind]
+    here = {name.split(".")[0] for name in available}  # GPU.0 and GPU.1 are GPUs
+    absent = [name for name in wanted if name.split(".")[0] not in here]
+    if absent:
+        raise BackendUnavailable(
+            f"expected a device that OpenVINO finds on this machine ({', '.join(available) or 'none'}), "
+            f"found {', '.join(map(repr, absent))}: choose one of them or install the other's driver"
+        )
+
+
+def _show(model: Any, names: Sequence[str]) -> None:
+    """Make outputs of values, called as `session.values` calls them."""
+    ports = {value_name(port): port for layer in model.get_ordered_ops() for port in layer.outputs()}
+    for name, port in zip(names, model.add_outputs([ports[name] for name in names]), strict=True):
+        port.get_tensor().add_names({name})
+
+
+def value_name(port: Any) -> str:
+    """Name of the value at a port: its layer's, and which of the layer's outputs it is."""
+    return f"{port.get_node().get_friendly_name()}:{port.get_index()}"
+
+
+def reason(error: BaseException) -> str:
+    """OpenVINO's message in one line, without the lines that say where in its source it was."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(WHERE))

@@ -1,0 +1,115 @@
+"""The optional parts of a backend, each with what holds where a backend leaves it out.
+
+A verb that cannot do without a part refuses by name:
+"diagnose is not available for X: it shows no intermediate values".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from slide_export.core.artifact import DtypeStats
+from slide_export.core.errors import RequestError
+
+from .interface import Backend, CountsDtypes, Profiles, Session, ShowsValues, Value
+
+if TYPE_CHECKING:
+    from slide_export.core.artifact import Feeds
+    from slide_export.core.lint import LintFact
+    from slide_export.core.measurement import ModuleTime
+
+COMMON_FORM = "taps"
+"""The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
+runtime has a tuned kernel for."""
+
+
+def name_of(backend: Backend) -> str:
+    """Name of the target, the word after `--target`."""
+    return backend.__name__.rpartition(".")[2]
+
+
+def unavailable_reason(backend: Backend) -> str | None:
+    """Why artifacts cannot run on this machine, None where they can; the runtime is installed."""
+    ask = getattr(backend, "unavailable_reason", None)
+    return None if ask is None else cast(str | None, ask())
+
+
+def substitute_runtime(backend: Backend) -> str | None:
+    """Name of the evaluator used instead of the target's runtime and why its timing does not count, or None."""
+    ask = getattr(backend, "substitute_runtime", None)
+    return None if ask is None else cast(str | None, ask())
+
+
+def runtime_modules(backend: Backend) -> tuple[str, ...]:
+    """Modules that a session imports; a measurement imports them apart from loading."""
+    return cast(tuple[str, ...], getattr(backend, "RUNTIME", ()))
+
+
+def device_distributions(backend: Backend) -> tuple[str, ...]:
+    """Distributions, called as their modules are, that run an artifact on a device; empty where none do."""
+    return cast(tuple[str, ...], getattr(backend, "DEVICE", ()))
+
+
+def default_form(backend: Backend) -> str:
+    """Form of slide attention that `auto` stands for."""
+    return cast(str, getattr(backend, "DEFAULT_FORM", COMMON_FORM))
+
+
+def install_command(backend: Backend) -> str:
+    """Command that installs what the backend needs."""
+    return cast(str, getattr(backend, "INSTALL", f'pip install "slide-export[{name_of(backend)}]"'))
+
+
+def lint_facts(backend: Backend) -> tuple[LintFact, ...]:
+    """Faults and chances that concern this target alone."""
+    return cast("tuple[LintFact, ...]", getattr(backend, "LINT", ()))
+
+
+def dtype_stats(backend: Backend, path: Path, settings: Mapping[str, Any]) -> DtypeStats:
+    """Element types that the saved artifact at `path` stores and computes in; not `counted` where the backend cannot.
+
+    Raises:
+        SlideExportError: the artifact cannot be read.
+    """
+    if not isinstance(backend, CountsDtypes):
+        return DtypeStats({}, {}, fixed=False, counted=False)
+    return backend.dtype_stats(path, settings)
+
+
+def profile(
+    backend: Backend, path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int
+) -> tuple[ModuleTime, ...]:
+    """Time of each operation by the runtime's own profiler, in the order of execution.
+
+    Raises:
+        RequestError: the runtime has no profiler, or none that can be asked here.
+    """
+    if not isinstance(backend, Profiles):
+        raise RequestError(f"a profile is not available for {name_of(backend)}: its backend times no single operations")
+    return backend.profile(path, settings, feeds, calls)
+
+
+def values(backend: Backend, path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Every value that an artifact computes from its inputs, in the order of execution.
+
+    Raises:
+        RequestError: the backend shows none.
+    """
+    return _showing(backend).values(path, settings)
+
+
+def intermediates(backend: Backend, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:
+    """Session that gives these values beside the outputs, or instead.
+
+    Raises:
+        RequestError: the backend shows none.
+    """
+    return _showing(backend).intermediates(path, settings, names)
+
+
+def _showing(backend: Backend) -> ShowsValues:
+    if not isinstance(backend, ShowsValues):
+        raise RequestError(f"diagnose is not available for {name_of(backend)}: it shows no intermediate values")
+    return backend

@@ -1,0 +1,31 @@
+"""The table of precisions: names are refused with the list, and the constants are those of the formats."""
+
+import numpy as np
+import pytest
+
+from slide_export.core.errors import RequestError
+from slide_export.core.precision import FP16, FP32, INT8, PRECISIONS, W8, precision_named
+from slide_export.proof import parity
+
+
+def test_a_name_gives_its_precision_and_an_unknown_one_the_list() -> None:
+    assert [precision_named(name) for name in ("fp32", "fp16", "int8", "w8")] == [FP32, FP16, INT8, W8]
+    with pytest.raises(RequestError, match="expected a precision of fp32, fp16, int8, w8; found 'fp7'"):
+        precision_named("fp7")
+
+
+@pytest.mark.parametrize("name", ["bf16", "w16", "int8-dynamic"])
+def test_what_is_defined_and_not_offered_is_refused(name: str) -> None:
+    assert name in PRECISIONS
+    with pytest.raises(RequestError, match=f"found '{name}'"):
+        precision_named(name)
+
+
+def test_the_rounding_is_half_the_distance_of_neighbours() -> None:
+    assert FP32.rounding == np.finfo(np.float32).eps / 2
+    assert FP16.rounding == np.finfo(np.float16).eps / 2
+    assert PRECISIONS["bf16"].rounding == 2.0**-8  # 7 stored bits of the significand
+
+
+def test_the_proof_takes_the_tables_tolerance_factors() -> None:
+    assert (parity.MULTIPLE, parity.QUANTIZED_MULTIPLE) == (FP32.tolerance_factor, INT8.tolerance_factor) == (8, 4)
