@@ -172,7 +172,8 @@ def _parity(proof: ParityReport) -> ParityRecord:
 
 def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
     stored, computed = dict(found.stored), dict(found.computed)
-    return DtypeRecord(stored, computed, truth.describe(found, precision), found.fixed, found.marked)
+    sentence = truth.describe(found, precision)
+    return DtypeRecord(stored, computed, sentence, found.fixed, found.marked, found.counted)
 
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from slide_export.core.artifact import DtypeStats
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
 from slide_export.core.typed_json import Count, Measured, Sha256, Size
@@ -227,6 +228,12 @@ class DtypeRecord:
     sentence: str
     fixed: bool = True
     marked: int = 0
+    counted: bool = True
+
+    @property
+    def stats(self) -> DtypeStats:
+        """The counts, without words."""
+        return DtypeStats(self.stored, self.computed, self.fixed, self.marked, self.counted)
 
 
 @dataclass(frozen=True)
