@@ -157,6 +157,5 @@ def _editor(plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress) -
     if numbers.recipe is None:
         return lambda keep: to_half(full, (*numbers.keep, *keep))
     with step(f"write {numbers.precision} into the graph"):
-        copied = OnnxGraph(type(full.proto).FromString(full.proto.SerializeToString()), full.inputs, full.outputs)
-        reduced = reduce(plan, prepared, ModelInForm(form.served, copied), numbers).graph
+        reduced = reduce(plan, prepared, form, numbers).graph
     return lambda keep: keep_float(reduced, full, keep)

@@ -37,7 +37,7 @@ int main(int, char** words) { std::cout << prepare(read_ppm(words[1]), nlohmann:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built program, warnings being errors."""
-    require("cmake", "g++")
+    require("cmake", "g++", "nlohmann-json3-dev")
     from openvino.utils import get_cmake_path
 
     build = tmp_path_factory.mktemp("build")
@@ -50,7 +50,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pixels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that writes what `prepare` returns."""
-    require("g++")
+    require("g++", "nlohmann-json3-dev")
     out = tmp_path_factory.mktemp("pixels") / "pixels"
     (out.parent / "pixels.cpp").write_text(WRITE_PIXELS)
     flags = ["-std=c++17", "-D_GLIBCXX_ASSERTIONS", "-I", SOURCE]

@@ -67,7 +67,7 @@ def fitted(picture: NDArray[np.uint8], data: DataConfig, size: tuple[int, int]) 
     ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin", "columns first"],
 )
 def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tuple[int, int], data: DataConfig) -> None:
-    require("node")
+    require("nodejs")
     # Black and white alone: bicubic overshoots, so that clipping is tested too.
     picture = np.random.default_rng(0).integers(0, 2, (height, width, 3)).astype(np.uint8) * 255
     expected = crop(Image.fromarray(picture), data, size)
@@ -99,7 +99,7 @@ def test_what_was_renamed_is_read_by_either_name(older: bool, tmp_path: Path) ->
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, installed and built."""
-    require("npm", "chromium")
+    require("nodejs", "npm", "chromium")
     return installed("04_web", tmp_path_factory, "build")
 
 
