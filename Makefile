@@ -1,65 +1,80 @@
-# make demo    install, export the bundled digits model, verify it, compare accuracies
-# make test    install, lint, type-check, test            (what CI runs)
-# make slow    the tests that take minutes
-# make matrix  every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
-# make counts  parameters and multiply-adds of every variant, for `slide-export variants`
-# make arm64   verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
-# make system  Debian packages that tests of the examples use, as root
-# make bench   the measurements of tests/benchmarks/; nothing else should run meanwhile
+# make demo           install, export the bundled digits model, verify it, compare accuracies
+# make test           install, lint, type-check, test: what CI runs. As root it also installs the Debian packages of
+#                     the examples' tests (SYSTEM=no leaves them; tests that need one are then skipped)
+# make slow           the tests that take minutes
+# make docs           the manual, into build/site; a warning is an error
+# make release-check  wheel and sdist: contents, then the demo from the wheel under each Python that is here; minutes
+# make matrix         every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
+# make counts         parameters and multiply-adds of every variant, for `slide-export variants`
+# make arm64          verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
+# make bench          the measurements of tests/benchmarks/; nothing else should run meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-READY := .venv/.ready
-SOURCES := exporter models calibration deploy_examples tests
+PIP := $(BIN)/pip install --quiet --constraint .ci/constraints.txt
+SOURCES := exporter models calibration deploy_examples tests docs setup.py
 
-# Debian packages that some tests use beside what pip installs; `make system` installs them, CI does it first.
-SYSTEM_PACKAGES := chromium cmake g++ nlohmann-json3-dev openssh-server rsync
+# The extras of pyproject.toml that `make demo` and all the rest need; a stamp a set.
+TARGETS_READY := .venv/.targets
+DEV_READY := .venv/.dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix arm64 counts lint system clean
+.PHONY: demo test slow bench matrix arm64 counts lint docs release-check system clean
 
-demo: $(READY)
+demo: $(TARGETS_READY)
 	$(BIN)/slide-export demo
 
 # One OpenMP thread a process: threads of several test processes would wait for each other.
-test: lint
+test: system lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
-slow: $(READY)
+slow: $(DEV_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
-bench: $(READY)
+bench: $(DEV_READY)
 	$(BIN)/python -m tests.benchmarks
 
-matrix: $(READY)
+matrix: $(DEV_READY)
 	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS) --latency $(or $(LATENCY),yes)
 
-arm64: $(READY)
+arm64: $(DEV_READY)
 	command -v mmdebstrap || apt-get install -qq --no-install-recommends mmdebstrap
 	$(BIN)/python -m tests.benchmarks.arm64
 
-counts: $(READY)
+counts: $(DEV_READY)
 	$(BIN)/python -m tests.benchmarks.counts
 
-# mypy cannot follow an editable install that renames folders, so it reads a plain one.
-lint: $(READY)
+# mypy cannot follow an editable install that renames folders, and import-linter sees no package behind one: both read
+# a plain copy.
+lint: $(DEV_READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check --quiet $(SOURCES)
-	rm -rf build
+	rm -rf build/typed build/lib build/bdist.*
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --target build/typed .
 	MYPYPATH=build/typed $(BIN)/mypy -p slide_export
+	PYTHONPATH=build/typed $(BIN)/lint-imports --no-cache
 
-$(READY): pyproject.toml .ci/constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint .ci/constraints.txt setuptools
-	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation --editable '.[onnx,openvino,coreml,tensorrt,dev]'
-	touch $@
+docs: $(DEV_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+
+release-check: $(DEV_READY)
+	$(BIN)/python -m tests.release
 
 system:
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(SYSTEM_PACKAGES)
-	command -v npm || apt-get install -qq --no-install-recommends nodejs npm
+ifneq ($(SYSTEM),no)
+	@sh .ci/system
+endif
+
+$(TARGETS_READY): pyproject.toml setup.py .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable '.[all]'
+	touch $@
+
+$(DEV_READY): $(TARGETS_READY)
+	$(PIP) --no-build-isolation --editable '.[all,dev]'
+	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info exported
+	rm -rf .venv build dist *.egg-info exported

@@ -16,6 +16,7 @@ which was its name alone, and in what it lacks; it is read as 2, and its golden 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Mapping
@@ -139,7 +140,9 @@ def load(bundle: Path) -> ReadManifest:
     try:
         text = (bundle / MANIFEST).read_bytes()
     except (OSError, ValueError) as error:
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found none that can be read") from error
+        unmatched = glob.has_magic(str(bundle)) and not bundle.exists()
+        what = "nothing that matches" if unmatched else "none that can be read"
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found {what}") from error
     return read_json(text, str(bundle))
 
 

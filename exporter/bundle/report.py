@@ -1,5 +1,6 @@
 """What a bundle's manifest says, as Markdown for people."""
 
+import json
 from collections.abc import Sequence
 
 from slide_export.calibration.report import CalibrationReport
@@ -147,12 +148,16 @@ def _use(manifest: Manifest) -> str:
     )
     resize = "short side" if data.keep_aspect else "both sides"
     where = "inside the artifact" if data.embedded else "by the caller: (value/255 - mean) / std, channels first"
+    classes = f"- classes, in order: {', '.join(manifest.labels)}\n" if manifest.labels else ""
+    settings = json.dumps(manifest.artifact.settings)
     return f"""
 ## How to feed it
 
 {tensors}- resize ({resize}) to {data.resize[0]}x{data.resize[1]}, {data.interpolation}, then crop the centre \
 to {data.crop[0]}x{data.crop[1]}, RGB
 - normalisation {where}; mean {data.mean}, std {data.std}
+{classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): `{settings}`; \
+another load may compute in another precision
 
 `slide-export verify` on this directory repeats the proof anywhere.
 """

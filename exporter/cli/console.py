@@ -154,7 +154,7 @@ def _fusion_line(console: Console, fusion: Sequence[BlockCertificate]) -> None:
 def show_parity(name: str, parity: ParityReport) -> None:
     """Print one proof."""
     console = _console()
-    console.print(f"\n[bold]{name}[/]")
+    console.print(f"\n[bold]{escape(name)}[/]")
     _parity_table(console, parity)
 
 
@@ -215,7 +215,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     console.print(table)
     for result in results:
         if result.message:
-            console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
+            console.print(f"[bold]{result.target}[/]: {escape(result.message)}", soft_wrap=True)
         if result.bundle:
             console.print(f"[dim]{result.target}: {result.bundle.manifest.parity.evaluator}[/]", soft_wrap=True)
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--target", default="onnx", show_default=True, metavar="NAME", help="See `targets`; `all` takes each.")
-@click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has.")
+@click.option(
+    "--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has, or mixed."
+)
 @click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundle.")
 @click.option("--name", help="Name of the bundle; the checkpoint's file name without it.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle of the same name.")

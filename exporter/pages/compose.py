@@ -19,11 +19,11 @@ IMAGENET_CLASSES = 1000
 MIN_POINTS = 2  # in a plane
 LATENCY = (
     "Every dot is a call, the first round on top, the last at the bottom: a slope is drift. The bold line is the "
-    "median (p50), the band about it its interval, the thin lines p90 and p99. The axis does not begin at 0."
+    "median (p50), the band about it its interval, the thin lines p90 and p99."
 )
 RATIOS = (
-    "A run's time over the first one's, with its interval; left is faster. The band about 1 counts as the same: only "
-    "an interval wholly outside or wholly inside of it is a verdict."
+    "A run's time over the first one's, paired by round, with its interval; left is faster. The band about 1 counts as "
+    "the same: only an interval wholly outside or wholly inside of it is a verdict."
 )
 PROFILE = "Milliseconds of one call, block by block; bars of one batch size share a scale."
 PARITY = (
@@ -79,7 +79,8 @@ def _summary(results: Sequence[BenchmarkResult]) -> Iterator[Block]:
 
 def _latency(result: BenchmarkResult) -> Iterator[Block]:
     for batch, runs in _by_batch(result.runs).items():
-        yield Figure(f"Latency at batch {batch}", latency.draw(runs), LATENCY)
+        cut = " The axis does not begin at 0." if latency.axis_of(runs).low > 0 else ""
+        yield Figure(f"Latency at batch {batch}", latency.draw(runs), LATENCY + cut)
     yield tables.latency(result)
 
 

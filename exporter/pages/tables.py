@@ -215,10 +215,19 @@ def _facts(result: BenchmarkResult) -> Iterator[tuple[str, str]]:
 def settings(results: Sequence[BenchmarkResult]) -> Table:
     """Evaluator and settings of each run."""
     rows = (
-        (*_run(run), run.evaluator, ", ".join(f"{name}={value}" for name, value in run.settings.items()) or DASH)
+        (*_run(run), run.evaluator, ", ".join(_settings(run.settings)) or DASH)
         for result in results
         for run in result.runs
     )
     return Table(
         "What ran each artifact, and how it was started", (*RUN_COLUMNS, "evaluator", "settings"), tuple(rows), left=5
     )
+
+
+def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What a runtime was started with, NAME=VALUE; a setting that holds others is told by these."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value)
+        else:
+            yield f"{name}={value}"

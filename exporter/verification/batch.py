@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.core.errors import CRASHED, SlideExportError
 from slide_export.core.progress import Progress, no_progress
+from slide_export.core.request import AccuracyGoal
 
 from . import bundle as verification
 from .bundle import Opening, opened_here

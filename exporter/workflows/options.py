@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from slide_export.core.precision import PRECISIONS
 from slide_export.core.request import ExportRequest
 
 if TYPE_CHECKING:
-    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.core.request import AccuracyGoal
     from slide_export.core.task import Task
     from slide_export.models import Family
 
@@ -90,6 +91,7 @@ def request_of(checkpoint: Path | str, target: str, options: ExportOptions) -> E
     Raises:
         RequestError: an option that nothing of it uses.
     """
+    refuse_unknown(options)
     given: dict[str, Any] = {name: value for name, value in options.items() if name not in UNTOLD or value is not None}
     _refuse_unused(given)
     own = {field.name for field in fields(ModelIO)}
@@ -105,6 +107,20 @@ def request_of(checkpoint: Path | str, target: str, options: ExportOptions) -> E
         if rest.get(name) is not None:
             rest[name] = Path(rest[name])
     return ExportRequest(Path(checkpoint), target, interface=ModelIO(**facing), **rest)
+
+
+def refuse_unknown(options: Mapping[str, Any]) -> None:
+    """Refuse an option that does not exist, with the one that was perhaps meant.
+
+    Raises:
+        RequestError: there is no such option.
+    """
+    known = ExportOptions.__annotations__
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"the options are {', '.join(known)}"
+            raise RequestError(f"expected an option of an export, found {name!r}: {advice}")
 
 
 def _refuse_unused(given: Mapping[str, Any]) -> None:
@@ -135,6 +151,6 @@ def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: 
         if given:
             raise RequestError("expected evaluation images to measure an accuracy on, found a limit alone")
         return None
-    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.core.request import AccuracyGoal
 
     return AccuracyGoal(Path(evaluation), **given)

@@ -21,12 +21,12 @@ from onnx import numpy_helper
 
 from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.core.request import ExportRequest
 from slide_export.digits import train
+from slide_export.inference.preprocess import normalise
 from slide_export.models import DataConfig
 from slide_export.workflows import export as pipeline
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.digits import train
+from slide_export.inference.preprocess import normalise
 from slide_export.models import DataConfig
 from tests.deploy_examples.conftest import EXAMPLES, require
 
@@ -36,7 +36,7 @@ int main(int, char** words) { std::cout << prepare(read_ppm(words[1]), nlohmann:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built program, warnings being errors."""
-    require("cmake", "g++")
+    require("cmake", "g++", "nlohmann-json3-dev")
     from openvino.utils import get_cmake_path
 
     build = tmp_path_factory.mktemp("build")
@@ -49,7 +49,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pixels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that writes what `prepare` returns."""
-    require("g++")
+    require("g++", "nlohmann-json3-dev")
     out = tmp_path_factory.mktemp("pixels") / "pixels"
     (out.parent / "pixels.cpp").write_text(WRITE_PIXELS)
     flags = ["-std=c++17", "-D_GLIBCXX_ASSERTIONS", "-I", SOURCE]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.benchmark import result_file as result
-from slide_export.calibration.preprocess import crop, normalise
+from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 from slide_export.pages.validate import refuse_unsound
 from tests.deploy_examples.browser import Page, chromium
@@ -65,7 +65,7 @@ def fitted(picture: NDArray[np.uint8], data: DataConfig, size: tuple[int, int]) 
     ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin", "columns first"],
 )
 def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tuple[int, int], data: DataConfig) -> None:
-    require("node")
+    require("nodejs")
     # Black and white alone: bicubic overshoots, so that clipping is tested too.
     picture = np.random.default_rng(0).integers(0, 2, (height, width, 3)).astype(np.uint8) * 255
     expected = crop(Image.fromarray(picture), data, size)
@@ -79,7 +79,7 @@ def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tupl
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, installed and built."""
-    require("npm", "chromium")
+    require("nodejs", "npm", "chromium")
     return installed("04_web", tmp_path_factory, "build")
 
 

@@ -17,7 +17,7 @@ from tests.deploy_examples.truth import best
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require("npm")
+    require("nodejs", "npm")
     return installed("05_node", tmp_path_factory)
 
 

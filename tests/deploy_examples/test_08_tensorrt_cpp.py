@@ -52,7 +52,7 @@ cudart = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is n
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program on the stand-in, warnings being errors."""
-    require("g++")
+    require("g++", "nlohmann-json3-dev")
     out = tmp_path_factory.mktemp("bench") / "bench"
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-D_GLIBCXX_ASSERTIONS"]
     places = ["-I", EXAMPLES / "03_openvino_cpp", "-isystem", STAND_IN]
@@ -183,7 +183,7 @@ def test_every_function_of_cuda_exists_and_takes_so_much() -> None:
 
 @pytest.mark.skipif("TENSORRT_ROOT" not in os.environ, reason="TENSORRT_ROOT names no archive of TensorRT")
 def test_it_builds_with_nvidias_own(tensorrt_bundle: Path, tmp_path: Path) -> None:
-    require("cmake", "g++")
+    require("cmake", "g++", "nlohmann-json3-dev")
     flags = [f"-DTENSORRT_ROOT={os.environ['TENSORRT_ROOT']}", "-DCMAKE_CXX_FLAGS=-Werror"]
     for command in (["cmake", "-S", SOURCE, "-B", tmp_path, *flags], ["cmake", "--build", tmp_path]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -31,6 +31,7 @@ DEFAULT_FORM = "grouped"  # not timed; builds in half the time of taps
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",
+    "onnx-ir",
     "onnxruntime",  # proves the graph that the engine is built from
     "onnxsim",
 )

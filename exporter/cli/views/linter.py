@@ -23,7 +23,7 @@ def render(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         rows.setdefault(replace(finding, module="", found=""), []).append(finding)
     columns = ("", "rule", "targets", "module", "found, fix, source")
-    table = plain_table(columns, words=range(len(columns)), fold=True)
+    table = plain_table(columns, words=range(len(columns)), fold=True, whole=(1,))
     for rule, group in rows.items():
         lines = [escape(group[0].found), f"[bold]{escape(rule.fix)}[/]", f"[dim]{escape(rule.source)}[/]"]
         severity = f"[{COLOURS[rule.severity]}]{rule.severity}[/]"

@@ -19,11 +19,16 @@ MAX_DOTS = 400  # calls drawn of a run
 
 def draw(runs: Sequence[ArtifactTiming]) -> str:
     """One strip for each run, all on one axis."""
-    limit_ms = MAX_OVER_P99 * max(run.p99_ms.value for run in runs)
-    near = [call for run in runs for calls in run.rounds_ms for call in calls if call <= limit_ms]
-    axis = linear([*near, *(run.p50_ms.low for run in runs), *(run.p99_ms.value for run in runs)])
+    axis = axis_of(runs)
     strips = (row(model_name(run), _detail(run, axis), f"{run.p50_ms.value:.1f} ms", _strip(run, axis)) for run in runs)
     return "".join(strips) + ruler(axis, "ms")
+
+
+def axis_of(runs: Sequence[ArtifactTiming]) -> Axis:
+    """The axis that all of the runs share, in milliseconds."""
+    limit_ms = MAX_OVER_P99 * max(run.p99_ms.value for run in runs)
+    near = [call for run in runs for calls in run.rounds_ms for call in calls if call <= limit_ms]
+    return linear([*near, *(run.p50_ms.low for run in runs), *(run.p99_ms.value for run in runs)])
 
 
 def _detail(run: ArtifactTiming, axis: Axis) -> str:

@@ -34,3 +34,12 @@ def test_rejection_and_flips_are_said(made: Bundle) -> None:
 
 def test_without_slide_blocks_there_is_no_certificate(made: Bundle) -> None:
     assert "certificate" not in markdown(replace(made.manifest, fusion=()))
+
+
+def test_it_says_with_which_settings_to_load_it_and_the_classes(made: Bundle) -> None:
+    artifact = replace(made.manifest.artifact, settings={"config": {"INFERENCE_PRECISION_HINT": "f32"}})
+    manifest = replace(made.manifest, artifact=artifact, labels=("zero", "one"))
+    text = markdown(manifest)
+    assert '`{"config": {"INFERENCE_PRECISION_HINT": "f32"}}`; another load may compute in another precision' in text
+    assert "- classes, in order: zero, one\n" in text
+    assert "classes" not in markdown(replace(manifest, labels=()))

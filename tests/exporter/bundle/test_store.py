@@ -181,3 +181,15 @@ def test_what_is_no_bundle_is_refused(manifest: str | None, tmp_path: Path) -> N
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(BundleError, match=r"expected a (bundle|manifest)"):
         bundle.read(tmp_path)
+
+
+def test_a_glob_that_matches_nothing_is_said_to(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"at .*/nothing-\*, found nothing that matches"):
+        bundle.read(tmp_path / "nothing-*")
+    with pytest.raises(BundleError, match="found none that can be read"):
+        bundle.read(tmp_path / "nothing")
+
+
+def test_a_bundle_is_short_to_look_at(tmp_path: Path) -> None:
+    make(tmp_path / "b")
+    assert repr(bundle.read(tmp_path / "b")) == f"Bundle(path={tmp_path / 'b'!r})"

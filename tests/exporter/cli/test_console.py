@@ -10,9 +10,19 @@ from slide_export.backends.interface import Availability, Option
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.sensitivity import MixedSearch
 from slide_export.checkpoint.variants import Counts, Entry, Proof
-from slide_export.cli.console import Steps, show_demo, show_export, show_inspection, show_targets, show_variants
+from slide_export.cli.console import (
+    Steps,
+    show_demo,
+    show_every_target,
+    show_export,
+    show_inspection,
+    show_parity,
+    show_targets,
+    show_variants,
+)
 from slide_export.core.model import Model
 from slide_export.models import Published
+from slide_export.workflows.all_targets import TargetResult
 from slide_export.workflows.demo import DemoRow
 
 
@@ -98,3 +108,13 @@ def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.Cap
     assert lines[2].split("78.0 [1]")[1].strip() == "fp16: onnx; fp32: all"
     assert lines[3].split() == ["slide_pvt_medium", "224x256", "0.0", "-", "0.00", "-", "-", "-"]
     assert "[1] a table [1]" in lines
+
+
+def test_brackets_in_a_message_and_in_a_name_are_no_markup(
+    onnx_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_every_target([TargetResult("openvino", 3, 'pip install "slide-export[openvino]"', 1.0, None)])
+    show_parity("digits[v2]-onnx-fp32", onnx_bundle.manifest["parity"])
+    shown = capsys.readouterr().err
+    assert 'openvino: pip install "slide-export[openvino]"' in shown
+    assert "digits[v2]-onnx-fp32" in shown

@@ -16,7 +16,8 @@ from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import FusedModel, InferenceModel, Model
 from slide_export.graph import export as onnx_graph
-from slide_export.graph.passes.check import check, ranks
+from slide_export.graph.convert import to_ir
+from slide_export.graph.passes.check import Check, ranks
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
@@ -43,7 +44,7 @@ def test_no_constant_is_left_to_compute(graph: OnnxGraph) -> None:
 
 
 def test_slide_blocks_stay_at_rank_4(graph: OnnxGraph) -> None:
-    inside = {name: rank for name, rank in ranks(graph.proto).items() if re.match(r"/layers\.[01]/blocks", name)}
+    inside = {name: rank for name, rank in ranks(to_ir(graph.proto)).items() if re.match(r"/layers\.[01]/blocks", name)}
     assert inside
     assert max(inside.values()) == 4
 
@@ -136,4 +137,4 @@ def test_what_is_only_measured_may_unfold(model: Model) -> None:
     graph = onnx_graph.export(in_form(lowered, ModelIO()), ships=False)
     assert "Gather" in {node.op_type for node in graph.proto.graph.node}
     with pytest.raises(ExportError, match="without Im2Col"):
-        check(graph.proto)
+        Check()(to_ir(graph.proto))

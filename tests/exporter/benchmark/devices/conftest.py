@@ -14,7 +14,7 @@ Start = Callable[..., Device]
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Function that starts a device, with the arguments of `Device` but its root, and lets ssh reach it."""
-    require("ssh", "ssh-keygen", "/usr/sbin/sshd")
+    require("openssh-client", "openssh-server", "rsync")
     devices: list[Device] = []
 
     def begin(**options: str) -> Device:
