@@ -104,8 +104,10 @@ def _attributes(name: str) -> dict[str, str]:
     }
 
 
-def _type(described: Mapping[str, Any]) -> str:
+def _type(described: Mapping[str, Any] | bool) -> str:
     """The type of a field in words: array of Tensor, string or null."""
+    if isinstance(described, bool):
+        return "anything"
     if "$ref" in described:
         return str(described["$ref"]).rpartition("/")[2]
     if choices := described.get("anyOf") or described.get("oneOf"):

@@ -21,7 +21,6 @@ from slide_export.proof.precision import describe as describe_dtypes
 
 from .manifest import Manifest
 from .records import (
-    PRECISIONS,
     AccuracyRecord,
     ArtifactRecord,
     Assumption,
@@ -93,7 +92,7 @@ def describe(made: Made) -> Manifest:
     return Manifest(
         name=made.name,
         target=artifact.target,
-        precision=made.precision or PRECISIONS[artifact.precision.name],
+        precision=made.precision or PrecisionRecord.of(artifact.precision),
         task=made.served.task.name,
         artifact=ArtifactRecord(
             artifact.path.name,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 
 if TYPE_CHECKING:
     import onnx

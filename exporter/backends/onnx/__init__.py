@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends.interface import LoweringOptions, Option, Value
+from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
-from slide_export.core.graph import OnnxGraph
+from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import values as onnx_values

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 from slide_export.graph.values import beside, scope_of, showing, values
 
 
