@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError
+from slide_export.core.request import AccuracyGoal
 
 from .evaluation_set import EvaluationSet, load
 from .image_cache import PictureStore
@@ -33,21 +34,6 @@ CERTAIN = 1e-3  # chance of calling classes swapped that the model confuses as o
 FARTHEST = 1_000_000  # images that could be asked for
 Scores = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, NDArray[np.generic]]]
 """From cropped pictures, uint8 [B, H, W, 3] an input, to the outputs by name, [B, ...]; scores are one output alone."""
-
-
-@dataclass(frozen=True)
-class AccuracyGoal:
-    """What an artifact may lose, and on which images that is measured.
-
-    Attributes:
-        images: a directory of class folders, a directory without, or a CSV list of file,label.
-        max_drop: points of top-1; without classes, points of disagreement; None asks for `MAX_DROP`.
-        min_sqnr_db: of the outputs; None asks for `MIN_SQNR_DB` where there are no classes, else for nothing.
-    """
-
-    images: Path
-    max_drop: float | None = None
-    min_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,38 @@
 """OnnxGraph -> OnnxGraph in float16: the precision stands in the graph as types and casts.
 
 Weights and maths become float16; the graph's inputs and outputs keep their types. A node stays in float32, with one
-cast where its neighbours differ, if fp16 could cost it the noise floor or overflow:
+cast where its neighbours differ, if fp16 could cost it the noise floor or overflow: `fp16_reasons.py` has the reasons.
 
-    Softmax, LayerNormalization, ReduceMean, ReduceSum    sums over many terms, and squares
-    Max, Sub, Exp, the sum of the exponentials, its Div   a softmax that a lowering wrote out (`lowering/taps.py`)
-    the preprocessing in front of the first layer         0 to 255 times the scale cancels against the shift
-
-Source: overflow sits in the interiors of LayerNorm and softmax, onnxruntime PR#13639, TensorRT #4493; strong typing,
-TensorRT-LLM #3223. `onnxruntime.transformers.float16` (1.32) is not used: it rounds to float16 and back between two
-neighbours that are both kept in float32 (106 times in Slide-Swin-T "taps"), appends its casts behind their users so
-that `onnx.checker` refuses the graph, and clamps weights beyond float16 without a word.
+`onnxruntime.transformers.float16` (1.32) is not used: it rounds to float16 and back between two neighbours that are
+both kept in float32 (106 times in Slide-Swin-T "taps"), appends its casts behind their users so that `onnx.checker`
+refuses the graph, and clamps weights beyond float16 without a word.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass
 
 from slide_export.core.errors import LoweringError
 from slide_export.core.graph import OnnxGraph
+from slide_export.graph.convert import constant, to_ir, to_proto
+from slide_export.graph.shapes import forget, infer
 
-from .layer_selection import in_modules
+from .fp16_reasons import Kept, kept_in_float
 
-FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FULL, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
-INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
-FRONT = frozenset({"Cast", "Mul", "Add", "Sub", "Div", "Transpose", "Reshape"})
-"""What embedded preprocessing is made of, see `serving.py`."""
+
+_log = logging.getLogger(__name__)
 
 
 def to_half(graph: OnnxGraph, keep: Sequence[str] = ()) -> OnnxGraph:
-    """Returns the graph in float16, the same bytes for the same graph; inputs and outputs keep their types.
+    """The graph in float16, the same bytes for the same graph; inputs and outputs keep their types.
 
     A weight is rounded to the nearest float16, subnormal ones included, so its error is at most 2^-25 below 6e-5. A
     node stays in float32 where that would turn a whole tensor of weights to zero.
@@ -44,146 +43,144 @@ def to_half(graph: OnnxGraph, keep: Sequence[str] = ()) -> OnnxGraph:
     Raises:
         LoweringError: a weight is beyond float16, or an operator cannot be typed in float16.
     """
-    writer = _Writer(graph.proto, keep)
-    for node in writer.source.node:
-        writer.add(node)
-    proto = writer.finish(graph.proto)
+    result = ToHalf(keep)(to_ir(graph.proto))
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        CheckerPass(full_check=True)(result.model.clone())  # it changes the order of the weights
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise LoweringError(f"expected a graph that float16 can type, the checker says: {error}") from error
-    return OnnxGraph(proto, graph.inputs, graph.outputs)
+    return OnnxGraph(to_proto(result.model), graph.inputs, graph.outputs)
+
+
+@dataclass
+class HalfResult(ir.passes.PassResult):
+    """What `ToHalf` leaves.
+
+    Attributes:
+        kept: the nodes that stay in float32, in the order of execution.
+    """
+
+    kept: tuple[Kept, ...] = ()
+
+
+class ToHalf(ir.passes.InPlacePass):
+    """Type every node in float16 or float32, with a cast before the first user that differs.
+
+    1. A node that `kept_in_float` finds: float32. Its activations from float16 are cast; its weights stay.
+    2. Any other node: float16. Its activations from float32 are cast; a weight is rounded, one that has users of both
+       types is stored in both.
+    3. A float16 result that is an output of the graph: the output keeps its name and type, a cast writes it, and the
+       users in float32 take that.
+    4. A value that is not float32, such as a shape or a mask: as it is.
+
+        Given    x -> MatMul(w) -> h -> Softmax -> p -> MatMul(v) -> y                    all float32
+        Result   x -> Cast -> x_half -> MatMul(w_half) -> h -> Cast -> h_full -> Softmax -> p
+                 p -> Cast -> p_half -> MatMul(v_half) -> y_half -> Cast -> y             x, h_full, p, y: float32
+    """
+
+    def __init__(self, keep: Sequence[str] = ()) -> None:
+        self.keep = keep
+
+    def call(self, model: ir.Model) -> HalfResult:
+        """Rewrite in place.
+
+        Raises:
+            LoweringError: a weight is beyond float16.
+        """
+        infer(model)
+        LiftConstantsToInitializersPass(size_limit=0)(model)
+        kept = kept_in_float(model.graph, self.keep)
+        for node, why in kept.items():
+            _log.debug("%s stays in float32: %s", why.node or node.op_type, why.because)
+        writer = _Writer(model.graph)
+        for node in tuple(model.graph):  # casts are put between them meanwhile
+            writer.retype(node, FULL if node in kept else HALF)
+        writer.store_weights()
+        forget(model)
+        model.metadata_props["precision"] = "fp16"
+        infer(model)
+        return HalfResult(model, modified=True, kept=tuple(kept.values()))
 
 
 class _Writer:
-    """The graph as it is being rewritten: each node in its type, a cast before the first user that differs."""
+    """The graph as it is being rewritten: what each float value is called in the other type."""
 
-    def __init__(self, proto: onnx.ModelProto, keep: Sequence[str]) -> None:
-        self.source = onnx.shape_inference.infer_shapes(proto).graph
-        self.weights = _weights(self.source)
-        self.wide = _wide(self.source, self.weights) | _kept(self.source, keep)
-        values = (*self.source.value_info, *self.source.input, *self.source.output)
-        self.floats = {value.name for value in values if value.type.tensor_type.elem_type == FULL}
-        self.graph_outputs = {value.name for value in self.source.output}
-        self.taken = {*self.weights, *(name for node in self.source.node for name in (*node.input, *node.output))}
-        self.types = {value.name: FULL for value in self.source.input}  # of a float value, in the new graph
-        self.forms: dict[tuple[str, int], str] = {}  # value, type -> what the value is called in that type
-        self.nodes: list[onnx.NodeProto] = []
-        self.tensors: dict[str, onnx.TensorProto] = {}
+    def __init__(self, graph: ir.Graph) -> None:
+        results = [value for node in graph for value in node.outputs]
+        self.graph = graph
+        self.floats = {value for value in (*graph.inputs, *results) if value.dtype == FULL}
+        self.types = dict.fromkeys(self.floats, FULL)  # in the new graph
+        self.taken = {value.name for value in (*graph.initializers.values(), *graph.inputs, *results)}
+        self.forms: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
-    def add(self, node: onnx.NodeProto) -> None:
-        """Writes a node in its type, and what it needs before it."""
-        if node.output[0] in self.weights:
-            return  # a Constant: written with the weights
-        kind = FULL if node.output[0] in self.wide else HALF
-        written = onnx.NodeProto()
-        written.CopyFrom(node)
-        written.input[:] = [self._fed(name, kind) for name in node.input]
-        self.nodes.append(written)
-        for index, name in enumerate(node.output):
-            if name not in self.floats:
-                continue
-            self.types[name] = kind
-            if kind == HALF and name in self.graph_outputs:  # it keeps its name and type: a cast writes it
-                written.output[index] = self.forms[name, HALF] = self._new(name, "half")
-                self.forms[name, FULL] = name
-                self._cast(written.output[index], name, FULL)
+    def retype(self, node: ir.Node, kind: ir.DataType) -> None:
+        """Give a node its type, and casts before and behind it where it needs them."""
+        for index, value in enumerate(node.inputs):
+            if value is not None:
+                node.replace_input_with(index, self._fed(value, kind, node))
+        for value in node.outputs:
+            if value in self.floats:  # Case 4: others stay
+                self.types[value] = kind
+                if kind == HALF and value.is_graph_output():
+                    self._write_output(value)
 
-    def finish(self, proto: onnx.ModelProto) -> onnx.ModelProto:
-        """Returns the model with the new nodes and weights."""
-        made = onnx.ModelProto()
-        made.CopyFrom(proto)
-        for field in ("node", "initializer", "value_info"):
-            made.graph.ClearField(field)
-        made.graph.node.extend(self.nodes)
-        made.graph.initializer.extend(self.tensors.values())
-        made.metadata_props.add(key="precision", value="fp16")
-        return onnx.shape_inference.infer_shapes(made)
+    def store_weights(self) -> None:
+        """Keep the weights that are used, in the order of their first use: the same graph gives the same bytes."""
+        used = dict.fromkeys(value for node in self.graph for value in node.inputs if value is not None)
+        weights = [value for value in used if value.const_value is not None and not value.is_graph_input()]
+        self.graph.initializers.clear()
+        for value in weights:
+            self.graph.initializers.add(value)
 
-    def _fed(self, name: str, kind: int) -> str:
-        """Returns what an input is called in a type, written first where it is not there yet."""
-        if name in self.weights:
-            return self._weight(name, kind)
-        if name not in self.floats:
-            return name
-        if (name, kind) not in self.forms:
-            if self.types[name] == kind:
-                return name
-            self.forms[name, kind] = self._new(name, "half" if kind == HALF else "full")
-            self._cast(name, self.forms[name, kind], kind)
-        return self.forms[name, kind]
+    def _fed(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
+        """A value in a type, cast or rounded before its first user in that type."""
+        if value.is_initializer():
+            differs = value.dtype == FULL and kind == HALF
+        else:
+            differs = value in self.floats and self.types[value] != kind
+        if not differs:  # Cases 1, 2 and 4
+            return value
+        if (value, kind) not in self.forms:
+            name = self._new(value, "half" if kind == HALF else "full")
+            if value.is_initializer():
+                self.forms[value, kind] = _rounded(value, name)
+            else:
+                cast = _cast(value, name, kind)
+                self.graph.insert_before(user, cast)
+                self.forms[value, kind] = cast.outputs[0]
+        return self.forms[value, kind]
 
-    def _weight(self, name: str, kind: int) -> str:
-        tensor = self.weights[name]
-        if tensor.data_type == FULL and kind == HALF:
-            if (name, HALF) not in self.forms:
-                self.forms[name, HALF] = self._new(name, "half")
-            name = self.forms[name, HALF]
-            if name not in self.tensors:
-                self.tensors[name] = numpy_helper.from_array(_rounded(tensor), name)
-        elif name not in self.tensors:
-            self.tensors[name] = onnx.TensorProto()
-            self.tensors[name].CopyFrom(tensor)
-            self.tensors[name].name = name  # a Constant's tensor has another
-        return name
+    def _write_output(self, value: ir.Value) -> None:
+        """Case 3: the node's result gets a name of its own, and a cast writes the output of the graph."""
+        node, name = value.producer(), value.name or ""
+        value.name = self._new(value, "half")
+        cast = _cast(value, name, FULL)
+        written = cast.outputs[0]
+        written.type, written.shape = value.type, value.shape
+        self.graph.outputs[self.graph.outputs.index(value)] = written
+        if node is not None:
+            self.graph.insert_after(node, cast)
+        self.forms[value, FULL] = written
 
-    def _cast(self, source: str, target: str, kind: int) -> None:
-        self.nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}/Cast", to=kind))
-
-    def _new(self, name: str, suffix: str) -> str:
-        fresh = f"{name}_{suffix}"
+    def _new(self, value: ir.Value, suffix: str) -> str:
+        fresh = f"{value.name}_{suffix}"
         while fresh in self.taken:
             fresh += "_"
         self.taken.add(fresh)
         return fresh
 
 
-def _weights(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Returns every constant by name: the initializers and the Constant nodes that hold a tensor."""
-    held = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            held[node.output[0]] = node.attribute[0].t
-    return held
+def _cast(value: ir.Value, name: str, kind: ir.DataType) -> ir.Node:
+    cast = ir.node("Cast", [value], {"to": int(kind)}, name=f"{name}/Cast")
+    cast.outputs[0].name = name
+    return cast
 
 
-def _wide(graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto]) -> set[str]:
-    """Returns the outputs of the nodes that stay in float32."""
-    wide: set[str] = set()
-    sums: set[str] = set()  # exponentials and sums of them
-    front = {value.name for value in graph.input if value.type.tensor_type.elem_type != FULL}
-    for node in graph.node:
-        fed = [name for name in node.input if name and name not in weights]
-        if node.op_type in FRONT and fed and front.issuperset(fed):
-            front.update(node.output)
-            wide.update(node.output)
-            continue
-        if node.op_type == "Exp" or (node.op_type == "Add" and fed and sums.issuperset(fed)):
-            sums.update(node.output)
-        divides = node.op_type == "Div" and node.input[1] in sums
-        if node.op_type in INTERIORS or divides or any(_vanishes(weights[n]) for n in node.input if n in weights):
-            wide.update(node.output)
-    return wide | sums
-
-
-def _kept(graph: onnx.GraphProto, keep: Sequence[str]) -> set[str]:
-    """Returns the outputs of the nodes of modules that were asked for in float32."""
-    return {name for node in graph.node if in_modules(node, keep) for name in node.output}
-
-
-def _vanishes(tensor: onnx.TensorProto) -> bool:
-    """Tells whether float16 would leave nothing of a tensor that is not zero."""
-    if tensor.data_type != FULL:
-        return False
-    values = numpy_helper.to_array(tensor)
-    return 0 < float(np.abs(values).max(initial=0)) < float(np.finfo(np.float16).smallest_subnormal) / 2
-
-
-def _rounded(tensor: onnx.TensorProto) -> NDArray[np.float16]:
-    values = numpy_helper.to_array(tensor)
-    if not bool((np.abs(values) <= LARGEST).all()):  # a NaN is not
+def _rounded(value: ir.Value, name: str) -> ir.Value:
+    """A weight in float16, under another name."""
+    numbers: NDArray[np.float32] = value.const_value.numpy() if value.const_value else np.zeros(0, np.float32)
+    if not bool((np.abs(numbers) <= LARGEST).all()):  # a NaN is not
         raise LoweringError(
-            f"expected weights within ±{LARGEST:.0f}, the range of float16; found {np.abs(values).max():g} in "
-            f"{tensor.name}: export with precision fp32"
+            f"expected weights within ±{LARGEST:.0f}, the range of float16; found {np.abs(numbers).max():g} in "
+            f"{value.name}: export with precision fp32"
         )
-    return values.astype(np.float16)
+    return constant(ir.tensor(numbers.astype(np.float16), name=name))

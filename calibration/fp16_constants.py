@@ -5,46 +5,68 @@ At 224 the six biases of Slide-Swin-T's third stage (12 heads, 196 x 196 positio
 cast behind it is folded when a runtime loads the graph.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
-from .fp16 import LARGEST
+from slide_export.graph.convert import constant
+
+from .fp16 import FULL, LARGEST
 from .layer_selection import in_modules
 
 LEAST = 2**14  # elements: 64 KiB of float32
 ADDING = frozenset({"Add", "Sub"})
 
 
-def halve_tables(proto: onnx.ModelProto, keep: Sequence[str]) -> onnx.ModelProto:
-    """Returns the graph with every large constant that is only added stored as float16; `proto` is used up.
+class HalveTables(ir.passes.InPlacePass):
+    """Store large constants that are only added as float16.
 
-    Args:
-        keep: modules that stay in float, see `recipe.matches`.
+    1. A float32 constant of at least `LEAST` elements that nodes add and nobody else reads: float16, with a cast to
+       float32 in front of the graph.
+    2. A smaller one, or one that some node multiplies, gathers or gives out: as it is.
+    3. One that a module takes which stays in float: as it is.
+    4. One beyond float16: as it is.
+
+        Given    logits, table float32 [12, 196, 196] -> Add -> biased
+        Result   table_half float16 -> Cast -> table; logits, table -> Add -> biased
     """
-    graph = proto.graph
-    added = _added(graph, keep)
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.name in added and tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST:
-            values = numpy_helper.to_array(tensor)
-            if np.abs(values).max() <= LARGEST:
-                full, half = tensor.name, f"{tensor.name}_half"
-                tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
-                casts.append(helper.make_node("Cast", [half], [full], name=f"{full}/Cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return proto
+
+    def __init__(self, keep: Sequence[str]) -> None:
+        self.keep = keep
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite in place."""
+        weights, casts = [], []
+        for value in model.graph.initializers.values():
+            if self._fits(value):
+                cast = _halved(value)
+                casts.append(cast)
+                weights.append(cast.inputs[0])
+            else:
+                weights.append(value)
+        if casts:
+            model.graph.initializers.clear()  # a half stands where its table stood: the same graph, the same bytes
+            for weight in weights:
+                if weight is not None:
+                    model.graph.initializers.add(weight)
+            model.graph.insert_before(model.graph[0], casts)
+        return ir.passes.PassResult(model, bool(casts))
+
+    def _fits(self, value: ir.Value) -> bool:
+        tensor, users = value.const_value, [use.node for use in value.uses()]
+        if tensor is None or tensor.dtype != FULL or tensor.size < LEAST or value.is_graph_output():  # Case 2
+            return False
+        if not users or any(node.op_type not in ADDING or in_modules(node.name or "", self.keep) for node in users):
+            return False  # Cases 2 and 3
+        return bool(np.abs(tensor.numpy()).max() <= LARGEST)  # Case 4
 
 
-def _added(graph: onnx.GraphProto, keep: Sequence[str]) -> set[str]:
-    """Returns the values that nodes outside the kept modules add, and no other node reads."""
-    added = set(_read(node for node in graph.node if node.op_type in ADDING and not in_modules(node, keep)))
-    return added - set(_read(node for node in graph.node if node.op_type not in ADDING or in_modules(node, keep)))
-
-
-def _read(nodes: Iterator[onnx.NodeProto]) -> Iterator[str]:
-    return (name for node in nodes for name in node.input)
+def _halved(table: ir.Value) -> ir.Node:
+    """The cast that gives a table to its users from now on."""
+    numbers = np.zeros(0, np.float32) if table.const_value is None else table.const_value.numpy()
+    half = constant(ir.tensor(numbers.astype(np.float16), name=f"{table.name}_half"))
+    cast = ir.node("Cast", [half], {"to": int(FULL)}, name=f"{table.name}/Cast")
+    table.replace_all_uses_with(cast.outputs[0])
+    cast.outputs[0].name, cast.outputs[0].type, cast.outputs[0].shape = table.name, table.type, table.shape
+    return cast

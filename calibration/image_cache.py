@@ -16,9 +16,9 @@ from PIL import Image
 
 from slide_export.core.artifact import Feeds
 from slide_export.core.errors import CalibrationError
+from slide_export.inference.preprocess import crop
 
 from .images import ImageSet, decode, decoded
-from .preprocess import crop
 
 if TYPE_CHECKING:
     from slide_export.models import DataConfig

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from slide_export.core.errors import CalibrationError
+from slide_export.inference.preprocess import crop
 
 from .archives import members, open_member
-from .preprocess import crop
 
 if TYPE_CHECKING:
     from slide_export.models import DataConfig

@@ -14,7 +14,7 @@ HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
-    """Returns module and kind (see `recipe.KINDS`) of every node that has weights, by the node's name.
+    """Module and kind (see `recipe.KINDS`) of every node that has weights, by the node's name.
 
     A product of two activations has none, so it is never among them.
     """
@@ -26,9 +26,9 @@ def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     }
 
 
-def in_modules(node: onnx.NodeProto, patterns: Sequence[str]) -> bool:
-    """Tells whether a node is one of the modules that patterns name, see `recipe.matches`."""
-    return any(matches(scope_of(node.name), pattern) for pattern in patterns)
+def in_modules(node: str, patterns: Sequence[str]) -> bool:
+    """Whether a node is, by its name, in one of the modules that patterns name, see `recipe.matches`."""
+    return any(matches(scope_of(node), pattern) for pattern in patterns)
 
 
 def _kind(node: onnx.NodeProto) -> str:
@@ -39,7 +39,7 @@ def _kind(node: onnx.NodeProto) -> str:
 
 
 def selected(found: dict[str, tuple[str, str]], recipe: QuantizationRecipe) -> list[str]:
-    """Returns the names of the nodes that the recipe quantizes, of those that `layers` found.
+    """Names of the nodes that the recipe quantizes, of those that `layers` found.
 
     Raises:
         RequestError: `keep_fp32` names a module that is not there, or nothing is left to quantize.
@@ -52,7 +52,7 @@ def selected(found: dict[str, tuple[str, str]], recipe: QuantizationRecipe) -> l
 
 
 def refuse_unknown(found: dict[str, tuple[str, str]], patterns: Sequence[str]) -> None:
-    """Refuses patterns that name none of the layers that `layers` found.
+    """Refuse patterns that name none of the layers that `layers` found.
 
     Raises:
         RequestError: names the first, and a module like it.

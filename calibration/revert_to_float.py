@@ -6,69 +6,111 @@ TensorRT 11 no longer listens to: what a strongly typed graph says is what runs.
 
 from collections.abc import Sequence
 
-import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from slide_export.core.graph import OnnxGraph
+from slide_export.graph.convert import to_ir, to_proto
 
 from .layer_selection import in_modules
 
 
 def keep_float(quantized: OnnxGraph, full: OnnxGraph, modules: Sequence[str]) -> OnnxGraph:
-    """Returns the quantized graph with these modules in float.
+    """The quantized graph with these modules in float.
 
     Args:
         full: the same graph before it was quantized: nodes and values have the same names in both.
         modules: patterns as in a recipe's `keep_fp32`.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(quantized.proto)
-    originals = {node.name: node for node in full.proto.graph.node}
-    kept = [node for node in proto.graph.node if node.name in originals and in_modules(node, modules)]
-    results = {name for node in kept for name in node.output}
-    _bypass(proto.graph, results)
-    for node in kept:
-        node.CopyFrom(originals[node.name])
-    _restore_weights(proto.graph, full.proto.graph, {name for node in kept for name in node.input})
-    _prune(proto.graph)
-    return OnnxGraph(proto, quantized.inputs, quantized.outputs)
+    result = RevertToFloat(to_ir(full.proto), modules)(to_ir(quantized.proto))
+    return OnnxGraph(to_proto(result.model), quantized.inputs, quantized.outputs)
 
 
-def _bypass(graph: onnx.GraphProto, results: set[str]) -> None:
-    """Feeds the users of a kept node's quantized result with the result, unless they are quantized themselves."""
-    made = {node.output[0]: node for node in graph.node}
-    for node in graph.node:
-        pairs = [made.get(name) for name in node.input]
-        if any(_of_weight(pair, made) for pair in pairs):
+class RevertToFloat(ir.passes.InPlacePass):
+    """Take the quantization of some modules back.
+
+    1. A node of such a module: its float weights and its unquantized activations come back.
+    2. A user of its result that is in float: it takes the result itself, not the Q/DQ of it.
+    3. A user of its result that is quantized: it keeps the Q/DQ, which are its own then.
+    4. An output of the graph that was the Q/DQ of its result: the result itself.
+    5. What nobody needs any more, such as Q/DQ of weights: removed.
+
+        Given    x -> Q/DQ -> MatMul(DQ(w1_quantized)) -> h -> Q/DQ -> Relu -> Q/DQ -> MatMul(DQ(w2_quantized)) -> y
+        Result   x ---------> MatMul(w1) ---------------> h ---------> Relu -> Q/DQ -> MatMul(DQ(w2_quantized)) -> y
+    """
+
+    def __init__(self, full: ir.Model, modules: Sequence[str]) -> None:
+        self.full = full.graph
+        self.modules = modules
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite in place."""
+        originals = {node.name: node for node in self.full}
+        kept = [node for node in model.graph if node.name in originals and in_modules(node.name or "", self.modules)]
+        _bypass(model.graph, {value for node in kept for value in node.outputs})
+        values = ir.convenience.create_value_mapping(model.graph)
+        for node in kept:
+            self._restore(node, originals[node.name], values)
+        pruned = RemoveUnusedNodesPass()(model).modified  # Case 5
+        return ir.passes.PassResult(model, modified=bool(kept) or pruned)
+
+    def _restore(self, node: ir.Node, original: ir.Node, values: dict[str, ir.Value]) -> None:
+        """Case 1: what a node takes, as in the float graph."""
+        node.attributes.clear()
+        node.attributes.update(original.attributes)
+        node.resize_inputs(len(original.inputs))
+        for index, value in enumerate(original.inputs):
+            if value is None or not value.name:
+                node.replace_input_with(index, None)
+            elif value.is_initializer():
+                node.replace_input_with(index, _weight(node.graph, value, values))
+            else:
+                node.replace_input_with(index, values[value.name])
+
+
+def _weight(graph: ir.Graph | None, original: ir.Value, values: dict[str, ir.Value]) -> ir.Value:
+    """A float weight in the quantized graph, stored again where quantizing has taken it out."""
+    name = original.name or ""
+    there = values.get(name)
+    if there is not None and there.is_initializer():
+        return there
+    weight = ir.Value(name=name, type=original.type, shape=original.shape, const_value=original.const_value)
+    if there is not None:  # the DequantizeLinear of a bias has the bias's own name
+        there.replace_all_uses_with(weight)
+        there.name = f"{name}_dequantized"
+    if graph is not None:
+        graph.register_initializer(weight)
+    values[name] = weight
+    return weight
+
+
+def _bypass(graph: ir.Graph, results: set[ir.Value]) -> None:
+    """Feed the users of a kept node's quantized result with the result."""
+    for node in graph:
+        if any(_dequantizes_weight(value) for value in node.inputs):  # Case 3
             continue
-        for index, pair in enumerate(pairs):
-            if pair is None or pair.op_type != "DequantizeLinear" or pair.input[0] not in made:
-                continue
-            source = made[pair.input[0]].input[0]
-            if source in results:
-                node.input[index] = source
+        for index, value in enumerate(node.inputs):  # Case 2
+            if (source := _quantized_from(value)) in results:
+                node.replace_input_with(index, source)
+    for index, value in enumerate(graph.outputs):  # Case 4
+        source = _quantized_from(value)
+        if source is not None and source in results:
+            name, value.name = value.name, f"{value.name}_dequantized"
+            source.name, source.type, source.shape = name, value.type, value.shape
+            graph.outputs[index] = source
 
 
-def _of_weight(node: onnx.NodeProto | None, made: dict[str, onnx.NodeProto]) -> bool:
-    return node is not None and node.op_type == "DequantizeLinear" and node.input[0] not in made
+def _dequantizes_weight(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "DequantizeLinear":
+        return False
+    return node.inputs[0] is not None and node.inputs[0].producer() is None
 
 
-def _restore_weights(graph: onnx.GraphProto, full: onnx.GraphProto, names: set[str]) -> None:
-    """Puts the float weights of kept nodes back; what quantizing called the same gives way to them."""
-    wanted = [tensor for tensor in full.initializer if tensor.name in names]
-    taken = {tensor.name for tensor in wanted}
-    for node in [node for node in graph.node if taken.intersection(node.output)]:
-        graph.node.remove(node)  # the DequantizeLinear of a bias has the bias's own name
-    there = {tensor.name for tensor in graph.initializer}
-    graph.initializer.extend(tensor for tensor in wanted if tensor.name not in there)
-
-
-def _prune(graph: onnx.GraphProto) -> None:
-    """Takes out what no output needs any more; nodes stand in the order of execution."""
-    needed = {value.name for value in graph.output}
-    for node in reversed(list(graph.node)):
-        if needed.isdisjoint(node.output):
-            graph.node.remove(node)
-        else:
-            needed.update(node.input)
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in needed]:
-        graph.initializer.remove(tensor)
+def _quantized_from(value: ir.Value | None) -> ir.Value | None:
+    """What a pair of Q and DQ was put behind, None for any other value."""
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
+        return None
+    quantize = node.inputs[0].producer()
+    return None if quantize is None else quantize.inputs[0]

@@ -45,7 +45,7 @@ class BundleUnderTest:
         return load(self.path).manifest
 
     def verify(self, against: Path | str | None = None) -> ParityReport:
-        """Returns a fresh proof of the bundle.
+        """A fresh proof of the bundle.
 
         Args:
             against: a checkpoint to derive the reference from; the golden file has it otherwise.
@@ -65,7 +65,7 @@ class BundleUnderTest:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds where bundles are."""
+    """Add the option and the ini option that name bundles."""
     said = f"bundles for the fixture {FIXTURE}: directories, or globs"
     parser.getgroup("slide-export").addoption(
         OPTION, action="append", default=[], metavar="PATH", help=f"{said} in quotes; repeatable."
@@ -74,12 +74,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
+    """Make the marker known."""
     config.addinivalue_line("markers", f"{MARKER}(*paths): bundles, or globs, that the test runs on, each in turn.")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test that takes the fixture once for each bundle."""
+    """Run a test that takes the fixture once for each bundle."""
     if FIXTURE not in metafunc.fixturenames:
         return
     from .verification.find import find

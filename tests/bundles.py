@@ -1,11 +1,12 @@
 """Manifests and bundles for tests: a small valid one, and altered ones whose hashes fit again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slide_export.bundle import store
-from slide_export.bundle.manifest import REPORT, Manifest, load
+from slide_export.bundle.manifest import MANIFEST, REPORT, Manifest, load
 from slide_export.bundle.records import (
     PRECISIONS,
     ArtifactRecord,
@@ -45,6 +46,19 @@ def minimal(**changes: Any) -> Manifest:
         "versions": {"slide-export": "0.1.0"},
     }
     return Manifest(**{**said, **changes})
+
+
+def as_schema_1(path: Path) -> Path:
+    """Write a bundle's manifest with the names of schema 1, which programs on devices read too."""
+    content = json.loads((path / MANIFEST).read_text())
+    content["options"]["lowering"] = content["options"].pop("form")
+    content["census"] = content.pop("dtype_stats")
+    new = ("task", "assumptions", "plain_load")
+    older = {name: value for name, value in content.items() if name not in new}
+    older |= {"schema": 1, "precision": content["precision"]["name"]}
+    del older["model"]["properties"]
+    (path / MANIFEST).write_text(json.dumps(older))
+    return path
 
 
 def restate(path: Path, **changes: Any) -> Bundle:

@@ -7,12 +7,14 @@ enough for every target. NNCF reports its use to its makers unless its CI variab
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.graph.convert import to_ir, to_proto
 
 from . import Images
 
@@ -20,7 +22,7 @@ from . import Images
 def quantize(
     proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
 ) -> onnx.ModelProto:
-    """Returns the quantized graph."""
+    """See `Quantizer`."""
     with _unreported():
         import nncf
     logging.getLogger("nncf").setLevel(logging.ERROR)  # its own set_log_level changes others' handlers as well
@@ -41,7 +43,7 @@ def quantize(
 
 
 def _parameters(nncf: Any, recipe: QuantizationRecipe) -> Any:
-    """Returns the recipe in NNCF's words."""
+    """The recipe in NNCF's words."""
     from nncf.common.quantization.structs import QuantizationScheme
     from nncf.quantization import advanced_parameters as advanced
     from nncf.quantization import range_estimator as estimator
@@ -72,28 +74,51 @@ def _parameters(nncf: Any, recipe: QuantizationRecipe) -> Any:
     )
 
 
-def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph without NNCF's record of how it was called, and with scales as ONNX wants them.
+class PlainScales(ir.passes.InPlacePass):
+    """Write scales as ONNX wants them, and leave out NNCF's record of how it was called.
 
-    NNCF 3.4 gives the scales of a convolution's weights four axes; DequantizeLinear takes one, or none.
+    1. Scales that vary along one axis alone, but have as many axes as the weights (NNCF 3.4 gives a convolution's
+       four): one axis, which the DequantizeLinear names.
+    2. Any other scale: as it is; DequantizeLinear takes one number, or a list with its axis.
+    3. Metadata that NNCF wrote: removed.
+
+        Given    DequantizeLinear(weight [8, 3, 4, 4], scale [8, 1, 1, 1])
+        Result   DequantizeLinear(weight [8, 3, 4, 4], scale [8], axis=0)
     """
-    scales = {node.input[1]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
-    for tensor in proto.graph.initializer:
-        if tensor.name in scales and sum(side != 1 for side in tensor.dims) == 1 < len(tensor.dims):
-            axis = next(index for index, side in enumerate(tensor.dims) if side != 1)
-            tensor.dims[:] = [tensor.dims[axis]]
-            node = scales[tensor.name]
-            del node.attribute[:]
-            node.attribute.append(onnx.helper.make_attribute("axis", axis))
-    kept = [entry for entry in proto.metadata_props if not entry.key.startswith("nncf")]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(kept)
-    return proto
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite in place."""
+        modified = False
+        for node in model.graph:
+            scale = node.inputs[1] if node.op_type == "DequantizeLinear" else None
+            axis = None if scale is None or scale.const_value is None else _only_axis(scale.const_value.shape.numpy())
+            if scale is None or scale.const_value is None or axis is None:  # Case 2
+                continue
+            plain = ir.tensor(scale.const_value.numpy().reshape(-1), name=scale.name)  # Case 1
+            for use in scale.uses():
+                use.node.attributes.clear()
+                use.node.attributes.add(ir.AttrInt64("axis", axis))
+            scale.const_value, scale.shape = plain, ir.Shape(plain.shape.numpy())
+            modified = True
+        for key in [key for key in model.metadata_props if key.startswith("nncf")]:  # Case 3
+            del model.metadata_props[key]
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def _only_axis(sides: Sequence[int]) -> int | None:
+    """The one axis of several that is longer than 1, None where there is no such axis."""
+    long = [axis for axis, side in enumerate(sides) if side != 1]
+    return long[0] if len(long) == 1 < len(sides) else None
+
+
+def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
+    return to_proto(PlainScales()(to_ir(proto)).model)
 
 
 @contextlib.contextmanager
 def _unreported() -> Iterator[None]:
-    """Keeps the use of NNCF to ourselves."""
+    """Keep the use of NNCF to ourselves."""
     before = os.environ.get("NNCF_CI")
     os.environ["NNCF_CI"] = "1"  # read when nncf is imported
     try:

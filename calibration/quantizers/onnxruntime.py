@@ -21,7 +21,7 @@ CHUNK = 1  # images whose activations are in memory at a time; their ranges are 
 def quantize(
     proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
 ) -> onnx.ModelProto:
-    """Returns the quantized graph."""
+    """See `Quantizer`."""
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     signed = recipe.activations == "symmetric"
@@ -52,7 +52,7 @@ def quantize(
 
 
 def _preprocessed(proto: onnx.ModelProto) -> None:
-    """Says what is true of our graphs, simplified and with shapes inferred: else a warning advises to do so."""
+    """Say what is true of our graphs, simplified and with shapes inferred: else a warning advises to do so."""
     if not any(entry.key == "onnx.quant.pre_process" for entry in proto.metadata_props):
         proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
 
@@ -68,11 +68,11 @@ class _Reader:
         return self._count
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """Allows as many feeds more; ranges come in order."""
+        """Allow as many feeds more; ranges come in order."""
         self._left = end_index - start_index
 
     def get_next(self) -> dict[str, Array] | None:
-        """Returns the next feed of the range, None at its end."""
+        """The next feed of the range, None at its end."""
         if self._left == 0:
             return None
         self._left -= 1

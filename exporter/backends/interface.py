@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
-    from slide_export.core.graph import OnnxGraph
+    from slide_export.core.graph import OnnxGraph, Value
     from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.precision import Precision
@@ -93,22 +93,6 @@ class Availability:
         if not self.ready:
             return "nothing"
         return "its graph" if self.obstacle else "the artifact"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value that an artifact computes from its inputs.
-
-    Attributes:
-        name: what `intermediates` knows it by.
-        scope: dotted path of the PyTorch module that computed it, perhaps with a tail that is no module; None where the
-            artifact does not tell.
-        takes: names of the values that it is computed from.
-    """
-
-    name: str
-    scope: str | None
-    takes: tuple[str, ...]
 
 
 class Session(Protocol):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
+from slide_export.core.graph import Value
 
-from .interface import Backend, CountsDtypes, Profiles, Session, ShowsValues, Value
+from .interface import Backend, CountsDtypes, Profiles, Session, ShowsValues
 
 if TYPE_CHECKING:
     from slide_export.core.artifact import Feeds

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.bundle.manifest import Manifest
-from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Comparison, Environment, Interval
 from slide_export.core.precision import PRECISIONS, precision_named
@@ -258,8 +257,7 @@ def in_their_precision(manifests: Mapping[Path, Manifest]) -> None:
         RequestError: names the first.
     """
     for path, manifest in manifests.items():
-        said, precision = manifest.dtype_stats, precision_named(manifest.precision.name)
-        found = DtypeStats(said.stored, said.computed, said.fixed, said.marked)
+        found, precision = manifest.dtype_stats.stats, precision_named(manifest.precision.name)
         if not satisfies(found, precision, some_kept=bool(manifest.options.keep_fp32)):
             raise RequestError(
                 f"expected bundles in the precision that they claim, found {path} not so "

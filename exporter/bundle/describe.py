@@ -17,11 +17,10 @@ from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 from slide_export.inference.served import ServedModel
 from slide_export.proof import accuracy as evaluation
-from slide_export.proof import precision as truth
+from slide_export.proof.precision import describe as describe_dtypes
 
 from .manifest import Manifest
 from .records import (
-    PRECISIONS,
     AccuracyRecord,
     ArtifactRecord,
     Assumption,
@@ -93,7 +92,7 @@ def describe(made: Made) -> Manifest:
     return Manifest(
         name=made.name,
         target=artifact.target,
-        precision=made.precision or PRECISIONS[artifact.precision.name],
+        precision=made.precision or PrecisionRecord.of(artifact.precision),
         task=made.served.task.name,
         artifact=ArtifactRecord(
             artifact.path.name,
@@ -173,7 +172,7 @@ def _parity(proof: ParityReport) -> ParityRecord:
 
 def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
     stored, computed = dict(found.stored), dict(found.computed)
-    return DtypeRecord(stored, computed, truth.describe(found, precision), found.fixed, found.marked)
+    return DtypeRecord(stored, computed, describe_dtypes(found, precision), found.fixed, found.marked, found.counted)
 
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:

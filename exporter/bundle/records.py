@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from slide_export.core import precision as core_precision
+from slide_export.core.artifact import DtypeStats
+from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
 from slide_export.core.typed_json import Count, Measured, Sha256, Size
 
@@ -39,11 +40,13 @@ class PrecisionRecord:
     stored: str
     computed: str
 
+    @classmethod
+    def of(cls, precision: Precision) -> PrecisionRecord:
+        """What a manifest says of a precision."""
+        return cls(precision.name, precision.stored, precision.computed)
 
-PRECISIONS: Mapping[str, PrecisionRecord] = {
-    one.name: PrecisionRecord(one.name, one.stored, one.computed or one.stored)
-    for one in core_precision.PRECISIONS.values()
-}
+
+PRECISIONS: Mapping[str, PrecisionRecord] = {known.name: PrecisionRecord.of(known) for known in (FP32, FP16, INT8, W8)}
 """By name; what a manifest of schema 1 names."""
 
 
@@ -124,7 +127,7 @@ class OptionsRecord:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What `--tune` measured of one stage; see `benchmark.tune.StageTimes`.
+    """What `--tune` measured of one stage; see `core.measurement.StageTimes`.
 
     Attributes:
         fastest: the form that was taken.
@@ -225,6 +228,12 @@ class DtypeRecord:
     sentence: str
     fixed: bool = True
     marked: int = 0
+    counted: bool = True
+
+    @property
+    def stats(self) -> DtypeStats:
+        """The counts, without words."""
+        return DtypeStats(self.stored, self.computed, self.fixed, self.marked, self.counted)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Bundle:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuses a bundle that stands in the way, before any work is done.
+    """Refuse a bundle that stands in the way, before any work is done.
 
     Raises:
         BundleError: the path exists and overwriting was not asked for, or it is no bundle of ours.
@@ -57,7 +57,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yields an empty directory that becomes `path` when the block ends.
+    """An empty directory that becomes `path` when the block ends.
 
     A `GateError` inside keeps it as `path.rejected`; anything else removes it. Nothing is ever half written.
     """
@@ -76,7 +76,7 @@ def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    """Returns a new empty directory next to `path`.
+    """A new empty directory next to `path`.
 
     Raises:
         BundleError: nothing can be written there.
@@ -93,12 +93,12 @@ def _beside(path: Path) -> Path:
 
 
 def rejected(path: Path) -> Path:
-    """Returns where an artifact that failed is kept."""
+    """The place where an artifact that failed is kept."""
     return path.with_name(path.name + ".rejected")
 
 
 def _replace(source: Path, target: Path) -> None:
-    """Renames source to target; an older target is moved aside first and removed last."""
+    """Rename source to target; an older target is moved aside first and removed last."""
     if not target.exists():
         source.rename(target)
         return

@@ -40,13 +40,13 @@ GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
 
 
 def _console(*, stderr: bool = True) -> Console:
-    """Returns a console as wide as the terminal, or wide enough for a log where there is none."""
+    """A console as wide as the terminal, or wide enough for a log where there is none."""
     console = Console(stderr=stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG_WIDTH)
 
 
 class _Progress(logging.Handler):
-    """Shows what a stage logs: its progress beside the spinner, its warnings as lines that stay."""
+    """What a stage logs: its progress beside the spinner, its warnings as lines that stay."""
 
     def __init__(self, console: Console, status: Status) -> None:
         super().__init__(logging.INFO)
@@ -69,10 +69,10 @@ class _Progress(logging.Handler):
 
 
 class Steps:
-    """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
+    """The stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
 
     def __init__(self, *, calm: bool = False) -> None:
-        """Makes the display.
+        """Make the display.
 
         Args:
             calm: redraw once a second: what is measured meanwhile should have the processors for itself.
@@ -92,7 +92,7 @@ class Steps:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Yields while the stage `what` runs."""
+        """Show the stage `what` while it runs."""
         self._status.update(what)
         start = time.perf_counter()
         try:
@@ -159,7 +159,7 @@ def show_parity(name: str, parity: ParityReport) -> None:
 
 
 def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
-    """Prints how the proofs of bundles ended: all the numbers of a single one, a row each of many."""
+    """Print how the proofs of bundles ended: all the numbers of a single one, a row each of many."""
     if len(outcomes) == 1 and outcomes[0].passed:
         (only,) = outcomes
         if only.proof is not None:
@@ -205,7 +205,7 @@ def _flips(flips: Sequence[Flip]) -> str:
 
 
 def show_every_target(results: Sequence[TargetResult]) -> None:
-    """Prints one row a target: what was made and how equal it is, or why not."""
+    """Print one row a target: what was made and how equal it is, or why not."""
     table = Table(box=None, header_style="dim")
     for column in ("", "target", "size", "largest error", "limit", "SQNR", "top-1", "seconds"):
         table.add_column(column, justify="left" if column in ("", "target") else "right")
@@ -236,7 +236,7 @@ def _target_cells(result: TargetResult) -> tuple[str, ...]:
 
 
 def show_inspection(found: Inspection) -> None:
-    """Prints what a checkpoint holds."""
+    """Print what a checkpoint holds."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -259,7 +259,7 @@ def show_inspection(found: Inspection) -> None:
 
 
 def show_findings(subject: Path, found: Sequence[Finding]) -> None:
-    """Prints what a lint found, rule by rule."""
+    """Print what a lint found, rule by rule."""
     from .views.linter import render
 
     console = _console(stderr=False)
@@ -269,7 +269,7 @@ def show_findings(subject: Path, found: Sequence[Finding]) -> None:
 
 
 def show_result(result: BenchmarkResult, *, stderr: bool) -> None:
-    """Prints what was measured, how it compares and where the time goes."""
+    """Print what was measured, how it compares and where the time goes."""
     from .views.benchmark import render
 
     console = _console(stderr=stderr)
@@ -278,7 +278,7 @@ def show_result(result: BenchmarkResult, *, stderr: bool) -> None:
 
 
 def show_targets(found: Sequence[Availability]) -> None:
-    """Prints what can be used here."""
+    """Print what can be used here."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "target", "precisions", "lowers", "runs or evaluates", "proves", "installed"):
         table.add_column(column)
@@ -304,7 +304,7 @@ def show_targets(found: Sequence[Availability]) -> None:
 
 
 def show_variants(found: Sequence[Entry]) -> None:
-    """Prints the zoo, family by family, the authors' figures beside ours; their sources below."""
+    """Print the zoo, family by family, the authors' figures beside ours; their sources below."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     published = "[dim]published[/]"
     for column in ("variant", "input", "M parameters", published, "G multiply-adds", published, "top-1"):
@@ -324,7 +324,7 @@ def show_variants(found: Sequence[Entry]) -> None:
 
 
 def _proved(targets: Mapping[str, Iterable[str]]) -> str:
-    """Returns "fp32: all" or "fp16: onnx; fp32: coreml, onnx", "-" where nothing was proved."""
+    """Precisions with their targets, "fp16: onnx; fp32: all" for instance; "-" where nothing was proved."""
     by_precision: dict[str, list[str]] = {}
     for target, precisions in sorted(targets.items()):
         for precision in precisions:
@@ -357,7 +357,7 @@ def _option_table(found: Sequence[Availability]) -> Table:
 
 
 def show_demo(rows: Sequence[DemoRow]) -> None:
-    """Prints the accuracies side by side."""
+    """Print the accuracies side by side."""
     table = Table(title="Handwritten digits, 500 held-out images", title_justify="left", title_style="bold", box=None)
     for column in ("model", "held-out accuracy", "size", "largest error", "limit", "SQNR"):
         table.add_column(column, justify="left" if column == "model" else "right")

@@ -28,3 +28,19 @@ class OnnxGraph:
     proto: onnx.ModelProto
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value that an artifact computes from its inputs.
+
+    Attributes:
+        name: what `intermediates` knows it by.
+        scope: dotted path of the PyTorch module that computed it, perhaps with a tail that is no module; None where the
+            artifact does not tell.
+        takes: names of the values that it is computed from.
+    """
+
+    name: str
+    scope: str | None
+    takes: tuple[str, ...]

@@ -10,10 +10,24 @@ from typing import TYPE_CHECKING
 from .artifact import ModelIO
 
 if TYPE_CHECKING:
-    from slide_export.calibration.accuracy import AccuracyGoal
     from slide_export.models import Family
 
     from .task import Task
+
+
+@dataclass(frozen=True)
+class AccuracyGoal:
+    """What an artifact may lose, and on which images that is measured.
+
+    Attributes:
+        images: a directory of class folders, a directory without, or a CSV list of file,label.
+        max_drop: points of top-1; without classes, points of disagreement; None asks for `MAX_DROP`.
+        min_sqnr_db: of the outputs; None asks for `MIN_SQNR_DB` where there are no classes, else for nothing.
+    """
+
+    images: Path
+    max_drop: float | None = None
+    min_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True)

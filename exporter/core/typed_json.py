@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get
 
 T = TypeVar("T")
 WIDEST = 2**63  # whole numbers below it are what every language reads
+DEEPEST = 50  # objects and lists in one another: whoever walks through them may be recursive
 SHOWN = 60  # characters of a value that was found
 
 
@@ -73,9 +74,19 @@ def parse(text: str | bytes) -> Any:
         ValueError: the text is no JSON, is nested too deeply, or has a name twice.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        content = json.loads(text, object_pairs_hook=_once)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    inside = [content]
+    for _ in range(DEEPEST):
+        inside = [part for value in inside if isinstance(value, dict | list) for part in _parts(value)]
+    if inside:
+        raise ValueError("it is nested too deeply")
+    return content
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,10 +128,7 @@ def read(kind: type[T], value: Any, where: str = "") -> T:
     Raises:
         FieldError: names the first field that is missing, unknown or of another type.
     """
-    try:
-        return cast("T", _read(kind, value, where))
-    except RecursionError as error:
-        raise FieldError(where, "nested less deeply", "one object or list in another, hundreds of times") from error
+    return cast("T", _read(kind, value, where))
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

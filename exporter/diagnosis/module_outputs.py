@@ -8,7 +8,7 @@ the trained model its modules.
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 
 
 def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, str]:

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slide_export.core.artifact import DtypeStats
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+    import onnx_ir as ir
 
 HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def count(proto: onnx.ModelProto) -> DtypeStats:
-    """Returns the types of the initializers and, of each convolution and matrix product, of its first input.
+    """The types of the initializers and, of each convolution and matrix product, of its first input.
 
-    A product computes in 8 bits where both its inputs come from a DequantizeLinear, as every runtime reads it.
-    `proto` is used up: its large weights are taken out, since shape inference would copy them several times.
+    1. Both inputs of a product come from a DequantizeLinear: it computes in 8 bits, as every runtime reads it.
+    2. Any other product computes in the type of its first input.
+    3. The second comes from a DequantizeLinear of an initializer: its weights are marked as quantized, either way.
     """
-    from onnx import shape_inference
+    from .convert import to_ir
+    from .shapes import infer
 
-    from .passes.weights import set_aside
-
+    model = to_ir(proto)
+    infer(model)
     stored: Counter[str] = Counter()
-    for tensor in proto.graph.initializer:
-        kind = _type(tensor.data_type)
-        stored[str(kind)] += math.prod(tensor.dims) * kind.itemsize  # not every library writes raw bytes
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    dequantized = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
-    set_aside(proto)
-    graph = shape_inference.infer_shapes(proto).graph
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    types |= {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            stored[_name(value.const_value.dtype)] += value.const_value.nbytes
     computed: Counter[str] = Counter()
     marked = 0
-    for node in graph.node:
-        if node.op_type in HEAVY:
-            weight = dequantized.get(node.input[1])
-            marked += weight is not None and weight.input[0] in weights
-            whole = weight is not None and node.input[0] in dequantized
-            computed["int8" if whole else str(_type(types[node.input[0]]))] += 1
+    for node in model.graph:
+        if node.op_type not in HEAVY or (first := node.inputs[0]) is None or (second := node.inputs[1]) is None:
+            continue
+        dequantize = _dequantize(second)
+        weight = None if dequantize is None else dequantize.inputs[0]
+        marked += weight is not None and weight.is_initializer()  # Case 3
+        whole = dequantize is not None and _dequantize(first) is not None  # Case 1
+        computed["int8" if whole else _name(first.dtype)] += 1  # Case 2
     return DtypeStats(dict(stored), dict(computed), marked=marked)
 
 
-def _type(element: int) -> np.dtype[Any]:
-    from onnx import helper
+def _dequantize(value: ir.Value) -> ir.Node | None:
+    """The DequantizeLinear that a value comes from, None where it comes from elsewhere."""
+    node = value.producer()
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
 
-    return helper.tensor_dtype_to_np_dtype(element)
+
+def _name(kind: ir.DataType | None) -> str:
+    return "undefined" if kind is None else str(kind.numpy())

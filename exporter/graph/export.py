@@ -35,9 +35,9 @@ def export(served: ServedModel, *, ships: bool = True) -> OnnxGraph:
         ExportError: the model uses an unfold, or the graph breaks a rule.
     """
     names = (served.input_names, served.output_names)
-    graph = export_module(served.wrapper(), served.example(), *names, dynamic=not served.io.batch, ships=ships)
-    _describe(graph.proto, served)
-    return graph
+    proto = _passed(served.wrapper(), served.example(), names, dynamic=not served.io.batch, ships=ships)
+    _describe(proto, served)
+    return _graph(proto)
 
 
 def export_module(
@@ -62,20 +62,38 @@ def export_module(
     Raises:
         ExportError: the module uses an unfold, or the graph breaks a rule.
     """
+    return _graph(_passed(module, examples, (input_names, output_names), dynamic=dynamic, ships=ships))
+
+
+def _passed(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    *,
+    dynamic: bool,
+    ships: bool,
+) -> onnx.ModelProto:
+    """Trace a module and run the passes.
+
+    Args:
+        names: of the inputs and of the outputs.
+    """
     if ships:
         refuse_unfold(module, examples)
-    proto = onnx.load_from_string(_trace(module, examples, input_names, output_names, dynamic=dynamic))
+    proto = onnx.load_from_string(_trace(module, examples, *names, dynamic=dynamic))
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
         )
-    _unwrap(proto.graph)
-    proto = passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
+    return passes.run(proto, passes.PASSES if ships else passes.MEASURED_ONLY)
+
+
+def _graph(proto: onnx.ModelProto) -> OnnxGraph:
     return OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
 
 
 class _UnfoldWatch(TorchDispatchMode):
-    """Collects the unfolding operators that a forward pass reaches, whatever Python function called them."""
+    """Collect the unfolding operators that a forward pass reaches, whatever Python function called them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -88,7 +106,7 @@ class _UnfoldWatch(TorchDispatchMode):
 
 
 def refuse_unfold(module: nn.Module, examples: tuple[Tensor, ...]) -> None:
-    """Runs the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
+    """Run the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
 
     Raises:
         ExportError: an unfold or fold was called.
@@ -125,24 +143,8 @@ def _trace(
     return buffer.getvalue()
 
 
-def _unwrap(graph: onnx.GraphProto) -> None:
-    """Take the wrapper's name, `module`, out of every name, so that paths are the model's own."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [_plain(name) for name in names]
-    for item in (*graph.initializer, *graph.value_info):
-        item.name = _plain(item.name)
-
-
-def _plain(name: str) -> str:
-    for prefix, rest in (("/module/", "/"), ("module.", "")):
-        if name.startswith(prefix):
-            return rest + name.removeprefix(prefix)
-    return name
-
-
 def _describe(proto: onnx.ModelProto, served: ServedModel) -> None:
-    """Writes what a user of the bare file needs into its metadata; nothing that changes from run to run."""
+    """Write what a user of the bare file needs into its metadata; nothing that changes from run to run."""
     model, io = served.trained, served.io
     proto.producer_name, proto.producer_version = "slide-export", ""
     proto.doc_string = proto.graph.doc_string = ""

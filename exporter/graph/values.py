@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 
 if TYPE_CHECKING:
     import onnx
@@ -16,7 +16,7 @@ QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
-    """Returns every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes.
+    """Every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes.
 
     A value that is quantized belongs to the layer that takes it, which it is quantized for; a convolution's result to
     the convolution, whose kernel gives it so.
@@ -38,46 +38,53 @@ def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
 
 
 def scope_of(node: str) -> str:
-    """Returns `layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
+    """`layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
     return path_of(node).strip("/").replace("/", ".") if node.startswith("/") else ""
 
 
 def path_of(name: str) -> str:
-    """Returns `/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
+    """`/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
     return re.sub(r"/([^/]+)(?=/\1\.\d)", "", name.rpartition("/")[0])
 
 
 def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Returns a copy of a graph that gives these values too, with the types that shape inference finds."""
-    import onnx
+    """A copy of a graph that gives these values too, with the types that shape inference finds."""
+    import onnx_ir as ir
 
-    shown = onnx.ModelProto()
-    shown.CopyFrom(proto)
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    known = {value.name: value for value in inferred.value_info}
-    given = {value.name for value in shown.graph.output}
-    shown.graph.output.extend(known.get(name) or onnx.ValueInfoProto(name=name) for name in names if name not in given)
-    return shown
+    from .convert import to_ir, to_proto
+    from .shapes import infer
+
+    model = to_ir(proto)
+    infer(model)
+    values = ir.convenience.create_value_mapping(model.graph)
+    shown = (values[name] for name in dict.fromkeys(names))
+    model.graph.outputs.extend([value for value in shown if not value.is_graph_output()])
+    return to_proto(model)
 
 
 def beside(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Returns a copy of a graph that gives these values too, in float64: each comes from a cast of its own.
+    """A copy of a graph that gives these values too, in float64: each comes from a cast of its own.
 
     ONNX Runtime (1.32) moves a layer's Q/DQ across the transpose before it onto what the transpose takes; were that an
     output of the graph, it would be given rounded: a LayerNorm that is off by nothing at 44 dB. A cast is not moved.
-    """
-    import onnx
 
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
-    shown = set(names) - {value.name for value in proto.graph.output}
-    for node in made.graph.node:
-        for ends in (node.input, node.output):
-            ends[:] = [f"{name}{INSIDE}" if name in shown else name for name in ends]
-    double = onnx.TensorProto.DOUBLE
-    for name in (name for name in names if name in shown):
-        inside = f"{name}{INSIDE}"
-        made.graph.node.append(onnx.helper.make_node("Cast", [inside], [name], f"{inside}/Cast", to=double))
-        made.graph.output.append(onnx.helper.make_tensor_value_info(name, double, None))
-    del made.graph.value_info[:]  # it speaks of the old names
-    return made
+        Given    x -> LayerNormalization -> n -> Transpose -> ...                    names: n
+        Result   x -> LayerNormalization -> n_inside -> Transpose -> ...
+                                            n_inside -> Cast -> n, float64, an output
+    """
+    import onnx_ir as ir
+
+    from .convert import to_ir, to_proto
+
+    model = to_ir(proto)
+    values = ir.convenience.create_value_mapping(model.graph)
+    for name in dict.fromkeys(names):
+        if (value := values[name]).is_graph_output():
+            continue
+        value.name = f"{name}{INSIDE}"
+        cast = ir.node("Cast", [value], {"to": int(ir.DataType.DOUBLE)}, name=f"{value.name}/Cast")
+        (shown,) = cast.outputs
+        shown.name, shown.type = name, ir.TensorType(ir.DataType.DOUBLE)
+        model.graph.append(cast)
+        model.graph.outputs.append(shown)
+    return to_proto(model)

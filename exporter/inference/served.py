@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.calibration.preprocess import normalise
 from slide_export.core.artifact import Array, Feeds, ModelIO, Outputs
 from slide_export.core.model import InferenceModel, Model
 from slide_export.core.task import Task
 from slide_export.tasks import CLASSIFY, task_of
+
+from .preprocess import normalise
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slide_export.benchmark import result_file
 from slide_export.core import files
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, option
 from slide_export.core.measurement import BenchmarkResult
 from slide_export.models import FAMILIES
 
@@ -47,10 +47,10 @@ def refuse_existing(out: Path, names: Sequence[str], *, overwrite: bool) -> None
         RequestError: one of them exists, or the directory is a file.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError(f"expected a directory for the results, {out} is a file: choose another -o")
+        raise RequestError(f"expected a directory for the results, {out} is a file: name another one")
     there = [path for path in _files(out, names) if path.exists()]
     if there and not overwrite:
-        raise RequestError(f"expected a free place for the results, {there[0]} exists: add --overwrite or another -o")
+        raise RequestError(f"{there[0]} exists: add {option('overwrite')} or name another directory")
 
 
 def directory(results: Mapping[str, BenchmarkResult], out: Path) -> tuple[Path, ...]:

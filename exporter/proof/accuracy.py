@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from slide_export.backends.interface import Session
 from slide_export.calibration import accuracy
 from slide_export.calibration import evaluation_set as labelled
-from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport, Scores
+from slide_export.calibration.accuracy import AccuracyReport, Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, find
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import CalibrationError, RequestError, option
 from slide_export.core.proof import BATCH_SIZES
+from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import Task
 from slide_export.inference.served import ServedModel, repeated
 

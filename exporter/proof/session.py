@@ -7,7 +7,8 @@ from typing import Any
 
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, Session, Value
+from slide_export.backends.interface import Backend, Session
+from slide_export.core.graph import Value
 
 GRAPHS = "onnx"
 """The target that runs graphs in the place of artifacts."""

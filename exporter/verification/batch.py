@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.core.errors import CRASHED, SlideExportError
 from slide_export.core.progress import Progress, no_progress
+from slide_export.core.request import AccuracyGoal
 
 from . import bundle as verification
 from .bundle import Opening, opened_here
@@ -46,7 +46,7 @@ class _Failed(Exception):
 def prove_each(
     bundles: Sequence[Path], demand: VerifyOptions = NOTHING_MORE, step: Progress = no_progress
 ) -> tuple[VerifyResult, ...]:
-    """Returns how the proof of each bundle ended, in their order.
+    """How the proof of each bundle ended, in their order.
 
     Args:
         step: told of each stage where there is one bundle, of each bundle where there are many.
@@ -65,7 +65,7 @@ def _as_one_step(path: Path, demand: VerifyOptions, step: Progress) -> VerifyRes
 
 
 def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress = no_progress) -> VerifyResult:
-    """Returns how the proof of one bundle ended; whatever goes wrong with it is an outcome, not an exception."""
+    """How the proof of one bundle ended; whatever goes wrong with it is an outcome, not an exception."""
     start = time.perf_counter()
     known = VerifyResult(path, 0, "", "", 0.0)
     try:
@@ -81,7 +81,7 @@ def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress =
 
 
 def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Iterator[VerifyResult]:
-    """Yields what is known after each stage: when one fails, the numbers of those before it are kept.
+    """What is known after each stage: when one fails, the numbers of those before it are kept.
 
     Raises:
         SlideExportError: the bundle cannot be proved, or is not what it claims to be.

@@ -11,7 +11,7 @@ from slide_export.backends import registry as backends
 from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
@@ -22,6 +22,7 @@ from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport, Reference
+from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import Task
 from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation

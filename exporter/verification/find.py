@@ -10,7 +10,7 @@ from slide_export.bundle.manifest import MANIFEST
 
 
 def find(patterns: Iterable[Path | str], root: Path = Path()) -> tuple[Path, ...]:
-    """Returns the bundles that paths and globs name, each once, in the order of the patterns and then of names.
+    """The bundles that paths and globs name, each once, in the order of the patterns and then of names.
 
     A glob takes the directories that hold a manifest, so that `exported/*` may have other files beside them; `**` goes
     through directories. What matches nothing stays as it is, as in a shell: whoever reads it then says that no bundle

@@ -24,7 +24,7 @@ FORBIDDEN = re.compile(
 
 
 def write(outcomes: Sequence[VerifyResult], began: datetime) -> str:
-    """Returns the XML.
+    """The XML of outcomes.
 
     Args:
         began: when the first bundle was read.

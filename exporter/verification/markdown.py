@@ -12,7 +12,7 @@ from .outcome import VerifyResult
 
 
 def write(outcomes: Sequence[VerifyResult]) -> str:
-    """Returns the Markdown."""
+    """The Markdown of outcomes."""
     passed = sum(outcome.passed for outcome in outcomes)
     rows = tuple(_marked(bundle_row(outcome), passed=outcome.passed) for outcome in outcomes)
     table = Table("The artifact beside the trained PyTorch model, in the output nearest to its limit", BUNDLES, rows, 4)

@@ -14,7 +14,7 @@ OUTPUTS = ("output", "largest error", "noise floor", "limit", "rms error", "limi
 
 
 def bundle_row(outcome: VerifyResult) -> tuple[str, ...]:
-    """Returns what `BUNDLES` asks for, of the output that is nearest to its limit."""
+    """The cells that `BUNDLES` asks for, of the output that is nearest to its limit."""
     tightest = outcome.tightest
     told = (DASH,) * 3 if tightest is None else (_error(tightest.max_abs), _error(tightest.limit_max), _db(tightest))
     said = (str(outcome.path), outcome.target or DASH, outcome.precision or DASH, outcome.verdict)
@@ -22,7 +22,7 @@ def bundle_row(outcome: VerifyResult) -> tuple[str, ...]:
 
 
 def output_rows(outcome: VerifyResult) -> tuple[tuple[str, ...], ...]:
-    """Returns what `OUTPUTS` asks for, a row an output; none without a proof."""
+    """The cells that `OUTPUTS` asks for, a row an output; none without a proof."""
     return tuple(map(_output_row, outcome.proof.outputs)) if outcome.proof else ()
 
 
@@ -40,7 +40,7 @@ def _db(output: OutputParity) -> str:
 
 
 def compared(outcome: VerifyResult) -> str:
-    """Returns what was compared with what, "" without a proof."""
+    """What was compared with what, "" without a proof."""
     proof = outcome.proof
     if proof is None:
         return ""
@@ -50,14 +50,14 @@ def compared(outcome: VerifyResult) -> str:
 
 
 def as_text(outcome: VerifyResult) -> str:
-    """Returns the numbers of an outcome in columns, as plain text; "" without a proof."""
+    """The numbers of an outcome in columns, as plain text; "" without a proof."""
     if outcome.proof is None:
         return ""
     return "\n".join((compared(outcome), *aligned((OUTPUTS, *output_rows(outcome)))))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Returns a line for each row, its cells in columns: the first to the left, the others to the right."""
+    """A line for each row, its cells in columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return tuple(
         "  ".join(

@@ -24,7 +24,7 @@ TIMEOUT_S = 600.0  # to load, or for one batch, on a small board
 def verify(
     path: Path, place: RemotePythonDevice, against: Path | None = None, step: Progress = no_progress
 ) -> ParityReport:
-    """Returns a fresh proof of a bundle whose artifact runs at a place; see `verification.verify`.
+    """A fresh proof of a bundle whose artifact runs at a place; see `verification.verify`.
 
     Raises:
         DeviceError: the device was lost, or lacks what the bundle needs.
@@ -40,13 +40,13 @@ class Far:
         self.evaluator, self._worker = evaluator, worker
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Returns every output by name for the inputs by name."""
+        """Every output by name for the inputs by name."""
         return self._worker.run(feeds)
 
 
 @contextmanager
 def opened_at(place: RemotePythonDevice, made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """Yields a bundle's artifact, opened at a place."""
+    """A bundle's artifact, opened on a device."""
     manifest = made.manifest
     place.prepare([manifest])
     order: dict[str, Any] = {

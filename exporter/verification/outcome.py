@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slide_export.core import typed_json
 from slide_export.core.errors import worst
 from slide_export.core.proof import OutputParity, ParityReport
 
@@ -72,12 +73,12 @@ def _share_of_limit(output: OutputParity) -> float:
 
 
 def exit_code(outcomes: Sequence[VerifyResult]) -> int:
-    """Returns the exit code that tells the most."""
+    """The exit code that tells the most."""
     return worst(outcome.exit_code for outcome in outcomes)
 
 
 def as_plain(outcomes: Sequence[VerifyResult]) -> dict[str, Any]:
-    """Returns outcomes ready for JSON, where a number that is not finite is null: JSON has none."""
+    """Outcomes ready for JSON, where a number that is not finite is null: JSON has none."""
     return {
         "passed": all(outcome.passed for outcome in outcomes),
         "exit_code": exit_code(outcomes),
@@ -89,17 +90,5 @@ def _plain(outcome: VerifyResult) -> dict[str, Any]:
     content = asdict(outcome) | {"path": str(outcome.path), "passed": outcome.passed, "verdict": outcome.verdict}
     for name, part in (("proof", outcome.proof), ("accuracy", outcome.accuracy)):
         content[name] = None if part is None else {**asdict(part), "passed": part.passed}
-    plain: dict[str, Any] = _finite(content)
+    plain: dict[str, Any] = typed_json.finite(typed_json.plain(content))
     return plain
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {name: _finite(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case _:
-            return value

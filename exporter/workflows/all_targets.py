@@ -14,12 +14,11 @@ from typing import Any
 from slide_export.backends import registry
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.core import errors
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import CRASHED, RequestError, SlideExportError
 from slide_export.core.progress import Progress, no_progress
-from slide_export.core.request import ExportRequest
+from slide_export.core.request import AccuracyGoal, ExportRequest
 
 from .child import JobEnd, Nursery
 from .resolve import resolve

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slide_export.backends import optional, registry
 from slide_export.backends.interface import Session
 from slide_export.calibration import accuracy as scoring
-from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport
+from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.fp16 import to_half
 from slide_export.calibration.layer_selection import layers, selected
@@ -28,6 +28,7 @@ from slide_export.core.errors import AccuracyError, ParityError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
+from slide_export.core.request import AccuracyGoal
 from slide_export.proof import accuracy, gate, parity
 from slide_export.proof.session import GRAPHS, LITERALLY, on_graph
 
@@ -157,6 +158,5 @@ def _editor(plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress) -
     if numbers.recipe is None:
         return lambda keep: to_half(full, (*numbers.keep, *keep))
     with step(f"write {numbers.precision} into the graph"):
-        copied = OnnxGraph(type(full.proto).FromString(full.proto.SerializeToString()), full.inputs, full.outputs)
-        reduced = reduce(plan, prepared, ModelInForm(form.served, copied), numbers).graph
+        reduced = reduce(plan, prepared, form, numbers).graph
     return lambda keep: keep_float(reduced, full, keep)

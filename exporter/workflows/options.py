@@ -14,7 +14,7 @@ from slide_export.core.precision import PRECISIONS
 from slide_export.core.request import ExportRequest
 
 if TYPE_CHECKING:
-    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.core.request import AccuracyGoal
     from slide_export.core.task import Task
     from slide_export.models import Family
 
@@ -151,6 +151,6 @@ def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: 
         if given:
             raise RequestError("expected evaluation images to measure an accuracy on, found a limit alone")
         return None
-    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.core.request import AccuracyGoal
 
     return AccuracyGoal(Path(evaluation), **given)

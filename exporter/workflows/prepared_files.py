@@ -22,7 +22,6 @@ import safetensors.numpy
 import safetensors.torch
 from safetensors import SafetensorError
 
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
@@ -32,7 +31,7 @@ from slide_export.core.files import sha256_of
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import BlockCertificate, Model, Provenance
 from slide_export.core.proof import Reference
-from slide_export.core.request import CheckpointRequest
+from slide_export.core.request import AccuracyGoal, CheckpointRequest
 from slide_export.graph.export import specs
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse

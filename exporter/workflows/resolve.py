@@ -23,8 +23,8 @@ from slide_export.core.request import CheckpointRequest, ExportRequest
 
 if TYPE_CHECKING:
     from slide_export.backends.interface import Backend
-    from slide_export.calibration.accuracy import AccuracyGoal
     from slide_export.calibration.sensitivity import MixedSearch
+    from slide_export.core.request import AccuracyGoal
 
 MIXED = "mixed"
 

@@ -10,7 +10,6 @@ from PIL import Image
 from slide_export.calibration.accuracy import (
     CHUNK,
     PREVIEW,
-    AccuracyGoal,
     AccuracyReport,
     Hits,
     Tally,
@@ -24,6 +23,7 @@ from slide_export.calibration.evaluation_set import EvaluationSet, load
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
 from slide_export.core.errors import CalibrationError
+from slide_export.core.request import AccuracyGoal
 from slide_export.models import DataConfig
 
 DATA = DataConfig(keep_aspect=False, scale=1.0)

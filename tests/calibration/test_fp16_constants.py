@@ -1,12 +1,15 @@
 """Tables in half: which constants they are, what rounding them costs, and what stays as it was."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.calibration.fp16_constants import LEAST, halve_tables
+from slide_export.calibration.fp16_constants import LEAST, HalveTables
+from slide_export.graph.convert import to_ir, to_proto
 
 SIDE = 128  # squared: just enough elements
 HALF_ULP = 2.0**-11  # relative, of a float16 that is not subnormal
@@ -23,6 +26,16 @@ def build(table: NDArray[np.float32], *kinds: str) -> onnx.ModelProto:
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
     graph = helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(table, "table")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+def halve_tables(proto: onnx.ModelProto, keep: Sequence[str]) -> onnx.ModelProto:
+    """The graph after the pass, which leaves its argument and says whether there was a table."""
+    before = proto.SerializeToString(deterministic=True)
+    result = HalveTables(keep)(to_ir(proto))
+    made = to_proto(result.model)
+    assert proto.SerializeToString(deterministic=True) == before
+    assert result.modified is (TensorProto.FLOAT16 in stored(made))
+    return made
 
 
 @pytest.fixture

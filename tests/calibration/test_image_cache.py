@@ -12,8 +12,8 @@ from PIL import Image
 from slide_export.calibration import image_cache
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import decode, find, readable
-from slide_export.calibration.preprocess import normalise
 from slide_export.core.errors import CalibrationError
+from slide_export.inference.preprocess import normalise
 from slide_export.models import DataConfig
 
 DATA = DataConfig(keep_aspect=False, scale=1.0)

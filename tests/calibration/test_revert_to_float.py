@@ -45,14 +45,10 @@ def full() -> OnnxGraph:
     return OnnxGraph(onnx.shape_inference.infer_shapes(proto), specs(graph.input), specs(graph.output))
 
 
-def copied(graph: OnnxGraph) -> OnnxGraph:
-    return OnnxGraph(onnx.ModelProto.FromString(graph.proto.SerializeToString()), graph.inputs, graph.outputs)
-
-
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
 def quantized(request: pytest.FixtureRequest, full: OnnxGraph) -> OnnxGraph:
     recipe = default(request.param, "int8").resolved()
-    return quantize(copied(full), IMAGES, recipe)
+    return quantize(full, IMAGES, recipe)
 
 
 def run(graph: OnnxGraph) -> np.ndarray:

@@ -14,11 +14,12 @@ from PIL import Image
 
 from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core import typed_json
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.digits import train
+from slide_export.inference.preprocess import normalise
 from slide_export.models import DataConfig
 from tests.deploy_examples.conftest import EXAMPLES, require
 
@@ -137,7 +138,7 @@ def test_pixels_are_those_of_the_proof(
     photo = tmp_path / "photo.ppm"
     source = next(path for path in bundled().files if path.name == "chelsea.jpg")
     Image.open(source).convert("RGB").save(photo)
-    how = _preprocessing(replace(model, data=data), ModelIO(embed_preprocessing=embedded))
+    how = typed_json.plain(_preprocessing(replace(model, data=data), ModelIO(embed_preprocessing=embedded)))
     found = _done(pixels, photo, json.dumps({**how, "resize": data.resized(size), "crop": size}))
     expected = read([photo], data, size)
     if embedded:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.benchmark import result_file as result
-from slide_export.calibration.preprocess import crop, normalise
+from slide_export.bundle.records import PRECISIONS
+from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 from slide_export.pages.validate import refuse_unsound
+from tests import bundles
 from tests.deploy_examples.browser import Page, chromium
 from tests.deploy_examples.conftest import EXAMPLES, require
 from tests.deploy_examples.npm import installed
@@ -74,6 +76,24 @@ def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tupl
     np.testing.assert_array_equal(
         np.frombuffer(tensor, np.float32).reshape(1, 3, *size), normalise(expected[None], data)
     )
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["schema 2", "schema 1"])
+def test_what_was_renamed_is_read_by_either_name(older: bool, tmp_path: Path) -> None:
+    require("node")
+    (tmp_path / "manifest.json").write_text(bundles.minimal(precision=PRECISIONS["fp16"]).to_json())
+    if older:
+        bundles.as_schema_1(tmp_path)
+    schema = (EXAMPLES / "04_web" / "src" / "bundle" / "schema.js").as_uri()
+    program = f"""
+        import {{ readFileSync }} from 'node:fs';
+        import {{ SCHEMAS, formOf, precisionOf }} from {json.dumps(schema)};
+        const manifest = JSON.parse(readFileSync(0));
+        console.log(SCHEMAS.includes(manifest.schema), precisionOf(manifest), formOf(manifest));
+    """
+    command = ["node", "--input-type=module", "--eval", program]
+    told = (tmp_path / "manifest.json").read_bytes()
+    assert subprocess.run(command, input=told, capture_output=True, check=True).stdout == b"true fp16 taps\n"
 
 
 @pytest.fixture(scope="module")

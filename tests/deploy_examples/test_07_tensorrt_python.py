@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from slide_export.backends import tensorrt
 from slide_export.benchmark import result_file as result
+from tests.bundles import as_schema_1
 from tests.deploy_examples.conftest import EXAMPLES
 
 SOURCE = EXAMPLES / "07_tensorrt_python"
@@ -230,6 +232,11 @@ def test_the_result_is_one_that_slide_export_reads(
     (found,) = result.read(out).runs
     assert found.p50_ms.value == pytest.approx(float(np.median(found.rounds_ms)))
     assert found.subject.image_size == (64, 64)
+    older = as_schema_1(Path(shutil.copytree(tensorrt_bundle, tmp_path / "older")))
+    for bundle in (tensorrt_bundle, older):
+        subject = program["bench"].subject_of(bundle, json.loads((bundle / "manifest.json").read_text()))
+        assert (subject["precision"], subject["lowering"]) == ("fp32", found.subject.lowering)
+    assert found.subject.lowering
 
 
 def test_answers_off_by_a_percent_are_not_equal_and_nothing_is_written(

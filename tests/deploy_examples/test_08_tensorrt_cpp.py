@@ -8,6 +8,7 @@ archive, the program is built with it too.
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import tree_sitter_cpp
 
 from slide_export.benchmark import result_file as result
 from slide_export.bundle import store as bundle
+from tests.bundles import as_schema_1
 from tests.deploy_examples.conftest import EXAMPLES, require
 
 SOURCE = EXAMPLES / "08_tensorrt_cpp"
@@ -102,6 +104,13 @@ def test_the_result_is_one_that_slide_export_reads(
     assert done.returncode == 0, done.stderr
     (found,) = result.read(tmp_path / "result.json").runs
     assert found.p50_ms.value == pytest.approx(float(np.median(found.rounds_ms)))
+    older = as_schema_1(Path(shutil.copytree(tensorrt_bundle, tmp_path / "older")))
+    done = bench(program, older, "--rounds", "1", "-o", tmp_path / "older.json", answers=answers)
+    assert done.returncode == 0, done.stderr
+    for name in ("result", "older"):
+        subject = json.loads((tmp_path / f"{name}.json").read_text())["runs"][0]["subject"]
+        assert subject["precision"] == "fp32"
+        assert subject["lowering"] == bundle.read(tensorrt_bundle).manifest.options.form
 
 
 def test_answers_off_by_a_percent_are_not_equal_and_nothing_is_written(

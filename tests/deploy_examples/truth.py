@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from slide_export.calibration.images import decode
-from slide_export.calibration.preprocess import crop, normalise
+from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 
 

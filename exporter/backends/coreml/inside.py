@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from slide_export.backends.interface import Value
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.graph import Value
 from slide_export.core.measurement import Executed, ModuleTime
 
 from .package import as_fed, batch_sizes, pieces, read_package

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends.interface import LoweringOptions, Option, Value
+from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
-from slide_export.core.graph import OnnxGraph
+from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import values as onnx_values
@@ -23,7 +23,7 @@ from .lint import FACTS as LINT  # noqa: F401  # an optional part
 ACCEPTS = OnnxGraph
 PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "w8": True}
 DEFAULT_FORM = "wide_shifts"  # of the time of taps 0.87 with AVX2, where shifts has 0.74, and 0.91 with AVX-512: 1.21
-DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
+DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {
     "spinning": Option(
         "on", "whether idle threads wait actively: fastest alone, slow beside other work", ("on", "off")

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends.interface import Value
 from slide_export.backends.profile import module_of
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import RequestError
+from slide_export.core.graph import Value
 
 from .dtypes import computed_types
 from .runtime import HINT, compile_ir, read_ir, reason, value_name

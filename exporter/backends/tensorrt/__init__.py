@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends.interface import LoweringOptions, Option, Value
+from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
-from slide_export.core.graph import OnnxGraph
+from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import values as onnx_values
@@ -31,6 +31,7 @@ DEFAULT_FORM = "grouped"  # not timed; builds in half the time of taps
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
     "onnx",
+    "onnx-ir",
     "onnxruntime",  # proves the graph that the engine is built from
     "onnxsim",
 )

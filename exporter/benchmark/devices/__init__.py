@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slide_export.benchmark.plan import DeviceRequest
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, option
 from slide_export.core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, str] = {
     "ssh": "ssh://[user@]host[:port][/directory], a Linux machine with Python 3.10 or later",
-    "adb": "adb:SERIAL, an Android phone, with --runner FILE, a command-line runner built for it",
+    "adb": "adb:SERIAL, an Android phone, with a command-line runner built for it",
 }
 """Kinds of device elsewhere, by the scheme that its address begins with; any other word is a name for this machine."""
 
@@ -117,7 +117,7 @@ def connect(request: DeviceRequest, *, step: Progress = no_progress) -> Abstract
     """
     kind = kind_of(request.name)
     if request.runner is not None and kind != "adb":
-        raise RequestError(f"expected --runner with --device adb:SERIAL, found it with {request.name!r}")
+        raise RequestError(f"{option('runner')} goes with the device adb:SERIAL, found it with {request.name!r}")
     if kind == "ssh":
         from .ssh import SshDevice
 
@@ -127,7 +127,9 @@ def connect(request: DeviceRequest, *, step: Progress = no_progress) -> Abstract
 
         return AdbDevice(request, step=step)
     if request.keep:
-        raise RequestError(f"expected --keep with a device elsewhere, found {request.name!r}, a name for this machine")
+        raise RequestError(
+            f"{option('keep')} goes with a device elsewhere, found {request.name!r}, a name for this machine"
+        )
     from .local import LocalDevice
 
     return LocalDevice(request.name)

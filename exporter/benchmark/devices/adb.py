@@ -17,7 +17,7 @@ from slide_export.backends import registry as backends
 from slide_export.benchmark.environment import RELEVANT_FLAGS, StealTime, doubts
 from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.manifest import Manifest
-from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError
+from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError, option
 from slide_export.core.measurement import Environment, ModuleTime
 from slide_export.core.progress import Progress, no_progress
 
@@ -53,7 +53,9 @@ class AdbDevice:
             raise RequestError(f"expected a phone like adb:SERIAL, as `adb devices` lists it, found {request.name!r}")
         if runner is None or not runner.is_file():
             names = " or ".join(program.name for program in PROGRAMS.values())
-            raise RequestError(f"expected --runner with {names}, built for the phone, found {runner or 'none'}")
+            raise RequestError(
+                f"expected {option('runner')} with {names}, built for the phone, found {runner or 'none'}"
+            )
         self.name, self._serial, self._runner = request.name, serial, runner
         self._keep, self._step = request.keep, step
         self._remote_paths: dict[Path, PurePosixPath] = {}
@@ -209,4 +211,6 @@ class PhoneWorker:
         Raises:
             RequestError: always.
         """
-        raise RequestError(f"expected no --profile for {self._name}: {self._program.name} times the whole artifact")
+        raise RequestError(
+            f"{option('profile')} is not available for {self._name}: {self._program.name} times the whole artifact"
+        )

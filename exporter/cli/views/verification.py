@@ -16,7 +16,7 @@ WORD_COLUMNS = 5  # the first ones; the others hold numbers
 
 
 def render(outcomes: Sequence[VerifyResult]) -> Iterator[RenderableType]:
-    """Yields what to print: a row a bundle, then why each failed."""
+    """What to print: a row a bundle, then why each failed."""
     table = plain_table(("", *BUNDLES), words=range(WORD_COLUMNS), fold=True, whole=(1,))
     for outcome in outcomes:
         table.add_row("[green]✓[/]" if outcome.passed else "[red]✗[/]", *map(escape, bundle_row(outcome)))

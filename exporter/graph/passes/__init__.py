@@ -1,30 +1,43 @@
-"""Graph to graph, in this order. A pass is a function ModelProto -> ModelProto; none keeps state."""
+"""Graph to graph, in this order. A pass is an onnx_ir pass: model -> result, which says whether it changed anything.
 
-from collections.abc import Callable, Sequence
+To add one: a file with its class, and its line in `PASSES`. Its docstring numbers the cases and shows one of them.
+"""
+
+import logging
+from collections.abc import Sequence
 
 import onnx
+import onnx_ir as ir
 
-from .check import check
-from .keep_batch import keep_batch
-from .module_names import module_names
-from .simplify import simplify
-from .weights import put_back, set_aside
+from slide_export.graph.convert import to_ir, to_proto
 
-Pass = Callable[[onnx.ModelProto], onnx.ModelProto]
+from . import check, keep_batch, module_names, simplify, unwrap
+from .weights import attach, detach
 
-PASSES: tuple[Pass, ...] = (
-    simplify,  # folds constants and shape arithmetic, so that the later passes see the graph that ships
-    keep_batch,  # after folding, which leaves sizes of its own naming
-    module_names,  # after folding: what is left gets the name of the PyTorch module that it came from
-    check,  # last: judges what ships
+_log = logging.getLogger(__name__)
+
+PASSES: tuple[ir.passes.PassBase, ...] = (
+    unwrap.Unwrap(),  # first: the later passes and every message speak of the model's own names
+    simplify.Simplify(),  # folds constants and shape arithmetic, so that the later passes see the graph that ships
+    keep_batch.KeepBatch(),  # after folding, which leaves sizes of its own naming
+    module_names.ModuleNames(),  # after folding: what is left gets the name of the PyTorch module that it came from
+    check.Check(),  # last: judges what ships
 )
-MEASURED_ONLY = tuple(graph_pass for graph_pass in PASSES if graph_pass is not check)
+MEASURED_ONLY = tuple(graph_pass for graph_pass in PASSES if not isinstance(graph_pass, check.Check))
 """For what does not ship: `F.unfold` becomes gathers and tensors of rank 6."""
 
 
-def run(proto: onnx.ModelProto, passes: Sequence[Pass] = PASSES) -> onnx.ModelProto:
-    """Returns the graph after the passes; `proto` itself is used up."""
-    large = set_aside(proto)
+def run(proto: onnx.ModelProto, passes: Sequence[ir.passes.PassBase] = PASSES) -> onnx.ModelProto:
+    """The model after the passes; `proto` stays as it is.
+
+    Raises:
+        ExportError: see `simplify` and `check`.
+    """
+    model = to_ir(proto)
+    large = detach(model)
     for graph_pass in passes:
-        proto = graph_pass(proto)
-    return put_back(proto, large)
+        result = graph_pass(model)
+        model = result.model
+        _log.debug("%s %s", type(graph_pass).__name__, "changed the graph" if result.modified else "changed nothing")
+    attach(model, large)
+    return to_proto(model)

@@ -1,9 +1,14 @@
 """The rules that every target needs, asserted on the graph itself."""
 
+from typing import Literal
+
 import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
 
 from slide_export.core.errors import ExportError
 from slide_export.core.graph import MAX_RANK
+from slide_export.graph.shapes import infer, known
 
 IM2COL = frozenset({"Col2Im", "Gather", "GatherND", "GatherElements", "ScatterND", "ScatterElements", "Unfold"})
 """Im2Col has no operator of its own in ONNX: `F.unfold` becomes a Pad and Gather chains, `F.fold` a Col2Im or a scatter
@@ -11,35 +16,55 @@ IM2COL = frozenset({"Col2Im", "Gather", "GatherND", "GatherElements", "ScatterND
 needs one of these for anything else, so each is refused."""
 
 
-def check(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph unchanged after judging it.
+class Check(ir.passes.PassBase):
+    """Judge the graph and leave it as it is.
 
-    Raises:
-        ExportError: the graph is not valid ONNX, holds Im2Col in any guise, or a tensor above rank 5.
+    1. It is not valid ONNX, or its types and shapes contradict each other: refused in the checker's words.
+    2. It holds Im2Col in any guise: refused, with the first nodes that do.
+    3. A tensor is above rank 5: refused, with the first of them.
+
+        Given    x [2, 3] -> Gather(index) -> y
+        Result   ExportError: expected a graph without Im2Col, found Gather (/block/Gather): a layer unfolds or indexes
     """
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"expected a valid ONNX graph, the checker says: {error}") from error
-    unfolds = [f"{node.op_type} ({node.name})" for node in proto.graph.node if node.op_type in IM2COL]
-    if unfolds:
-        raise ExportError(
-            f"expected a graph without Im2Col, found {', '.join(unfolds[:4])}: a layer unfolds or indexes"
-        )
-    high = [(name, rank) for name, rank in ranks(proto).items() if rank > MAX_RANK]
-    if high:
-        name, rank = high[0]
-        raise ExportError(
-            f"expected no tensor above rank {MAX_RANK}, found {len(high)}, the first {name} of rank {rank}"
-        )
-    return proto
+
+    @property
+    def in_place(self) -> Literal[True]:
+        """The model that comes out is the one that went in."""
+        return True
+
+    @property
+    def changes_input(self) -> Literal[False]:
+        """Nothing is changed."""
+        return False
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Apply the rules, in the order of their numbers.
+
+        Raises:
+            ExportError: the graph breaks one.
+        """
+        try:
+            CheckerPass(full_check=True)(model.clone())  # it changes the order of the weights
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:  # Case 1
+            raise ExportError(f"expected a valid ONNX graph, the checker says: {error}") from error
+        unfolds = [f"{node.op_type} ({node.name})" for node in model.graph if node.op_type in IM2COL]
+        if unfolds:  # Case 2
+            raise ExportError(
+                f"expected a graph without Im2Col, found {', '.join(unfolds[:4])}: a layer unfolds or indexes"
+            )
+        high = [(name, rank) for name, rank in ranks(model).items() if rank > MAX_RANK]
+        if high:  # Case 3
+            name, rank = high[0]
+            raise ExportError(
+                f"expected no tensor above rank {MAX_RANK}, found {len(high)}, the first {name} of rank {rank}"
+            )
+        return ir.passes.PassResult(model, modified=False)
 
 
-def ranks(proto: onnx.ModelProto) -> dict[str, int]:
-    """Returns the rank of every value that shape inference reaches."""
-    values = onnx.shape_inference.infer_shapes(proto).graph
-    return {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*values.value_info, *values.input, *values.output)
-        if value.type.tensor_type.HasField("shape")
-    }
+def ranks(model: ir.Model) -> dict[str, int]:
+    """The rank of every value that shape inference reaches; of no weight."""
+    if not known(model):
+        model = model.clone()
+        infer(model)
+    values = [*(value for node in model.graph for value in node.outputs), *model.graph.inputs]
+    return {value.name: value.shape.rank() for value in values if value.name and value.shape is not None}

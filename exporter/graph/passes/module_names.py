@@ -1,38 +1,61 @@
-"""Names every node after the PyTorch module that it computes, `/layers.0/blocks.1/attn/qkv/Gemm`.
-
-The tracer names values by module path; folding leaves some nodes with names of its own. Those take the module of the
-node that uses them. A diagnosis or a profile then speaks of modules, not of graph nodes.
-"""
+"""Names of PyTorch modules on the nodes. A diagnosis or a profile then speaks of modules, not of graph nodes."""
 
 import re
 from collections import Counter
 
-import onnx
+import onnx_ir as ir
 
 from slide_export.graph.values import path_of
 
 
-def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the graph with every node named by its module's path."""
-    weights = {item.name for item in (*proto.graph.initializer, *proto.graph.input)}
-    scopes: dict[str, str] = {}  # value -> module path of the node that uses it
-    used: list[tuple[onnx.NodeProto, str]] = []
-    for node in reversed(proto.graph.node):
-        scope = next((path_of(name) for name in node.output if name.startswith("/")), None)
-        if scope is None:  # the value was named by folding, or is an output: a weight's name tells
-            scope = next((_path(name) for name in node.input if name in weights and "." in name), None)
-        if scope is None:  # no weight either: it belongs to its user
-            scope = next((scopes[name] for name in node.output if name in scopes), "")
-        scopes.update((name, scope) for name in node.input)
-        used.append((node, scope))
-    seen: Counter[str] = Counter()
-    for node, scope in reversed(used):
-        name = f"{scope}/{node.op_type}"
-        node.name = f"{name}_{seen[name]}" if seen[name] else name
-        seen[name] += 1
-    return proto
+class ModuleNames(ir.passes.InPlacePass):
+    """Name every node after the PyTorch module that it computes, `/layers.0/blocks.1/attn/qkv/Gemm`.
+
+    1. A result that the tracer named, by module path: that path.
+    2. A result that folding named, or an output of the graph: the path of a weight that the node takes.
+    3. Neither: the path of the node that uses it, of the first one where there are several.
+    4. Not even that: no path, `/Neg`.
+
+    Nodes of one operator in one module are numbered from the second on.
+
+        Given    Relu_0: x -> _v_1    Relu_1: _v_1 -> /block/act/Relu_output_0    anything: Neg -> y
+        Result   /block/act/Relu      /block/act/Relu_1                           /Neg
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Name the nodes, from the last one on: a user's path is known before it is asked for."""
+        scopes: dict[ir.Value, str] = {}  # of the node that uses a value
+        paths: list[str] = []
+        for node in reversed(model.graph):
+            path = _path(node, scopes)
+            scopes.update((value, path) for value in node.inputs if value is not None)
+            paths.append(path)
+        seen: Counter[str] = Counter()
+        modified = False
+        for node, path in zip(model.graph, reversed(paths), strict=True):
+            base = f"{path}/{node.op_type}"
+            name = f"{base}_{seen[base]}" if seen[base] else base
+            seen[base] += 1
+            modified |= node.name != name
+            node.name = name
+        return ir.passes.PassResult(model, modified)
 
 
-def _path(weight: str) -> str:
-    """Returns `/layers.1/blocks.0/attn/qkv`, as the tracer writes it, for `layers.1.blocks.0.attn.qkv.weight`."""
-    return "/" + re.sub(r"\.(?=\D)", "/", weight.rpartition(".")[0])
+def _path(node: ir.Node, scopes: dict[ir.Value, str]) -> str:
+    named = (path_of(value.name) for value in node.outputs if value.name and value.name.startswith("/"))
+    weights = (_path_of_weight(value.name) for value in node.inputs if value is not None and _is_weight(value))
+    used = (scopes[value] for value in node.outputs if value in scopes)
+    for found in (named, weights, used):  # Cases 1, 2 and 3
+        if (path := next((path for path in found), None)) is not None:
+            return path
+    return ""  # Case 4
+
+
+def _is_weight(value: ir.Value) -> bool:
+    """Whether a value is a module's parameter; a large one is an input of the graph while the passes run."""
+    return (value.is_initializer() or value.is_graph_input()) and "." in (value.name or "")
+
+
+def _path_of_weight(name: str | None) -> str:
+    """`/layers.1/blocks.0/attn/qkv`, as the tracer writes it, for `layers.1.blocks.0.attn.qkv.weight`."""
+    return "/" + re.sub(r"\.(?=\D)", "/", (name or "").rpartition(".")[0])

@@ -1,34 +1,44 @@
 """Large weights stand aside while the passes run, as inputs of the graph: their types and shapes are all these need.
 
-onnxsim, the checker and shape inference each copy the whole model several times: without this, Slide-Swin-B takes
-2.8 GiB in them, with it the weights are copied once.
+onnx_ir does so itself around shape inference and the checker; onnxsim, which is not its own, copies the whole model
+several times (Slide-Swin-B: 2.8 GiB). The limit is higher than onnx_ir's 1000 bytes: indices and tables below it are
+constants that fold.
 """
 
 from collections.abc import Sequence
 
-import onnx
-from onnx import TensorProto, helper
+import onnx_ir as ir
 
-LARGE = 2**16  # bytes; what is folded into shapes, axes and small constants stays
-
-
-def set_aside(proto: onnx.ModelProto) -> tuple[TensorProto, ...]:
-    """Returns the large initializers after making inputs of them in `proto`, which is changed in place."""
-    initializers = proto.graph.initializer
-    large = tuple(tensor for tensor in initializers if len(tensor.raw_data) > LARGE)
-    for index in reversed(range(len(initializers))):
-        if len(initializers[index].raw_data) > LARGE:
-            del initializers[index]
-    proto.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large)
-    return large
+LARGE = 2**16  # bytes
 
 
-def put_back(proto: onnx.ModelProto, large: Sequence[TensorProto]) -> onnx.ModelProto:
-    """Returns the graph with those of its inputs that are weights as initializers again, unused ones dropped."""
-    names = {tensor.name for tensor in large}
-    used = {name for node in proto.graph.node for name in node.input}
-    inputs = [value for value in proto.graph.input if value.name not in names]
-    del proto.graph.input[:]
-    proto.graph.input.extend(inputs)
-    proto.graph.initializer.extend(tensor for tensor in large if tensor.name in used)
-    return proto
+def detach(model: ir.Model) -> tuple[ir.TensorProtocol, ...]:
+    """Make inputs of the large initializers, in place, and hand out their tensors for `attach`.
+
+    Given    inputs: x            initializers: weight [200, 200], bias [200]
+    Result   inputs: x, weight    initializers: bias                             handed out: weight's tensor
+    """
+    graph = model.graph
+    large = [value for value in graph.initializers.values() if (held := value.const_value) and held.nbytes > LARGE]
+    tensors = tuple(value.const_value for value in large if value.const_value is not None)
+    for value in large:
+        del graph.initializers[value.name or ""]
+        value.const_value = None
+        graph.inputs.append(value)
+    return tensors
+
+
+def attach(model: ir.Model, tensors: Sequence[ir.TensorProtocol]) -> None:
+    """Make initializers of the detached weights again, behind those that stayed.
+
+    1. A weight that a node still uses: an initializer.
+    2. A weight that folding has left without a user: dropped.
+    """
+    values = {value.name: value for value in model.graph.inputs}
+    for tensor in tensors:
+        if (value := values.get(tensor.name)) is None:
+            continue
+        model.graph.inputs.remove(value)
+        if value.uses():  # Case 1
+            value.const_value = tensor
+            model.graph.register_initializer(value)

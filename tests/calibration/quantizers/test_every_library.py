@@ -1,7 +1,6 @@
 """Every library that quantizes graphs, held to the same contract on a small exported model."""
 
 import contextlib
-import copy
 import io
 import logging
 from dataclasses import replace
@@ -45,7 +44,10 @@ def images(model: Model) -> FedImages:
 
 
 def made(graph: OnnxGraph, images: FedImages | None, recipe: QuantizationRecipe) -> OnnxGraph:
-    return quantize(OnnxGraph(copy.deepcopy(graph.proto), graph.inputs, graph.outputs), images, recipe)
+    before = graph.proto.SerializeToString(deterministic=True)
+    quantized_graph = quantize(graph, images, recipe)
+    assert graph.proto.SerializeToString(deterministic=True) == before
+    return quantized_graph
 
 
 def run(graph: OnnxGraph, images: FedImages, place: Path) -> Array:

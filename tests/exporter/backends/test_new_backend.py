@@ -137,8 +137,8 @@ def test_single_files_and_folders_are_found_alike() -> None:
 
 
 def test_auto_is_the_backends_own_form_or_the_common_one(exported: Path) -> None:
-    assert json.loads(manifest(exported / "m-minimal-fp32"))["options"]["lowering"] == COMMON_FORM
-    assert json.loads(manifest(exported / "m-complete-fp32"))["options"]["lowering"] == "gemm_per_tap"
+    assert json.loads(manifest(exported / "m-minimal-fp32"))["options"]["form"] == COMMON_FORM
+    assert json.loads(manifest(exported / "m-complete-fp32"))["options"]["form"] == "gemm_per_tap"
 
 
 def test_what_nobody_counted_is_said(exported: Path) -> None:

@@ -42,3 +42,24 @@ def test_another_batch_than_the_fixed_one_is_refused(onnx_bundle: Bundle, tmp_pa
 def test_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected a bundle"):
         benchmark.bench([tmp_path], BenchPlan(rounds=1, calls=1, threads=1))
+
+
+def test_recommend_reads_each_bundle_once(
+    onnx_bundle: Bundle, openvino_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [onnx_bundle.path, openvino_bundle.path]
+    opened: list[Path] = []
+
+    def counted(path: Path) -> Bundle:
+        opened.append(path)
+        return real(path)
+
+    def stopped(*_: object) -> None:
+        raise RequestError("read, not measured")
+
+    real = bundle.read
+    monkeypatch.setattr(bundle, "read", counted)
+    monkeypatch.setattr(benchmark, "measure", stopped)
+    with pytest.raises(RequestError, match="read, not measured"):
+        slide_export.recommend(paths)
+    assert opened == paths

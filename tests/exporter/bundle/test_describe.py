@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from slide_export.benchmark.tune import StageTimes
-from slide_export.bundle.describe import _shipped_bytes
+from slide_export.bundle.describe import _dtype_stats, _shipped_bytes
 from slide_export.bundle.records import (
     AccuracyRecord,
     DtypeRecord,
@@ -18,6 +17,8 @@ from slide_export.bundle.records import (
 )
 from slide_export.calibration.accuracy import AccuracyReport, Hits
 from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.measurement import StageTimes
+from slide_export.core.precision import INT8
 from slide_export.core.proof import ParityReport
 from slide_export.models import DataConfig
 
@@ -35,6 +36,11 @@ from slide_export.models import DataConfig
 )
 def test_a_record_has_every_field_of_what_was_found(found: Any, record: Any) -> None:
     assert {field.name for field in fields(found)} <= {field.name for field in fields(record)}
+
+
+def test_the_counts_survive_the_record() -> None:
+    found = DtypeStats({"int8": 3}, {"float32": 1}, fixed=False, marked=2, counted=False)
+    assert _dtype_stats(found, INT8).stats == found
 
 
 @pytest.mark.parametrize(("graph", "expected"), [(None, 17), ("model.onnx", 10)], ids=["all of it", "the plan alone"])

@@ -149,6 +149,7 @@ def test_the_field_that_is_wrong_is_named(path: tuple[str | int, ...], value: An
             "[" * 100_000,
             '{"schema": ' + "9" * 5000 + "}",
         ),
+        *('{"schema": 2, "a": ' + "[" * 600 + "]" * 600 + "}", '{"schema": 1, "a": ' + "[" * 600 + "]" * 600 + "}"),
         *(b"\xff\xfe", b'{"schema": 2}', '{"schema": 1}', '{"schema": 2, "\\ud800": "\\udfff"}'),
     ],
     ids=lambda text: repr(text[:16]),

@@ -1,6 +1,6 @@
 """The value that leaves a module is its output, whatever the artifact calls it."""
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 from slide_export.diagnosis.module_outputs import outputs_of
 
 MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")

@@ -6,7 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,8 @@ from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import FusedModel, InferenceModel, Model
 from slide_export.graph import export as onnx_graph
-from slide_export.graph.passes.check import check, ranks
+from slide_export.graph.convert import to_ir
+from slide_export.graph.passes.check import Check, ranks
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
@@ -43,7 +46,7 @@ def test_no_constant_is_left_to_compute(graph: OnnxGraph) -> None:
 
 
 def test_slide_blocks_stay_at_rank_4(graph: OnnxGraph) -> None:
-    inside = {name: rank for name, rank in ranks(graph.proto).items() if re.match(r"/layers\.[01]/blocks", name)}
+    inside = {name: rank for name, rank in ranks(to_ir(graph.proto)).items() if re.match(r"/layers\.[01]/blocks", name)}
     assert inside
     assert max(inside.values()) == 4
 
@@ -136,4 +139,25 @@ def test_what_is_only_measured_may_unfold(model: Model) -> None:
     graph = onnx_graph.export(in_form(lowered, ModelIO()), ships=False)
     assert "Gather" in {node.op_type for node in graph.proto.graph.node}
     with pytest.raises(ExportError, match="without Im2Col"):
-        check(graph.proto)
+        Check()(to_ir(graph.proto))
+
+
+def test_a_wrapper_and_a_model_that_both_hold_constants_stay_apart() -> None:
+    """PVT's padding and the embedded preprocessing's scale are each the first constant of their module."""
+
+    class Scaled(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3)) * torch.tensor(3.0)
+
+    class Wrapper(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = Scaled()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.module(x * torch.tensor(0.25))
+
+    graph = onnx_graph.export_module(Wrapper(), torch.zeros(2, 3, 4, 4), "images", ("out",))
+    session = onnxruntime.InferenceSession(graph.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"images": np.full((1, 3, 4, 4), 2, np.float32)})[0]
+    assert found.tolist() == [[1.5, 1.5, 1.5]]

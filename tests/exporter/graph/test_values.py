@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.backends.interface import Value
+from slide_export.core.graph import Value
 from slide_export.graph.values import beside, scope_of, showing, values
 
 
@@ -50,7 +50,7 @@ def test_a_shown_value_is_an_output(proto: onnx.ModelProto) -> None:
 
 
 def quantized() -> onnx.ModelProto:
-    """Returns a ReLU and a transpose, whose result is quantized for a convolution: ONNX Runtime swaps the last two."""
+    """A ReLU and a transpose, whose result is quantized for a convolution: ONNX Runtime swaps the last two."""
     nodes = [
         helper.make_node("Relu", ["x"], ["r"], name="/norm/Relu"),
         helper.make_node("Transpose", ["r"], ["t"], name="/conv/Transpose", perm=[0, 3, 1, 2]),
@@ -83,6 +83,7 @@ def test_values_beside_leave_the_outputs_as_they_are(proto: onnx.ModelProto) -> 
     session = onnxruntime.InferenceSession(
         beside(proto, ["m", "y"]).SerializeToString(), providers=["CPUExecutionProvider"]
     )
+    assert [output.name for output in proto.graph.output] == ["y"]  # the argument is left alone
     y, m = session.run(["y", "m"], {"x": np.array([[1, 3]], np.float32)})
     assert (m.tolist(), y.tolist(), m.dtype, y.dtype) == ([[2, 6]], [[3, 7]], np.float64, np.float32)
 

@@ -11,16 +11,15 @@ from PIL import Image
 
 from slide_export import api
 from slide_export.bundle.manifest import load
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, bundled, read
-from slide_export.calibration.preprocess import normalise
 from slide_export.cli import main as cli
 from slide_export.core.artifact import Feeds, ModelIO, Outputs
 from slide_export.core.errors import AccuracyError, CalibrationError, RequestError
 from slide_export.core.model import Model
-from slide_export.core.request import ExportRequest
+from slide_export.core.request import AccuracyGoal, ExportRequest
+from slide_export.inference.preprocess import normalise
 from slide_export.inference.served import serve
 from slide_export.proof import accuracy as evaluation
 from slide_export.verification import bundle as verification

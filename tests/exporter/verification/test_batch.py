@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 from slide_export.bundle import store
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.core.errors import BackendUnavailable
+from slide_export.core.request import AccuracyGoal
 from slide_export.proof import gate
 from slide_export.verification import bundle as verification
 from slide_export.verification.batch import VerifyOptions, prove_each

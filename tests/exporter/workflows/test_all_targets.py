@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from slide_export.backends import registry
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.cli import main as cli
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import CRASHED
-from slide_export.core.request import ExportRequest
+from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.workflows import all_targets
 from slide_export.workflows.all_targets import TargetResult, worst
 

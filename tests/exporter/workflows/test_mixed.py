@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 from slide_export.backends import registry as backends
-from slide_export.calibration.accuracy import AccuracyGoal
 from slide_export.calibration.images import bundled
 from slide_export.calibration.recipe import default, dump, parse
 from slide_export.cli import main as cli
 from slide_export.core.errors import AccuracyError, ParityError, RequestError
-from slide_export.core.request import ExportRequest
+from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 from slide_export.workflows.mixed import search

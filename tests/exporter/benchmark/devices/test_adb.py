@@ -120,7 +120,7 @@ def test_a_phone_that_has_not_been_allowed_is_told(
 def test_a_program_is_needed_and_of_one_target(
     phone: Path, onnx_bundle: Bundle, openvino_bundle: Bundle, tmp_path: Path
 ) -> None:
-    with pytest.raises(RequestError, match="expected --runner with onnxruntime_perf_test or benchmark_app"):
+    with pytest.raises(RequestError, match="expected runner with onnxruntime_perf_test or benchmark_app"):
         connect(DeviceRequest("adb:R58M"))
     program = runner(tmp_path, PERF_TEST)
     with pytest.raises(RequestError, match="expected bundles of one target"):

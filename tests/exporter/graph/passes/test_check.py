@@ -4,13 +4,15 @@ import io
 import warnings
 
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper
 from torch import nn
 
 from slide_export.core.errors import ExportError
-from slide_export.graph.passes.check import check
+from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes.check import Check, ranks
 
 
 def graph_of(*nodes: onnx.NodeProto, shape: tuple[int, ...] = (2, 3)) -> onnx.ModelProto:
@@ -23,9 +25,22 @@ def graph_of(*nodes: onnx.NodeProto, shape: tuple[int, ...] = (2, 3)) -> onnx.Mo
     )
 
 
+def check(proto: onnx.ModelProto) -> ir.passes.PassResult:
+    return Check()(to_ir(proto))
+
+
 def test_a_plain_graph_passes_unchanged() -> None:
     proto = graph_of(helper.make_node("Relu", ["x"], ["y"]))
-    assert check(proto) is proto
+    result = check(proto)
+    assert not result.modified
+    assert to_proto(result.model).graph.node == proto.graph.node
+
+
+def test_ranks_are_inferred_where_nobody_states_them() -> None:
+    proto = graph_of(helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"]))
+    del proto.graph.value_info[:]
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert ranks(to_ir(proto)) == {"x": 2, "a": 2, "y": 2}
 
 
 def test_a_gather_is_refused_by_name() -> None:

@@ -1,8 +1,17 @@
 """Names follow the modules, also for nodes that folding named itself."""
 
+import onnx
 from onnx import TensorProto, helper
 
-from slide_export.graph.passes.module_names import module_names
+from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes.module_names import ModuleNames
+
+
+def module_names(proto: onnx.ModelProto) -> onnx.ModelProto:
+    result = ModuleNames()(to_ir(proto))
+    assert result.modified
+    assert not ModuleNames()(result.model).modified
+    return to_proto(result.model)
 
 
 def test_nodes_take_the_module_of_their_value_or_of_their_user() -> None:
@@ -26,3 +35,10 @@ def test_a_layer_of_a_sequential_is_named_once() -> None:
     ]
     proto = module_names(helper.make_model(helper.make_graph(nodes, "g", [x], [y])))
     assert [node.name for node in proto.graph.node] == ["/embed/proj.1/Relu", "/block1.0/mlp.2/Neg", "/Neg"]
+
+
+def test_an_output_takes_the_module_of_a_weight() -> None:
+    x, y, w = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in ("x", "y", "blocks.0.head.bias"))
+    nodes = [helper.make_node("Neg", ["x"], ["_v_1"]), helper.make_node("Add", ["_v_1", w.name], ["y"])]
+    proto = module_names(helper.make_model(helper.make_graph(nodes, "g", [x, w], [y])))  # a large weight is an input
+    assert [node.name for node in proto.graph.node] == ["/blocks.0/head/Neg", "/blocks.0/head/Add"]

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_export.core.errors import ExportError
-from slide_export.graph.passes.simplify import simplify
+from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes.simplify import Simplify
 
 
 def foldable() -> onnx.ModelProto:
@@ -19,11 +20,23 @@ def foldable() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def simplify(proto: onnx.ModelProto) -> onnx.ModelProto:
+    return to_proto(Simplify()(to_ir(proto)).model)
+
+
 def test_constants_are_folded_and_the_function_stays() -> None:
     simplified = simplify(foldable())
     assert [node.op_type for node in simplified.graph.node] == ["Mul"]
     session = onnxruntime.InferenceSession(simplified.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.arange(3, dtype=np.float32)})[0].tolist() == [0, 4, 8]
+
+
+def test_it_says_whether_it_changed_anything_and_leaves_its_argument() -> None:
+    model = to_ir(foldable())
+    result = Simplify()(model)
+    assert result.modified
+    assert to_proto(model) == foldable()
+    assert not Simplify()(result.model).modified
 
 
 def test_a_failure_is_an_export_error() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.graph.passes.weights import LARGE, put_back, set_aside
+from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes.weights import LARGE, attach, detach
 
 
 def graph() -> onnx.ModelProto:
@@ -22,8 +23,9 @@ def graph() -> onnx.ModelProto:
 
 
 def test_large_ones_are_inputs_meanwhile() -> None:
-    proto = graph()
-    large = set_aside(proto)
+    model = to_ir(graph())
+    large = detach(model)
+    proto = to_proto(model)
     assert [tensor.name for tensor in large] == ["large", "unused"]
     assert [value.name for value in proto.graph.input] == ["x", "large", "unused"]
     assert [tensor.name for tensor in proto.graph.initializer] == ["small"]
@@ -32,9 +34,12 @@ def test_large_ones_are_inputs_meanwhile() -> None:
 
 
 def test_they_come_back_and_unused_ones_do_not() -> None:
-    proto, original = graph(), graph()
-    put_back(proto, set_aside(proto))
+    original = graph()
+    model = to_ir(original)
+    attach(model, detach(model))
+    proto = to_proto(model)
     assert list(proto.graph.input) == list(original.graph.input)
     back = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     assert back.keys() == {"small", "large"}
     assert np.array_equal(back["large"], numpy_helper.to_array(original.graph.initializer[0]))
+    assert original == graph()

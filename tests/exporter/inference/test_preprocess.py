@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slide_export.calibration.preprocess import crop, normalise
+from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 
 
