@@ -88,6 +88,11 @@ def classes(state: State) -> int:
     return state["head.weight"].shape[0] if "head.weight" in state else 0
 
 
+def classifier(width: int, num_classes: int) -> nn.Module:
+    """Make the last linear layer; one that passes its input on where a model has no classes."""
+    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
+
+
 def slides(state: State) -> bool:
     """Returns whether any block has slide attention."""
     return any(".dep_conv1." in key for key in state)

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, slides
-from .layers import ConvEmbed, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .layers import NORM_EPS, ConvEmbed, Mlp
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -35,6 +35,10 @@ class PvtConfig:
         slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
         kernel_size: side k of the slide neighbourhood.
         class_token: whether a class token is read in the last stage; else the mean of its map.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        embed_eps: epsilon of the patch embeddings' LayerNorm.
+        reduced_eps: epsilon of the reduced map's LayerNorm.
+        activation: of the MLPs.
     """
 
     embed_dims: tuple[int, ...]
@@ -47,6 +51,10 @@ class PvtConfig:
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
     class_token: bool = True
+    norm_eps: float = EPS
+    embed_eps: float = NORM_EPS
+    reduced_eps: float = NORM_EPS
+    activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Returns rows and columns of the map of a stage (0-based); a remainder is dropped."""
@@ -74,12 +82,14 @@ class PyramidVisionTransformer(nn.Module):
             patch = 2 if stage else PATCH
             blocks = (_block(config, stage) for _ in range(config.depths[stage]))
             tokens = math.prod(config.resolution(stage)) + self._has_token(stage)
-            self.add_module(f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch))
+            self.add_module(
+                f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch, eps=config.embed_eps)
+            )
             self.register_parameter(f"pos_embed{stage + 1}", _embedding(tokens, dim))
             self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
         self.cls_token = _embedding(1, dim) if config.class_token else None
-        self.norm = nn.LayerNorm(dim, eps=EPS)
-        self.head = nn.Linear(dim, config.num_classes)
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
@@ -130,10 +140,11 @@ def _embedding(tokens: int, dim: int) -> nn.Parameter:
 
 def _block(config: PvtConfig, stage: int) -> nn.Module:
     dim, heads = config.embed_dims[stage], config.heads[stage]
-    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage])
+    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
     if stage in config.slide_stages:
         attention = SlideAttention(dim, heads, config.kernel_size)
-    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])))
+    mlp = Mlp(dim, int(dim * config.mlp_ratios[stage]), config.activation)
+    return ReducedBlock(dim, attention, mlp, eps=config.norm_eps)
 
 
 def is_pvt(state: State) -> bool:
