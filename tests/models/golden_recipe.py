@@ -1,16 +1,16 @@
-"""Golden cases of original implementations: weights and inputs drawn again, outputs as they were computed.
+"""Golden cases of the systems whose weights are not stored: drawn again from a seeded recipe, and fingerprinted.
 
-A case is two files and an entry. `NAME.json`: every key in upstream's order, how each tensor is drawn, and the
-sha256 of them all. `NAME.npz`: the outputs and, under `state.KEY`, what no recipe gives: index buffers, masks,
-calibrated last layers. NAME in `cases.json`: architecture and options in upstream's words. NumPy draws all of it,
-bit for bit the same everywhere.
+Given   golden/systems/NAME.json   every key in upstream's order, the recipe, the inputs' recipe, sha256 over the state
+        golden/systems/NAME.npz    outputs of upstream's own code, and the tensors that no recipe gives (`state.KEY`)
+        golden/systems/cases.json  upstream's constructor options, source, noise between float32 and float64
+Result  Case(meta, inputs, outputs, state)
+
+The recipe is NumPy alone, because torch's generator draws other last digits on a processor without AVX2.
 """
 
 import hashlib
 import json
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,222 +20,209 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-GOLDEN = Path(__file__).parent / "golden"
-Floats = NDArray[np.float32]
-PHOTO_MEAN = np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1)  # of ImageNet, in 0..255
-PHOTO_STD = np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1)
+SYSTEMS = Path(__file__).parent / "golden" / "systems"
+
+Float32 = NDArray[np.float32]
+F = np.float32
 
 
 @dataclass(frozen=True)
 class Case:
-    """One small model of an original implementation.
+    """One model of upstream's: options, inputs, outputs (features and orders too) and the whole state dict."""
 
-    Attributes:
-        about: its entry in `cases.json`.
-        inputs: float32 arrays by name, what the model was given.
-        outputs: `logits`, `feature.stage{n}` and so on, as upstream returned them.
-        state: its state dict in upstream's order.
-    """
-
-    about: Mapping[str, Any]
-    inputs: Mapping[str, Floats]
-    outputs: Mapping[str, NDArray[Any]]
-    state: "OrderedDict[str, Tensor]"
+    name: str
+    meta: dict[str, Any]
+    inputs: dict[str, Tensor]
+    outputs: dict[str, NDArray[Any]]
+    state: dict[str, Tensor]
 
     @property
-    def images(self) -> Tensor:
-        """The only input, [B, 3, H, W]."""
-        return torch.from_numpy(self.inputs["input"])
+    def options(self) -> dict[str, Any]:
+        """Upstream's constructor options."""
+        options: dict[str, Any] = self.meta["config"]
+        return options
 
 
-def names(folder: Path = GOLDEN) -> tuple[str, ...]:
-    """List the cases of one folder."""
-    return tuple(json.loads((folder / "cases.json").read_text()))
+def case(name: str, folder: Path = SYSTEMS) -> Case:
+    """Draw one golden case.
 
-
-def case(name: str, folder: Path = GOLDEN) -> Case:
-    """Draw a case.
+    Args:
+        name: as in the folder's `cases.json`.
+        folder: where the case's files lie.
 
     Raises:
-        ValueError: the weights are not those that the outputs were computed with.
+        ValueError: the weights drawn are not those that the outputs were computed with.
     """
-    about = json.loads((folder / "cases.json").read_text())[name]
     recipe = json.loads((folder / f"{name}.json").read_text())
     with np.load(folder / f"{name}.npz") as file:
-        stored = dict(file)
-    kept = {key.removeprefix("state."): torch.from_numpy(v) for key, v in stored.items() if key.startswith("state.")}
-    draw = {"names": _drawn_by_name, "stream": _drawn_in_turn}[recipe["recipe"]]
-    order, drawn = draw(recipe)
-    state = OrderedDict((key, kept[key] if key in kept else drawn[key]) for key in order)
+        stored = {key: file[key] for key in file.files}
+    kept = {key.removeprefix("state."): value for key, value in stored.items() if key.startswith("state.")}
+    drawn = _stream(recipe) if recipe["recipe"] == "stream" else _by_names(recipe)
+    order = [row if isinstance(row, str) else row[0] for row in recipe["state"]]
+    state = {key: kept[key] if key in kept else drawn[key] for key in order}
     if fingerprint(state) != recipe["sha256"]:
-        raise ValueError(f"{name}: drew other weights than its outputs were computed with: the file or NumPy changed")
-    inputs = {key: _input(rule, stored) for key, rule in recipe["inputs"].items()}
-    outputs = {key: v for key, v in stored.items() if not key.startswith(("state.", "input"))}
-    inputs |= {key: v for key, v in stored.items() if key.startswith("input") and not key.endswith(".uint8")}
-    return Case(about, inputs, outputs, state)
+        raise ValueError(f"{name}: expected the weights that the outputs were computed with, drew others")
+    inputs = {key: _input(rule) for key, rule in recipe["inputs"].items()}
+    return Case(
+        name,
+        json.loads((folder / "cases.json").read_text())[name],
+        {key: torch.from_numpy(value) for key, value in inputs.items()},
+        {key: value for key, value in stored.items() if not key.startswith(("state.", "input"))},
+        {key: torch.from_numpy(value) for key, value in state.items()},
+    )
 
 
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """Hash a state dict: name, type, shape and bytes of each tensor, sorted by name."""
+def fingerprint(state: dict[str, NDArray[Any]]) -> str:
+    """Hash every key, type, shape and value, in the order of the keys."""
     digest = hashlib.sha256()
     for key in sorted(state):
-        array = np.ascontiguousarray(state[key].numpy()).reshape(state[key].shape)
-        shape = "x".join(str(side) for side in array.shape)
-        digest.update(f"{key}\t{array.dtype.str}\t{shape}\n".encode())
-        digest.update(array.tobytes())
+        value = np.ascontiguousarray(state[key]).reshape(state[key].shape)  # a scalar stays one
+        digest.update(f"{key}\t{value.dtype.str}\t{'x'.join(map(str, value.shape))}\n".encode())
+        digest.update(value.tobytes())
     return digest.hexdigest()
 
 
-def _drawn_by_name(recipe: Mapping[str, Any]) -> tuple[list[str], dict[str, Tensor]]:
-    """Draw each tensor from its own name, whatever stands beside it; a row without a shape is stored."""
-    drawn = {}
-    for key, *row in recipe["state"]:
-        if row:
-            options = row[1] if len(row) > 1 else {}
-            values = by_name(options.get("as", key), tuple(row[0])) * np.float32(options.get("times", 1))
-            drawn[key] = torch.from_numpy(np.asarray(values, np.float32))
-    return [row[0] for row in recipe["state"]], drawn
-
-
-def by_name(name: str, shape: tuple[int, ...]) -> Floats:
-    """Draw a tensor whose seed is its name and whose spread is that of its kind."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
-    numbers = np.random.RandomState(seed)
-    normal = numbers.standard_normal(shape).astype(np.float32)
-    last = name.rpartition(".")[2]
-    if "running_var" in name:
-        return (0.5 + numbers.random_sample(shape)).astype(np.float32)
-    if "table" in name or "pos_embed" in name or last in ("rpb", "cls_token"):
-        return np.float32(0.2) * normal
-    if len(shape) >= 2:
-        return (normal.astype(np.float64) / math.sqrt(math.prod(shape[1:]))).astype(np.float32)
-    if last in ("weight", "gamma", "gamma1", "gamma2"):
-        return np.float32(1) + np.float32(0.2) * normal
-    return np.float32(0.1) * normal
-
-
-def _drawn_in_turn(recipe: Mapping[str, Any]) -> tuple[list[str], dict[str, Tensor]]:
-    """Draw every tensor from one generator, one after the other; a draw without a key only moves it on."""
-    numbers, drawn = TorchGenerator(recipe["seed"]), {}
-    kinds: dict[str, Callable[[tuple[int, ...]], Floats]] = {"rand": numbers.rand, "randn": numbers.randn}
+def _stream(recipe: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """All tensors one after the other from one generator; a draw without a key only moves the generator on."""
+    numbers, drawn = TorchNumbers(recipe["seed"]), {}
     for key, kind, shape, plus, times, *divisor in recipe["draws"]:
-        values = kinds[kind](tuple(shape))
+        value = numbers.normal(tuple(shape)) if kind == "randn" else numbers.uniform(tuple(shape))
         if key:
-            values = values / np.float32(divisor[0]) if divisor else values
-            drawn[key] = torch.from_numpy(values * np.float32(times) + np.float32(plus))
-    return recipe["state"], drawn
+            scaled = value / F(divisor[0]) if divisor else value
+            drawn[key] = np.asarray(scaled * F(times) + F(plus), F)
+    return drawn
 
 
-def _input(rule: Mapping[str, Any], stored: Mapping[str, NDArray[Any]]) -> Floats:
+def _by_names(recipe: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Each tensor from its own name (or the name that it stands `as`), whatever the rest of the model."""
+    drawn = {}
+    for key, *rest in recipe["state"]:
+        if rest:
+            how = rest[1] if len(rest) > 1 else {}
+            drawn[key] = np.asarray(_from_name(how.get("as", key), tuple(rest[0])) * F(how.get("times", 1)), F)
+    return drawn
+
+
+def _from_name(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Weights of unit gain, scales near one, variances of 0.5 to 1.5, biases and tables that are small."""
+    generator = np.random.RandomState(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little"))
+    normal, leaf = generator.standard_normal(shape).astype(F), name.rpartition(".")[2]
+    if "running_var" in name:
+        return np.asarray(0.5 + generator.random_sample(shape), F)
+    if "table" in name or "pos_embed" in name or leaf in ("rpb", "cls_token"):
+        return np.asarray(F(0.2) * normal, F)
+    if len(shape) > 1:
+        return np.asarray(normal.astype(np.float64) / math.sqrt(math.prod(shape[1:])), F)
+    is_scale = leaf in ("weight", "gamma", "gamma1", "gamma2")
+    return np.asarray(F(1) + F(0.2) * normal if is_scale else F(0.1) * normal, F)
+
+
+def _input(rule: dict[str, Any]) -> Float32:
     shape = tuple(rule["shape"])
     if "randn" in rule:
-        return TorchGenerator(rule["randn"]).randn(shape)
-    if "image" in rule:
-        return np.float32(rule.get("times", 1)) * smooth(shape, rule["image"]) + np.float32(rule.get("plus", 0))
-    photo, padded = stored[rule["photo"]], np.zeros(shape, np.float32)
-    padded[:, :, : photo.shape[2], : photo.shape[3]] = ((photo - PHOTO_MEAN) / PHOTO_STD).astype(np.float32)
-    return padded
+        return TorchNumbers(rule["randn"]).normal(shape)
+    return np.asarray(F(rule.get("times", 1)) * _photograph(shape, rule["image"]) + F(rule.get("plus", 0)), F)
 
 
-def smooth(shape: tuple[int, ...], seed: int) -> Floats:
-    """Draw something like a photograph: noise of four scales, about unit variance, [B, C, H, W]."""
-    numbers, (batch, channels, rows, cols) = np.random.RandomState(seed), shape
-    total = np.zeros(shape, np.float32)
-    for cells in (7, 14, 28, 56):
-        grid = numbers.standard_normal((batch, channels, cells, cells)).astype(np.float32)
-        tile = np.ones((1, 1, -(-rows // cells), -(-cols // cells)), np.float32)
-        total += np.kron(grid, tile)[:, :, :rows, :cols]  # [B, C, H, W]
-    return total / np.float32(2)
+def _photograph(shape: tuple[int, ...], seed: int) -> Float32:
+    """Noise on grids of four sizes, of about unit variance: smooth as a photograph is."""
+    generator, (batch, channels, rows, cols) = np.random.RandomState(seed), shape
+    image = np.zeros(shape, F)
+    for side in (7, 14, 28, 56):
+        grid = generator.standard_normal((batch, channels, side, side)).astype(F)
+        tile = np.ones((1, 1, math.ceil(rows / side), math.ceil(cols / side)), F)
+        image += np.kron(grid, tile)[:, :, :rows, :cols]
+    return np.asarray(image / F(2), F)
 
 
-class TorchGenerator:
-    """The numbers of `torch.Generator().manual_seed(seed)` on an x86 processor with AVX2, in NumPy.
+class TorchNumbers:
+    """The numbers of `torch.Generator().manual_seed(seed)` on an x86 processor with AVX2, bit for bit.
 
-    torch's own last digits depend on the processor. Mersenne twister; `rand` has 24 bits a number; `randn` of 16
-    numbers or more is Box-Muller in float32 on blocks of 16 (first half radii, second half angles), an incomplete
-    last block drawn anew; of fewer it is Box-Muller in float64, whose second number waits for the next call.
-    Source: torch 2.13, ATen/native/cpu/DistributionTemplates.h, normal_fill_AVX2 and normal_distribution;
-    ATen/native/cpu/avx_mathfun.h, log256_ps and sincos256_ps (Cephes' polynomials).
+    A Mersenne twister; 24 bits make a uniform number. Normal numbers, 16 and more: Box-Muller in float32 in blocks of
+    16 with Cephes' polynomials, the last 16 drawn again where the count is no multiple; fewer: Box-Muller in float64,
+    whose second number waits for the next call.
+
+    Source: torch 2.13, aten/src/ATen/native/cpu/DistributionTemplates.h, normal_fill_AVX2 and normal_distribution;
+    aten/src/ATen/native/cpu/avx_mathfun.h, log256_ps and sincos256_ps.
     """
 
-    LOG = (  # highest power first
-        7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
-    )  # fmt: skip
-    LN2 = (-2.12194440e-4, 0.693359375)  # their sum is ln 2
-    QUARTER = (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)  # their sum is -pi / 4
-    COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-    SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+    LOG = (
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    )
 
     def __init__(self, seed: int) -> None:
-        self.twister = np.random.RandomState(seed)
-        self.waiting: float | None = None
+        self._twister = np.random.RandomState(seed)
+        self._spare: float | None = None
 
-    def rand(self, shape: tuple[int, ...]) -> Floats:
-        """Draw uniform numbers in [0, 1)."""
+    def uniform(self, shape: tuple[int, ...]) -> Float32:
+        """Draw numbers of [0, 1)."""
         bits = self._words(math.prod(shape)) & 0xFFFFFF
-        return (bits.astype(np.float32) * np.float32(2**-24)).reshape(shape)
+        return np.asarray(bits.astype(F) * F(2**-24), F).reshape(shape)
 
-    def randn(self, shape: tuple[int, ...]) -> Floats:
-        """Draw normal numbers."""
+    def normal(self, shape: tuple[int, ...]) -> Float32:
+        """Draw numbers of mean 0 and variance 1."""
         count = math.prod(shape)
         if count < 16:
-            return np.array([self._one() for _ in range(count)], np.float32).reshape(shape)
-        values, whole = self.rand((count,)), count - count % 16
-        values[:whole] = self._blocks(values[:whole].reshape(-1, 16)).reshape(-1)
-        if whole < count:
-            values[-16:] = self._blocks(self.rand((1, 16)))[0]
-        return values.reshape(shape)
+            return np.array([self._double() for _ in range(count)], F).reshape(shape)
+        numbers, whole = self.uniform((count,)), count - count % 16
+        numbers[:whole] = self._blocks(numbers[:whole].reshape(-1, 16)).reshape(-1)
+        if count % 16:
+            numbers[-16:] = self._blocks(self.uniform((1, 16)))[0]
+        return numbers.reshape(shape)
 
     def _words(self, count: int) -> NDArray[np.uint32]:
-        return np.frombuffer(self.twister.bytes(4 * count), "<u4")
+        return np.frombuffer(self._twister.bytes(4 * count), "<u4")
 
-    def _one(self) -> float:
-        if self.waiting is not None:
-            value, self.waiting = self.waiting, None
-            return value
+    def _double(self) -> float:
+        if self._spare is not None:
+            number, self._spare = self._spare, None
+            return number
         words = [int(word) for word in self._words(4)]
-        angle, share = (((high << 32 | low) & (2**53 - 1)) * 2.0**-53 for high, low in (words[:2], words[2:]))
-        radius = math.sqrt(-2 * math.log1p(-share))
-        self.waiting = radius * math.sin(2 * math.pi * angle)
-        return radius * math.cos(2 * math.pi * angle)
+        u, v = (((high << 32 | low) & (2**53 - 1)) * 2.0**-53 for high, low in (words[:2], words[2:]))
+        radius = math.sqrt(-2 * math.log1p(-v))
+        self._spare = radius * math.sin(2 * math.pi * u)
+        return radius * math.cos(2 * math.pi * u)
 
-    def _blocks(self, uniform: Floats) -> Floats:
-        radius = np.sqrt(np.float32(-2) * self._log(np.float32(1) - uniform[:, :8]))
-        sine, cosine = self._sine_and_cosine(np.float32(2 * math.pi) * uniform[:, 8:])
+    def _blocks(self, uniform: Float32) -> Float32:
+        radius = np.sqrt(F(-2) * self._log(F(1) - uniform[:, :8]))
+        sine, cosine = self._sine_and_cosine(F(2 * math.pi) * uniform[:, 8:])
         return np.concatenate([radius * cosine, radius * sine], axis=1)
 
-    def _log(self, x: Floats) -> Floats:
-        one, bits = np.float32(1), x.view(np.int32)
-        mantissa = (bits & 0x7FFFFF | 0x3F000000).view(np.float32)
-        exponent = ((bits >> 23) - 126).astype(np.float32)
-        small = mantissa < np.float32(0.70710678)
-        x = np.where(small, mantissa - one + mantissa, mantissa - one)
-        exponent = np.where(small, exponent - one, exponent)
-        square = x * x
-        y = multiply_add(_polynomial(self.LOG, x) * x, square, exponent * np.float32(self.LN2[0]))
-        return multiply_add(exponent, np.float32(self.LN2[1]), x + multiply_add(-square, np.float32(0.5), y))
+    def _log(self, x: Float32) -> Float32:
+        bits = x.view(np.int32)
+        mantissa, exponent = (bits & 0x7FFFFF | 0x3F000000).view(F), ((bits >> 23) - 126).astype(F)
+        low = mantissa < F(0.70710678)
+        x = np.where(low, mantissa - F(1) + mantissa, mantissa - F(1))
+        exponent = np.where(low, exponent - F(1), exponent)
+        y, square = np.full_like(x, F(7.0376836292e-2)), x * x
+        for coefficient in self.LOG:
+            y = _fused(y, x, F(coefficient))
+        y = _fused(-square, F(0.5), _fused(y * x, square, exponent * F(-2.12194440e-4)))
+        return _fused(exponent, F(0.693359375), x + y)
 
-    def _sine_and_cosine(self, x: Floats) -> tuple[Floats, Floats]:
-        octant = ((x * np.float32(1.27323954473516)).astype(np.int32) + 1) & ~1  # of 4 / pi
-        for part in self.QUARTER:
-            x = multiply_add(octant.astype(np.float32), np.float32(part), x)
-        square = x * x
-        cosine = multiply_add(_polynomial(self.COSINE, square) * square, square, -(square * np.float32(0.5)))
-        cosine = cosine + np.float32(1)
-        sine = multiply_add(_polynomial(self.SINE, square) * square, x, x)
-        straight = octant & 2 == 0
-        sine, cosine = np.where(straight, sine, cosine), np.where(straight, cosine, sine)
-        return np.where(octant & 4 != 0, -sine, sine), np.where((octant + 2) & 4 != 0, -cosine, cosine)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
-    value = np.full_like(x, np.float32(coefficients[0]))
-    for coefficient in coefficients[1:]:
-        value = multiply_add(value, x, np.float32(coefficient))
-    return value
+    def _sine_and_cosine(self, x: Float32) -> tuple[Float32, Float32]:
+        octant = ((x * F(1.27323954473516)).astype(np.int32) + 1) & ~1
+        for part in (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8):  # pi / 4 in three parts
+            x = _fused(octant.astype(F), F(part), x)
+        z = x * x
+        cosine = _fused(np.full_like(z, F(2.443315711809948e-5)), z, F(-1.388731625493765e-3))
+        cosine = _fused(cosine, z, F(4.166664568298827e-2)) * z
+        cosine = _fused(cosine, z, -(z * F(0.5))) + F(1)
+        sine = _fused(np.full_like(z, F(-1.9515295891e-4)), z, F(8.3321608736e-3))
+        sine = _fused(sine, z, F(-1.6666654611e-1)) * z
+        sine = _fused(sine, x, x)
+        plain = octant & 2 == 0
+        sine, cosine = np.where(plain, sine, cosine), np.where(plain, cosine, sine)
+        return np.where(octant & 4 != 0, -sine, sine), np.where(~(octant - 2) & 4 != 0, -cosine, cosine)
 
 
-def multiply_add(a: Floats, b: Floats | np.float32, c: Floats | np.float32) -> Floats:
-    """Compute a * b + c in float32 with one rounding, as the processor's instruction does."""
-    return (a.astype(np.float64) * b + c).astype(np.float32)
+def _fused(a: Float32, b: Float32 | np.float32, c: Float32 | np.float32) -> Float32:
+    """a*b + c in float32 with one rounding, as the processor's fused instruction computes it."""
+    return np.asarray(a.astype(np.float64) * b + c, F)

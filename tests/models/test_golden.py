@@ -1,6 +1,8 @@
 """Every small upstream model, reproduced from its own weights: stage features and logits."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from slide_export.models.nat import Nat, NatConfig
 from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 from slide_export.models.pvt_v2 import PvtV2Config, PyramidVisionTransformerV2
 from slide_export.models.swin import SwinConfig, SwinTransformer
-from tests.models.golden_recipe import Case, case, names
+from tests.models.golden_recipe import Case, case
 
+GOLDEN = Path(__file__).parent / "golden"
+NAMES = tuple(json.loads((GOLDEN / "cases.json").read_text()))
 TOLERANCE = 1e-5  # the goal; upstream and we both compute in float32, with sums in another order
 
 
@@ -120,27 +124,27 @@ ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., Iterator[
 
 
 def build(name: str) -> tuple[nn.Module, Case]:
-    golden = case(name)
-    make, _ = ARCHITECTURES[golden.about["architecture"]]
-    model = make(golden.about["config"]).eval()
+    golden = case(name, GOLDEN)
+    make, _ = ARCHITECTURES[golden.meta["architecture"]]
+    model = make(golden.meta["config"]).eval()
     model.load_state_dict(golden.state, strict=True)
     return model, golden
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_match_upstream(name: str) -> None:
     model, golden = build(name)
     with torch.inference_mode():
-        logits = model(golden.images)
+        logits = model(golden.inputs["input"])
     assert (logits - torch.from_numpy(golden.outputs["logits"])).abs().max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_stage_features_match_upstream(name: str) -> None:
     model, golden = build(name)
-    _, outputs = ARCHITECTURES[golden.about["architecture"]]
+    _, outputs = ARCHITECTURES[golden.meta["architecture"]]
     with torch.inference_mode():
-        features = list(outputs(model, golden.images))
+        features = list(outputs(model, golden.inputs["input"]))
     kept = sorted(key for key in golden.outputs if key.startswith("feature.stage"))  # the last, small ones
     stored = [torch.from_numpy(golden.outputs[key]) for key in kept]
     assert stored
