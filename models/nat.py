@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
-from .layers import NORM_EPS, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, numbers, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, Mlp
 from .neighborhood_attention import NeighborhoodAttention, grown
 from .slide_attention import SlideAttention
 from .swin import data_from_tree
@@ -264,5 +264,9 @@ FAMILY = Family(
     read_data=read_data,
     build=Nat,
     assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
+    options={
+        "dilations": numbers("dilations", apart="/"),
+        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
+    },
     published=PUBLISHED,
 )

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, slides
-from .layers import NORM_EPS, ConvEmbed, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, numbers, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, ConvEmbed, Mlp
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -152,24 +152,24 @@ def is_pvt(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
-def infer(state: State) -> PvtConfig:
-    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input.
+def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None) -> PvtConfig:
+    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input if none is told.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.
     """
     dims = pyramid.dims(state)
     side = math.isqrt(state["pos_embed1"].shape[1])
-    if side**2 != state["pos_embed1"].shape[1]:
+    if image_size is None and side**2 != state["pos_embed1"].shape[1]:
         raise ShapeError(f"{state['pos_embed1'].shape[1]} positions in stage 1, which is no square")
     slide_stages, kernel_size = pyramid.slide_stages(state)
     return PvtConfig(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=pyramid.heads(state, dims),
+        heads=heads or pyramid.heads(state, dims),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=pyramid.reductions(state, PvtConfig.reductions),
-        image_size=(side * PATCH, side * PATCH),
+        image_size=image_size or (side * PATCH, side * PATCH),
         num_classes=classes(state),
         slide_stages=slide_stages,
         kernel_size=kernel_size,
@@ -249,5 +249,7 @@ FAMILY = Family(
     build=PyramidVisionTransformer,
     adapt=adapt,
     assumed=pyramid.ASSUMED,
+    untold=("heads", "image_size"),
+    options={"heads": numbers("heads"), "activation": one_of("activation", {name: name for name in ACTIVATIONS})},
     published=PUBLISHED,
 )

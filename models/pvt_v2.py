@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, numbers, slides
 from .layers import NORM_EPS, ConvEmbed
 from .pvt import read_data
 from .slide_attention import SlideAttention
@@ -122,7 +122,7 @@ def is_pvt_v2(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
 
 
-def infer(state: State) -> PvtV2Config:
+def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
     """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
 
     Raises:
@@ -136,7 +136,7 @@ def infer(state: State) -> PvtV2Config:
     return PvtV2Config(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=pyramid.heads(state, dims),
+        heads=heads or pyramid.heads(state, dims),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=PvtV2Config.reductions if linear else pyramid.reductions(state, PvtV2Config.reductions),
         linear=linear,
@@ -194,5 +194,7 @@ FAMILY = Family(
     read_data=read_data,
     build=PyramidVisionTransformerV2,
     assumed=f"{pyramid.ASSUMED}; nor the input: 224x224",
+    untold=("heads",),
+    options={"heads": numbers("heads")},
     published=PUBLISHED,
 )

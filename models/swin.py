@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
-from .layers import NORM_EPS, PatchEmbed, PatchMerging
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
 from .window_attention import SmallMaps, WindowBlock, WindowRule, resize_table, window_size
 
@@ -203,6 +203,10 @@ def infer(state: State) -> SwinConfig:
     windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
     if len(slide) + len(windows) != len(stages) or any(table.ndim == 6 for table in present[len(slide) :]):
         raise ShapeError("slide attention must stand in the first stages and window attention in the others")
+    if any(later > earlier for earlier, later in zip(windows, windows[1:], strict=False)):
+        raise ShapeError(
+            f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
+        )
     side = _image_side(state, windows, len(stages))
     return SwinConfig(
         embed_dim=state["patch_embed.proj.weight"].shape[0],
@@ -218,7 +222,12 @@ def infer(state: State) -> SwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little."""
+    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+
+    Raises:
+        ShapeError: it says what no model here does.
+    """
+    refuse_unmodelled(tree)
     try:
         swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
         is_slide = tree["MODEL"]["TYPE"] == "slide_swin"
@@ -235,6 +244,37 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def refuse_unmodelled(tree: Mapping[str, Any]) -> None:
+    """Refuse fields of upstream's config tree that change the function and are not modelled.
+
+    Source: microsoft/Swin-Transformer f82860b, config.py and models/build.py, build_model.
+
+    Raises:
+        ShapeError: one has a value that no model here has.
+    """
+    model = config_tree.branch(tree, "MODEL")
+    swin = config_tree.branch(model, "SWIN")
+    told = model.get("TYPE", "swin")
+    if swin and told not in ("swin", "slide_swin"):
+        raise ShapeError(f"MODEL.TYPE {told!r}, where swin or slide_swin is expected")
+    for name, value in UNMODELLED.items():
+        if name in swin and swin[name] != value:
+            raise ShapeError(
+                f"MODEL.SWIN.{name} {swin[name]!r}, where {value!r} is expected: the others are not exported"
+            )
+
+
+UNMODELLED = {
+    "PATCH_SIZE": PATCH,
+    "IN_CHANS": 3,
+    "QKV_BIAS": True,
+    "QK_SCALE": None,
+    "APE": False,
+    "PATCH_NORM": True,
+}
+"""Fields under MODEL.SWIN -> the only value that is exported."""
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
@@ -309,6 +349,18 @@ def _image_side(state: State, windows: list[int], stages: int) -> int:
     return windows[-1] * PATCH << (stages - 1) if windows else 224
 
 
+def guessed_input(state: State) -> str:
+    """Say that the input is a guess: tables that are alike in every stage fit any input of 32 windows a side or more."""
+    tables = [
+        value for key, value in state.items() if key.endswith(".relative_position_bias_table") and value.ndim == 2
+    ]
+    if len({table.shape[0] for table in tables}) > 1 or any(key.endswith(".attn_mask") for key in state):
+        return ""
+    side = infer(state).image_size[0]
+    reason = "32 times the window" if tables else "as published"
+    return f"no mask or shape tells the input: {side}x{side}, {reason}; --input-size names another"
+
+
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
     """Returns `config` with the widths, depths and heads of `size`."""
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
@@ -346,6 +398,11 @@ FAMILY = Family(
     read_data=read_data,
     build=SwinTransformer,
     adapt=adapt,
+    assumed=guessed_input,
+    options={
+        "window": one_of("resized_window", {"keep": "keep", "scale": "scale", "floor": "floor"}),
+        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
+    },
     optional=REBUILT,
     published=PUBLISHED,
 )
