@@ -58,6 +58,7 @@ class Family:
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
+        canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
         assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of a
             state dict; "" where shapes tell all.
         untold: fields of the configuration that `infer` takes as keywords, because no shape may tell them.
@@ -76,6 +77,7 @@ class Family:
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
+    canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str | Callable[[State], str] = ""
     untold: tuple[str, ...] = ()
     options: Mapping[str, Callable[[str], Mapping[str, Any]]] = field(default_factory=dict)

@@ -20,7 +20,7 @@ class Mlp(nn.Module):
         activation: a name of `ACTIVATIONS`; no weight tells which one.
     """
 
-    def __init__(self, dim: int, hidden: int, activation: str = "gelu") -> None:
+    def __init__(self, dim: int, hidden: int, *, activation: str = "gelu") -> None:
         super().__init__()
         self.activation = activation
         self.fc1 = nn.Linear(dim, hidden)

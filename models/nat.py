@@ -162,7 +162,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
         self.attn = _attention(config, level, dim, index)
         self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), config.activation)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), activation=config.activation)
         self.scaled = config.layer_scale is not None
         if config.layer_scale is not None:
             self.gamma1 = nn.Parameter(torch.full((dim,), config.layer_scale))

@@ -143,7 +143,7 @@ def _block(config: PvtConfig, stage: int) -> nn.Module:
     attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
     if stage in config.slide_stages:
         attention = SlideAttention(dim, heads, config.kernel_size)
-    mlp = Mlp(dim, int(dim * config.mlp_ratios[stage]), config.activation)
+    mlp = Mlp(dim, int(dim * config.mlp_ratios[stage]), activation=config.activation)
     return ReducedBlock(dim, attention, mlp, eps=config.norm_eps)
 
 

@@ -129,7 +129,7 @@ class WindowBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = WindowAttention(dim, heads, self.windows.size)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), activation)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), activation=activation)
         self.register_buffer("attn_mask", self.windows.mask())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from slide_export.core.errors import CheckpointError
 from slide_export.core.files import sha256_of
 
@@ -74,7 +76,6 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
     found = find_weights(path)
     content, kind = _content(found)
     unwrapped = unwrap(content, weights, weights_key, str(path))
-    tree = content.get("config")
     config, labels, writer = _openmmlab(content.get("meta"))
     return Contents(
         unwrapped.tensors,
@@ -83,13 +84,30 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
         unwrapped.wrapper,
         unwrapped.prefix,
         unwrapped.dropped,
-        tree if isinstance(tree, Mapping) else None,
+        _tree(content, path),
         found.config or config,
         found.preprocessor,
         labels,
         writer,
         _notes(found, unwrapped),
     )
+
+
+def _tree(content: Mapping[Any, Any], path: Path) -> Mapping[str, Any] | None:
+    """Find the training code's own configuration: a tree under `config`, or its YAML under `cfg`.
+
+    Source of the latter: facebookresearch/mvit dfbdfdf, mvit/utils/checkpoint.py, save_checkpoint.
+
+    Raises:
+        CheckpointError: the text is no YAML.
+    """
+    tree = content.get("config", content.get("cfg"))
+    if isinstance(tree, str):
+        try:
+            tree = yaml.safe_load(tree)
+        except yaml.YAMLError as error:
+            raise CheckpointError(f"expected a configuration in YAML under 'cfg' in {path}, found {error}") from error
+    return tree if isinstance(tree, Mapping) else None
 
 
 def refuse_absent(path: Path) -> None:

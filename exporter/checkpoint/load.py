@@ -55,7 +55,8 @@ def load_checkpoint(
     found = architecture(named, contents.tree, families, variant, model_options, features=features)
     module = build(found.family, found.config)
     expected = module.state_dict()
-    missing = refuse_misfits(named.shapes, expected, found.family, named.origins, found.filled)
+    shapes = found.family.canonical(named.shapes)
+    missing = refuse_misfits(shapes, expected, found.family, named.origins, found.filled)
     state = weights_of(contents.tensors, named.origins, expected, found.family, found.filled)
     wanted = found.config if input_size is None else _at(found.config, input_size)
     if wanted != found.config:

@@ -105,7 +105,7 @@ def refuse_misfits(
 
 def _theirs(key: str, origins: Mapping[str, Origin]) -> str:
     """Name a tensor as the file does, where it has another name there."""
-    keys = origins[key].keys
+    keys = origins[key].keys if key in origins else (key,)
     return key if keys == (key,) else f"{key} (from {', '.join(keys)})"
 
 
@@ -130,22 +130,26 @@ def weights_of(
     Raises:
         CheckpointError: one holds a NaN or an infinity, or a buffer says something else than the architecture.
     """
-    state, broken, altered = {}, [], []
+    reader = _Reader(tensors)
+    state = dict(family.canonical({key: _as_float(origin(reader)) for key, origin in origins.items()}))
+    broken = [_theirs(key, origins) for key, value in state.items() if not is_finite(value)]
+    altered = [
+        f"altered {_theirs(key, origins)}: its values do not follow from the architecture"
+        for key, value in state.items()
+        if _rebuilt(key, family) and not torch.equal(value, expected[key])
+    ]
     for key, like in expected.items():
-        if key in origins:
-            value = origins[key](_Reader(tensors))
-            state[key] = value.float().contiguous() if value.is_floating_point() else value.contiguous()
-            if value.is_floating_point() and not is_finite(state[key]):
-                broken.append(_theirs(key, origins))
-            elif _rebuilt(key, family) and not torch.equal(state[key], like):
-                altered.append(f"altered {_theirs(key, origins)}: its values do not follow from the architecture")
-        elif (number := constant(key, filled)) is not None:
+        if key not in state and (number := constant(key, filled)) is not None:
             state[key] = torch.full(like.shape, number)
     if broken:
         raise CheckpointError(f"expected finite weights, found NaN or Inf in {listed(broken)}: the training diverged")
     if altered:
         raise CheckpointError(f"the checkpoint does not fit {family.name}: {listed(sorted(altered), '; ')}")
     return state
+
+
+def _as_float(value: Tensor) -> Tensor:
+    return value.float().contiguous() if value.is_floating_point() else value.contiguous()
 
 
 class _Reader(Mapping[str, Tensor]):
@@ -166,7 +170,7 @@ class _Reader(Mapping[str, Tensor]):
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor has no NaN and no infinity: where it has, the sum is not finite, and that takes one pass."""
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+    return not tensor.is_floating_point() or bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def converted(like: State) -> str:

@@ -85,6 +85,7 @@ TWINS = (  # mmpretrain's, to the official names (which are timm's)
     Rule("stages.{s}.{j}.{x}", "blocks.{s}.{j}.{x}"),
     layer("position_encodings.{s}.proj", "pos_block.{s}.proj.0"),
     layer("norm_after_stage3", "norm"),
+    Rule("norm_after_stage{s}.{x}", "norm_after_stage{s}.{x}"),
     layer("head.fc", "head"),
 )
 
@@ -224,8 +225,46 @@ def _steps(steps: list[Any], size: tuple[int, int]) -> dict[str, Any]:
     raise ShapeError(f"test_pipeline in {WHERE} without ResizeEdge or Resize")
 
 
+MVIT = (  # to the official names of an MViTv2
+    layer("patch_embed.projection", "patch_embed.proj"),
+    Rule("blocks.{j}.{x}", "blocks.{j}.{x}"),
+    layer("norm3", "norm"),
+    layer("head.fc", "head.projection"),
+)
+
+
+def is_twins(keys: Collection[str]) -> bool:
+    """Whether these are mmpretrain's names of a Twins."""
+    return "patch_embeds.0.projection.weight" in keys and has(keys, r"position_encodings\.0\.")
+
+
+def is_mvit(keys: Collection[str]) -> bool:
+    """Whether these are mmpretrain's names of an MViTv2."""
+    return "patch_embed.projection.weight" in keys and "blocks.0.attn.pool_q.weight" in keys
+
+
+def read_twins(state: State, beside: Beside) -> Told:
+    """Read a Twins: its norms have another epsilon than the official ones.
+
+    Raises:
+        ShapeError: the norm of its third stage is handed on, which no other library does.
+    """
+    if any(key.startswith("norm_after_stage") for key in state):
+        raise ShapeError("norms after earlier stages (norm_after_stage2), whose output the next stage takes")
+    data, guesses = _data(beside.config, (224, 224))
+    return Told({"norm_eps": 1e-5}, data, beside.labels, assumed=guesses)
+
+
+def read_mvit(_state: State, beside: Beside) -> Told:
+    """Read an MViTv2: its tables tell the input."""
+    data, guesses = _data(beside.config, (224, 224))
+    return Told({}, data, beside.labels, assumed=guesses)
+
+
 FORMATS = (
     Format("OpenMMLab Swin", "swin", is_swin, swin_rules, read_swin),
     Format("OpenMMLab PVT", "pvt", is_pvt, PVT, read_pyramid),
     Format("OpenMMLab PVTv2", "pvt_v2", is_pvt_v2, PVT_V2, read_pyramid),
+    Format("OpenMMLab Twins", "twins", is_twins, TWINS, read_twins),
+    Format("OpenMMLab MViTv2", "mvitv2", is_mvit, MVIT, read_mvit),
 )

@@ -118,6 +118,12 @@ def read_pvt_v2(_state: State, beside: Beside) -> Told:
     return _told(fields, beside, size or (224, 224), assumed, {})
 
 
+def read_mvit_v2(_state: State, beside: Beside) -> Told:
+    """Read an MViTv2: its tables tell the input."""
+    arguments = _arguments(beside.config, "mvitv2")
+    return _told({}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
+
+
 def _told(
     fields: Mapping[str, Any],
     beside: Beside,
@@ -210,4 +216,5 @@ FORMATS = (
         PVT_V2_FEATURES,
         read_pvt_v2,
     ),
+    Format("timm MViTv2", "mvitv2", is_mvit_v2, mvit_v2_rules, read_mvit_v2),
 )
