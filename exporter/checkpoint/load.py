@@ -25,7 +25,7 @@ def load_checkpoint(
     input_size: tuple[int, int] | None = None,
     families: Sequence[Family] = FAMILIES,
     weights_key: str | None = None,
-    model_options: Mapping[str, str] = NO_OPTIONS,
+    values: Mapping[str, str] = NO_OPTIONS,
     features: bool = False,
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
@@ -38,7 +38,7 @@ def load_checkpoint(
         input_size: rows and columns; None takes the trained size. What becomes of windows is the library's own rule.
         families: which it may be of; those for comparison only are refused unless they are among them.
         weights_key: where in the file the weights are, where it holds several sets.
-        model_options: what no file tells, by the names of the family's `options`.
+        values: what no file tells, by the names of the family's `options`.
         features: only the maps of the stages are wanted: a head may be missing.
 
     Raises:
@@ -52,7 +52,7 @@ def load_checkpoint(
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     named = by_our_names(contents, like, families, features=features)
-    found = architecture(named, contents.tree, families, variant, model_options, features=features)
+    found = architecture(named, contents.tree, families, variant, values, features=features)
     module = build(found.family, found.config)
     expected = module.state_dict()
     shapes = found.family.canonical(named.shapes)

@@ -112,6 +112,9 @@ class Inspection:
         macs: multiply-adds of convolutions and matrix products at batch 1, both convolution paths counted.
         fused_macs: the same after fusion.
         drift: how far each slide block's shift path has moved from the pure shift, by module name.
+        format, container, wrapper, prefix, dropped, assumed: see `Provenance`.
+        labels: class names that stand beside the weights.
+        options: what a user may say of the model with --model.
     """
 
     family: str
@@ -124,3 +127,11 @@ class Inspection:
     fused_macs: int
     drift: Mapping[str, float]
     notes: tuple[str, ...]
+    format: str = "official names"
+    container: str = ""
+    wrapper: str = ""
+    prefix: str = ""
+    dropped: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()

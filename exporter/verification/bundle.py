@@ -215,10 +215,17 @@ def served_by(made: Bundle, against: Path | Model) -> ServedModel:
     Raises:
         BundleError: the checkpoint is another one.
     """
-    said, model = made.manifest.checkpoint, against
+    said, model, asked = made.manifest.checkpoint, against, made.manifest.options
     if isinstance(model, Path):
-        variant, size = made.manifest.options.variant, made.manifest.model.image_size
-        model = load_checkpoint(model, variant=variant, weights=said.weights, input_size=size)
+        model = load_checkpoint(
+            model,
+            variant=asked.variant,
+            weights=said.weights,
+            input_size=made.manifest.model.image_size,
+            weights_key=asked.weights_key,
+            values=asked.values,
+            features=asked.features,
+        )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(
             f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "
