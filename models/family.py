@@ -59,8 +59,8 @@ class Family:
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
-        assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of a
-            state dict; "" where shapes tell all.
+        assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of
+            a state dict; "" where shapes tell all.
         untold: fields of the configuration that `infer` takes as keywords, because no shape may tell them.
         options: what a user may say of a model as NAME=VALUE -> (value -> fields of the configuration).
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -203,7 +204,7 @@ def infer(state: State) -> SwinConfig:
     windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
     if len(slide) + len(windows) != len(stages) or any(table.ndim == 6 for table in present[len(slide) :]):
         raise ShapeError("slide attention must stand in the first stages and window attention in the others")
-    if any(later > earlier for earlier, later in zip(windows, windows[1:], strict=False)):
+    if any(later > earlier for earlier, later in pairwise(windows)):
         raise ShapeError(
             f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
         )
@@ -350,7 +351,7 @@ def _image_side(state: State, windows: list[int], stages: int) -> int:
 
 
 def guessed_input(state: State) -> str:
-    """Say that the input is a guess: tables that are alike in every stage fit any input of 32 windows a side or more."""
+    """Say that the input is a guess: tables that are alike in every stage fit any input of 32 windows a side."""
     tables = [
         value for key, value in state.items() if key.endswith(".relative_position_bias_table") and value.ndim == 2
     ]

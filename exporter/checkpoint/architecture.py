@@ -100,32 +100,28 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
 
 
 def _of_library(found: Recognised, contents: Contents, like: State, *, features: bool) -> Named:
-    keys, outside = _body(found.keys, found.body, features=features)
+    keys = found.keys
     renamed = rename(found.format.key_map(keys.keys()), keys)
-    if renamed.unknown and not features and found.body == "backbone.":
+    outside = sorted(
+        {keys[name].partition(".")[0] for name in renamed.unknown if not keys[name].startswith(found.body)}
+    )
+    if outside and not features and found.body == "backbone.":
         _refuse_segmenter([keys[name] for name in renamed.unknown])
-    if renamed.unknown:
-        theirs = [f"unexpected {keys[name]} {shape_of(like[keys[name]])}" for name in renamed.unknown]
-        raise CheckpointError(f"the checkpoint does not fit {found.format.name}: {listed(sorted(theirs), '; ')}")
+    strange = [keys[name] for name in renamed.unknown if not features or keys[name].startswith(found.body)]
+    if strange:
+        theirs = sorted(f"unexpected {key} {shape_of(like[key])}" for key in strange)
+        raise CheckpointError(f"the checkpoint does not fit {found.format.name}: {listed(theirs, '; ')}")
     origins = {
         name: Origin(tuple(keys[key] for key in origin.keys), origin.make) for name, origin in renamed.origins.items()
     }
     shapes = {name: origin(like) for name, origin in origins.items()}
     beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
     told = found.format.read(shapes, beside)
-    notes = (f"named by {found.format.name}",)
+    notes: tuple[str, ...] = (f"named by {found.format.name}",)
     if outside:
         notes = (*notes, f"left out, no part of the backbone: {listed(outside)}")
     dropped = (*outside, *(keys[key] for key in renamed.dropped))
     return Named(origins, shapes, found.format.name, told, found.format.family, dropped, notes)
-
-
-def _body(keys: Mapping[str, str], body: str, *, features: bool) -> tuple[Mapping[str, str], list[str]]:
-    """Leave out what is not in the body, where only its maps are wanted."""
-    if not features or not body:
-        return keys, []
-    inside = {name: key for name, key in keys.items() if key.startswith(body)}
-    return inside, sorted({key.partition(".")[0] for key in keys.values()} - {body.rstrip(".")})
 
 
 def _official(like: State, families: Sequence[Family], *, features: bool) -> Named:
@@ -134,11 +130,12 @@ def _official(like: State, families: Sequence[Family], *, features: bool) -> Nam
         inside = {key: key.removeprefix(body) for key in like if key.startswith(body)}
         outside = [key for key in like if key not in inside]
         others = [key for key in outside if not key.startswith(("head.", "norm."))]
-        names = inside if features and body else {**inside, **{key: key for key in outside}}
+        kept = [key for key in outside if key not in others] if features and body else outside
+        names = {**inside, **{key: key for key in kept}}
         state = {name: like[key] for key, name in names.items()}
         if any(family.matches(state) for family in families) and (features or not others or not body):
             notes = () if not body else (f"removed the prefix {body!r} of the body's names",)
-            left = sorted({key.partition(".")[0] for key in outside}) if features and body else []
+            left = sorted({key.partition(".")[0] for key in others}) if features and body else []
             notes = (*notes, f"left out, no part of the backbone: {listed(left)}") if left else notes
             origins = {name: Origin((key,)) for key, name in names.items()}
             return Named(origins, state, OFFICIAL, dropped=tuple(left), notes=notes)

@@ -1,6 +1,6 @@
 """What a file or a folder is, apart from what is in it: every container that training codes, trainers and hubs write.
 
-    read_checkpoint(Path("swin-tiny/"))  ->  Contents(tensors, container="folder of shards (4)", prefix="swin.", config={...}, ...)
+    read_checkpoint(Path("swin-tiny/"))  ->  Contents(tensors, container="folder of shards (4)", config={...}, ...)
 
 Nothing in a file is run: see `tensor_files` and `stand_ins`.
 """
@@ -122,13 +122,15 @@ def refuse_absent(path: Path) -> None:
     if URL.fullmatch(text):
         name = re.sub(r"^\w[\w-]*:/*", "", text)
         raise CheckpointError(
-            f"expected a checkpoint file or folder, found the address {text}: nothing is downloaded here; fetch it first "
-            f"(curl -LO for a file, `hf download {name}` of huggingface_hub for a hub's folder), then give what was fetched"
+            f"expected a checkpoint file or folder, found the address {text}: nothing is downloaded here; fetch it "
+            f"first (curl -LO for a file, `hf download {name}` of huggingface_hub for a hub's folder), then give "
+            "what was fetched"
         )
     if HUB_ID.fullmatch(text) and not path.parent.exists():
         raise CheckpointError(
-            f"expected a checkpoint file or folder, found none at {path}; if it is a model of the Hugging Face hub: nothing is "
-            f"downloaded here, fetch it first (`hf download {text} --local-dir {path.name}`), then give {path.name}"
+            f"expected a checkpoint file or folder, found none at {path}; if it is a model of the Hugging Face hub: "
+            f"nothing is downloaded here, fetch it first (`hf download {text} --local-dir {path.name}`), "
+            f"then give {path.name}"
         )
     raise CheckpointError(f"expected a checkpoint file or folder, found none at {path}")
 
@@ -153,7 +155,8 @@ def _content(found: WeightFiles) -> tuple[Mapping[Any, Any], str]:
                 tensors[name] = value
     if missing := [name for name in found.shard_of if name not in tensors]:
         raise CheckpointError(
-            f"expected {len(found.shard_of)} tensors in {len(found.files)} shards, {len(missing)} are in none: {missing[0]}"
+            f"expected {len(found.shard_of)} tensors in {len(found.files)} shards, {len(missing)} are in none: "
+            f"{missing[0]}"
         )
     return tensors, kind
 

@@ -66,8 +66,8 @@ def find_weights(path: Path) -> WeightFiles:
         )
     if shard := SHARD.fullmatch(path.name):
         raise CheckpointError(
-            f"expected a whole checkpoint, {path} is shard {int(shard[2])} of {int(shard[3])}: give the folder {path.parent}, "
-            "which must have all of them and their index"
+            f"expected a whole checkpoint, {path} is shard {int(shard[2])} of {int(shard[3])}: give the folder "
+            f"{path.parent}, which must have all of them and their index"
         )
     if path.name in ADAPTERS:
         raise CheckpointError(
@@ -115,7 +115,8 @@ def _only(found: list[Path], folder: Path, what: str) -> Path:
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     inside = f"; it has the folders {', '.join(below[:8])}: name one that has weights" if below else ""
     raise CheckpointError(
-        f"expected weights in {folder} ({', '.join(WHOLE[::2])}, shards with an index, or one checkpoint), found none{inside}"
+        f"expected weights in {folder} ({', '.join(WHOLE[::2])}, shards with an index, or one checkpoint), "
+        f"found none{inside}"
     )
 
 
@@ -131,17 +132,21 @@ def _refuse_other_folders(folder: Path) -> None:
         raise CheckpointError(_partitioned(folder))
     if shards := [name for name in names if SHARD.fullmatch(name)]:
         raise CheckpointError(
-            f"expected the index of the shards in {folder}, found {', '.join(sorted(shards)[:4])} without it ({', '.join(INDEXES[:2])})"
+            f"expected the index of the shards in {folder} ({', '.join(INDEXES[:2])}), found them without it: "
+            f"{', '.join(sorted(shards)[:4])}"
         )
     if ".metadata" in names:
         raise CheckpointError(
-            f"expected weights in files of their own in {folder}, found a distributed checkpoint: turn it into one file with "
-            "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch`"
+            f"expected weights in files of their own in {folder}, found a distributed checkpoint: turn it into one "
+            "file with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch`"
         )
 
 
 def _partitioned(folder: Path) -> str:
-    return f"expected whole weights in {folder}, found those that DeepSpeed ZeRO parted: run its zero_to_fp32.py, and export what it writes"
+    return (
+        f"expected whole weights in {folder}, found those that DeepSpeed ZeRO parted: run its zero_to_fp32.py, "
+        "and export what it writes"
+    )
 
 
 def _deepspeed(folder: Path, config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> WeightFiles:

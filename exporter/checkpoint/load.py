@@ -31,8 +31,8 @@ def load_checkpoint(
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
 
     Args:
-        path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a folder as
-            downloaded from a hub or written by a trainer.
+        path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a
+            folder as downloaded from a hub or written by a trainer.
         variant: a name of `slide_export.models.variants()`; None recognises the model.
         weights: "raw" or "ema".
         input_size: rows and columns; None takes the trained size. What becomes of windows is the library's own rule.

@@ -1,8 +1,8 @@
 """Inert classes for what lies beside the weights in a pickle: counters, paths, dates, configurations, histories.
 
-torch's own restricted unpickler reads the file (`weights_only=True`): it imports nothing, and builds only what it is told to. For
-the names below it is told to build an object that holds whatever it is given and does nothing. Nothing of the named library is
-imported or run, whatever the file asks for.
+torch's own restricted unpickler reads the file (`weights_only=True`): it imports nothing, and builds only what it is
+told to. For the names below it is told to build an object that holds whatever it is given and does nothing. Nothing of
+the named library is imported or run, whatever the file asks for.
 """
 
 import re
@@ -45,13 +45,14 @@ class PlainList:
 
 DICTIONARIES = frozenset(
     """
-    yacs.config.CfgNode fvcore.common.config.CfgNode detectron2.config.config.CfgNode addict.addict.Dict easydict.EasyDict
-    mmcv.utils.config.ConfigDict mmengine.config.config.ConfigDict attrdict.dictionary.AttrDict munch.Munch box.box.Box
-    ml_collections.config_dict.config_dict.ConfigDict pytorch_lightning.utilities.parsing.AttributeDict
-    lightning.pytorch.utilities.parsing.AttributeDict lightning_fabric.utilities.data.AttributeDict
-    lightning.fabric.utilities.data.AttributeDict transformers.utils.generic.ModelOutput types.MappingProxyType
-    torch.nn.modules.container.ParameterDict collections.defaultdict collections.Counter collections.UserDict
-    """.split()
+    yacs.config.CfgNode fvcore.common.config.CfgNode detectron2.config.config.CfgNode addict.addict.Dict
+    easydict.EasyDict mmcv.utils.config.ConfigDict mmengine.config.config.ConfigDict attrdict.dictionary.AttrDict
+    munch.Munch box.box.Box ml_collections.config_dict.config_dict.ConfigDict
+    pytorch_lightning.utilities.parsing.AttributeDict lightning.pytorch.utilities.parsing.AttributeDict
+    lightning_fabric.utilities.data.AttributeDict lightning.fabric.utilities.data.AttributeDict
+    transformers.utils.generic.ModelOutput types.MappingProxyType torch.nn.modules.container.ParameterDict
+    collections.defaultdict collections.Counter collections.UserDict
+    """.split()  # noqa: SIM905
 )
 LISTS = frozenset(["collections.deque", "collections.UserList"])
 INERT = frozenset(
@@ -68,7 +69,7 @@ INERT = frozenset(
     datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone uuid.UUID decimal.Decimal
     fractions.Fraction collections.ChainMap random.Random _codecs.encode torch.device torch.dtype torch.Size
     torch.torch_version.TorchVersion torch.Generator torch._C.Generator
-    """.split()
+    """.split()  # noqa: SIM905
 )
 LIBRARIES = (  # all of their names are inert
     "omegaconf",

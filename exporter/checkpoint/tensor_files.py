@@ -70,14 +70,14 @@ def is_safetensors(path: Path) -> bool:
         start = file.read(9)
     if len(start) < 9 or start[8:9] != b"{":
         return False
-    return 2 <= struct.unpack("<Q", start[:8])[0] <= path.stat().st_size - 8
+    return 2 <= int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], Mapping[str, str]]:
     """Read the names and shapes of a safetensors file, and its metadata.
 
-    safetensors' own reader checks the header; the tensors are read by their offsets, because it maps the whole file, and every
-    page that was touched counts as memory until it is closed.
+    safetensors' own reader checks the header; the tensors are read by their offsets, because it maps the whole file,
+    and every page that was touched counts as memory until it is closed.
 
     Raises:
         CheckpointError: the file is damaged, or holds a type that this build of torch lacks.
@@ -105,12 +105,9 @@ def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
         tensor = torch.empty(shape, dtype=dtype)
         with path.open("rb", buffering=0) as file:
             file.seek(data + start)
-            buffer = (
-                memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if end > start else memoryview(bytearray())
-            )
-            done = 0
+            buffer, done = tensor.reshape(-1).view(torch.uint8).numpy(), 0
             while done < end - start:  # one call reads at most 2 GiB
-                count = file.readinto(buffer[done:])
+                count = file.readinto(buffer[done:].data)
                 if not count:
                     raise CheckpointError(
                         f"expected {end - start} bytes of a tensor in {path}, found {done}: it changed meanwhile"
@@ -204,7 +201,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
         )
     if "Unsupported operand" in message or "pickle protocol" in message:
         return CheckpointError(
-            f"expected a PyTorch checkpoint of pickle protocol 2, torch.save's own, {path} has another one or is damaged: save it "
-            "again where it can be trusted (torch.save(torch.load(path, weights_only=False), path))"
+            f"expected a PyTorch checkpoint of pickle protocol 2, torch.save's own, {path} has another one or is "
+            "damaged: save it again where it can be trusted (torch.save(torch.load(path, weights_only=False), path))"
         )
     return CheckpointError(f"expected a PyTorch checkpoint, {path} is none or is damaged")

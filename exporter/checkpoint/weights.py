@@ -1,4 +1,4 @@
-"""The weights themselves: of a kind that can be exported, whole, finite, in float32, in a module built without memory."""
+"""The weights themselves: of a kind that can be exported, whole, finite, in float32, in a module without own memory."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -41,9 +41,9 @@ def _kind(name: str, tensor: Tensor) -> str:
         return "a nested tensor: save its parts"
     if tensor.is_quantized:
         return f"quantized ({str(tensor.dtype).removeprefix('torch.')}): export the float model that it was made from"
-    if tensor.dtype in FLOATS or name.endswith(INTEGERS) and not tensor.is_floating_point() and not tensor.is_complex():
-        return ""
     dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.dtype in FLOATS or (name.endswith(INTEGERS) and dtype.startswith(("int", "uint"))):
+        return ""
     if dtype.startswith(("float8", "float4", "int", "uint", "bits")):
         return f"of type {dtype}, as a quantized file has it: export the float model that it was made from"
     return f"of type {dtype}: save it as float32"
@@ -56,7 +56,7 @@ def without_memory() -> Iterator[None]:
     def empty(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
         return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
 
-    hook = register_module_parameter_registration_hook(empty)
+    hook = register_module_parameter_registration_hook(empty)  # type: ignore[arg-type]  # it may return a parameter
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Which tensors of a training file are the weights: the key that holds them, raw or averaged, and the prefix before their names.
+"""Which tensors of a training file are the weights: their key, raw or averaged, and the prefix before their names.
 
 {"state_dict": {"model.head.weight": ..., "criterion.weight": ...}, "optimizer_states": [...], "epoch": 3}
 ->  weights from 'state_dict', without the prefix 'model.', without criterion.weight
@@ -138,9 +138,9 @@ def sets_of_tensors(content: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
         if _is_set(value):
             found[name] = value
         for inner, below in value.items():
-            if isinstance(below, Mapping) and isinstance(inner, str) and not inner.lower().startswith(NO_WEIGHTS):
-                if _is_set(below):
-                    found[f"{name}.{inner}"] = below
+            named = isinstance(inner, str) and not inner.lower().startswith(NO_WEIGHTS)
+            if named and isinstance(below, Mapping) and _is_set(below):
+                found[f"{name}.{inner}"] = below
     return found
 
 
@@ -171,11 +171,8 @@ def _chosen(
     notes = [f"weights from {name!r}"] if name else []
     other = "ema" if weights == "raw" else "raw"
     if other in kinds.values():
-        if name in SWAPPED.values() and "state_dict" == name:
-            notes.append("'state_dict' is the moving average in this file")
-        notes[-1:] = [
-            f"{notes[-1] if notes else 'weights from the top level'}; the file also has {other} weights (--weights {other})"
-        ]
+        said = notes[-1] if notes else "weights from the top level"
+        notes[-1:] = [f"{said}; the file also has {other} weights (--weights {other})"]
     elif others:
         notes.append(f"the file also has {', '.join(others)}: --weights-key takes one of them")
     return name, notes
@@ -195,7 +192,9 @@ def _kind(name: str, sets: Mapping[str, Mapping[Any, Any]]) -> str:
 
 def _is_swapped(name: str, values: Mapping[Any, Any]) -> bool:
     """Whether these are the raw weights that mmengine or Lightning put aside."""
-    return name == "current_model_state" or "steps" in values and any(str(key).startswith("module.") for key in values)
+    return name == "current_model_state" or (
+        "steps" in values and any(str(key).startswith("module.") for key in values)
+    )
 
 
 def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str, where: str) -> str:
@@ -205,12 +204,12 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
     if found is not None:
         stands = repr(found) if found else "them at its top level"
         return f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for --weights {other}"
-    names = [str(name) for name in content]
+    names, found_what = [str(name) for name in content], f"expected {weights} weights in {where}, found {top}"
     if names and all(
         name.lower().startswith(NO_WEIGHTS) or name in ("state", "param_groups", "epoch") for name in names
     ):
-        return f"expected {weights} weights in {where}, found {top}: the state of a training without its model; export the file that has it"
-    return f"expected {weights} weights in {where}, found {top}, and no set of tensors in them; export the file that has it"
+        return f"{found_what}: the state of a training without its model; export the file that has it"
+    return f"{found_what}, and no set of tensors in them; export the file that has it"
 
 
 def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> str:
@@ -237,8 +236,8 @@ def _tensors_of(values: Mapping[Any, Any]) -> tuple[dict[str, StoredTensor], lis
 def _without_prefix(
     tensors: dict[str, StoredTensor], weights: str, notes: list[str]
 ) -> tuple[dict[str, StoredTensor], str, list[str]]:
-    """Remove the prefixes of wrappers: those of every name, and that of the largest group beside a loss or an average."""
-    removed, outside = "", []
+    """Remove prefixes of wrappers: those of every name, and that of the largest group beside a loss or an average."""
+    removed, outside = "", list[str]()
     while True:
         names = [name for name in tensors if not _is_counter(name, tensors[name])]
         prefix = _common(names) or _group(names, weights)
@@ -279,4 +278,4 @@ def _group(names: list[str], weights: str) -> str:
 
 def _is_counter(name: str, tensor: StoredTensor) -> bool:
     last = name.rpartition(".")[2]
-    return last in PROFILED or name in COUNTERS and tensor.like.numel() == 1
+    return last in PROFILED or (name in COUNTERS and tensor.like.numel() == 1)

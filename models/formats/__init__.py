@@ -2,8 +2,8 @@
 
     recognise({"swin.embeddings.norm.weight", ...})  ->  transformers Swin, with "swin." before the body's names
 
-A format's key map renames a state dict to this project's names; its `read` tells what the library's own files say and what its
-code does otherwise under the same weights. A new library is a file and a line in `FORMATS`.
+A format's key map renames a state dict to this project's names; its `read` tells what the library's own files say and
+what its code does otherwise under the same weights. A new library is a file and a line in `FORMATS`.
 """
 
 from collections.abc import Collection, Mapping
@@ -78,4 +78,6 @@ def recognise(keys: Collection[str], model_type: str = "") -> Recognised | None:
 def _is_other_nat(candidate: Format, body: str, model_type: str) -> bool:
     """Whether a format has the right names and is the other one of NAT and DiNAT."""
     is_dinat = body == "dinat." or model_type == "dinat"
-    return candidate is transformers.DINAT_FORMAT and not is_dinat or candidate is transformers.NAT_FORMAT and is_dinat
+    return (candidate is transformers.DINAT_FORMAT and not is_dinat) or (
+        candidate is transformers.NAT_FORMAT and is_dinat
+    )

@@ -18,7 +18,7 @@ class Beside:
         config: the library's own configuration as plain values: config.json, or OpenMMLab's configuration.
         preprocessor: preprocessor_config.json.
         labels: class names that a training framework wrote.
-        writer: the library that a training framework names as the file's writer ("mmseg", "mmdet", ...); "" where none is.
+        writer: the library that a training framework names as the file's own ("mmseg", "mmdet", ...), or ""
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)

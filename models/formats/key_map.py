@@ -3,14 +3,14 @@
     Rule("encoder.layers.{s}.blocks.{j}.layernorm_before.{x}", "layers.{s}.blocks.{j}.norm1.{x}")
     Rule(("{b}.query.{x}", "{b}.key.{x}"), {"{b}.qk.{x}": joined})
 
-`{s}` and `{j}` stand for a number, `{x}` and `{b}` for any text; a target may count: `{s+1}`, `{s-1}`. A map is used with a
-reverse check: every key of the file is used by one rule, and no two rules make the same tensor.
+`{s}` and `{j}` stand for a number, `{x}` and `{b}` for any text; a target may count: `{s+1}`, `{s-1}`. A map is used
+with a reverse check: every key of the file is used by one rule, and no two rules make the same tensor.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -142,7 +142,8 @@ def rename(rules: Iterable[Rule], keys: Iterable[str]) -> Renamed:
     Raises:
         ShapeError: a rule lacks one of its sources, or two rules make the same tensor.
     """
-    remaining, origins, dropped = dict.fromkeys(keys), {}, []
+    remaining, dropped = dict.fromkeys(keys), list[str]()
+    origins: dict[str, Origin] = {}
     present = frozenset(remaining)
     for rule in rules:
         for first in list(remaining):
@@ -164,7 +165,7 @@ def rename(rules: Iterable[Rule], keys: Iterable[str]) -> Renamed:
     return Renamed(origins, tuple(dropped), tuple(remaining))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w)\}", template)  # text, name, text, name, ...
     seen: set[str] = set()

@@ -1,8 +1,8 @@
 """Backbones with the official names whose function is not the official classifier's.
 
-Source: SwinTransformer/Swin-Transformer-Object-Detection c7b20110, mmdet/models/backbones/swin_transformer.py, and the segmenters'
-same file: every second block shifts, in a map of one window too; maps are padded to whole windows; `norm0` to `norm3` norm what
-each stage hands on.
+Source: SwinTransformer/Swin-Transformer-Object-Detection c7b20110, mmdet/models/backbones/swin_transformer.py, and the
+segmenters' same file: every second block shifts, in a map of one window too; maps are padded to whole windows; `norm0`
+to `norm3` norm what each stage hands on.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""OpenMMLab: Swin of mmpretrain's classifiers and of mmsegmentation's and mmdetection's backbones; PVT and PVTv2 of mmdetection.
+"""OpenMMLab: Swin of mmpretrain, mmsegmentation and mmdetection, PVT and PVTv2 of mmdetection, Twins, MViTv2.
 
-Patch merging joins neighbours in nn.Unfold's order, so its weights are permuted: the shapes agree without it and the model is
-another one. Source: mmpretrain 1.2.0, models/backbones/swin_transformer.py and models/utils/attention.py, ShiftWindowMSA;
-mmsegmentation 1.2.2, models/backbones/swin.py; mmdetection 3.3.0, models/backbones/swin.py and pvt.py.
+Patch merging joins neighbours in nn.Unfold's order, so its weights are permuted: the shapes agree without it and the
+model is another one. Source: mmpretrain 1.2.0, models/backbones/swin_transformer.py and models/utils/attention.py,
+ShiftWindowMSA; mmsegmentation 1.2.2, models/backbones/swin.py; mmdetection 3.3.0, models/backbones/swin.py and pvt.py.
 """
 
 import re
@@ -198,8 +198,8 @@ def _small_maps(state: State, beside: Beside, backbone: Mapping[str, Any]) -> tu
 def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig, tuple[str, ...]]:
     """Read mmpretrain's preprocessing: its data_preprocessor and its test pipeline.
 
-    Source: mmpretrain 1.2.0, configs/_base_/datasets/imagenet_bs64_swin_224.py and _384.py: the short side to 256 and a centre
-    crop of 224, or both sides to 384; bicubic by Pillow.
+    Source: mmpretrain 1.2.0, configs/_base_/datasets/imagenet_bs64_swin_224.py and _384.py: the short side to 256 and
+    a centre crop of 224, or both sides to 384; bicubic by Pillow.
     """
     whole = min(size) >= WHOLE_IMAGE
     data = DataConfig(keep_aspect=not whole, scale=1.0 if whole else 256 / 224)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 
 from .shapes import has
 
+QUANTIZED = (".SCB", ".absmax", ".quant_state", "._packed_params", ".zero_point", ".qweight", ".weight_scale")
 Refusal = tuple[Callable[[Collection[str]], bool], str]
 
 
@@ -20,13 +21,11 @@ def _is_fused_slide(keys: Collection[str]) -> bool:
 REFUSED: tuple[Refusal, ...] = (
     (
         lambda keys: any("lora_A" in key or "lora_B" in key for key in keys),
-        "LoRA adapter weights, which are no model alone: merge them into it (merge_and_unload() of peft), save its state dict",
+        "LoRA adapter weights, which are no model alone: merge them into it (merge_and_unload() of peft), save that",
     ),
     (
-        lambda keys: _ends(
-            keys, ".SCB", ".absmax", ".quant_state", "._packed_params", ".zero_point", ".qweight", ".weight_scale"
-        ),
-        "a quantized checkpoint: export the one in float that it was made from; the precision is chosen with --precision",
+        lambda keys: _ends(keys, *QUANTIZED),
+        "a quantized checkpoint: export the one in float that it was made from; --precision chooses what it becomes",
     ),
     (
         lambda keys: _ends(keys, "weight_orig") and _ends(keys, "weight_mask"),
@@ -41,11 +40,11 @@ REFUSED: tuple[Refusal, ...] = (
     ),
     (
         lambda keys: any("mask_token" in key for key in keys) and has(keys, r"decoder\."),
-        "a SimMIM pre-training file, which has a decoder and no classification head: fine-tune it, and export the result",
+        "a SimMIM pre-training file, which has a decoder and no head: fine-tune it for classification, and export that",
     ),
     (
         _is_fused_slide,
-        "a Slide-Transformer whose two convolution paths are already fused: export the training checkpoint, it is fused here",
+        "a Slide-Transformer whose two convolution paths are already fused: export the training checkpoint",
     ),
 )
 """Told before any family is tried: some have the names of one and compute something else."""

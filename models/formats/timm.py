@@ -1,7 +1,8 @@
-"""timm: Swin from 0.9 on, PVTv2, Twins and MViTv2, their features_only forms, and transformers' TimmWrapper around them.
+"""timm: Swin from 0.9 on, PVTv2 and MViTv2, features_only forms, and transformers' TimmWrapper around them.
 
-Swin of timm 0.6 (to 0.8) has the official names and needs no map. From 0.9 on patch merging stands at the start of a stage;
-its order of channels is the official one. Source: timm 1.0.31, timm/models/swin_transformer.py, pvt_v2.py and twins.py.
+Swin of timm 0.6 (to 0.8) has the official names and needs no map. From 0.9 on patch merging stands at the start of a
+stage; its order of channels is the official one. Source: timm 1.0.31, timm/models/swin_transformer.py, pvt_v2.py and
+twins.py.
 """
 
 import math
@@ -20,10 +21,10 @@ CROP = 0.9  # of every model here at 224, _cfg: crop_pct
 WHOLE_IMAGE = 384  # whose models have crop_pct 1.0
 FILTERS = ("bicubic", "bilinear")
 ELSEWHERE = """
-    img_size window_size num_classes embed_dim embed_dims depths num_heads mlp_ratio mlp_ratios sr_ratios linear qkv_bias
-    strict_img_size dynamic_img_size always_partition drop_rate proj_drop_rate attn_drop_rate drop_path_rate weight_init
-    features_only out_indices feature_cls output_fmt pretrained checkpoint_path device dtype
-""".split()  # arguments that are read elsewhere, that shapes tell, or that change nothing in eval mode
+    img_size window_size num_classes embed_dim embed_dims depths num_heads mlp_ratio mlp_ratios sr_ratios linear
+    qkv_bias strict_img_size dynamic_img_size always_partition drop_rate proj_drop_rate attn_drop_rate drop_path_rate
+    weight_init features_only out_indices feature_cls output_fmt pretrained checkpoint_path device dtype
+""".split()  # noqa: SIM905  # arguments that are read elsewhere, that shapes tell, or that change nothing in eval mode
 MODELLED = {  # argument -> the values that are modelled
     "in_chans": (3,),
     "global_pool": ("avg", "", None),
@@ -164,7 +165,7 @@ def _window(told: Any, architecture: str) -> tuple[int, int] | None:
     if told is None:
         named = re.search(r"window(\d+)", architecture)
         return pair(int(named[1])) if named else None
-    if isinstance(told, list) and len(told) > 2 or isinstance(told, list) and any(isinstance(w, list) for w in told):
+    if isinstance(told, list) and (len(told) > 2 or any(isinstance(window, list) for window in told)):
         stages = {pair(window, "window_size") for window in told}
         if len(stages) > 1:
             refuse_field("model_args of config.json", "window_size", told, "the same window in every stage")
@@ -182,8 +183,8 @@ def _image_size(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> tupl
 def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig, tuple[str, ...]]:
     """Read the preprocessing: pretrained_cfg, else the default of timm's models at this size.
 
-    Source: timm/data/transforms_factory.py, transforms_imagenet_eval: the short side to floor(size / crop_pct), centre crop;
-    both sides where crop_mode is "squash".
+    Source: timm/data/transforms_factory.py, transforms_imagenet_eval: the short side to floor(size / crop_pct), centre
+    crop; both sides where crop_mode is "squash".
     """
     told, where = _pretrained(config), "pretrained_cfg of config.json"
     default = 1.0 if min(size) >= WHOLE_IMAGE else CROP

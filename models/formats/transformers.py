@@ -1,9 +1,9 @@
 """Hugging Face transformers: Swin in both dialects, PVT, PVTv2, NAT and DiNAT.
 
-The dialect of files (4.x, and what 5.x writes with save_pretrained) and that of memory (5.x state_dict(), as torch.save,
-Lightning and accelerate write it) name the same tensors. Source: transformers 5.24.0, models/swin/modeling_swin.py,
-models/pvt/modeling_pvt.py, models/pvt_v2/modeling_pvt_v2.py; 4.57.6, models/deprecated/nat/modeling_nat.py and
-models/dinat/modeling_dinat.py.
+The dialect of files (4.x, and what 5.x writes with save_pretrained) and that of memory (5.x state_dict(), as
+torch.save, Lightning and accelerate write it) name the same tensors. Source: transformers 5.24.0,
+models/swin/modeling_swin.py, models/pvt/modeling_pvt.py, models/pvt_v2/modeling_pvt_v2.py; 4.57.6,
+models/deprecated/nat/modeling_nat.py and models/dinat/modeling_dinat.py.
 """
 
 import re
@@ -283,16 +283,17 @@ KNOWN = frozenset(
     mlp_ratio mlp_ratios qkv_bias hidden_act use_absolute_embeddings layer_norm_eps hidden_sizes hidden_size kernel_size
     sequence_reduction_ratios sr_ratios linear_attention dilations layer_scale_init_value num_encoder_blocks num_layers
     num_hidden_layers model_type id2label label2id num_labels architectures transformers_version torch_dtype dtype
-    hidden_dropout_prob attention_probs_dropout_prob drop_path_rate initializer_range encoder_stride out_features out_indices
-    stage_names problem_type return_dict output_attentions output_hidden_states output_scores return_dict_in_generate
-    chunk_size_feed_forward is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size pruned_heads
-    tie_word_embeddings tie_encoder_decoder torchscript use_bfloat16 tf_legacy_loss finetuning_task task_specific_params
-    tokenizer_class prefix bos_token_id pad_token_id eos_token_id sep_token_id decoder_start_token_id max_length min_length
-    do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty
-    length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences begin_suppress_tokens
-    suppress_tokens exponential_decay_length_penalty remove_invalid_values forced_bos_token_id forced_eos_token_id
-    path_norm use_cache gradient_checkpointing reshape_last_stage
-    """.split()
+    hidden_dropout_prob attention_probs_dropout_prob drop_path_rate initializer_range encoder_stride out_features
+    out_indices stage_names problem_type return_dict output_attentions output_hidden_states output_scores
+    return_dict_in_generate chunk_size_feed_forward is_encoder_decoder is_decoder add_cross_attention
+    cross_attention_hidden_size pruned_heads tie_word_embeddings tie_encoder_decoder torchscript use_bfloat16
+    tf_legacy_loss finetuning_task task_specific_params tokenizer_class prefix bos_token_id pad_token_id eos_token_id
+    sep_token_id decoder_start_token_id max_length min_length do_sample early_stopping num_beams num_beam_groups
+    diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+    encoder_no_repeat_ngram_size bad_words_ids num_return_sequences begin_suppress_tokens suppress_tokens
+    exponential_decay_length_penalty remove_invalid_values forced_bos_token_id forced_eos_token_id path_norm use_cache
+    gradient_checkpointing reshape_last_stage
+    """.split()  # noqa: SIM905
 )
 """Fields that are read, that shapes tell, or that every configuration of transformers has and that change no output."""
 

@@ -1,7 +1,7 @@
 """preprocessor_config.json of transformers: what its image processors do, and their defaults where it says nothing.
 
-Source: transformers 5.24.0, models/vit/image_processing_vit.py (Swin and NAT use it too), models/pvt/image_processing_pvt.py;
-image_transforms.py. 4.57's Pvt processor is bilinear, 5.24's bicubic.
+Source: transformers 5.24.0, models/vit/image_processing_vit.py (Swin and NAT use it too),
+models/pvt/image_processing_pvt.py; image_transforms.py. 4.57's Pvt processor is bilinear, 5.24's bicubic.
 """
 
 from collections.abc import Mapping
