@@ -14,11 +14,10 @@ from slide_export.models.family import ShapeError, State
 
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
-from .shapes import feature_norms, has, swin_fields
+from .shapes import LAST_NORM, feature_norms, has, swin_fields
 
 WHERE = "the file's own configuration (meta.cfg)"
 WHOLE_IMAGE = 384  # from this side on mmpretrain's configurations resize both sides and crop nothing
-NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
 CLASSIFIERS = ("mmpretrain", "mmcls")
 FILTERS = ("bicubic", "bilinear")
 
@@ -117,7 +116,7 @@ def read_swin(state: State, beside: Beside) -> Told:
     told = "img_size" in backbone or "pretrain_img_size" in backbone
     unsaid = () if told else (untold_input(fields["image_size"], "32 times the window, as published"),)
     data, guesses = _data(beside.config, fields["image_size"])
-    filled = {} if "norm.weight" in state else NORM
+    filled = {} if "norm.weight" in state else LAST_NORM
     if backbone.get("qkv_bias") is False:
         filled = {**filled, r".*\.attn\.qkv\.bias": 0.0}
     source = WHERE if backbone else ""
@@ -137,7 +136,7 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     else:
         fields["class_token"] = False
     data, guesses = _data(beside.config, (224, 224))
-    filled = {} if "head.weight" in state else NORM
+    filled = {} if "head.weight" in state else LAST_NORM
     return Told(fields, data, beside.labels, WHERE if backbone else "", assumed=(*assumed, *guesses), filled=filled)
 
 

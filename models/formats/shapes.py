@@ -8,6 +8,8 @@ from typing import Any
 from slide_export.models import swin
 from slide_export.models.family import ShapeError, State
 
+LAST_NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
+"""What stands for the norm before the head where a model has neither: its maps do not need it."""
 TABLE = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table"
 
 

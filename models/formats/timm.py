@@ -5,7 +5,6 @@ stage; its order of channels is the official one. Source: timm 1.0.31, timm/mode
 twins.py.
 """
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from slide_export.models.family import ShapeError, State
 
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, layer
-from .shapes import has, swin_fields, windows_alike
+from .shapes import LAST_NORM, has, swin_fields, windows_alike
 
 CROP = 0.9  # of every model here at 224, _cfg: crop_pct
 WHOLE_IMAGE = 384  # whose models have crop_pct 1.0
@@ -32,6 +31,7 @@ MODELLED = {  # argument -> the values that are modelled
     "norm_layer": (None, "layernorm"),
     "act_layer": (None, "gelu"),
 }
+QKV_BIAS = {r"layers\.\d+\.blocks\.\d+\.attn\.qkv\.bias": 0.0}  # of models made with qkv_bias=False
 
 SWIN = (
     layer("head.fc", "head"),
@@ -105,7 +105,8 @@ def read_swin(state: State, beside: Beside) -> Told:
     fields = swin_fields(state, fields)
     guessed = size is None and windows_alike(state)
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    return _told(fields, beside, fields["image_size"], assumed, {r"layers\.\d+\.blocks\.\d+\.attn\.qkv\.bias": 0.0})
+    filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
+    return _told(fields, beside, fields["image_size"], assumed, filled)
 
 
 def read_pvt_v2(_state: State, beside: Beside) -> Told:
@@ -192,8 +193,7 @@ def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig,
     expect(where, {"interpolation": filter_}, {"interpolation": FILTERS})
     expect(where, told, {"crop_mode": ("center", "squash", None, "")})
     share = float(told.get("crop_pct") or default)
-    rows = math.floor(size[0] / share)
-    data = DataConfig(interpolation=filter_, keep_aspect=told.get("crop_mode") != "squash", scale=rows / size[0])
+    data = DataConfig(interpolation=filter_, keep_aspect=told.get("crop_mode") != "squash", scale=1 / share)
     colours = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
     data = DataConfig(**{**vars(data), **colours})
     missing = not {"mean", "std", "crop_pct", "interpolation"} <= told.keys()

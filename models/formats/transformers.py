@@ -15,12 +15,11 @@ from slide_export.models.layers import ACTIVATIONS
 
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, joined, layer, layers, row
-from .shapes import has, swin_fields, windows_alike
+from .shapes import LAST_NORM, has, swin_fields, windows_alike
 from .transformers_images import read_images
 
 WHERE = "config.json"
 NO_QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}
-NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
 
 
 def _attention(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -75,8 +74,9 @@ def swin_rules(blocks: tuple[Rule, ...]) -> Callable[[Collection[str]], tuple[Ru
             layer(f"hidden_states_norms.stage{last}", "norm"),
             Rule("hidden_states_norms.stage{s}.{x}", "norm{s-1}.{x}"),
         )
-        unused = has(keys, r"hidden_states_norms\.")
-        return (*blocks, *norms, Rule("layernorm.{x}") if unused else layer("layernorm", "norm"))
+        if not has(keys, r"hidden_states_norms\."):
+            return (*blocks, layer("layernorm", "norm"))
+        return (*blocks, *norms, Rule("layernorm.{x}"), Rule("swin.layernorm.{x}"))
 
     return rules
 
@@ -184,7 +184,10 @@ def _told(
 
 
 def read_swin(state: State, beside: Beside) -> Told:
-    """Read a Swin: the window stays at every input size."""
+    """Read a Swin: the window stays at every input size; a SwinBackbone shifts a map of one window, too.
+
+    Source: SwinBackbone.forward, `always_partition=True`.
+    """
     config = beside.config
     _of_model("swin", "swin-backbone")(config)
     expect(WHERE, config, {"patch_size": (4, [4, 4])})
@@ -204,9 +207,10 @@ def read_swin(state: State, beside: Beside) -> Told:
     told, fields = "image_size" in fields, swin_fields(state, fields)
     guessed = not told and windows_alike(state)
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    if fields["feature_norms"] and "norm.weight" in state:
-        fields["feature_norms"] += (len(fields["depths"]) - 1,)
-    return _told(fields, beside, assumed, {} if "norm.weight" in state else NORM, "vit")
+    if fields["feature_norms"] or "SwinBackbone" in (config.get("architectures") or ()):
+        last = (len(fields["depths"]) - 1,) if "norm.weight" in state else ()
+        fields |= {"feature_norms": (*fields["feature_norms"], *last), "small_maps": "pad-and-shift"}
+    return _told(fields, beside, assumed, {} if "norm.weight" in state else LAST_NORM, "vit")
 
 
 def _pyramid(config: Mapping[str, Any], reductions: str) -> dict[str, Any]:

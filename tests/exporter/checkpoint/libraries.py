@@ -1,4 +1,4 @@
-"""timm, torchvision and transformers beside the CPU build of torch, and small random models of them, saved as users do."""
+"""timm, torchvision and transformers beside the CPU build of torch, and small random models of them."""
 
 import contextlib
 import os
@@ -23,8 +23,8 @@ def quiet() -> Iterator[None]:
 def library(name: str) -> ModuleType:
     """Import a library, or skip the test where `make slow` has not installed it.
 
-    torchvision's wheel has compiled operators that do not load beside PyPI's CPU build of torch, and without them its import
-    fails where it describes `nms` and `qnms`. The models here use neither, so their schemas alone are defined first.
+    torchvision's wheel has compiled operators that do not load beside the CPU build of torch, and without them its
+    import fails where it describes `nms` and `qnms`. The models here use neither: their schemas are defined first.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     with quiet():
