@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, NoReturn
 
+from torch import Tensor
+
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, family_of
 from slide_export.models.formats import (
@@ -21,6 +23,7 @@ from slide_export.models.formats import (
 )
 
 from .containers import Contents
+from .tensor_files import shaped
 from .text import listed
 
 OFFICIAL = "official names"
@@ -114,7 +117,7 @@ def _of_library(found: Recognised, contents: Contents, like: State, *, features:
     origins = {
         name: Origin(tuple(keys[key] for key in origin.keys), origin.make) for name, origin in renamed.origins.items()
     }
-    shapes = {name: origin(like) for name, origin in origins.items()}
+    shapes = {name: _without_memory(origin(like)) for name, origin in origins.items()}
     beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
     told = found.format.read(shapes, beside)
     notes: tuple[str, ...] = (f"named by {found.format.name}",)
@@ -122,6 +125,10 @@ def _of_library(found: Recognised, contents: Contents, like: State, *, features:
         notes = (*notes, f"left out, no part of the backbone: {listed(outside)}")
     dropped = (*outside, *(keys[key] for key in renamed.dropped))
     return Named(origins, shapes, found.format.name, told, found.format.family, dropped, notes)
+
+
+def _without_memory(tensor: Tensor) -> Tensor:
+    return shaped(tensor.shape, tensor.dtype)
 
 
 def _official(like: State, families: Sequence[Family], *, features: bool) -> Named:

@@ -8,7 +8,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class StoredTensor:
     """A tensor of a file, not necessarily in memory.
 
     Attributes:
-        like: its shape and type, without values (a "meta" tensor); of a tensor that is no dense one, the tensor itself.
+        like: a tensor of its shape and type without memory of its own; of one that is not dense, the tensor itself.
         read: bring it into memory.
     """
 
@@ -60,8 +60,15 @@ Tensors = Mapping[str, StoredTensor]
 def in_memory(tensor: Tensor) -> StoredTensor:
     """Take a tensor that is in memory for a stored one."""
     dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
-    like = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") if dense else tensor
-    return StoredTensor(like, lambda: tensor.detach())
+    return StoredTensor(shaped(tensor.shape, tensor.dtype) if dense else tensor, lambda: tensor.detach())
+
+
+def shaped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Make a tensor of a shape that takes the memory of one number.
+
+    A "meta" tensor takes none, but torch joins those in Python, whose import costs more than reading a model.
+    """
+    return torch.empty((), dtype=dtype).expand(tuple(shape))
 
 
 def is_safetensors(path: Path) -> bool:
@@ -115,7 +122,7 @@ def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
                 done += count
         return tensor
 
-    return StoredTensor(torch.empty(shape, dtype=dtype, device="meta"), read)
+    return StoredTensor(shaped(shape, dtype), read)
 
 
 def read_torch(path: Path) -> Any:

@@ -39,6 +39,8 @@ def _kind(name: str, tensor: Tensor) -> str:
         return f"a sparse tensor ({kind}): save it dense (tensor.to_dense())"
     if tensor.is_nested:
         return "a nested tensor: save its parts"
+    if tensor.is_meta:
+        return "a tensor without values (of the meta device): save the model after its weights are loaded"
     if tensor.is_quantized:
         return f"quantized ({str(tensor.dtype).removeprefix('torch.')}): export the float model that it was made from"
     dtype = str(tensor.dtype).removeprefix("torch.")

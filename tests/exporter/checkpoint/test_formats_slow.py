@@ -111,7 +111,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any], list[tuple[int, int]]]] = {
     "swin relu": ("Swin", {**SMALL, "window_size": 7, "hidden_act": "relu", "qkv_bias": False}, [(224, 224)]),
     "swin eps": ("Swin", {**SMALL, "window_size": 7, "layer_norm_eps": 1e-3}, [(224, 224)]),
     "pvt": ("Pvt", {**PYRAMID, "image_size": 64}, [(64, 64)]),  # 5.24 fails at any other input
-    "pvt oblong": ("Pvt", {**PYRAMID, "image_size": [96, 128]}, [(96, 128)]),
+    "pvt at 96": ("Pvt", {**PYRAMID, "image_size": 96}, [(96, 96)]),
     "pvt_v2": ("PvtV2", PYRAMID, [(64, 64), (96, 128)]),
     "pvt_v2 linear": ("PvtV2", {**PYRAMID, "linear_attention": True}, [(224, 224), (96, 128)]),
 }
