@@ -124,7 +124,7 @@ def unwrap(content: Mapping[Any, Any], weights: str, key: str | None, where: str
     counted = [counter for counter in tensors if _is_counter(counter, tensors[counter])]
     dropped = [*dropped, *outside, *counted]
     tensors = {found: tensor for found, tensor in tensors.items() if found not in counted}
-    if "n_averaged" in counted:
+    if "n_averaged" in dropped:
         notes.append("the weights are an average (AveragedModel)")
     return Unwrapped(tensors, name, prefix, tuple(dropped), tuple(notes))
 
@@ -159,6 +159,8 @@ def _chosen(
     unnamed = [name for name in sets if kinds[name] == ""]
     if not matching and weights == "raw":
         matching = unnamed
+    if not matching and weights == "ema":
+        matching = [name for name in sets if any(str(key).startswith(AVERAGED_PREFIXES) for key in sets[name])]
     if not matching:
         raise CheckpointError(_nothing(content, kinds, weights, where))
     if len(matching) > 1:
