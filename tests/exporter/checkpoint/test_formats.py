@@ -32,7 +32,7 @@ def load(name: str, tmp_path: Path, **options: Any) -> tuple[Any, Any]:
     drawn = golden(name)
     rows, cols = drawn.meta["input_shape"][2:]
     path = write(drawn, tmp_path)
-    return drawn, load_checkpoint(path, input_size=(rows, cols), model_options=OPTIONS.get(name, {}), **options)
+    return drawn, load_checkpoint(path, input_size=(rows, cols), values=OPTIONS.get(name, {}), **options)
 
 
 @pytest.mark.parametrize("name", EXACT)

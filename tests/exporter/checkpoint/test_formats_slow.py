@@ -71,7 +71,7 @@ def test_timm_pvt_v2(linear: bool, tmp_path: Path) -> None:
         model = random_weights(timm.create_model("pvt_v2_b0", **options, num_classes=10))
     torch.save({"epoch": 3, "state_dict": model.state_dict()}, tmp_path / "last.pth.tar")
     for size in ((64, 64), (96, 128)):
-        compare(tmp_path / "last.pth.tar", model, size, model_options={"heads": "1,2,5,8"})
+        compare(tmp_path / "last.pth.tar", model, size, values={"heads": "1,2,5,8"})
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "pvt_v2_b0"])

@@ -187,13 +187,13 @@ def test_what_nobody_tells_is_assumed_aloud(state: State, tmp_path: Path) -> Non
 
 def test_options_are_those_of_the_family(state: State, tmp_path: Path) -> None:
     path = save(state, tmp_path)
-    kept = load_checkpoint(path, input_size=(96, 96), model_options={"window": "keep"})
-    scaled = load_checkpoint(path, input_size=(96, 96), model_options={"window": "scale"})
+    kept = load_checkpoint(path, input_size=(96, 96), values={"window": "keep"})
+    scaled = load_checkpoint(path, input_size=(96, 96), values={"window": "scale"})
     assert (kept.config.window, scaled.config.window) == ((4, 4), (12, 12))  # as many a side as at the assumed 32
     with pytest.raises(RequestError, match=r"expected --model with an option of swin .*window.*found heads"):
-        load_checkpoint(path, model_options={"heads": "1,2"})
+        load_checkpoint(path, values={"heads": "1,2"})
     with pytest.raises(RequestError, match="keep or scale or floor"):
-        load_checkpoint(path, model_options={"window": "big"})
+        load_checkpoint(path, values={"window": "big"})
 
 
 def test_a_window_that_cannot_shrink_refuses_an_input_by_name(tmp_path: Path) -> None:

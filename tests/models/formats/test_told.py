@@ -172,7 +172,8 @@ size = 64
 model = dict(type='ImageClassifier', backbone=dict(type='SwinTransformer', arch=dict(embed_dims=16, depths=[2, 2, 2, 1],
     num_heads=[1, 2, 4, 8]), img_size=size, window_size=2), head=dict(type='LinearClsHead', num_classes=10))
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[51.0, 51.0, 51.0], to_rgb=True)
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='ResizeEdge', scale=73, edge='short', interpolation='bicubic'),
+test_pipeline = [dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=73, edge='short', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=64)]
 __import__('os').system('touch ran')
 """
