@@ -62,7 +62,7 @@ class Family:
         assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of
             a state dict; "" where shapes tell all.
         untold: fields of the configuration that `infer` takes as keywords, because no shape may tell them.
-        options: what a user may say of a model as NAME=VALUE -> (value -> fields of the configuration).
+        values: what a user may say of a model as NAME=VALUE -> (value -> fields of the configuration).
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
@@ -80,7 +80,7 @@ class Family:
     canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str | Callable[[State], str] = ""
     untold: tuple[str, ...] = ()
-    options: Mapping[str, Callable[[str], Mapping[str, Any]]] = field(default_factory=dict)
+    values: Mapping[str, Callable[[str], Mapping[str, Any]]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)

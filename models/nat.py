@@ -264,7 +264,7 @@ FAMILY = Family(
     read_data=read_data,
     build=Nat,
     assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
-    options={
+    values={
         "dilations": numbers("dilations", apart="/"),
         "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
     },

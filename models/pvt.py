@@ -250,6 +250,6 @@ FAMILY = Family(
     adapt=adapt,
     assumed=pyramid.ASSUMED,
     untold=("heads", "image_size"),
-    options={"heads": numbers("heads"), "activation": one_of("activation", {name: name for name in ACTIVATIONS})},
+    values={"heads": numbers("heads"), "activation": one_of("activation", {name: name for name in ACTIVATIONS})},
     published=PUBLISHED,
 )

@@ -195,6 +195,6 @@ FAMILY = Family(
     build=PyramidVisionTransformerV2,
     assumed=f"{pyramid.ASSUMED}; nor the input: 224x224",
     untold=("heads",),
-    options={"heads": numbers("heads")},
+    values={"heads": numbers("heads")},
     published=PUBLISHED,
 )

@@ -400,7 +400,7 @@ FAMILY = Family(
     build=SwinTransformer,
     adapt=adapt,
     assumed=guessed_input,
-    options={
+    values={
         "window": one_of("resized_window", {"keep": "keep", "scale": "scale", "floor": "floor"}),
         "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
     },

@@ -213,11 +213,11 @@ def _options(family: Family, options: Mapping[str, str]) -> Mapping[str, Any]:
     """Read what the user says of the model."""
     said: dict[str, Any] = {}
     for name, value in options.items():
-        if name not in family.options:
-            known = ", ".join(family.options) or "none"
+        if name not in family.values:
+            known = ", ".join(family.values) or "none"
             raise RequestError(f"expected --model with an option of {family.name} ({known}), found {name}")
         try:
-            said |= family.options[name](value)
+            said |= family.values[name](value)
         except ShapeError as error:
             raise RequestError(f"expected --model {name} of a {family.name}, found {error}") from error
     return said
@@ -260,7 +260,7 @@ def _infer(family: Family, state: State, variant: str | None, told: Mapping[str,
         return family.infer(state, **{name: told[name] for name in family.untold if name in told})
     except (ShapeError, KeyError, IndexError, ValueError) as error:
         if variant is None:
-            options = [f"--model {name}=..." for name in family.options if name in family.untold]
+            options = [f"--model {name}=..." for name in family.values if name in family.untold]
             or_say = f", say {' or '.join(options)}" if options else ""
             raise CheckpointError(
                 f"expected the shapes of a {family.name}, found others ({error}): name it with --variant{or_say}, "

@@ -35,7 +35,7 @@ def inspect_model(model: Model) -> Inspection:
         dropped=model.provenance.dropped,
         assumed=model.provenance.assumed,
         labels=model.labels,
-        options=tuple(family_named(model.family).options),
+        options=tuple(family_named(model.family).values),
     )
 
 

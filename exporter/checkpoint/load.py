@@ -38,7 +38,7 @@ def load_checkpoint(
         input_size: rows and columns; None takes the trained size. What becomes of windows is the library's own rule.
         families: which it may be of; those for comparison only are refused unless they are among them.
         weights_key: where in the file the weights are, where it holds several sets.
-        values: what no file tells, by the names of the family's `options`.
+        values: what no file tells, by the names of the family's `values`.
         features: only the maps of the stages are wanted: a head may be missing.
 
     Raises:
@@ -76,7 +76,9 @@ def load_checkpoint(
         assumed=found.assumed,
     )
     name = _name(found.family, found.config)
-    return Model(assign(module, state), found.family.name, name, wanted, found.data, provenance, found.labels)
+    return Model(
+        assign(module, state), found.family.name, name, wanted, found.data, provenance, found.family.task, found.labels
+    )
 
 
 def _check_variant(variant: str, families: Sequence[Family]) -> None:
