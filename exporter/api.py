@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -91,15 +91,28 @@ def inspect(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    weights_key: str | None = None,
+    values: Mapping[str, str] | None = None,
 ) -> Inspection:
-    """Returns what a checkpoint holds: variant, sizes, parameters, multiply-adds, drift of the shift path.
+    """Tell what a checkpoint holds: format, variant, sizes, parameters, multiply-adds, drift, what was assumed.
+
+    A head may be missing. `values` says what no file tells.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
     """
     from .checkpoint.inspect import inspect_model
 
-    return inspect_model(load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=input_size))
+    model = load_checkpoint(
+        checkpoint,
+        variant=variant,
+        weights=weights,
+        input_size=input_size,
+        weights_key=weights_key,
+        values=values,
+        features=True,
+    )
+    return inspect_model(model)
 
 
 def lint(
@@ -411,8 +424,19 @@ def load_checkpoint(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    weights_key: str | None = None,
+    values: Mapping[str, str] | None = None,
+    features: bool = False,
 ) -> Model:
-    """Returns the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load.load_checkpoint`."""
+    """Load the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load.load_checkpoint`."""
     from .checkpoint import load as checkpoint
 
-    return checkpoint.load_checkpoint(path, variant=variant, weights=weights, input_size=input_size)
+    return checkpoint.load_checkpoint(
+        path,
+        variant=variant,
+        weights=weights,
+        input_size=input_size,
+        weights_key=weights_key,
+        values=values or {},
+        features=features,
+    )

@@ -37,6 +37,7 @@ __all__ = [
     "Published",
     "ShapeError",
     "State",
+    "family_named",
     "family_of",
     "ships",
     "variants",
@@ -51,6 +52,15 @@ def ships(family: str) -> bool:
 def variants() -> tuple[str, ...]:
     """Returns every variant's name, family by family."""
     return tuple(name for family in FAMILIES for name in family.variants)
+
+
+def family_named(name: str) -> Family:
+    """Find the family of this name, of those for comparison too.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return next(family for family in ALL if family.name == name)
 
 
 def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:

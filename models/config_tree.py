@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from .family import Config
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+FUNCTION = ("norm_eps", "embed_eps", "reduced_eps", "activation", "dilations")  # fields that a tree may leave out
 ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
 
 
@@ -37,7 +38,7 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
         if model["TYPE"] != family:
             return None
         numbers = model[family.upper()]
-        values = {name: _plain(numbers[name.upper()]) for name in _names(kind) if name not in ELSEWHERE}
+        values = {name: _plain(numbers[name.upper()]) for name in _told(kind, numbers) if name not in ELSEWHERE}
         size = sides(tree["DATA"]["IMG_SIZE"])
         return kind(**values, **{"image_size": size, "num_classes": int(model["NUM_CLASSES"])})
     except (KeyError, TypeError, ValueError, IndexError):
@@ -56,9 +57,10 @@ def sides(value: Any) -> tuple[int, int]:
     return int(rows), int(cols)
 
 
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _told(kind: type[Any], numbers: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the fields to read: all that a shape could tell, and of the others those that the tree has."""
+    return tuple(f.name for f in fields(kind) if f.name not in FUNCTION or f.name.upper() in numbers)
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_plain(item) for item in value) if isinstance(value, list) else value

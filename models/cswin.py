@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
 from .layers import ChannelsLast
 from .slide_attention import SlideBlock
 from .stripe_attention import StripeBlock, stripes
@@ -93,7 +93,7 @@ class CSwinTransformer(nn.Module):
         for stage, dim in enumerate(dims[:-1]):
             self.add_module(f"merge{stage + 1}", Merging(dim))
         self.norm = nn.LayerNorm(dims[-1])
-        self.head = nn.Linear(dims[-1], config.num_classes)
+        self.head = classifier(dims[-1], config.num_classes)
         self.stages = len(dims)
 
     def forward(self, images: Tensor) -> Tensor:

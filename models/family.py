@@ -58,7 +58,11 @@ class Family:
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
-        assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
+        canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
+        assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of
+            a state dict; "" where shapes tell all.
+        untold: fields of the configuration that `infer` takes as keywords, because no shape may tell them.
+        values: what a user may say of a model as NAME=VALUE -> (value -> fields of the configuration).
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
@@ -67,13 +71,16 @@ class Family:
     name: str
     variants: Mapping[str, Any]
     matches: Callable[[State], bool]
-    infer: Callable[[State], Any]
+    infer: Callable[..., Any]
     resize: Callable[[Any, str], Any]
     read_config: Callable[[Mapping[str, Any]], Any | None]
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
-    assumed: str = ""
+    canonical: Callable[[State], State] = field(default=lambda state: state)
+    assumed: str | Callable[[State], str] = ""
+    untold: tuple[str, ...] = ()
+    values: Mapping[str, Callable[[str], Mapping[str, Any]]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)
@@ -86,6 +93,35 @@ class ShapeError(ValueError):
 def classes(state: State) -> int:
     """Returns the width of a state dict's head, 0 where it has none."""
     return state["head.weight"].shape[0] if "head.weight" in state else 0
+
+
+def classifier(width: int, num_classes: int) -> nn.Module:
+    """Make the last linear layer; one that passes its input on where a model has no classes."""
+    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
+
+
+def one_of(name: str, values: Mapping[str, Any]) -> Callable[[str], Mapping[str, Any]]:
+    """Make an option that takes one of some words, each for a value of the field `name`."""
+
+    def read(value: str) -> Mapping[str, Any]:
+        if value not in values:
+            raise ShapeError(f"{value!r}, where {' or '.join(values)} is expected")
+        return {name: values[value]}
+
+    return read
+
+
+def numbers(name: str, apart: str = "") -> Callable[[str], Mapping[str, Any]]:
+    """Make an option that takes numbers with commas between them, and groups of them where `apart` parts those."""
+
+    def read(value: str) -> Mapping[str, Any]:
+        try:
+            groups = [tuple(int(number) for number in group.split(",")) for group in value.split(apart or None)]
+        except ValueError as error:
+            raise ShapeError(f"{value!r}, where numbers with commas are expected") from error
+        return {name: tuple(groups) if apart else groups[0]}
+
+    return read
 
 
 def slides(state: State) -> bool:

@@ -1,21 +1,34 @@
 """Blocks that several families share. Every map is channels last: [B, H, W, C]."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NORM_EPS = 1e-5  # LayerNorm's own
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
+"""What may stand between an MLP's layers; gelu is the exact (erf) one."""
+
 
 class Mlp(nn.Module):
-    """Two linear layers with an exact (erf) GELU between them."""
+    """Two linear layers with an activation between them.
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    Args:
+        dim: channels C.
+        hidden: channels between the layers.
+        activation: a name of `ACTIVATIONS`; no weight tells which one.
+    """
+
+    def __init__(self, dim: int, hidden: int, *, activation: str = "gelu") -> None:
         super().__init__()
+        self.activation = activation
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns a tensor of x's shape, [..., C]."""
-        return self.fc2(functional.gelu(self.fc1(x)))
+        return self.fc2(ACTIVATIONS[self.activation](self.fc1(x)))
 
 
 class PatchEmbed(nn.Module):
@@ -67,12 +80,15 @@ class ConvEmbed(nn.Module):
         kernel: side of the kernel; patches do not overlap where it equals the stride.
         stride: rows and columns to the next patch.
         padding: zeros around the map.
+        eps: of the LayerNorm.
     """
 
-    def __init__(self, inputs: int, dim: int, kernel: int, stride: int, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, dim: int, kernel: int, stride: int, padding: int = 0, *, eps: float = NORM_EPS
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inputs, dim, kernel, stride=stride, padding=padding)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, inputs, rows, cols]."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
-from .layers import Mlp
-from .neighborhood_attention import NeighborhoodAttention
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, numbers, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, Mlp
+from .neighborhood_attention import NeighborhoodAttention, grown
 from .slide_attention import SlideAttention
 from .swin import data_from_tree
 
@@ -31,6 +31,9 @@ class NatConfig:
         image_size: rows and columns of the input.
         slide_stages: the levels (0-based) with slide attention in the place of neighbourhood attention.
         slide_kernel: side of the slide neighbourhood.
+        dilations: of each block of each level, the distance of two neighbours (DiNAT); none: they touch.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        activation: of the MLPs.
     """
 
     embed_dim: int
@@ -43,6 +46,9 @@ class NatConfig:
     num_classes: int = 1000
     slide_stages: tuple[int, ...] = ()
     slide_kernel: int = SLIDE_KERNEL
+    dilations: tuple[tuple[int, ...], ...] = ()
+    norm_eps: float = NORM_EPS
+    activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Returns rows and columns of the map of a level (0-based): every convolution halves, rounded up."""
@@ -50,8 +56,29 @@ class NatConfig:
         return rows, cols
 
     def at(self, image_size: tuple[int, int]) -> "NatConfig":
-        """Returns this configuration for another input size."""
-        return replace(self, image_size=image_size)
+        """Returns this configuration for another input size.
+
+        Raises:
+            ShapeError: a dilation does not divide its map.
+        """
+        config = replace(self, image_size=image_size)
+        refuse_uneven(config)
+        return config
+
+
+def refuse_uneven(config: NatConfig) -> None:
+    """Refuse a map whose rows or columns a dilation parts unevenly.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for level, dilations in enumerate(config.dilations):
+        for dilation in dilations:
+            rows, cols = grown(config.resolution(level), config.kernel_size, dilation)
+            if rows % dilation or cols % dilation:
+                raise ShapeError(
+                    f"a map of {rows}x{cols} in level {level + 1}, which its dilation {dilation} does not divide"
+                )
 
 
 class Nat(nn.Module):
@@ -62,8 +89,8 @@ class Nat(nn.Module):
         self.patch_embed = Tokenizer(config.embed_dim)
         self.levels = nn.ModuleList(Level(config, level) for level in range(len(config.depths)))
         width = config.embed_dim * 2 ** (len(config.depths) - 1)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.num_classes)
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.head = classifier(width, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
@@ -117,7 +144,7 @@ class Level(nn.Module):
     def __init__(self, config: NatConfig, level: int) -> None:
         super().__init__()
         dim = config.embed_dim * 2**level
-        self.blocks = nn.ModuleList(Block(config, level, dim) for _ in range(config.depths[level]))
+        self.blocks = nn.ModuleList(Block(config, level, dim, index) for index in range(config.depths[level]))
         self.downsample = Downsampler(dim) if level + 1 < len(config.depths) else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,12 +157,12 @@ class Level(nn.Module):
 class Block(nn.Module):
     """Pre-norm block: attention, then an MLP, each with a residual that may have a learned scale."""
 
-    def __init__(self, config: NatConfig, level: int, dim: int) -> None:
+    def __init__(self, config: NatConfig, level: int, dim: int, index: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = _attention(config, level, dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+        self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.attn = _attention(config, level, dim, index)
+        self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), activation=config.activation)
         self.scaled = config.layer_scale is not None
         if config.layer_scale is not None:
             self.gamma1 = nn.Parameter(torch.full((dim,), config.layer_scale))
@@ -150,10 +177,11 @@ class Block(nn.Module):
         return x + self.gamma2 * self.mlp(self.norm2(x))
 
 
-def _attention(config: NatConfig, level: int, dim: int) -> nn.Module:
+def _attention(config: NatConfig, level: int, dim: int, index: int) -> nn.Module:
     if level in config.slide_stages:
         return SlideAttention(dim, config.heads[level], config.slide_kernel)
-    return NeighborhoodAttention(dim, config.heads[level], config.resolution(level), config.kernel_size)
+    dilation = config.dilations[level][index] if config.dilations else 1
+    return NeighborhoodAttention(dim, config.heads[level], config.resolution(level), config.kernel_size, dilation)
 
 
 def is_nat(state: State) -> bool:
@@ -236,5 +264,9 @@ FAMILY = Family(
     read_data=read_data,
     build=Nat,
     assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
+    values={
+        "dilations": numbers("dilations", apart="/"),
+        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
+    },
     published=PUBLISHED,
 )

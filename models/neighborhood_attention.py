@@ -34,15 +34,16 @@ class NeighborhoodAttention(nn.Module):
         heads: number of heads nH.
         resolution: rows and columns of the map.
         kernel_size: side k of the neighbourhood, odd.
+        dilation: distance of two neighbours of a row or column.
     """
 
     index: Tensor
     mask: Tensor
 
-    def __init__(self, dim: int, heads: int, resolution: tuple[int, int], kernel_size: int) -> None:
+    def __init__(self, dim: int, heads: int, resolution: tuple[int, int], kernel_size: int, dilation: int = 1) -> None:
         super().__init__()
         self.heads, self.scale = heads, (dim // heads) ** -0.5
-        self.tiles = Tiles(resolution, kernel_size)
+        self.tiles = Tiles(resolution, kernel_size, dilation)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         span = 2 * kernel_size - 1
@@ -91,11 +92,13 @@ class Tiles:
     Args:
         resolution: rows and columns of the map; one smaller than the neighbourhood grows to its size.
         kernel_size: side k of the neighbourhood.
+        dilation: every so many-th row and column is a map of its own, whose positions attend to each other alone.
     """
 
-    def __init__(self, resolution: tuple[int, int], kernel_size: int) -> None:
-        self.kernel_size, self.resolution = kernel_size, resolution
-        self.grown = (max(resolution[0], kernel_size), max(resolution[1], kernel_size))
+    def __init__(self, resolution: tuple[int, int], kernel_size: int, dilation: int = 1) -> None:
+        self.kernel_size, self.resolution, self.dilation = kernel_size, resolution, dilation
+        self.whole = grown(resolution, kernel_size, dilation)
+        self.grown = (self.whole[0] // dilation, self.whole[1] // dilation)
         size = [tile_side(side, kernel_size) for side in self.grown]
         self.queries = Windows(self.grown, (size[0], size[1]), shifted=False)
         self.margin = tuple(kernel_size // 2 if t < side else 0 for t, side in zip(size, self.grown, strict=True))
@@ -105,11 +108,32 @@ class Tiles:
 
         Source: NATTEN 0.14.6, natten2d.py: zeros before qkv, so a padded key is qkv's bias and is attended to.
         """
-        return pad_end(x, *(g - r for g, r in zip(self.grown, self.resolution, strict=True)))
+        return pad_end(x, *(g - r for g, r in zip(self.whole, self.resolution, strict=True)))
 
     def shrink(self, x: Tensor) -> Tensor:
         """Returns x [B, H, W, C] without what `grow` added."""
-        return x if self.grown == self.resolution else x[:, : self.resolution[0], : self.resolution[1]]
+        return x if self.whole == self.resolution else x[:, : self.resolution[0], : self.resolution[1]]
+
+    def comb(self, x: Tensor) -> Tensor:
+        """Part [B, H, W, C] into one map a remainder of rows and columns, [B*d*d, H/d, W/d, C] of dilation d.
+
+        Source: NATTEN 0.14.6, natten_commons.cuh, get_window_start: a window holds positions of one remainder alone.
+        """
+        if self.dilation == 1:
+            return x
+        (rows, cols), step, dim = self.whole, self.dilation, x.shape[3]
+        x = x.reshape(-1, rows // step, step, cols * dim).transpose(1, 2)  # [B, d, H/d, W*C]
+        x = x.reshape(-1, rows // step, cols // step, step, dim).permute(0, 3, 1, 2, 4)  # [B*d, d, H/d, W/d, C]
+        return x.reshape(-1, rows // step, cols // step, dim)
+
+    def uncomb(self, x: Tensor) -> Tensor:
+        """Join the maps that `comb` made to [B, H, W, C]."""
+        if self.dilation == 1:
+            return x
+        (rows, cols), step, dim = self.whole, self.dilation, x.shape[3]
+        x = x.reshape(-1, step, rows // step, cols // step, dim).permute(0, 2, 3, 1, 4)  # [B*d, H/d, W/d, d, C]
+        x = x.reshape(-1, step, rows // step, cols * dim).transpose(1, 2)  # [B, H/d, d, W*C]
+        return x.reshape(-1, rows, cols, dim)
 
     def keys(self, x: Tensor) -> Tensor:
         """Returns every tile of x with its margin, [B*T, Nk, C], for x [B, H, W, C]; there are zeros around the map."""
@@ -159,6 +183,15 @@ def _pairs(rows: Tensor, cols: Tensor, join) -> Tensor:  # type: ignore[no-untyp
     return pairs.flatten(2).flatten(0, 1)
 
 
+def grown(resolution: tuple[int, int], kernel_size: int, dilation: int) -> tuple[int, int]:
+    """Rows and columns of a map after it is padded to hold one neighbourhood.
+
+    Source: SHI-Labs/Neighborhood-Attention-Transformer d334f5b, NATTEN 0.14.6, natten2d.py: k times the dilation.
+    """
+    least = kernel_size * dilation
+    return max(resolution[0], least), max(resolution[1], least)
+
+
 def tile_side(side: int, kernel_size: int) -> int:
     """Returns the side of a tile along an axis: all of a short one, else that with the fewest products.
 
@@ -186,6 +219,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, tiles: Tiles, heads: int, bias: Tens
     """
     count, tokens, seen = mask.shape
     width = q.shape[3] // heads
+    q, k, v = tiles.comb(q), tiles.comb(k), tiles.comb(v)
     q = tiles.queries.cut(q).reshape(-1, tokens, heads, width).transpose(1, 2)  # [B*T, nH, Nq, d]
     k, v = (tiles.keys(part).reshape(-1, seen, heads, width).transpose(1, 2) for part in (k, v))  # [B*T, nH, Nk, d]
     logits = q @ k.transpose(-2, -1)
@@ -195,4 +229,4 @@ def attend(q: Tensor, k: Tensor, v: Tensor, tiles: Tiles, heads: int, bias: Tens
         logits = (logits + bias).reshape(-1, count, heads, tokens, seen) + mask[:, None]  # [B, T, nH, Nq, Nk]
     attention = logits.reshape(-1, heads, tokens, seen).softmax(dim=-1)
     out = (attention @ v).transpose(1, 2).reshape(-1, tokens, heads * width)
-    return tiles.shrink(tiles.queries.join(out))
+    return tiles.shrink(tiles.uncomb(tiles.queries.join(out)))

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, slides
-from .layers import ConvEmbed, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, numbers, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, ConvEmbed, Mlp
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -35,6 +35,10 @@ class PvtConfig:
         slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
         kernel_size: side k of the slide neighbourhood.
         class_token: whether a class token is read in the last stage; else the mean of its map.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        embed_eps: epsilon of the patch embeddings' LayerNorm.
+        reduced_eps: epsilon of the reduced map's LayerNorm.
+        activation: of the MLPs.
     """
 
     embed_dims: tuple[int, ...]
@@ -47,6 +51,10 @@ class PvtConfig:
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
     class_token: bool = True
+    norm_eps: float = EPS
+    embed_eps: float = NORM_EPS
+    reduced_eps: float = NORM_EPS
+    activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Returns rows and columns of the map of a stage (0-based); a remainder is dropped."""
@@ -74,12 +82,14 @@ class PyramidVisionTransformer(nn.Module):
             patch = 2 if stage else PATCH
             blocks = (_block(config, stage) for _ in range(config.depths[stage]))
             tokens = math.prod(config.resolution(stage)) + self._has_token(stage)
-            self.add_module(f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch))
+            self.add_module(
+                f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch, eps=config.embed_eps)
+            )
             self.register_parameter(f"pos_embed{stage + 1}", _embedding(tokens, dim))
             self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
         self.cls_token = _embedding(1, dim) if config.class_token else None
-        self.norm = nn.LayerNorm(dim, eps=EPS)
-        self.head = nn.Linear(dim, config.num_classes)
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
@@ -130,10 +140,11 @@ def _embedding(tokens: int, dim: int) -> nn.Parameter:
 
 def _block(config: PvtConfig, stage: int) -> nn.Module:
     dim, heads = config.embed_dims[stage], config.heads[stage]
-    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage])
+    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
     if stage in config.slide_stages:
         attention = SlideAttention(dim, heads, config.kernel_size)
-    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])))
+    mlp = Mlp(dim, int(dim * config.mlp_ratios[stage]), activation=config.activation)
+    return ReducedBlock(dim, attention, mlp, eps=config.norm_eps)
 
 
 def is_pvt(state: State) -> bool:
@@ -141,24 +152,24 @@ def is_pvt(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
-def infer(state: State) -> PvtConfig:
-    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input.
+def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None) -> PvtConfig:
+    """Returns the configuration that the shapes of a PVT or Slide-PVT tell, for a square input if none is told.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.
     """
     dims = pyramid.dims(state)
     side = math.isqrt(state["pos_embed1"].shape[1])
-    if side**2 != state["pos_embed1"].shape[1]:
+    if image_size is None and side**2 != state["pos_embed1"].shape[1]:
         raise ShapeError(f"{state['pos_embed1'].shape[1]} positions in stage 1, which is no square")
     slide_stages, kernel_size = pyramid.slide_stages(state)
     return PvtConfig(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=pyramid.heads(state, dims),
+        heads=heads or pyramid.heads(state, dims),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=pyramid.reductions(state, PvtConfig.reductions),
-        image_size=(side * PATCH, side * PATCH),
+        image_size=image_size or (side * PATCH, side * PATCH),
         num_classes=classes(state),
         slide_stages=slide_stages,
         kernel_size=kernel_size,
@@ -238,5 +249,7 @@ FAMILY = Family(
     build=PyramidVisionTransformer,
     adapt=adapt,
     assumed=pyramid.ASSUMED,
+    untold=("heads", "image_size"),
+    values={"heads": numbers("heads"), "activation": one_of("activation", {name: name for name in ACTIVATIONS})},
     published=PUBLISHED,
 )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State, classes, slides
-from .layers import ConvEmbed
+from .family import Family, Published, ShapeError, State, classes, classifier, numbers, slides
+from .layers import NORM_EPS, ConvEmbed
 from .pvt import read_data
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, PooledAttention, ReducedAttention, ReducedBlock
@@ -28,6 +28,9 @@ class PvtV2Config:
         image_size: rows and columns of the input.
         slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
         kernel_size: side k of the slide neighbourhood.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        embed_eps: epsilon of the patch embeddings' LayerNorm.
+        reduced_eps: epsilon of the reduced map's LayerNorm.
     """
 
     embed_dims: tuple[int, ...]
@@ -40,6 +43,9 @@ class PvtV2Config:
     num_classes: int = 1000
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
+    norm_eps: float = EPS
+    embed_eps: float = NORM_EPS
+    reduced_eps: float = NORM_EPS
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Returns rows and columns of the map of a stage (0-based): overlapping patches round up."""
@@ -68,11 +74,11 @@ class PyramidVisionTransformerV2(nn.Module):
         for stage, dim in enumerate(config.embed_dims):
             kernel, stride = (3, 2) if stage else (7, 4)
             blocks = (_block(config, stage) for _ in range(config.depths[stage]))
-            embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2)
+            embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2, eps=config.embed_eps)
             self.add_module(f"patch_embed{stage + 1}", embed)
             self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
-            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=EPS))
-        self.head = nn.Linear(dim, config.num_classes)
+            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=config.norm_eps))
+        self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
@@ -99,7 +105,7 @@ class PyramidVisionTransformerV2(nn.Module):
 def _block(config: PvtV2Config, stage: int) -> nn.Module:
     dim = config.embed_dims[stage]
     mlp = ConvMlp(dim, int(dim * config.mlp_ratios[stage]), relu=config.linear)
-    return ReducedBlock(dim, _attention(config, stage), mlp)
+    return ReducedBlock(dim, _attention(config, stage), mlp, eps=config.norm_eps)
 
 
 def _attention(config: PvtV2Config, stage: int) -> nn.Module:
@@ -107,8 +113,8 @@ def _attention(config: PvtV2Config, stage: int) -> nn.Module:
     if stage in config.slide_stages:
         return SlideAttention(dim, heads, config.kernel_size)
     if config.linear:
-        return PooledAttention(dim, heads, config.resolution(stage))
-    return ReducedAttention(dim, heads, config.reductions[stage])
+        return PooledAttention(dim, heads, config.resolution(stage), eps=config.reduced_eps)
+    return ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
 
 
 def is_pvt_v2(state: State) -> bool:
@@ -116,7 +122,7 @@ def is_pvt_v2(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
 
 
-def infer(state: State) -> PvtV2Config:
+def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
     """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
 
     Raises:
@@ -130,7 +136,7 @@ def infer(state: State) -> PvtV2Config:
     return PvtV2Config(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=pyramid.heads(state, dims),
+        heads=heads or pyramid.heads(state, dims),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=PvtV2Config.reductions if linear else pyramid.reductions(state, PvtV2Config.reductions),
         linear=linear,
@@ -188,5 +194,7 @@ FAMILY = Family(
     read_data=read_data,
     build=PyramidVisionTransformerV2,
     assumed=f"{pyramid.ASSUMED}; nor the input: 224x224",
+    untold=("heads",),
+    values={"heads": numbers("heads")},
     published=PUBLISHED,
 )

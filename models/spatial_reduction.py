@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .layers import NORM_EPS
 from .window_attention import linear
 
 EPS = 1e-6  # of a block's norms; the norm of the reduced map has LayerNorm's own 1e-5
@@ -21,16 +22,17 @@ class ReducedAttention(nn.Module):
         dim: channels C.
         heads: number of heads nH.
         reduction: kernel and stride of the convolution; 1 leaves the map as it is.
+        eps: of the reduced map's norm.
     """
 
-    def __init__(self, dim: int, heads: int, reduction: int) -> None:
+    def __init__(self, dim: int, heads: int, reduction: int, *, eps: float = NORM_EPS) -> None:
         super().__init__()
         self.heads, self.scale = heads, (dim // heads) ** -0.5
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
         self.sr = nn.Conv2d(dim, dim, reduction, stride=reduction) if reduction > 1 else None
-        self.norm = nn.LayerNorm(dim) if reduction > 1 else None
+        self.norm = nn.LayerNorm(dim, eps=eps) if reduction > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
@@ -55,13 +57,14 @@ class PooledAttention(ReducedAttention):
         dim: channels C.
         heads: number of heads nH.
         resolution: rows and columns of the map.
+        eps: of the pooled map's norm.
     """
 
-    def __init__(self, dim: int, heads: int, resolution: tuple[int, int]) -> None:
+    def __init__(self, dim: int, heads: int, resolution: tuple[int, int], *, eps: float = NORM_EPS) -> None:
         super().__init__(dim, heads, reduction=1)
         self.resolution = resolution
         self.sr = nn.Conv2d(dim, dim, 1)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
 
     def reduced(self, x: Tensor) -> Tensor:
         """Returns the map that is looked at, [B, 7, 7, C]."""
@@ -124,11 +127,11 @@ class Pooling(nn.Module):
 class ReducedBlock(nn.Module):
     """Pre-norm block of a given attention and a given MLP, each with a residual."""
 
-    def __init__(self, dim: int, attention: nn.Module, mlp: nn.Module) -> None:
+    def __init__(self, dim: int, attention: nn.Module, mlp: nn.Module, *, eps: float = EPS) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = attention
-        self.norm2 = nn.LayerNorm(dim, eps=EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:

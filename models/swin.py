@@ -7,16 +7,17 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
-from .layers import PatchEmbed, PatchMerging
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, one_of, slides
+from .layers import ACTIVATIONS, NORM_EPS, PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
-from .window_attention import WindowBlock, resize_table
+from .window_attention import SmallMaps, WindowBlock, WindowRule, resize_table, window_size
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
@@ -33,6 +34,13 @@ class SwinConfig:
         window: rows and columns of a window; a stage no larger than its window attends globally.
         slide_stages: how many stages, from the first, use slide attention.
         kernel_size: side k of the slide neighbourhood.
+        resized_window: of another input size: "scale" keeps the number of windows a side, "keep" the window; "floor"
+            scales and rounds down, as timm's set_input_size does.
+        small_maps: what becomes of a window that is no smaller than its map; see `WindowRule`.
+        roll_first: whether a shifted map is rolled before it is padded.
+        activation: of the MLPs.
+        norm_eps: epsilon of the blocks' and the last LayerNorm; the others have LayerNorm's own.
+        feature_norms: the stages (0-based) whose maps `features` norms; the last stage's norm is the classifier's.
     """
 
     embed_dim: int
@@ -44,6 +52,17 @@ class SwinConfig:
     slide_stages: int = 0
     kernel_size: int = 3
     mlp_ratio: float = 4.0
+    resized_window: Literal["scale", "floor", "keep"] = "scale"
+    small_maps: SmallMaps = "shrink"
+    roll_first: bool = False
+    activation: str = "gelu"
+    norm_eps: float = NORM_EPS
+    feature_norms: tuple[int, ...] = ()
+
+    @property
+    def rule(self) -> WindowRule:
+        """What becomes of windows that do not fit a map."""
+        return WindowRule(self.small_maps, self.roll_first)
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Returns rows and columns of the map of a stage (0-based)."""
@@ -51,13 +70,36 @@ class SwinConfig:
         return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
 
     def at(self, image_size: tuple[int, int]) -> "SwinConfig":
-        """Returns this configuration for another input size, with as many windows a side as before.
+        """Returns this configuration for another input size, by default with as many windows a side as before.
 
         Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
+
+        Raises:
+            ShapeError: a map would be smaller than a window that does not shrink.
         """
-        pairs = zip(self.window, image_size, self.image_size, strict=True)
-        window = tuple(max(1, round(w * new / old)) for w, new, old in pairs)
-        return replace(self, image_size=image_size, window=(window[0], window[1]))
+        resized = replace(self, image_size=image_size)
+        if self.resized_window != "keep":
+            whole = math.floor if self.resized_window == "floor" else round
+            pairs = zip(self.window, image_size, self.image_size, strict=True)
+            rows, cols = (max(1, whole(w * new / old)) for w, new, old in pairs)
+            resized = replace(resized, window=(rows, cols))
+        refuse_small_maps(resized)
+        return resized
+
+
+def refuse_small_maps(config: SwinConfig) -> None:
+    """Refuse a map that is shorter than its window where the library that trained the model cannot run it.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for stage in range(len(config.depths)):
+        rows, cols = config.resolution(stage)
+        if config.small_maps == "joint" and (rows < config.window[0] or cols < config.window[1]):
+            raise ShapeError(
+                f"a map of {rows}x{cols} in stage {stage + 1}, smaller than its window of "
+                f"{config.window[0]}x{config.window[1]}, which the library that wrote the checkpoint cannot run"
+            )
 
 
 class SwinTransformer(nn.Module):
@@ -67,12 +109,15 @@ class SwinTransformer(nn.Module):
         super().__init__()
         self.patch_embed = PatchEmbed(config.embed_dim, PATCH)
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
-        width = config.embed_dim * 2 ** (len(config.depths) - 1)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.num_classes)
+        self.last = len(config.depths) - 1
+        self.norm = nn.LayerNorm(config.embed_dim * 2**self.last, eps=config.norm_eps)
+        self.head = classifier(config.embed_dim * 2**self.last, config.num_classes)
+        self.feature_norms = config.feature_norms
+        for stage in set(config.feature_norms) - {self.last}:
+            self.add_module(f"norm{stage}", nn.LayerNorm(config.embed_dim * 2**stage, eps=config.norm_eps))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]; without a head, the mean it would see."""
         x = self.patch_embed(images)
         for stage in self.layers:
             x = stage(x)
@@ -81,13 +126,18 @@ class SwinTransformer(nn.Module):
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
         x, maps = self.patch_embed(images), []
-        for stage in self.layers:
+        for number, stage in enumerate(self.layers):
             if not isinstance(stage, Stage):
                 raise TypeError(f"expected a Stage in layers, found {type(stage).__name__}")
             x = stage.attend(x)
-            maps.append(x.permute(0, 3, 1, 2))
+            maps.append(self._normed(x, number).permute(0, 3, 1, 2))
             x = stage.merge(x)
         return tuple(maps)
+
+    def _normed(self, x: Tensor, stage: int) -> Tensor:
+        if stage not in self.feature_norms:
+            return x
+        return self.norm(x) if stage == self.last else self.get_submodule(f"norm{stage}")(x)
 
 
 class Stage(nn.Module):
@@ -124,6 +174,9 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
         config.window,
         shifted=index % 2 == 1,
         mlp_ratio=config.mlp_ratio,
+        rule=config.rule,
+        activation=config.activation,
+        eps=config.norm_eps,
     )
 
 
@@ -151,6 +204,10 @@ def infer(state: State) -> SwinConfig:
     windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
     if len(slide) + len(windows) != len(stages) or any(table.ndim == 6 for table in present[len(slide) :]):
         raise ShapeError("slide attention must stand in the first stages and window attention in the others")
+    if any(later > earlier for earlier, later in pairwise(windows)):
+        raise ShapeError(
+            f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
+        )
     side = _image_side(state, windows, len(stages))
     return SwinConfig(
         embed_dim=state["patch_embed.proj.weight"].shape[0],
@@ -166,7 +223,12 @@ def infer(state: State) -> SwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little."""
+    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+
+    Raises:
+        ShapeError: it says what no model here does.
+    """
+    refuse_unmodelled(tree)
     try:
         swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
         is_slide = tree["MODEL"]["TYPE"] == "slide_swin"
@@ -183,6 +245,37 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def refuse_unmodelled(tree: Mapping[str, Any]) -> None:
+    """Refuse fields of upstream's config tree that change the function and are not modelled.
+
+    Source: microsoft/Swin-Transformer f82860b, config.py and models/build.py, build_model.
+
+    Raises:
+        ShapeError: one has a value that no model here has.
+    """
+    model = config_tree.branch(tree, "MODEL")
+    swin = config_tree.branch(model, "SWIN")
+    told = model.get("TYPE", "swin")
+    if swin and told not in ("swin", "slide_swin"):
+        raise ShapeError(f"MODEL.TYPE {told!r}, where swin or slide_swin is expected")
+    for name, value in UNMODELLED.items():
+        if name in swin and swin[name] != value:
+            raise ShapeError(
+                f"MODEL.SWIN.{name} {swin[name]!r}, where {value!r} is expected: the others are not exported"
+            )
+
+
+UNMODELLED = {
+    "PATCH_SIZE": PATCH,
+    "IN_CHANS": 3,
+    "QKV_BIAS": True,
+    "QK_SCALE": None,
+    "APE": False,
+    "PATCH_NORM": True,
+}
+"""Fields under MODEL.SWIN -> the only value that is exported."""
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
@@ -240,8 +333,7 @@ def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
 
 
 def _window(config: SwinConfig, stage: int) -> tuple[int, int]:
-    rows, cols = config.resolution(stage)
-    return min(config.window[0], rows), min(config.window[1], cols)
+    return window_size(config.window, config.resolution(stage), config.rule)
 
 
 def is_swin(state: State) -> bool:
@@ -256,6 +348,18 @@ def _image_side(state: State, windows: list[int], stages: int) -> int:
         stage, mask = next(iter(masks.items()))
         return math.isqrt(mask.shape[0]) * math.isqrt(mask.shape[1]) * PATCH << stage
     return windows[-1] * PATCH << (stages - 1) if windows else 224
+
+
+def guessed_input(state: State) -> str:
+    """Say that the input is a guess: tables that are alike in every stage fit any input of 32 windows a side."""
+    tables = [
+        value for key, value in state.items() if key.endswith(".relative_position_bias_table") and value.ndim == 2
+    ]
+    if len({table.shape[0] for table in tables}) > 1 or any(key.endswith(".attn_mask") for key in state):
+        return ""
+    side = infer(state).image_size[0]
+    reason = "32 times the window" if tables else "as published"
+    return f"no mask or shape tells the input: {side}x{side}, {reason}; --input-size names another"
 
 
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
@@ -295,6 +399,11 @@ FAMILY = Family(
     read_data=read_data,
     build=SwinTransformer,
     adapt=adapt,
+    assumed=guessed_input,
+    values={
+        "window": one_of("resized_window", {"keep": "keep", "scale": "scale", "floor": "floor"}),
+        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
+    },
     optional=REBUILT,
     published=PUBLISHED,
 )

@@ -4,13 +4,39 @@ Windows are cut in two rank-4 steps (rows, then columns), never through the rank
 Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py, WindowAttention and SwinTransformerBlock.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import Mlp, pad_end, roll
+from .layers import NORM_EPS, Mlp, pad_end, roll
 
 MASKED = -100.0  # Swin's mask value: not -inf, so a device without IEEE infinities computes the same
+
+SmallMaps = Literal["shrink", "joint", "pad", "pad-and-shift"]
+
+
+@dataclass(frozen=True)
+class WindowRule:
+    """What libraries do differently where windows and map do not fit; the weights are the same.
+
+    Attributes:
+        small_maps: on an axis no longer than its window
+            shrink: the window becomes the axis, unshifted (this project; timm, WindowAttention and _calc_window_shift);
+            joint: the same, but one such axis stops the shift of both, and none may be shorter (transformers,
+                SwinLayer.set_shift_and_window_size; mmpretrain, ShiftWindowMSA);
+            pad: the window stays, zeros fill it and are attended to, unshifted (torchvision, shifted_window_attention);
+            pad-and-shift: the same, but shifted (mmsegmentation and mmdetection, ShiftWindowMSA).
+        roll_first: a shifted map is rolled before it is padded to whole windows (timm from 0.9 on), not after.
+    """
+
+    small_maps: SmallMaps = "shrink"
+    roll_first: bool = False
+
+
+OWN_RULE = WindowRule()
 
 
 class WindowAttention(nn.Module):
@@ -78,6 +104,9 @@ class WindowBlock(nn.Module):
         window: rows and columns of a window; on an axis no longer than its window there is one window and no shift.
         shifted: whether this block rolls the map by half a window.
         mlp_ratio: hidden width of the MLP over C.
+        rule: what becomes of windows that do not fit the map.
+        activation: of the MLP.
+        eps: of both norms.
     """
 
     attn_mask: Tensor | None
@@ -91,13 +120,16 @@ class WindowBlock(nn.Module):
         *,
         shifted: bool,
         mlp_ratio: float,
+        rule: WindowRule = OWN_RULE,
+        activation: str = "gelu",
+        eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.windows = Windows(resolution, window, shifted=shifted)
-        self.norm1 = nn.LayerNorm(dim)
+        self.windows = Windows(resolution, window, shifted=shifted, rule=rule)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = WindowAttention(dim, heads, self.windows.size)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), activation=activation)
         self.register_buffer("attn_mask", self.windows.mask())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,16 +162,25 @@ class FusedWindowBlock(nn.Module):
 class Windows:
     """How one block cuts its map into windows: sizes, shifts and the padding that makes them fit."""
 
-    def __init__(self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool) -> None:
+    def __init__(
+        self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool, rule: WindowRule = OWN_RULE
+    ) -> None:
         self.resolution = resolution
-        self.size = (min(window[0], resolution[0]), min(window[1], resolution[1]))
-        self.shift = tuple(w // 2 if shifted and w < r else 0 for w, r in zip(self.size, resolution, strict=True))
+        self.size = window_size(window, resolution, rule)
         self.padding = (-resolution[0] % self.size[0], -resolution[1] % self.size[1])
         self.padded = (resolution[0] + self.padding[0], resolution[1] + self.padding[1])
+        longer = [w < side for w, side in zip(self.size, self.padded, strict=True)]
+        moves = {"joint": [all(longer)] * 2, "pad-and-shift": [True, True]}.get(rule.small_maps, longer)
+        self.shift = tuple(w // 2 if shifted and m else 0 for w, m in zip(self.size, moves, strict=True))
+        self.roll_first = rule.roll_first
 
     def cut(self, x: Tensor) -> Tensor:
         """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
-        x = roll(pad_end(x, *self.padding), *self.shift)
+        x = (
+            pad_end(roll(x, *self.shift), *self.padding)
+            if self.roll_first
+            else roll(pad_end(x, *self.padding), *self.shift)
+        )
         (wh, ww), dim = self.size, x.shape[3]
         if ww == self.padded[1]:  # a window is rows of the map as they lie in memory
             return x.reshape(-1, wh * ww, dim)
@@ -152,9 +193,16 @@ class Windows:
         x = windows
         if ww != cols:
             x = x.reshape(-1, cols // ww, wh, ww * dim).transpose(1, 2)  # [B*rows of windows, wh, columns, ww*C]
-        x = x.reshape(-1, rows, cols, dim)
-        x = roll(x, *(-s % r for s, r in zip(self.shift, self.padded, strict=True)))
+        x = x.reshape(-1, rows, cols, dim)  # [B, Hp, Wp, C]
+        if self.roll_first:
+            return self._roll_back(self._cut_padding(x))
+        return self._cut_padding(self._roll_back(x))
+
+    def _cut_padding(self, x: Tensor) -> Tensor:
         return x[:, : self.resolution[0], : self.resolution[1]] if any(self.padding) else x
+
+    def _roll_back(self, x: Tensor) -> Tensor:
+        return roll(x, *(-s % r for s, r in zip(self.shift, x.shape[1:3], strict=True)))
 
     def mask(self) -> Tensor | None:
         """Returns what keeps tokens apart that only the roll made neighbours, [nW, N, N], or None without a shift."""
@@ -165,6 +213,13 @@ class Windows:
         (wh, ww), cols = self.size, self.padded[1]
         region = region.reshape(-1, wh, cols // ww, ww).transpose(1, 2).reshape(-1, wh * ww)  # [nW, N]
         return (region[:, None, :] != region[:, :, None]).float() * MASKED
+
+
+def window_size(window: tuple[int, int], resolution: tuple[int, int], rule: WindowRule) -> tuple[int, int]:
+    """Rows and columns of the windows of a map."""
+    if rule.small_maps == "shrink":
+        return min(window[0], resolution[0]), min(window[1], resolution[1])
+    return window
 
 
 def _regions(length: int, window: int, shift: int) -> Tensor:

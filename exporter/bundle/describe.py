@@ -64,6 +64,7 @@ class Made:
         assumptions: what no file tells and nobody said.
         properties: what the checkpoint says of the model beside its configuration.
         plain_load: what a load without this package's code computes; None where it was not tried.
+        weights_key, values: of the request; see `CheckpointRequest`.
     """
 
     name: str
@@ -84,6 +85,8 @@ class Made:
     assumptions: tuple[Assumption, ...] = ()
     properties: Mapping[str, Property] = field(default_factory=dict)
     plain_load: Mapping[str, Any] | None = None
+    weights_key: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(made: Made) -> Manifest:
@@ -110,6 +113,8 @@ def describe(made: Made) -> Manifest:
             io.softmax,
             io.features,
             tuple(made.keep_fp32),
+            made.weights_key,
+            made.values,
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,
@@ -141,7 +146,18 @@ def _shipped_bytes(artifact: Artifact) -> int:
 
 def _checkpoint(model: Model) -> CheckpointRecord:
     source = model.provenance
-    return CheckpointRecord(source.path.name, source.sha256, source.weights, tuple(source.notes))
+    return CheckpointRecord(
+        source.path.name,
+        source.sha256,
+        source.weights,
+        tuple(source.notes),
+        source.format,
+        source.container,
+        source.wrapper,
+        source.prefix,
+        tuple(source.dropped),
+        tuple(source.assumed),
+    )
 
 
 def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -> ModelRecord:

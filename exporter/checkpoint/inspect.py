@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Inspection, Model
 from slide_export.inference.fuse import fuse
+from slide_export.models import family_named
 from slide_export.models.slide_attention import SlideAttention
 from slide_export.tasks import task_of
 
@@ -30,6 +31,14 @@ def inspect_model(model: Model) -> Inspection:
             name: layer.drift() for name, layer in model.module.named_modules() if isinstance(layer, SlideAttention)
         },
         notes=model.provenance.notes,
+        format=model.provenance.format,
+        container=model.provenance.container,
+        wrapper=model.provenance.wrapper,
+        prefix=model.provenance.prefix,
+        dropped=model.provenance.dropped,
+        assumed=model.provenance.assumed,
+        labels=model.labels,
+        options=tuple(family_named(model.family).values),
     )
 
 

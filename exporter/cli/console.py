@@ -242,7 +242,12 @@ def show_inspection(found: Inspection) -> None:
     table.add_column(overflow="fold")
     rows, cols = found.config["image_size"]
     table.add_row("variant", f"[bold]{found.variant}[/]")
-    table.add_row("input", f"{rows}x{cols}, {found.config['num_classes']} classes")
+    read = {"format": found.format, "container": found.container, "wrapper": found.wrapper, "prefix": found.prefix}
+    for key, value in {**read, "dropped": ", ".join(found.dropped)}.items():
+        if value:
+            table.add_row(key, value)
+    classes = f"{found.config['num_classes']} classes" if found.config["num_classes"] else "no classification head"
+    table.add_row("input", f"{rows}x{cols}, {classes}")
     for key, value in found.config.items():
         if key not in ("image_size", "num_classes"):
             table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
@@ -253,8 +258,12 @@ def show_inspection(found: Inspection) -> None:
     for key, value in found.preprocessing.items():
         table.add_row(key.replace("_", " "), str(value))
     table.add_row("sha256", found.sha256)
+    if found.labels:
+        table.add_row("labels", ", ".join(found.labels[:5]) + (", ..." if len(found.labels) > 5 else ""))
+    if found.options:
+        table.add_row("--model", ", ".join(f"{name}=..." for name in found.options))
     for note in found.notes:
-        table.add_row("note", note)
+        table.add_row("assumed" if note in found.assumed else "note", note)
     _console(stderr=False).print(table)
 
 

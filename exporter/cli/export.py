@@ -15,6 +15,7 @@ from slide_export.inference.forms import FORMS
 from .options import (
     CHECKPOINT,
     DIRECTORY,
+    FILE,
     IMAGES,
     as_json,
     evaluation,
@@ -23,8 +24,10 @@ from .options import (
     min_sqnr,
     read_pairs,
     refuse_old_form,
+    values,
     variant,
     weights,
+    weights_key,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace a bundle of the same name.")
 @variant
 @weights
+@weights_key
+@values
 @input_size
 @click.option(
     "--form",
@@ -56,7 +61,7 @@ if TYPE_CHECKING:
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
 @click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
-@click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
+@click.option("--labels", type=FILE, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
 @evaluation
@@ -70,7 +75,7 @@ if TYPE_CHECKING:
 )
 @click.option("--calibration-size", type=click.IntRange(min=1), help="Images for int8 at most; 300.")
 @click.option("--seed", type=int, help="Draws the calibration images; 0.")
-@click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
+@click.option("--quantization-recipe", type=FILE, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
@@ -107,6 +112,8 @@ def export(
 @click.argument("checkpoint", type=CHECKPOINT)
 @variant
 @weights
+@weights_key
+@values
 @input_size
 @as_json
 def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:

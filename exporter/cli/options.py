@@ -51,13 +51,25 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(",") if name)
 
 
-CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+CHECKPOINT = click.Path(path_type=Path)  # a file, or a folder as a hub or a trainer writes it
 IMAGES = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 PATTERN = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
 weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")
+weights_key = click.option(
+    "--weights-key", metavar="NAME", help="Where in the file the weights are, where it holds several sets: a or a.b."
+)
+values = click.option(
+    "--model",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _parameter, pairs: read_pairs(pairs, "--model NAME=VALUE"),
+    help="What no file tells: window=keep|scale|floor, heads=1,2,5,8, activation=relu, ...; repeatable.",
+)
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
@@ -95,9 +107,7 @@ MEASURING = (
         help="What the result calls this machine; or another one: ssh://[user@]host[:port][/directory], adb:SERIAL.",
     ),
     keep,
-    click.option(
-        "--runner", type=CHECKPOINT, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."
-    ),
+    click.option("--runner", type=FILE, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."),
     click.option(
         "--timeout", "timeout_s", type=float, default=TIMEOUT_S, show_default=True, help="Seconds to load, or a round."
     ),

@@ -11,7 +11,7 @@ import click
 
 from slide_export import api
 
-from .options import CHECKPOINT, DIRECTORY, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
+from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
 
 
 @click.command()
@@ -22,8 +22,8 @@ from .options import CHECKPOINT, DIRECTORY, PATTERN, as_json, evaluation, keep, 
 @min_sqnr
 @click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep
-@click.option("--junit", type=CHECKPOINT, help="Write JUnit XML to this file, a test case a bundle.")
-@click.option("--markdown", type=CHECKPOINT, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
+@click.option("--junit", type=FILE, help="Write JUnit XML to this file, a test case a bundle.")
+@click.option("--markdown", type=FILE, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
 @as_json
 def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None, as_json: bool, **demand: Any) -> int:
     """Repeat the proof of bundles, from their golden files alone or against the checkpoint.

@@ -233,11 +233,18 @@ def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) 
     Raises:
         BundleError: the checkpoint is another one.
     """
-    said, model = made.manifest.checkpoint, against
+    said, model, asked = made.manifest.checkpoint, against, made.manifest.options
     if isinstance(model, Path):
-        variant, size = made.manifest.options.variant, made.manifest.model.image_size
-        families = known.families or FAMILIES
-        model = load_checkpoint(model, variant=variant, weights=said.weights, input_size=size, families=families)
+        model = load_checkpoint(
+            model,
+            variant=asked.variant,
+            weights=said.weights,
+            input_size=made.manifest.model.image_size,
+            weights_key=asked.weights_key,
+            values=asked.values,
+            features=asked.features,
+            families=known.families or FAMILIES,
+        )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(
             f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "

@@ -85,6 +85,8 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             calibration=calibration,
             accuracy=loss,
             mixed=plan.found,
+            weights_key=plan.source.checkpoint.weights_key,
+            values=plan.source.checkpoint.values,
         )
         content = describe(made)
         if numbers.recipe is not None:
