@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from slide_export.models import COMPARISON, FAMILIES, Config, DataConfig, Family, ShapeError, State, family_of
@@ -51,8 +52,9 @@ def load_checkpoint(
     content = _read(path)
     notes: list[str] = []
     state = _sound(_tensors(content, weights, path, notes), notes)
-    tree = content.get("config") if isinstance(content.get("config"), Mapping) else None
+    tree = _tree(content, path)
     family, trained = _recognise(state, tree, variant, families, notes)
+    state = dict(family.canonical(state))
     wanted = trained if input_size is None else _at(trained, input_size)
     with torch.random.fork_rng():
         module = _build(family, trained)
@@ -152,6 +154,23 @@ def _tensors(content: Mapping[str, Any], weights: str, path: Path, notes: list[s
     return state
 
 
+def _tree(content: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
+    """Find the training code's own configuration: a tree under `config`, or its YAML under `cfg`.
+
+    Source of the latter: facebookresearch/mvit dfbdfdf, mvit/utils/checkpoint.py, save_checkpoint.
+
+    Raises:
+        CheckpointError: the text is no YAML.
+    """
+    tree = content.get("config", content.get("cfg"))
+    if isinstance(tree, str):
+        try:
+            tree = yaml.safe_load(tree)
+        except yaml.YAMLError as error:
+            raise CheckpointError(f"expected a configuration in YAML under 'cfg' in {path}, found {error}") from error
+    return tree if isinstance(tree, Mapping) else None
+
+
 def _is_state(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
 
@@ -183,7 +202,7 @@ def _recognise(
             f"expected the keys of a {family.name}, found those of a {found.name}: "
             f"leave out --variant {variant}, or name a {found.name}"
         )
-    config = family.read_config(tree) if tree is not None else None
+    config = None if tree is None else _configured(family, tree)
     source = "the checkpoint's own config"
     if config is None:
         source = "the tensor shapes"
@@ -211,6 +230,14 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
         )
     known = ", ".join(family.name for family in families)
     raise CheckpointError(f"expected the keys of {known}; found {_list(list(state))}: no known model has these")
+
+
+def _configured(family: Family, tree: Mapping[str, Any]) -> Config | None:
+    try:
+        config: Config | None = family.read_config(tree)
+    except ShapeError as error:
+        raise CheckpointError(f"expected a configuration that makes a {family.name}, found {error}") from error
+    return config
 
 
 def _infer(family: Family, state: State, variant: str | None) -> Config:

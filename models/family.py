@@ -58,6 +58,7 @@ class Family:
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
+        canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
         assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         published: the authors' figures of variants, where they gave any.
@@ -72,6 +73,7 @@ class Family:
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
+    canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str = ""
     optional: tuple[str, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
@@ -81,9 +83,13 @@ class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
 
 
-def classes(state: State) -> int:
-    """Returns the width of a state dict's head, 0 where it has none."""
-    return state["head.weight"].shape[0] if "head.weight" in state else 0
+def classes(state: State, head: str = "head") -> int:
+    """Returns the width of a state dict's head, 0 where it has none.
+
+    Args:
+        head: name of its linear layer.
+    """
+    return state[f"{head}.weight"].shape[0] if f"{head}.weight" in state else 0
 
 
 def slides(state: State) -> bool:

@@ -8,13 +8,13 @@ from torch.nn import functional
 class Mlp(nn.Module):
     """Two linear layers with an exact (erf) GELU between them."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, outputs: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, outputs or dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns a tensor of x's shape, [..., C]."""
+        """Returns [..., outputs] for x [..., C]; outputs are C unless they were told."""
         return self.fc2(functional.gelu(self.fc1(x)))
 
 

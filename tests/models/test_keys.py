@@ -39,6 +39,16 @@ FILES = {
     "pvt_v2_b3": "pvt_v2_b3",
     "pvt_v2_b4": "pvt_v2_b4",
     "pvt_v2_b5": "pvt_v2_b5",
+    "twins_pcpvt_small": "twins_pcpvt_small",
+    "twins_pcpvt_base": "twins_pcpvt_base",
+    "twins_pcpvt_large": "twins_pcpvt_large",
+    "twins_svt_small": "twins_svt_small",
+    "twins_svt_base": "twins_svt_base",
+    "twins_svt_large": "twins_svt_large",
+    "mvitv2_t": "mvitv2_tiny",
+    "mvitv2_s": "mvitv2_small",
+    "mvitv2_b": "mvitv2_base",
+    "mvitv2_l": "mvitv2_large",
 }
 
 
