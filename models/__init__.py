@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from . import (
     cswin,
+    dat,
     im2col_swin,
     mvitv2,
     nat,
@@ -32,6 +33,7 @@ FAMILIES: tuple[Family, ...] = (
     slide_pvt_v2.FAMILY,
     pvt_v2.FAMILY,
     twins.FAMILY,
+    dat.FAMILY,
     mvitv2.FAMILY,
 )
 

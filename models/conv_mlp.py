@@ -78,3 +78,15 @@ def with_identity(conv: nn.Conv2d) -> nn.Conv2d:
     fused.weight = nn.Parameter(weight, requires_grad=False)
     fused.bias = conv.bias
     return fused
+
+
+class ChannelsLastConv(nn.Module):
+    """A convolution of a map whose channels are last."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x [B, H, W, C], to [B, h, w, outputs]."""
+        return self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

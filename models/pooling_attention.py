@@ -152,10 +152,8 @@ class FusedPoolingAttention(nn.Module):
         self.norm_k = scaled(trained.get_submodule("norm_k"), trained.scale)
         kernels = [trained.get_submodule(f"pool_{name}") for name in "qkv"]
         self.together = self.shape.q_stride == self.shape.kv_stride
-        self.pools = nn.ModuleList(
-            every_head(group, self.shape.heads)
-            for group in ((kernels,) if self.together else (kernels[:1], kernels[1:]))
-        )
+        groups = (kernels,) if self.together else (kernels[:1], kernels[1:])
+        self.pools = nn.ModuleList(every_head(group, self.shape.heads) for group in groups)
         rows = trained.rel_pos_h.detach()[trained.index_h].transpose(1, 2)  # [qh, d, kh]
         cols = trained.rel_pos_w.detach()[trained.index_w].transpose(1, 2)  # [qw, d, kw]
         self.register_buffer("rows", rows.contiguous())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from . import config_tree
-from .conv_mlp import with_identity
+from .conv_mlp import ChannelsLastConv, with_identity
 from .family import Family, Published, ShapeError, State, classes, depths
 from .group_attention import GroupAttention
 from .layers import ConvEmbed, Mlp
@@ -151,26 +151,14 @@ class PositionalConv(nn.Module):
         """Add positions to x [B, H, W, C]."""
         return x + self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
-    def fuse(self) -> "FusedPositionalConv":
-        """Make the inference form."""
-        return FusedPositionalConv(self)
-
-    reparameterize = fuse
-
-
-class FusedPositionalConv(nn.Module):
-    """The inference form: the sum is in the middle of the kernels."""
-
-    def __init__(self, trained: PositionalConv) -> None:
-        super().__init__()
-        (conv,) = trained.proj
+    def fuse(self) -> ChannelsLastConv:
+        """Make the inference form: the sum is in the middle of the kernels."""
+        (conv,) = self.proj
         if not isinstance(conv, nn.Conv2d):
             raise TypeError(f"expected a convolution for positions, found {type(conv).__name__}")
-        self.proj = with_identity(conv)
+        return ChannelsLastConv(with_identity(conv))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Add positions to x [B, H, W, C]."""
-        return self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    reparameterize = fuse
 
 
 def _block(config: TwinsConfig, stage: int, block: int) -> nn.Module:

@@ -114,7 +114,7 @@ def test_fused_model_is_the_trained_one(config: TwinsConfig) -> None:
 def test_positions_are_added_by_one_convolution() -> None:
     fused = inference_form(model(SVT))
     names = {name for name, _ in fused.named_parameters() if name.startswith("pos_block")}
-    assert names == {f"pos_block.{stage}.proj.{part}" for stage in range(4) for part in ("weight", "bias")}
+    assert names == {f"pos_block.{stage}.conv.{part}" for stage in range(4) for part in ("weight", "bias")}
 
 
 def test_logits_are_the_head_of_the_last_maps_normed_mean() -> None:
