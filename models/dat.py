@@ -251,8 +251,8 @@ FAMILY = Family(
     read_data=read_data,
     build=Dat,
     adapt=adapt,
-    assumed="no shape tells the strides of the points nor how far offsets reach: those of every published DAT (1, factor "
-    "2) and DAT++ (8, 4, 2, 1, factor -1); nor DAT++'s input: that of its position biases",
+    assumed="no shape tells the strides of the points nor how far offsets reach: those of every published DAT (1, "
+    "factor 2) and DAT++ (8, 4, 2, 1, factor -1); nor DAT++'s input: that of its position biases",
     optional=REBUILT,
     published=PUBLISHED,
 )

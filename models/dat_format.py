@@ -7,6 +7,7 @@ Source: LeapLabTHU/DAT 566a593 (DAT) and 32173fc (DAT++), models/dat.py, models/
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -16,13 +17,12 @@ from .dat_config import FACTORS, KERNELS, LOCAL, PATCH, STRIDES, DatConfig
 from .family import ShapeError, State, classes, depths
 
 STAGES = 4
-MARKS = ("conv_offset.0.weight", "proj_qkv.weight", "rpb")  # of attention: deformable, in windows, in neighbourhoods
 PLUS_PLUS = (
     r"\.attns\.\d+\.rpb",
     r"\.local_perception_units\.",
     r"\.layer_scales\.",
     r"\.linear1\.0\.",
-    r"patch_proj\.3\.",
+    r"^patch_proj\.3\.",
 )
 """Keys that DAT++'s code alone makes."""
 OTHERS = {"kv.weight": "P", "weight": "X", "dep_conv1.weight": "E", "q_param": "Q"}
@@ -44,8 +44,8 @@ def infer(state: State) -> DatConfig:
     """
     counts = depths(state, r"stages\.(\d+)\.attns\.(\d+)\.")
     blocks = tuple(
-        "".join(_letter(state, f"stages.{n}.attns.{block}.") for block in range(count))
-        for n, count in enumerate(counts)
+        "".join(_letter(state, f"stages.{stage}.attns.{block}.") for block in range(count))
+        for stage, count in enumerate(counts)
     )
     stages = [_Stage(state, n, letters) for n, letters in enumerate(blocks)]
     plus_plus = any(re.search(mark, key) for key in state for mark in PLUS_PLUS)
@@ -162,8 +162,8 @@ def _letter(state: State, place: str) -> str:
     if any(key.startswith(f"{place}rpe_table.") for key in state):
         raise ShapeError(f"position biases in {place[:-1]} that a layer computes (upstream dwc_pe, log_cpb)")
     raise ShapeError(
-        f"no position biases in {place[:-1]}: no shape tells whether its points stand still (upstream no_offs) or it has "
-        "none (use_pes)"
+        f"no position biases in {place[:-1]}: no shape tells whether its points stand still (upstream no_offs) or not "
+        "(use_pes)"
     )
 
 
@@ -243,5 +243,5 @@ def _refuse_unmodelled(options: Mapping[str, Any], blocks: Sequence[str]) -> Non
         if any(on and "D" in own for on, own in zip(options.get(name, ()), blocks, strict=False)):
             raise ShapeError(f"MODEL.DAT.{name}, where position biases from a table alone are modelled")
     dims = list(options["dims"])
-    if options.get("dim_stem", dims[0]) != dims[0] or any(b != 2 * a for a, b in zip(dims, dims[1:], strict=False)):
+    if options.get("dim_stem", dims[0]) != dims[0] or any(wide != 2 * dim for dim, wide in pairwise(dims)):
         raise ShapeError(f"MODEL.DAT.dim_stem and dims {dims}, where stages double from dim_stem on")

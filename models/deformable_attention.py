@@ -96,9 +96,7 @@ class DeformableShape:
                 "that are multiples of 32 fit"
             )
         if self.plus_plus and not self.still and min(down, across, *(self.resolution if self.table else ())) < 2:
-            raise ShapeError(
-                f"a map of {rows}x{cols} with {down}x{across} points: one of a side makes DAT++ divide by 0"
-            )
+            raise ShapeError(f"a map of {rows}x{cols} with {down}x{across} points: DAT++ divides by a side less 1")
 
 
 class DeformableAttention(nn.Module):
@@ -217,7 +215,7 @@ def sampling(shape: DeformableShape, form: str) -> tuple[nn.Module, nn.Module | 
 
 
 class Offsets(nn.Sequential):
-    """What moves the points: convolution, LayerNorm, GELU, 1x1 convolution to rows and columns, for each group alike."""
+    """What moves the points, of each group alike: convolution, LayerNorm, GELU, 1x1 convolution to rows and columns."""
 
     def __init__(self, shape: DeformableShape) -> None:
         width = shape.dim // shape.groups
