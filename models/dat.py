@@ -144,7 +144,7 @@ def read_data(tree: Mapping[str, Any] | None, config: DatConfig) -> DataConfig:
     bicubic whatever `DATA.INTERPOLATION` says.
     """
     whole = config.plus_plus and min(config.image_size) >= WHOLE_IMAGE and "CROP" not in (tree or {}).get("TEST", {})
-    data = data_from_tree(tree, DataConfig(keep_aspect=False, **({"scale": 1.0} if whole else {})))
+    data = data_from_tree(tree, DataConfig(keep_aspect=False, scale=1.0 if whole else DataConfig.scale))
     return replace(data, interpolation="bicubic") if config.plus_plus else data
 
 

@@ -88,6 +88,8 @@ class PoolingAttention(nn.Module):
         ShapeError: a distance is outside the tables, where upstream fails with an index error.
     """
 
+    rel_pos_h: Tensor
+    rel_pos_w: Tensor
     index_h: Tensor
     index_w: Tensor
 
@@ -148,7 +150,8 @@ class FusedPoolingAttention(nn.Module):
     def __init__(self, trained: PoolingAttention) -> None:
         super().__init__()
         self.shape, self.residual = trained.shape, trained.residual
-        self.qkv, self.proj, self.norm_q, self.norm_v = trained.qkv, trained.proj, trained.norm_q, trained.norm_v
+        self.qkv, self.proj = trained.qkv, trained.proj
+        self.norm_q, self.norm_v = trained.get_submodule("norm_q"), trained.get_submodule("norm_v")
         self.norm_k = scaled(trained.get_submodule("norm_k"), trained.scale)
         kernels = [trained.get_submodule(f"pool_{name}") for name in "qkv"]
         self.together = self.shape.q_stride == self.shape.kv_stride

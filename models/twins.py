@@ -23,7 +23,7 @@ from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 
 PATCH = 4
 WINDOW = 7  # of every published SVT
-HEADS = {
+HEADS: dict[tuple[int, ...], tuple[int, ...]] = {
     (64, 128, 320, 512): (1, 2, 5, 8),
     (64, 128, 256, 512): (2, 4, 8, 16),
     (96, 192, 384, 768): (3, 6, 12, 24),

@@ -1,4 +1,4 @@
-"""A trap that no exporter names: DAT's reference points, made in place on a view as upstream does. The proof finds it."""
+"""A trap of which no exporter warns: DAT's reference points, made in place on a view as upstream does."""
 
 from dataclasses import replace
 from pathlib import Path
