@@ -27,7 +27,7 @@ CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64)
 NAT = NatConfig(16, DEPTHS, HEADS, 2.0, layer_scale=0.1, kernel_size=5, image_size=(64, 96), num_classes=10)
 PVT = PvtConfig((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
 PVT_V2 = PvtV2Config((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(70, 64), num_classes=10)
-TWINS = TwinsConfig((16, 32, 48, 64), (2, 2, 2, 1), (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
+TWINS = TwinsConfig((16, 32, 48, 64), (2, 2, 1, 1), (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
 DAT = DatConfig(
     dims=(16, 32, 64, 128),
     blocks=("LS", "L", "LD", "D"),
