@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.errors import CalibrationError
-from slide_export.models import DataConfig
+from slide_export.core.errors import CalibrationError
 
+from .evaluation_set import EvaluationSet, load
+from .image_cache import PictureStore
 from .images import decoded, from_directory
-from .labelled import EvaluationSet, load
-from .preprocess import crop
 from .significance import better_than_chance, drop_interval, mcnemar
 
 CHUNK = 48  # images in memory at a time; whole batches of 8
@@ -32,8 +31,8 @@ MAX_DROP = 1.0
 MIN_SQNR_DB = 20.0  # where there are no classes
 CERTAIN = 1e-3  # chance of calling classes swapped that the model confuses as often as not
 FARTHEST = 1_000_000  # images that could be asked for
-Scores = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]]
-"""From cropped images, uint8 [B, H, W, 3], to the outputs by name, [B, ...]; scores of classes are one output alone."""
+Scores = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, NDArray[np.generic]]]
+"""From cropped pictures, uint8 [B, H, W, 3] an input, to the outputs by name, [B, ...]; scores are one output alone."""
 
 
 @dataclass(frozen=True)
@@ -115,24 +114,23 @@ def compare(
     pytorch: Scores,
     artifact: Scores,
     data: EvaluationSet,
-    config: DataConfig,
-    size: tuple[int, int],
+    store: PictureStore,
     goal: AccuracyGoal,
     evaluator: str,
 ) -> AccuracyReport:
-    """Returns what the artifact loses on all images, read and scored a chunk at a time.
+    """What the artifact loses on all images, read and scored a chunk at a time.
 
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
     tally = Tally()
-    for pictures, classes in _chunks(data, config, size):
+    for pictures, classes in _chunks(data, store):
         tally.add(pytorch(pictures), artifact(pictures), classes)
     refuse_unfit(tally, data)
     return _report(tally, data, goal, evaluator)
 
 
-def preview(pytorch: Scores, data: EvaluationSet, config: DataConfig, size: tuple[int, int]) -> None:
+def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
     """Refuses images whose classes are not the model's, after a few of them spread over the whole set.
 
     Raises:
@@ -144,19 +142,21 @@ def preview(pytorch: Scores, data: EvaluationSet, config: DataConfig, size: tupl
     picked = [index * total // min(total, PREVIEW) for index in range(min(total, PREVIEW))]
     few = EvaluationSet(data.images.spread(PREVIEW), data.classes[picked], data.names)
     tally = Tally()
-    for pictures, classes in _chunks(few, config, size):
+    for pictures, classes in _chunks(few, store):
         scores = pytorch(pictures)
         tally.add(scores, scores, classes)
     refuse_unfit(tally, few)
 
 
 def _chunks(
-    data: EvaluationSet, config: DataConfig, size: tuple[int, int]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-    found = decoded(data.images)
-    while chunk := [(index, crop(picture, config, size)) for index, picture in islice(found, CHUNK)]:
-        places, pictures = zip(*chunk, strict=True)
-        yield np.stack(pictures), None if data.classes is None else data.classes[list(places)]
+    data: EvaluationSet, store: PictureStore
+) -> Iterator[tuple[tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
+    """Pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
+    found = decoded(data.images, store.load)
+    while chunk := list(islice(found, CHUNK)):
+        places, samples = zip(*chunk, strict=True)
+        pictures = tuple(np.stack(column) for column in zip(*samples, strict=True))
+        yield pictures, None if data.classes is None else data.classes[list(places)]
 
 
 @dataclass
@@ -322,9 +322,7 @@ def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
     return ring if moved.get(ring[-1]) == start else []
 
 
-def top1(
-    scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path, data: DataConfig, size: tuple[int, int]
-) -> float:
+def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path, store: PictureStore) -> float:
     """Returns the share of images below `root` whose best score is of their class.
 
     Args:
@@ -338,7 +336,7 @@ def top1(
     labelled, right, seen = load(root, (), len(folders)), 0, 0
     if labelled.classes is None:
         raise CalibrationError(f"expected one folder a class in {root}, found images without folders")
-    for pictures, classes in _chunks(labelled, data, size):
-        right += int((np.asarray(scores(pictures)).argmax(axis=1) == classes).sum())
-        seen += len(pictures)
+    for pictures, classes in _chunks(labelled, store):
+        right += int((np.asarray(scores(pictures[0])).argmax(axis=1) == classes).sum())
+        seen += len(pictures[0])
     return right / seen

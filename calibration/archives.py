@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 
 ARRAY = "images"  # its name, where an .npz holds several
 

@@ -15,20 +15,25 @@ file's own pixels. Noise that was smoothed before it was saved passes for textur
 Source: the cost of random calibration images is 17 points in mlcommons/mobile_app_open issue 865.
 """
 
+from __future__ import annotations
+
 import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.errors import CalibrationError
-from slide_export.models import DataConfig
-from slide_export.types import AuditFinding, CalibrationReport
+from slide_export.calibration.report import AuditFinding, CalibrationReport
+from slide_export.core.errors import CalibrationError
 
+from .image_cache import ImageCache
 from .recipe import ACCEPTABLE
-from .spool import Spool
+
+if TYPE_CHECKING:
+    from slide_export.models import DataConfig
 
 TOLERATED = 0.1  # share of images that may be random or constant before ranges suffer
 SMOOTHEST_NOISE = (
@@ -66,13 +71,13 @@ class Statistics:
     histogram: NDArray[np.int64]
 
 
-def audit(source: str, pictures: Spool, data: DataConfig, accept: tuple[str, ...] = ()) -> CalibrationReport:
-    """Returns what was calibrated on and what is to be said of it.
+def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationReport:
+    """What is calibrated on, and every finding about it.
 
     Raises:
         CalibrationError: an error was found that `accept` does not name.
     """
-    said = _statistics(pictures)
+    said, data = _statistics(pictures), pictures.store.data
     found = (
         *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
         *_share("constant-images", said.deviations < FLATTEST, pictures.names, "pictures", "a single colour"),
@@ -91,10 +96,10 @@ def audit(source: str, pictures: Spool, data: DataConfig, accept: tuple[str, ...
     for finding in found:
         _log.warning("%s: %s", finding.name, finding.message)
     total = hashlib.sha256("".join(said.digests).encode()).hexdigest()
-    return CalibrationReport(source, len(pictures), total, found)
+    return CalibrationReport(pictures.source, len(pictures), total, found)
 
 
-def _statistics(pictures: Spool) -> Statistics:
+def _statistics(pictures: ImageCache) -> Statistics:
     means, squares, deviations, digests = [], [], [], []
     histogram = np.zeros(256, np.int64)
     for picture in pictures:
@@ -107,7 +112,7 @@ def _statistics(pictures: Spool) -> Statistics:
     return Statistics(np.array(means), np.array(squares), np.array(deviations), tuple(digests), histogram)
 
 
-def _random(pictures: Spool) -> NDArray[np.bool_]:
+def _random(pictures: ImageCache) -> NDArray[np.bool_]:
     random: NDArray[np.bool_] = np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
     return random
 

@@ -1,24 +1,31 @@
 """Finding and decoding images: the user's, wherever they are, or the photographs that come with slide-export."""
 
+from __future__ import annotations
+
 import csv
 import importlib.resources
 import logging
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from slide_export.errors import CalibrationError
-from slide_export.models import DataConfig
+from slide_export.core.errors import CalibrationError
 
 from .archives import members, open_member
 from .preprocess import crop
+
+if TYPE_CHECKING:
+    from slide_export.models import DataConfig
+
+Picture = TypeVar("Picture")
 
 UNBOUNDED = ("I", "F")  # modes of 32 bits, whose brightest value nothing in the file tells
 DEEP_STEP = 257  # 65535 / 255
@@ -47,14 +54,14 @@ class ImageSet:
         """Returns each file's path relative to the root, with forward slashes."""
         return tuple(file.relative_to(self.root).as_posix() for file in self.files)
 
-    def sample(self, count: int, seed: int) -> "ImageSet":
+    def sample(self, count: int, seed: int) -> ImageSet:
         """Returns at most `count` files in their order, drawn with a seed: the same ones every time."""
         if len(self.files) <= count:
             return self
         drawn = sorted(random.Random(seed).sample(range(len(self.files)), count))
         return ImageSet(self.source, self.root, tuple(self.files[index] for index in drawn))
 
-    def without(self, others: "ImageSet") -> "ImageSet":
+    def without(self, others: ImageSet) -> ImageSet:
         """Returns the set without the files of another one, which may come to them by another path."""
         taken = set(others.places())
         placed = zip(self.files, self.places(), strict=True)
@@ -65,7 +72,7 @@ class ImageSet:
         root = self.root.resolve()
         return tuple(root / name for name in self.names())
 
-    def spread(self, count: int) -> "ImageSet":
+    def spread(self, count: int) -> ImageSet:
         """Returns at most `count` files, evenly spread over the set: the same ones every time."""
         if len(self.files) <= count:
             return self
@@ -141,60 +148,6 @@ def listed(root: Path, name: str, where: str) -> Path:
     return root / place.relative_to(top)
 
 
-def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns the decoded, rotated (EXIF), resized and cropped images, uint8 [B, H, W, 3] RGB.
-
-    Raises:
-        CalibrationError: a file cannot be decoded.
-    """
-    return np.stack([crop(decode(file), data, size) for file in files])
-
-
-def readable(images: ImageSet, count: int) -> ImageSet:
-    """Returns at most `count` files that can be decoded, evenly spread; further ones stand in for broken ones.
-
-    Raises:
-        CalibrationError: see `decoded`.
-    """
-    chosen = images.spread(count)
-    drawn = ImageSet(images.source, images.root, (*chosen.files, *images.without(chosen).files))
-    good = [drawn.files[index] for index, _ in islice(decoded(drawn), count)]
-    return ImageSet(images.source, images.root, tuple(good))
-
-
-def pictures(images: ImageSet) -> Iterator[tuple[str, Image.Image]]:
-    """Yields name and upright RGB picture of every file that can be decoded, one at a time.
-
-    Raises:
-        CalibrationError: see `decoded`.
-    """
-    names = images.names()
-    for index, picture in decoded(images):
-        yield names[index], picture
-
-
-def decoded(images: ImageSet) -> Iterator[tuple[int, Image.Image]]:
-    """Yields place in the set and upright RGB picture of every file that can be decoded, one at a time.
-
-    Raises:
-        CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded, or none can.
-    """
-    broken, total = 0, len(images.files)
-    for index, (name, file) in enumerate(zip(images.names(), images.files, strict=True)):
-        try:
-            picture = decode(file)
-        except CalibrationError as error:
-            broken += 1
-            if broken > max(1, BROKEN_SHARE * total) or broken == total:
-                raise CalibrationError(
-                    f"{error} (number {broken} of {total} files; up to {BROKEN_SHARE:.0%} are skipped, or one of "
-                    "several)"
-                ) from error
-            _log.warning("skipped %s: it cannot be decoded", name)
-            continue
-        yield index, picture
-
-
 def decode(file: Path) -> Image.Image:
     """Returns the upright RGB picture in a file, 8 bits a channel.
 
@@ -221,6 +174,52 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) / DEEP_STEP).round().astype(np.uint8))
     return picture.convert("RGB")
+
+
+def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Returns the decoded, rotated (EXIF), resized and cropped images, uint8 [B, H, W, 3] RGB.
+
+    Raises:
+        CalibrationError: a file cannot be decoded.
+    """
+    return np.stack([crop(decode(file), data, size) for file in files])
+
+
+def readable(images: ImageSet, count: int, load: Callable[[Path], object] = decode) -> ImageSet:
+    """At most `count` files that can be decoded, evenly spread; further ones stand in for broken ones.
+
+    Raises:
+        CalibrationError: see `decoded`.
+    """
+    chosen = images.spread(count)
+    drawn = ImageSet(images.source, images.root, (*chosen.files, *images.without(chosen).files))
+    good = [drawn.files[index] for index, _ in islice(decoded(drawn, load), count)]
+    return ImageSet(images.source, images.root, tuple(good))
+
+
+def decoded(images: ImageSet, load: Callable[[Path], Picture]) -> Iterator[tuple[int, Picture]]:
+    """Place in the set and picture of every file that can be decoded, one at a time.
+
+    Args:
+        load: decodes a file, or raises `CalibrationError`: `decode`, or a store that keeps what it decoded.
+
+    Raises:
+        CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded, or none can.
+    """
+    broken, total = 0, len(images.files)
+    for index, (name, file) in enumerate(zip(images.names(), images.files, strict=True)):
+        try:
+            picture = load(file)
+        except CalibrationError as error:
+            broken += 1
+            if broken > max(1, BROKEN_SHARE * total) or broken == total:
+                raise CalibrationError(
+                    f"{error} (number {broken} of {total} files; up to {BROKEN_SHARE:.0%} are skipped, or one of "
+                    "several)"
+                ) from error
+            _log.warning("skipped %s: it cannot be decoded", name)
+            continue
+        yield index, picture
 
 
 def _images_below(root: Path) -> tuple[Path, ...]:

@@ -1,10 +1,15 @@
 """From a decoded picture to what a model takes: one implementation for parity, accuracy, calibration and examples."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slide_export.models import DataConfig
+if TYPE_CHECKING:
+    from slide_export.models import DataConfig
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

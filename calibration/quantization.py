@@ -1,23 +1,21 @@
 """OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16) or as Q/DQ (int8, w8)."""
 
+from __future__ import annotations
+
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from slide_export.errors import RequestError
-from slide_export.types import AuditFinding, CalibrationReport, Interface, Model, OnnxGraph, Recipe
+from slide_export.calibration.report import AuditFinding, CalibrationReport
+from slide_export.core.graph import OnnxGraph
 
-from . import recipe as recipes
 from .audit import ENOUGH, audit
-from .half import to_half
+from .fp16 import to_half
+from .image_cache import FedImages
 from .images import ImageSet
-from .labelled import EvaluationSet
+from .layer_selection import layers, refuse_unknown
 from .quantizers import quantize
 from .recipe import QuantizationRecipe
-from .scope import layers, refuse_unknown
-from .spool import FedImages, spool
 
 QUANTIZED = frozenset({"int8", "w8"})
 FILE = "quantization.yaml"
@@ -25,46 +23,45 @@ FILE = "quantization.yaml"
 _log = logging.getLogger(__name__)
 
 
-def recipe_of(export: Recipe) -> QuantizationRecipe | None:
-    """Returns how an export is quantized, None where its precision is a float one.
+@dataclass(frozen=True)
+class NumericFormat:
+    """How an artifact computes: what a graph is rewritten to, and what PyTorch imitates for the noise floor.
 
-    Raises:
-        RequestError: a recipe is given for a float precision or is not sound, or images are lacking.
+    Attributes:
+        precision: "fp32", "fp16", or one that a recipe quantizes.
+        recipe: how it is quantized, with the modules that stay in float; None where it is not.
+        keep: modules that stay in float where it is not.
     """
-    given = export.quantization_recipe
-    if export.precision not in QUANTIZED:
-        if given is not None:
-            raise RequestError(f"expected --quantization-recipe with int8 or w8, found it with {export.precision}")
-        if export.keep_fp32 and export.precision == "fp32":
-            raise RequestError("expected --keep-fp32 with a smaller precision, found it with fp32")
-        return None
-    chosen = recipes.load(given, export.precision) if given else recipes.default(export.target, export.precision)
-    if chosen.calibrated and export.images is None:
-        raise RequestError(
-            f"expected --images with {export.precision}: activations are calibrated on pictures like those that the "
-            "model will see, 100 to 500 of them; w8 needs none"
-        )
-    return replace(chosen, keep_fp32=(*chosen.keep_fp32, *export.keep_fp32)).resolved()
+
+    precision: str = "fp32"
+    recipe: QuantizationRecipe | None = None
+    keep: tuple[str, ...] = ()
+
+    def keeping(self, modules: Sequence[str]) -> NumericFormat:
+        """The same with more modules in float."""
+        if self.recipe is None:
+            return replace(self, keep=(*self.keep, *modules))
+        return replace(self, recipe=replace(self.recipe, keep_fp32=(*self.recipe.keep_fp32, *modules)))
 
 
 def calibration_images(
-    images: ImageSet, proof: ImageSet, export: Recipe, judged_on: EvaluationSet | None = None
+    images: ImageSet, proof: ImageSet, judged_on: ImageSet | None, count: int, seed: int
 ) -> ImageSet:
-    """Returns the images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
+    """The images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
     rest = images.without(proof)
-    apart = rest if judged_on is None else rest.without(judged_on.images)
+    apart = rest if judged_on is None else rest.without(judged_on)
     if len(apart.files) < ENOUGH:
         apart = rest if len(rest.files) >= len(proof.files) else images
-    return apart.sample(export.calibration_size, export.seed)
+    return apart.sample(count, seed)
 
 
 def with_overlap(
-    report: CalibrationReport | None, calibrated_on: ImageSet, proof: ImageSet, judged_on: EvaluationSet | None
+    report: CalibrationReport | None, calibrated_on: ImageSet, proof: ImageSet, judged_on: ImageSet | None
 ) -> CalibrationReport | None:
-    """Returns the report with a finding where the same files were calibrated on and prove or judge the artifact."""
+    """The report with a finding where the same files were calibrated on and prove or judge the artifact."""
     if report is None:
         return None
-    others = {"proof": proof} if judged_on is None else {"proof": proof, "evaluation": judged_on.images}
+    others = {"proof": proof} if judged_on is None else {"proof": proof, "evaluation": judged_on}
     found = [finding for name, other in others.items() for finding in _overlap(calibrated_on, other, name)]
     for finding in found:
         _log.warning("%s: %s", finding.name, finding.message)
@@ -83,29 +80,21 @@ def _overlap(calibrated_on: ImageSet, other: ImageSet, name: str) -> Iterator[Au
 
 
 def in_precision(
-    graph: OnnxGraph,
-    precision: str,
-    recipe: QuantizationRecipe | None,
-    images: ImageSet,
-    model: Model,
-    interface: Interface,
-    keep: Sequence[str] = (),
+    graph: OnnxGraph, numbers: NumericFormat, images: FedImages | None
 ) -> tuple[OnnxGraph, CalibrationReport | None]:
-    """Returns the graph in a precision, and what was calibrated on where anything was.
+    """The graph in a precision, and what was calibrated on where anything was.
 
     Args:
-        keep: modules that stay in float in fp16; a recipe has its own.
+        images: what ranges are observed on; needed by a calibrated recipe alone.
 
     Raises:
         CalibrationError: the images are not fit for calibration, see `audit`.
         SlideExportError: see `to_half` and `quantize`.
     """
-    if recipe is None:
-        refuse_unknown(layers(graph.proto), keep)
-        return (to_half(graph, keep) if precision == "fp16" else graph), None
-    if not recipe.calibrated:
-        return quantize(graph, None, recipe), None
-    with tempfile.TemporaryDirectory() as temporary:
-        pictures = spool(images, model.data, model.image_size, Path(temporary) / "images")
-        report = audit(images.source, pictures, model.data, recipe.accept)
-        return quantize(graph, FedImages(pictures, model.data, interface), recipe), report
+    if numbers.recipe is None:
+        refuse_unknown(layers(graph.proto), numbers.keep)
+        return (to_half(graph, numbers.keep) if numbers.precision == "fp16" else graph), None
+    if not numbers.recipe.calibrated or images is None:
+        return quantize(graph, None, numbers.recipe), None
+    report = audit(images.images, numbers.recipe.accept)
+    return quantize(graph, images, numbers.recipe), report

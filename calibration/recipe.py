@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from slide_export.errors import RequestError
+from slide_export.core.errors import RequestError
 
 KINDS = ("linear", "convolution", "depthwise")
 ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")

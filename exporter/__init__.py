@@ -16,8 +16,8 @@ from .api import (
     verify,
     verify_all,
 )
-from .errors import SlideExportError
-from .fuse import fuse
+from .core.errors import SlideExportError
+from .inference.fuse import fuse
 
 __all__ = [
     "SlideExportError",

@@ -1,5 +1,5 @@
 """`python -m slide_export` is `slide-export`."""
 
-from .cli import main
+from .cli.main import main
 
 main()

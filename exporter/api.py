@@ -8,47 +8,50 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from .errors import RequestError
-from .export_options import ExportOptions, goal_of, recipe_of
-from .measuring import CALLS, ROUNDS, TIMEOUT_S
-from .types import Availability, Bundle, Inspection, Model, ParityReport
+from .benchmark import CALLS, ROUNDS, TIMEOUT_S
+from .core.errors import RequestError
+from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from slide_export.calibration.accuracy import AccuracyReport
 
-    from .catalogue import Entry
-    from .demonstration import DemoRow
+    from .backends.interface import Availability
+    from .benchmark.recommend import Recommendation
+    from .bundle.store import Bundle
+    from .checkpoint.variants import Entry
+    from .core.measurement import BenchmarkResult
+    from .core.model import Inspection, Model
+    from .core.progress import Progress
+    from .core.proof import ParityReport
     from .diagnosis import Diagnosis
-    from .every_target import TargetResult
     from .linter import Finding
-    from .proving.outcome import Outcome
-    from .recommendation import Recommendation
-    from .result import Result
-    from .steps import Step
-    from .verification import Opening
+    from .verification.bundle import Opening
+    from .verification.outcome import VerifyResult
+    from .workflows.all_targets import TargetResult
+    from .workflows.demo import DemoRow
 
 
 def export(
-    checkpoint: Path | str, target: str = "onnx", *, step: Step | None = None, **options: Unpack[ExportOptions]
+    checkpoint: Path | str, target: str = "onnx", *, step: Progress | None = None, **options: Unpack[ExportOptions]
 ) -> Bundle:
     """Returns the proved bundle of a checkpoint, written to `out/NAME-TARGET-PRECISION/`.
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`.
-        step: told of each stage; see `slide_export.steps.Step`.
+        step: told of each stage; see `slide_export.core.progress.Step`.
         options: see `ExportOptions`.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
-    from .mixed import export as run
-    from .steps import quiet
+    from .core.progress import no_progress
+    from .workflows.export import export as run
 
-    return run(recipe_of(checkpoint, target, options), step or quiet)
+    return run(request_of(checkpoint, target, options), step or no_progress)
 
 
 def export_all(
@@ -57,7 +60,7 @@ def export_all(
     *,
     timeout_s: float = 900.0,
     jobs: int = 2,
-    step: Step | None = None,
+    step: Progress | None = None,
     **options: Unpack[ExportOptions],
 ) -> tuple[TargetResult, ...]:
     """Returns how the export to each target ended, each in a process of its own.
@@ -70,11 +73,12 @@ def export_all(
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
-    from . import backends
-    from .every_target import run_each
-    from .steps import quiet
+    from .backends import registry as backends
+    from .core.progress import no_progress
+    from .workflows import all_targets
 
-    return run_each(recipe_of(checkpoint, "all", options), targets or backends.names(), timeout_s, jobs, step or quiet)
+    request = request_of(checkpoint, "all", options)
+    return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
 
 
 def inspect(
@@ -89,7 +93,7 @@ def inspect(
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
     """
-    from .inspection import inspect_model
+    from .checkpoint.inspect import inspect_model
 
     return inspect_model(load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=input_size))
 
@@ -118,7 +122,7 @@ def verify(
     *,
     device: str | None = None,
     keep: bool = False,
-    step: Step | None = None,
+    step: Progress | None = None,
 ) -> ParityReport:
     """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
 
@@ -132,10 +136,10 @@ def verify(
         ParityError: the artifact is not the model.
         DeviceError: the device cannot be reached, was lost, or lacks what the bundle needs.
     """
-    from . import verification
-    from .steps import quiet
+    from .core.progress import no_progress
+    from .verification import bundle as verification
 
-    step = step or quiet
+    step = step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
         return verification.verify(Path(bundle), None if against is None else Path(against), step, opening)
 
@@ -149,8 +153,8 @@ def verify_all(
     min_sqnr_db: float | None = None,
     device: str | None = None,
     keep: bool = False,
-    step: Step | None = None,
-) -> tuple[Outcome, ...]:
+    step: Progress | None = None,
+) -> tuple[VerifyResult, ...]:
     """Returns how the proof of each bundle ended; one that fails does not stop the others.
 
     Args:
@@ -164,32 +168,33 @@ def verify_all(
         RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
         DeviceError: the device cannot be reached.
     """
-    from .steps import quiet
+    from .core.progress import no_progress
 
     goal = goal_of(evaluation, max_drop, min_sqnr_db)
     if goal is not None and against is None:
         raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     if goal is not None and device is not None:
         raise RequestError("expected --eval without --device: accuracy is measured on this machine")
-    from .proving.find import find
-    from .proving.prove import Demand, prove_each
+    from .verification.batch import VerifyOptions, prove_each
+    from .verification.find import find
 
-    found, step = find(bundles), step or quiet
+    found, step = find(bundles), step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
-        return prove_each(found, Demand(None if against is None else Path(against), goal, opening), step)
+        return prove_each(found, VerifyOptions(None if against is None else Path(against), goal, opening), step)
 
 
 @contextmanager
-def _opening(device: str | None, *, keep: bool, step: Step) -> Iterator[Opening]:
+def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
     """Yields what opens artifacts where they are to be proved: here, or on a device while it is connected."""
-    from . import places, verification
+    from .benchmark import devices as places
+    from .verification import bundle as verification
 
     if device is None:
         if keep:
             raise RequestError("expected --device with --keep: here nothing is copied anywhere")
         yield verification.opened_here
         return
-    from .places.proof import opened_at
+    from .verification.on_device import opened_at
 
     with places.proving_at(device, keep=keep, step=step) as place:
         yield partial(opened_at, place)
@@ -208,8 +213,8 @@ def bench(
     keep: bool = False,
     runner: Path | str | None = None,
     timeout_s: float = TIMEOUT_S,
-    step: Step | None = None,
-) -> Result:
+    step: Progress | None = None,
+) -> BenchmarkResult:
     """Returns the latency of bundles on a machine, measured in interleaved rounds, and how they compare.
 
     Args:
@@ -231,10 +236,12 @@ def bench(
         DeviceError: another machine cannot be reached, was lost, or lacks what the bundles need.
         MeasurementError: a bundle's process crashed or hung.
     """
-    from . import benchmark, latency, places
-    from .steps import quiet
+    from .benchmark import bundles as benchmark
+    from .benchmark import devices as places
+    from .benchmark import rounds as latency
+    from .core.progress import no_progress
 
-    step = step or quiet
+    step = step or no_progress
     with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
         return benchmark.bench(
             [Path(path) for path in bundles],
@@ -249,8 +256,13 @@ def bench(
 
 
 def recommend(
-    bundles: Sequence[Path | str], *, rounds: int = ROUNDS, calls: int = CALLS, step: Step | None = None, **options: Any
-) -> tuple[Recommendation, Result]:
+    bundles: Sequence[Path | str],
+    *,
+    rounds: int = ROUNDS,
+    calls: int = CALLS,
+    step: Progress | None = None,
+    **options: Any,
+) -> tuple[Recommendation, BenchmarkResult]:
     """Returns which of the bundles of one checkpoint to ship on this machine, and the measurement that says so.
 
     Args:
@@ -262,7 +274,8 @@ def recommend(
             claims, or none is fit to ship.
         SlideExportError: see `bench`.
     """
-    from . import bundle, recommendation
+    from .benchmark import recommend as recommendation
+    from .bundle import store as bundle
 
     paths = [Path(path) for path in bundles]
     if len(paths) < 2:
@@ -293,8 +306,8 @@ def compare(
     keep: bool = False,
     runner: Path | str | None = None,
     timeout_s: float = TIMEOUT_S,
-    step: Step | None = None,
-) -> tuple[tuple[Result, ...], tuple[Path, ...]]:
+    step: Progress | None = None,
+) -> tuple[tuple[BenchmarkResult, ...], tuple[Path, ...]]:
     """Returns how fast variants are on this machine, one result a target, and the files that say so.
 
     Args:
@@ -311,15 +324,15 @@ def compare(
         GateError: an artifact is not its model.
         SlideExportError: the request or the machine does not allow it.
     """
-    from . import places
-    from .compare import Contest, compare
-    from .page import write
-    from .steps import quiet
+    from .benchmark import devices as places
+    from .core.progress import no_progress
+    from .pages import write
+    from .workflows.variants import CompareRequest, compare
 
     files = {name: Path(path) for name, path in (checkpoints or {}).items()}
-    contest = Contest(tuple(variants), tuple(targets), precision, files, input_size)
+    contest = CompareRequest(tuple(variants), tuple(targets), precision, files, input_size)
     write.refuse_existing(Path(out), contest.targets, overwrite=overwrite)
-    step = step or quiet
+    step = step or no_progress
     with places.at(device, keep=keep, runner=None if runner is None else Path(runner), step=step) as place:
         found = compare(
             contest,
@@ -345,7 +358,7 @@ def report(results: Sequence[Path | str], outs: Sequence[Path | str] = ("report.
         RequestError: there is no result, one is given twice, an ending is another, or a page cannot be written.
         BundleError: a file is no result.
     """
-    from .page import write
+    from .pages import write
 
     return write.reports([Path(path) for path in results], [Path(path) for path in outs])
 
@@ -357,7 +370,7 @@ def measure_accuracy(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
-    step: Step | None = None,
+    step: Progress | None = None,
 ) -> AccuracyReport:
     """Returns what a bundle loses to its checkpoint on evaluation images; see `ExportOptions` for the limits.
 
@@ -365,16 +378,16 @@ def measure_accuracy(
         CalibrationError: the images or their classes are not fit for the model.
         AccuracyError: it loses more than was allowed.
     """
-    from . import verification
-    from .steps import quiet
+    from .core.progress import no_progress
+    from .verification import bundle as verification
 
     goal = goal_of(evaluation, max_drop, min_sqnr_db)
     if goal is None:
         raise RequestError("expected evaluation images, found None")
-    return verification.measure_accuracy(Path(bundle), Path(against), goal, step or quiet)
+    return verification.measure_accuracy(Path(bundle), Path(against), goal, step or no_progress)
 
 
-def diagnose(bundle: Path | str, against: Path | str, *, step: Step | None = None) -> Diagnosis:
+def diagnose(bundle: Path | str, against: Path | str, *, step: Progress | None = None) -> Diagnosis:
     """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
 
     Args:
@@ -385,14 +398,14 @@ def diagnose(bundle: Path | str, against: Path | str, *, step: Step | None = Non
         LoweringError: the artifact shows none of the model's modules.
     """
     from . import diagnosis
-    from .steps import quiet
+    from .core.progress import no_progress
 
-    return diagnosis.diagnose(Path(bundle), Path(against), step or quiet)
+    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress)
 
 
 def targets() -> tuple[Availability, ...]:
     """Returns what each target can do on this machine."""
-    from . import backends
+    from .backends import registry as backends
 
     return tuple(backends.availability(name) for name in backends.names())
 
@@ -406,17 +419,17 @@ def variants(family: str | None = None) -> tuple[Entry, ...]:
     Raises:
         RequestError: there is no such family.
     """
-    from .catalogue import catalogue
+    from .checkpoint.variants import catalogue
 
     return catalogue(family)
 
 
-def demo(out: Path | str = "exported", *, step: Step | None = None) -> tuple[DemoRow, ...]:
+def demo(out: Path | str = "exported", *, step: Progress | None = None) -> tuple[DemoRow, ...]:
     """Returns the held-out accuracy of the bundled digits model, in PyTorch and as exported to each usable target."""
-    from .demonstration import run_demo
-    from .steps import quiet
+    from .core.progress import no_progress
+    from .workflows.demo import run_demo
 
-    return run_demo(Path(out), step or quiet)
+    return run_demo(Path(out), step or no_progress)
 
 
 def load_checkpoint(
@@ -426,7 +439,7 @@ def load_checkpoint(
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
 ) -> Model:
-    """Returns the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load_checkpoint`."""
-    from . import checkpoint
+    """Returns the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load.load_checkpoint`."""
+    from .checkpoint import load as checkpoint
 
     return checkpoint.load_checkpoint(path, variant=variant, weights=weights, input_size=input_size)

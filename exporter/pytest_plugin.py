@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .types import ParityReport
+    from .core.proof import ParityReport
 
 FIXTURE = MARKER = "slide_export_bundle"
 OPTION, INI = "--slide-export-bundle", "slide_export_bundles"
@@ -53,10 +53,10 @@ class BundleUnderTest:
             AssertionError: the bundle is not what it claims to be, or cannot be proved here; with its numbers.
         """
         __tracebackhide__ = True
-        from .proving.numbers import as_text
-        from .proving.prove import Demand, prove_one
+        from .verification.batch import VerifyOptions, prove_one
+        from .verification.numbers import as_text
 
-        found = prove_one(self.path, Demand(None if against is None else self.root / against))
+        found = prove_one(self.path, VerifyOptions(None if against is None else self.root / against))
         if not found.passed or found.proof is None:
             numbers = as_text(found)
             raise AssertionError(f"{self.path} {found.verdict}: {found.message}" + (f"\n{numbers}" if numbers else ""))
@@ -81,7 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs a test that takes the fixture once for each bundle."""
     if FIXTURE not in metafunc.fixturenames:
         return
-    from .proving.find import find
+    from .verification.find import find
 
     root = metafunc.config.rootpath
     found = find(_patterns(metafunc), root)

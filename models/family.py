@@ -61,6 +61,7 @@ class Family:
         canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
         assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
+        task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
     """
 
@@ -76,6 +77,7 @@ class Family:
     canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str = ""
     optional: tuple[str, ...] = ()
+    task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)
 
 

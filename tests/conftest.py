@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.checkpoint import load_checkpoint
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.images import ImageSet
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.core.model import Model
+from slide_export.core.proof import Reference
+from slide_export.inference.served import serve
 from slide_export.models.swin import SwinConfig, SwinTransformer
-from slide_export.types import Model
+from slide_export.proof.reference import truth, with_floor
 
 SMALL = SwinConfig(
     embed_dim=16,
@@ -52,3 +59,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(checkpoint: Path) -> Model:
     return load_checkpoint(checkpoint)
+
+
+def reference_of(model: Model, images: ImageSet, io: ModelIO, precision: str = "fp32") -> Reference:
+    """The trained model's own answers on images, with the noise floor of a float precision."""
+    served, store = serve(model, io), PictureStore(model.data, model.image_size)
+    found = truth(served, images.source, images.names(), store.stacked(images.files))
+    return with_floor(served, found, NumericFormat(precision))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from slide_export import pytest_plugin
-from slide_export.cli import cli
+from slide_export.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

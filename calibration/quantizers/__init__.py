@@ -8,11 +8,12 @@ from typing import Protocol, cast
 
 import onnx
 
+from slide_export.calibration.fp16_constants import halve_tables
+from slide_export.calibration.layer_selection import layers, selected
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.calibration.scope import layers, selected
-from slide_export.calibration.tables import halve_tables
-from slide_export.errors import BackendUnavailable, LoweringError
-from slide_export.types import Feeds, OnnxGraph
+from slide_export.core.artifact import Feeds
+from slide_export.core.errors import BackendUnavailable, LoweringError
+from slide_export.core.graph import OnnxGraph
 
 
 class Images(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.types import Array, Feeds
+from slide_export.core.artifact import Array, Feeds
 
 from . import Images
 

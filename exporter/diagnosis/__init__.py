@@ -1,6 +1,6 @@
 """Where an artifact leaves the trained model, module by module in PyTorch's names, for every target."""
 
 from .diagnose import diagnose
-from .finding import Diagnosis, Row
+from .report import Diagnosis, Row
 
 __all__ = ["Diagnosis", "Row", "diagnose"]

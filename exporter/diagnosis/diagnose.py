@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,28 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_export import bundle, gate, parity, verification
-from slide_export.backends import Session
-from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.errors import LoweringError
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
-from slide_export.noise import at_precision
-from slide_export.serving import Serving
-from slide_export.simulated import simulated
-from slide_export.steps import Step, quiet
-from slide_export.types import Array, Bundle, Interface, Model
+from slide_export.backends.interface import Session
+from slide_export.bundle import store as bundle
+from slide_export.bundle.store import Bundle
+from slide_export.core.artifact import Array, Feeds
+from slide_export.core.errors import LoweringError
+from slide_export.core.progress import Progress, no_progress
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import ServedModel, first
+from slide_export.proof import gate, parity, reference
+from slide_export.verification import bundle as verification
 
-from .exits import outputs_of
-from .finding import Diagnosis, Row
-from .watch import anchored, recorded
+from .hooks import anchored, recorded
+from .module_outputs import outputs_of
+from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 SMALLEST = {"fp32": 2.0**-24, "fp16": 2.0**-11}
 """Of a value: no runtime is asked for less than one rounding, where PyTorch happens to round nothing."""
 
 
-def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
+def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
     """Returns where a bundle's artifact leaves the trained model, on the bundle's own golden images.
 
     Raises:
@@ -41,21 +40,22 @@ def diagnose(path: Path, against: Path, step: Step = quiet) -> Diagnosis:
     """
     with step("read the bundle and the checkpoint"):
         made = bundle.read(path)
-        model, interface = verification.trained(made, against), verification.interface_of(made)
+        served = verification.served_by(made, against)
         golden = bundle.golden(made)
-    fed = golden.feeds[interface.input_name]
+    fed = golden.feeds
+    count = len(golden.images)
     with step("find the trained model's modules in the artifact"):
         inside = gate.look_inside(*verification.artifact_of(made))
-        modules = _comparable(model, made, interface, fed[:1])
-        places = _told_apart(outputs_of(inside.values, modules), model.module)
+        modules = _comparable(served, made, first(fed, 1))
+        places = _told_apart(outputs_of(inside.values, modules), served.module)
         session = inside.open(tuple(dict.fromkeys(places.values())))
     if not places:
         raise LoweringError(f"expected values named after the model's modules in {path}, found none")
-    with step(f"compare {len(places)} modules on {len(fed)} images"):
-        rows, shown = _rows(model, session, places, interface, fed, made)
+    with step(f"compare {len(places)} modules on {count} images"):
+        rows, shown = _rows(served, session, places, fed, made)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(made)
-    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, len(fed), rows, hidden, least_db)
+    return Diagnosis(session.evaluator, made.manifest["precision"], golden.source, count, rows, hidden, least_db)
 
 
 def _refused_below_db(made: Bundle) -> float | None:
@@ -66,23 +66,21 @@ def _refused_below_db(made: Bundle) -> float | None:
     return None if passed else least_db
 
 
-def _comparable(model: Model, made: Bundle, interface: Interface, fed: Array) -> tuple[str, ...]:
+def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...]:
     """Returns the modules that the trained and the lowered model share, in the order of execution.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    lowered = choose(fuse(model), made.manifest["target"], made.manifest["options"]["lowering"]).module
-    names = [name for name, _ in model.module.named_modules() if name]
-    ours, theirs = (
-        recorded(_double(module, model, interface), names, _tensor(fed, interface, torch.float64))
-        for module in (model.module, lowered)
-    )
+    inference = choose(fuse(served.trained), made.manifest["target"], made.manifest["options"]["lowering"])
+    names = [name for name, _ in served.module.named_modules() if name]
+    images = served.tensors(fed, torch.float64)
+    ours, theirs = (recorded(one.in_float64(), names, images) for one in (served, served.running(inference)))
     return tuple(
         name
         for name, output in ours.items()
-        if _agrees(output, theirs.get(name)) or not _replaced(name, model.module, lowered)
+        if _agrees(output, theirs.get(name)) or not _replaced(name, served.module, inference.module)
     )
 
 
@@ -117,56 +115,33 @@ def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
     return any(type(there[outer]) is not type(trained.get_submodule(outer)) for outer in around)
 
 
-def _double(module: nn.Module, model: Model, interface: Interface) -> nn.Module:
-    return copy.deepcopy(Serving(module, model.data, interface).eval()).double()
-
-
-def _tensor(fed: Array, interface: Interface, dtype: torch.dtype) -> Tensor:
-    tensor = torch.from_numpy(fed)
-    return tensor if interface.embed_preprocessing else tensor.to(dtype)
-
-
 def _rows(
-    model: Model,
-    session: Session,
-    places: Mapping[str, str],
-    interface: Interface,
-    fed: Array,
-    made: Bundle,
+    served: ServedModel, session: Session, places: Mapping[str, str], fed: Feeds, made: Bundle
 ) -> tuple[tuple[Row, ...], set[str]]:
-    """Returns the rows in the order of execution, and which modules the artifact shows."""
-    exact, quantization = _double(model.module, model, interface), verification.quantization_of(made)
-    floor = _floor(model, interface, fed, made, quantization)
+    """Rows in the order of execution, and which modules the artifact shows."""
+    exact, numbers = served.in_float64(), verification.numbers_of(made)
+    floor = reference.imitation(served, fed, numbers)
     powers: dict[str, _Powers] = {}
-    for batch in _batches(fed, interface.batch):
-        expected = recorded(exact, places, _tensor(batch, interface, torch.float64))
-        raw = session.run({interface.input_name: batch})
+    for batch in _batches(fed, served.io.batch):
+        images, images32 = served.tensors(batch, torch.float64), served.tensors(batch, torch.float32)
+        expected = recorded(exact, places, images)
+        raw = session.run(batch)
         found = _aligned(expected, {name: raw[value] for name, value in places.items()})
-        added = anchored(exact, found, _tensor(batch, interface, torch.float64))
-        rounded = recorded(floor, found, _tensor(batch, interface, torch.float32))
-        rounded_added = anchored(exact, rounded, _tensor(batch, interface, torch.float64))
+        added = anchored(exact, found, images)
+        rounded = recorded(floor, found, images32)
+        rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
-    smallest, multiple = SMALLEST.get(made.manifest["precision"]), parity.accepted(quantization).multiple
+    smallest, multiple = SMALLEST.get(numbers.precision), parity.accepted(numbers.recipe).multiple
     return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 
-def _floor(
-    model: Model, interface: Interface, fed: Array, made: Bundle, quantization: QuantizationRecipe | None
-) -> nn.Module:
-    """Returns PyTorch at the artifact's precision, as the parity check has it."""
-    serving = Serving(model.module, model.data, interface).eval()
-    if quantization is None:
-        return at_precision(serving, made.manifest["precision"], made.manifest["options"]["keep_fp32"])
-    return simulated(serving, quantization, (_tensor(image, interface, torch.float32) for image in _batches(fed, None)))
-
-
-def _batches(fed: Array, batch: int | None) -> Iterator[Array]:
-    """Yields one image after the other, repeated to a fixed batch size: one image's values in memory at a time."""
-    for index in range(len(fed)):
-        yield np.repeat(fed[index : index + 1], batch or 1, axis=0)
+def _batches(fed: Feeds, batch: int | None) -> Iterator[Feeds]:
+    """One image after the other, repeated to a fixed batch size: one image's values in memory at a time."""
+    for index in range(len(next(iter(fed.values())))):
+        yield {name: np.repeat(value[index : index + 1], batch or 1, axis=0) for name, value in fed.items()}
 
 
 def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict[str, Tensor]:

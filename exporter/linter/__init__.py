@@ -4,6 +4,6 @@
 """
 
 from .dispatch import lint
-from .finding import TARGETS, Finding
+from .rules import TARGETS, Finding
 
 __all__ = ["TARGETS", "Finding", "lint"]

@@ -15,8 +15,8 @@ from slide_export.mil import Package
 
 from . import ane_checks as checks
 from . import ane_hints as hints
-from .finding import Finding, Rule, Severity, judge
 from .mil_view import Program
+from .rules import Finding, Rule, Severity, judge
 
 APPLE = "apple/coreai-models neural_engine_rules.md 86b363d"
 TRANSFORMERS = "machinelearning.apple.com/research/neural-engine-transformers"

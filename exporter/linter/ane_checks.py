@@ -9,10 +9,10 @@ import torch
 
 from slide_export.mil import Operation
 
-from .finding import Place
 from .mil_view import Program
+from .rules import Device
 
-Check = Callable[[Program], Iterator[Place]]
+Check = Callable[[Program], Iterator[Device]]
 
 RANK, SIDE, CHANNELS, KERNEL = 5, 16384, 65536, 13
 LARGEST, SMALLEST = 65504.0, 6e-8  # of float16: its maximum and its smallest subnormal
@@ -29,7 +29,7 @@ def operators(*types: str) -> Check:
     return lambda program: (program.place(op, str(op.outputs[0].type)) for op in program.operations if op.type in types)
 
 
-def rank(program: Program) -> Iterator[Place]:
+def rank(program: Program) -> Iterator[Device]:
     """Yields results above rank 5."""
     for op in program.operations:
         for output in op.outputs:
@@ -37,7 +37,7 @@ def rank(program: Program) -> Iterator[Place]:
                 yield program.place(op, f"rank {len(output.type.shape)}")
 
 
-def precision(program: Program) -> Iterator[Place]:
+def precision(program: Program) -> Iterator[Device]:
     """Yields results that are neither float16 nor a narrow integer; one line where most of the program is so."""
     wide = [
         (op, output.type.element)
@@ -54,7 +54,7 @@ def precision(program: Program) -> Iterator[Place]:
         yield program.place(op, f"gives {element}")
 
 
-def interface(program: Program) -> Iterator[Place]:
+def interface(program: Program) -> Iterator[Device]:
     """Yields array inputs and outputs of a type that the engine does not exchange."""
     for way, features in (("input", program.package.inputs), ("output", program.package.outputs)):
         for feature in features:
@@ -62,20 +62,20 @@ def interface(program: Program) -> Iterator[Place]:
                 yield "", f"{way} {feature.name} is {feature.element}"
 
 
-def ranges(program: Program) -> Iterator[Place]:
+def ranges(program: Program) -> Iterator[Device]:
     """Yields inputs with a range of sizes."""
     for feature in program.package.inputs:
         if any(low != high for low, high in feature.ranges):
             yield "", f"input {feature.name} has sizes {feature.ranges}, {feature.shape} by default"
 
 
-def enumerated_norm(program: Program) -> Iterator[Place]:
+def enumerated_norm(program: Program) -> Iterator[Device]:
     """Yields LayerNorms in a program with enumerated shapes."""
     if any(len(feature.choices) > 1 for feature in program.package.inputs):
         yield from operators("layer_norm")(program)
 
 
-def extent(program: Program) -> Iterator[Place]:
+def extent(program: Program) -> Iterator[Device]:
     """Yields results wider, higher or with more channels than the engine's tensors."""
     for op in program.operations:
         for output in op.outputs:
@@ -85,7 +85,7 @@ def extent(program: Program) -> Iterator[Place]:
                 yield program.place(op, str(output.type))
 
 
-def kernel_width(program: Program) -> Iterator[Place]:
+def kernel_width(program: Program) -> Iterator[Device]:
     """Yields convolutions with a kernel wider than the M1's."""
     for op in program.operations:
         width = program.shape(op, "weight")[-1:] if op.type == "conv" else ()
@@ -93,7 +93,7 @@ def kernel_width(program: Program) -> Iterator[Place]:
             yield program.place(op, f"kernel width {width[0]}")
 
 
-def groups(program: Program) -> Iterator[Place]:
+def groups(program: Program) -> Iterator[Device]:
     """Yields convolutions whose groups do not divide their channels."""
     for op in program.operations:
         if op.type != "conv":
@@ -107,7 +107,7 @@ def groups(program: Program) -> Iterator[Place]:
             yield program.place(op, f"{count} groups of {inputs} input and {outputs} output channels")
 
 
-def constants(program: Program) -> Iterator[Place]:
+def constants(program: Program) -> Iterator[Device]:
     """Yields constants that float16 cannot hold."""
     for op, parameter, value in program.floats():
         if value.numel() and not bool((value.abs() <= LARGEST).all()):
@@ -115,7 +115,7 @@ def constants(program: Program) -> Iterator[Place]:
             yield program.place(op, f"{parameter} holds {worst:g}")
 
 
-def epsilons(program: Program) -> Iterator[Place]:
+def epsilons(program: Program) -> Iterator[Device]:
     """Yields stabilisers that float16 rounds to zero: an `epsilon`, or a tiny scalar that is added."""
     for op, parameter, value in program.floats():
         size = float(value.abs().max()) if value.numel() == 1 else 1.0
@@ -124,7 +124,7 @@ def epsilons(program: Program) -> Iterator[Place]:
             yield program.place(op, f"{parameter} is {size:g}")
 
 
-def multiplier(program: Program) -> Iterator[Place]:
+def multiplier(program: Program) -> Iterator[Device]:
     """Yields depthwise convolutions with more than one output channel a group."""
     for op in program.operations:
         count = _groups(program, op) if op.type == "conv" else 1
@@ -133,7 +133,7 @@ def multiplier(program: Program) -> Iterator[Place]:
             yield program.place(op, f"{count} channels, multiplier {outputs // count}")
 
 
-def mirrored_pad(program: Program) -> Iterator[Place]:
+def mirrored_pad(program: Program) -> Iterator[Device]:
     """Yields pads that mirror the border."""
     for op in program.operations:
         mode = program.constant(op, "mode") if op.type == "pad" else None
@@ -141,7 +141,7 @@ def mirrored_pad(program: Program) -> Iterator[Place]:
             yield program.place(op, str(mode))
 
 
-def long_conv1d(program: Program) -> Iterator[Place]:
+def long_conv1d(program: Program) -> Iterator[Device]:
     """Yields 1-d convolutions with a large stride over a long axis."""
     for op in program.operations:
         shape = program.shape(op, "x") if op.type == "conv" else ()
@@ -150,7 +150,7 @@ def long_conv1d(program: Program) -> Iterator[Place]:
             yield program.place(op, f"stride {max(strides):g} over {shape[2]}")
 
 
-def long_arg(program: Program) -> Iterator[Place]:
+def long_arg(program: Program) -> Iterator[Device]:
     """Yields arg-reductions along more than 2048 values."""
     for op in program.operations:
         axis = program.numbers(op, "axis") if op.type in ("reduce_argmax", "reduce_argmin") else []
@@ -159,7 +159,7 @@ def long_arg(program: Program) -> Iterator[Place]:
             yield program.place(op, f"along {size} values")
 
 
-def offset_slice(program: Program) -> Iterator[Place]:
+def offset_slice(program: Program) -> Iterator[Device]:
     """Yields slices that start inside the last axis."""
     for op in program.operations:
         begin = program.numbers(op, "begin") if op.type in ("slice_by_index", "slice_by_size") else []

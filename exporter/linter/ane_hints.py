@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from .ane_checks import BYTES, LANE, POOLS, STREAMED
-from .finding import Place
 from .mil_view import Program
+from .rules import Device
 
 
-def narrow_axis(program: Program) -> Iterator[Place]:
+def narrow_axis(program: Program) -> Iterator[Device]:
     """Yields float16 maps whose last axis fills less than 64 bytes."""
     for op in program.operations:
         for output in op.outputs:
@@ -19,7 +19,7 @@ def narrow_axis(program: Program) -> Iterator[Place]:
                 yield program.place(op, str(output.type))
 
 
-def unaligned_interface(program: Program) -> Iterator[Place]:
+def unaligned_interface(program: Program) -> Iterator[Device]:
     """Yields float16 inputs and outputs whose rows are no multiple of 64 bytes."""
     for way, features in (("input", program.package.inputs), ("output", program.package.outputs)):
         for feature in features:
@@ -27,7 +27,7 @@ def unaligned_interface(program: Program) -> Iterator[Place]:
                 yield "", f"{way} {feature.name} has shape {feature.shape}"
 
 
-def softmax_axis(program: Program) -> Iterator[Place]:
+def softmax_axis(program: Program) -> Iterator[Device]:
     """Yields softmaxes along another axis than the channels'."""
     for op in program.operations:
         axis = program.numbers(op, "axis") if op.type == "softmax" else []
@@ -36,7 +36,7 @@ def softmax_axis(program: Program) -> Iterator[Place]:
             yield program.place(op, f"along axis {int(axis[0]) % rank} of {program.shape(op, 'x')}")
 
 
-def streamed(program: Program) -> Iterator[Place]:
+def streamed(program: Program) -> Iterator[Device]:
     """Yields results of more than 2 MiB."""
     for op in program.operations:
         for output in op.outputs:
@@ -45,7 +45,7 @@ def streamed(program: Program) -> Iterator[Place]:
                 yield program.place(op, f"{output.type} is {size / 2**20:.1f} MiB")
 
 
-def strides(program: Program) -> Iterator[Place]:
+def strides(program: Program) -> Iterator[Device]:
     """Yields convolutions with strides or dilations that have other factors than 2 and 3."""
     for op in program.operations:
         for parameter in ("strides", "dilations") if op.type in ("conv", "conv_transpose") else ():
@@ -54,7 +54,7 @@ def strides(program: Program) -> Iterator[Place]:
                 yield program.place(op, f"{parameter} of {odd[0]}")
 
 
-def pool_strides(program: Program) -> Iterator[Place]:
+def pool_strides(program: Program) -> Iterator[Device]:
     """Yields strided pools whose stride is neither 2 nor 4."""
     for op in program.operations:
         found = (
@@ -64,7 +64,7 @@ def pool_strides(program: Program) -> Iterator[Place]:
             yield program.place(op, f"stride {found[0]:g}")
 
 
-def palettized_strides(program: Program) -> Iterator[Place]:
+def palettized_strides(program: Program) -> Iterator[Device]:
     """Yields convolutions with palettized weights and a stride above 2."""
     for op in program.operations:
         weight = program.source(op, "weight") if op.type == "conv" else None
@@ -76,7 +76,7 @@ def palettized_strides(program: Program) -> Iterator[Place]:
             yield program.place(op, f"stride {max(program.numbers(op, 'strides')):g} with palettized weights")
 
 
-def batches(program: Program) -> Iterator[Place]:
+def batches(program: Program) -> Iterator[Device]:
     """Yields inputs of more than one item."""
     for feature in program.package.inputs:
         if len(feature.shape) > 2 and feature.shape[0] > 1:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slide_export.errors import BundleError, CheckpointError, RequestError
+from slide_export.core.errors import BundleError, CheckpointError, RequestError
 
-from .finding import Finding, known_targets, union
+from .rules import Finding, known_targets, union
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from slide_export.types import Model
+    from slide_export.core.model import Model
 
 MANIFEST = "manifest.json"
 BATCH = 2
@@ -39,7 +39,7 @@ def lint(
     wanted = known_targets(targets)
     if isinstance(subject, str | Path):
         return union(_lint_path(Path(subject), wanted))
-    from slide_export.types import Model
+    from slide_export.core.model import Model
 
     if isinstance(subject, Model):
         return union(_lint_model(subject, wanted))
@@ -59,7 +59,7 @@ def _lint_path(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
         raise BundleError(f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json")
     if path.suffix == ".onnx":
         return _lint_onnx(path, targets)
-    from slide_export.checkpoint import load_checkpoint
+    from slide_export.checkpoint.load import load_checkpoint
 
     return _lint_model(load_checkpoint(path), targets)
 
@@ -79,12 +79,12 @@ def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
 
 def _lint_package(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     from slide_export.mil import MilError
-    from slide_export.mil.convert import quiet
+    from slide_export.mil.convert import no_progress
 
     from .ane import lint_package
 
     try:
-        with quiet():  # the first import of coremltools logs what it lacks
+        with no_progress():  # the first import of coremltools logs what it lacks
             return lint_package(path, targets)
     except MilError as error:
         raise BundleError(str(error)) from error
@@ -112,12 +112,12 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     """Returns the faults of what will be exported, and those of the trained form that are gone by then, as hints."""
     import torch
 
-    from slide_export.fuse import fuse
-    from slide_export.lowering.choose import choose
+    from slide_export.inference.choose import choose
+    from slide_export.inference.fuse import fuse
 
-    from .finding import judge
     from .module_rules import RULES
     from .module_trace import Observation, observe
+    from .rules import judge
 
     example = torch.zeros(BATCH, 3, *model.image_size)
     trained = judge(RULES, observe(model.module, example), targets)
@@ -126,9 +126,9 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     findings: list[Finding] = []
     for target in targets:
         lowered = choose(fused, target)
-        if lowered.lowering not in forms:
-            forms[lowered.lowering] = observe(lowered.module, example)
-        findings += judge(RULES, forms[lowered.lowering], (target,))
+        if lowered.form not in forms:
+            forms[lowered.form] = observe(lowered.module, example)
+        findings += judge(RULES, forms[lowered.form], (target,))
     left = {(finding.rule, finding.module, target) for finding in findings for target in finding.targets}
     return (*findings, *_handled(trained, left))
 

@@ -8,10 +8,10 @@ from functools import cached_property
 import torch
 
 from slide_export.mil import Operation, Package
+from slide_export.mil.module_names import module_names
 from slide_export.mil.program import FLOAT_TYPES, Literal, MilType, Reference, Value
 
-from .finding import Place
-from .mil_names import module_names
+from .rules import Device
 
 
 class Program:
@@ -37,7 +37,7 @@ class Program:
         """Returns the PyTorch module of an operation as well as the program tells it."""
         return self._modules.get(op.outputs[0].name, "") if op.outputs else ""
 
-    def place(self, op: Operation, found: str) -> Place:
+    def place(self, op: Operation, found: str) -> Device:
         """Returns where `found` is."""
         return self.module(op), f"{op.type} {op.name}: {found}"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .finding import TARGETS, Finding, Place, Rule, judge
 from .module_trace import Call, Find, Observation, observe
+from .rules import TARGETS, Device, Finding, Rule, judge
 
 COREML_RANK, TENSORRT_RANK = 5, 8  # coremltools#1723; nvinfer1::Dims::MAX_DIMS
 VIEWS = frozenset({f"aten.{name}" for name in ("view", "_unsafe_view", "permute", "transpose", "clone", "alias")})
@@ -22,7 +22,7 @@ FUSERS = ("fuse", "reparameterize", "switch_to_deploy")  # timm/utils/model.py r
 def calls(*names: str, live: bool = True) -> Find:
     """Returns a rule: operators of these names, on activations or (live=False) on constants alone."""
 
-    def find(seen: Observation) -> Iterator[Place]:
+    def find(seen: Observation) -> Iterator[Device]:
         return ((call.module, _text(call)) for call in seen.calls if call.name in names and call.live is live)
 
     return find
@@ -31,7 +31,7 @@ def calls(*names: str, live: bool = True) -> Find:
 def computed_rank(limit: int) -> Find:
     """Returns a rule: operators other than views on activations above a rank."""
 
-    def find(seen: Observation) -> Iterator[Place]:
+    def find(seen: Observation) -> Iterator[Device]:
         for call in seen.calls:
             if _rank(call) > limit and call.name not in VIEWS:
                 yield call.module, f"{call.name} at rank {_rank(call)}"
@@ -39,7 +39,7 @@ def computed_rank(limit: int) -> Find:
     return find
 
 
-def viewed_rank(seen: Observation) -> Iterator[Place]:
+def viewed_rank(seen: Observation) -> Iterator[Device]:
     """Yields views of a rank above CoreML's in modules that do nothing else at that rank."""
     computing = {module for module, _ in computed_rank(COREML_RANK)(seen)}
     for call in seen.calls:
@@ -48,7 +48,7 @@ def viewed_rank(seen: Observation) -> Iterator[Place]:
             yield call.module, f"{call.name} at rank {_rank(call)} between two views"
 
 
-def multiplier(seen: Observation) -> Iterator[Place]:
+def multiplier(seen: Observation) -> Iterator[Device]:
     """Yields depthwise convolutions with more than one output channel a group."""
     for call in seen.calls:
         if call.name != "aten.convolution":
@@ -61,7 +61,7 @@ def multiplier(seen: Observation) -> Iterator[Place]:
 def element(*kinds: torch.dtype) -> Find:
     """Returns a rule: weights and activations of these element types."""
 
-    def find(seen: Observation) -> Iterator[Place]:
+    def find(seen: Observation) -> Iterator[Device]:
         for name, weight in (*seen.module.named_parameters(), *seen.module.named_buffers()):
             if weight.dtype in kinds and weight.is_floating_point() | weight.is_complex():
                 yield name.rpartition(".")[0], f"{name} is {_name(weight.dtype)}"
@@ -73,7 +73,7 @@ def element(*kinds: torch.dtype) -> Find:
     return find
 
 
-def unfused(seen: Observation) -> Iterator[Place]:
+def unfused(seen: Observation) -> Iterator[Device]:
     """Yields modules that have an inference form and are not in it."""
     for name, module in seen.module.named_modules():
         done = getattr(module, "inference_mode", False) is True or getattr(module, "deploy", False) is True
@@ -124,7 +124,12 @@ RULES: tuple[Rule[Observation], ...] = (
         "coremltools pass expand_high_rank_reshape_and_transpose",
     ),
     Rule(
-        "im2col", "error", TARGETS, calls(*UNFOLDING), CONVOLVE, "slide_export.onnx_graph.refuse_unfold; pytorch#29706"
+        "im2col",
+        "error",
+        TARGETS,
+        calls(*UNFOLDING),
+        CONVOLVE,
+        "graph.export.refuse_unfold; pytorch#29706",
     ),
     Rule("gather", "warning", TARGETS, calls(*INDEXING), PRECOMPUTE, "coremltools#1103; roboflow/rf-detr#1495"),
     Rule(
@@ -133,7 +138,7 @@ RULES: tuple[Rule[Observation], ...] = (
         TARGETS,
         calls(*SCATTERING),
         PRECOMPUTE,
-        "sbryngelson/ane-guide appendix A b7565c5; slide_export.passes.check refuses it",
+        "sbryngelson/ane-guide appendix A b7565c5; slide_export.graph.passes.check refuses it",
     ),
     Rule(
         "gather-constant",
@@ -199,7 +204,7 @@ RULES: tuple[Rule[Observation], ...] = (
         TARGETS,
         lambda seen: [] if seen.untraceable is None else [("", seen.untraceable)],
         "take tensors, return tensors, and keep the control flow free of their values",
-        "slide_export.onnx_graph.export and coremltools both trace",
+        "slide_export.graph.export.export and coremltools both trace",
     ),
     Rule(
         "dtype-complex",
@@ -246,7 +251,7 @@ RULES: tuple[Rule[Observation], ...] = (
         "hint",
         TARGETS,
         unfused,
-        "fuse it (slide_export.fuse, or timm's reparameterize_model): one convolution instead of several",
+        "fuse it (slide_export.inference.fuse, or timm's reparameterize_model): one convolution instead of several",
         "timm utils/model.py reparameterize_model; Slide-Transformer (CVPR 2023) section 4.2",
     ),
 )

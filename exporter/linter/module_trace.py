@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .finding import Place
+from .rules import Device
 
 TRACED, OTHER = 2, 3  # batch sizes: 1 would broadcast, and 0 and 1 are what exporters bake in (pytorch#133653)
 ROOT = "__module."  # how TorchScript calls the traced module in its scopes
@@ -72,7 +72,7 @@ class Observation:
 
     module: nn.Module
     calls: tuple[Call, ...]
-    baked: tuple[Place, ...]
+    baked: tuple[Device, ...]
     untraceable: str | None
 
 
@@ -83,7 +83,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.stack: list[str] = [""]
         self.calls: list[Call] = []
-        self.reached: Place = ("", "")
+        self.reached: Device = ("", "")
         self._live: Any = WeakTensorKeyDictionary()
         self._live[example] = True
 
@@ -140,7 +140,7 @@ def observe(module: nn.Module, example: Tensor) -> Observation:
     return Observation(module, tuple(recorder.calls), tuple(baked), untraceable)
 
 
-def _other_batch(module: nn.Module, traced: Tensor, other: Tensor) -> tuple[list[Place], str | None]:
+def _other_batch(module: nn.Module, traced: Tensor, other: Tensor) -> tuple[list[Device], str | None]:
     """Returns where another batch size fails: when the module runs, or when its trace does."""
     recorder = _Recorder(other)
     try:
@@ -164,7 +164,7 @@ def _other_batch(module: nn.Module, traced: Tensor, other: Tensor) -> tuple[list
     return _constants(graph) or [("", f"batch {OTHER} gives outputs {found}")], None
 
 
-def _constants(graph: Any) -> list[Place]:
+def _constants(graph: Any) -> list[Device]:
     """Returns the modules whose trace reshapes to a first size that is a multiple of the traced batch."""
     places = []
     for node in graph.inlined_graph.nodes():
@@ -197,4 +197,4 @@ def _silent() -> Iterator[None]:
         yield
 
 
-Find = Callable[[Observation], Iterator[Place]]
+Find = Callable[[Observation], Iterator[Device]]

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import onnx
 from onnx import TensorProto
 
-from .finding import Place
 from .onnx_view import Graph, attributes
+from .rules import Device
 
 COREML_RANK = 5  # coremltools#1723
 TENSORRT_RANK = 8  # nvinfer1::Dims::MAX_DIMS, NvInferRuntimeBase.h
-READ_IN_FULL = 17  # by every target; slide_export.onnx_graph.OPSET
+READ_IN_FULL = 17  # by every target; slide_export.graph.export.OPSET
 QUANTIZED = 20  # the last that ONNX Runtime's static quantization takes
 TENSORRT_OPSET = 24  # onnx-tensorrt docs/operators.md, 10.15 and 11.2
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -21,10 +21,10 @@ INTEGERS = frozenset({TensorProto.INT32, TensorProto.INT64})
 NO_NUMBERS = frozenset({TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128})
 
 
-def computed_rank(limit: int) -> Callable[[Graph], Iterator[Place]]:
+def computed_rank(limit: int) -> Callable[[Graph], Iterator[Device]]:
     """Returns a rule: activations above a rank that something other than a reshape or transpose makes or takes."""
 
-    def find(graph: Graph) -> Iterator[Place]:
+    def find(graph: Graph) -> Iterator[Device]:
         for node in graph.nodes:
             high = _high(graph, node, limit)
             if high and not _only_views(graph, node, limit):
@@ -33,7 +33,7 @@ def computed_rank(limit: int) -> Callable[[Graph], Iterator[Place]]:
     return find
 
 
-def viewed_rank(graph: Graph) -> Iterator[Place]:
+def viewed_rank(graph: Graph) -> Iterator[Device]:
     """Yields reshape-transpose-reshape through a rank above CoreML's."""
     for node in graph.nodes:
         high = _high(graph, node, COREML_RANK)
@@ -55,7 +55,7 @@ def _only_views(graph: Graph, node: onnx.NodeProto, limit: int) -> bool:
     return all(other.op_type in VIEWS for other in around)
 
 
-def multiplier(graph: Graph) -> Iterator[Place]:
+def multiplier(graph: Graph) -> Iterator[Device]:
     """Yields depthwise convolutions with more than one output channel a group."""
     for node in graph.nodes:
         if node.op_type != "Conv" or node.input[1] not in graph.types:
@@ -68,7 +68,7 @@ def multiplier(graph: Graph) -> Iterator[Place]:
             )
 
 
-def fixed_batch(graph: Graph) -> Iterator[Place]:
+def fixed_batch(graph: Graph) -> Iterator[Device]:
     """Yields an input whose first size is a number."""
     for value in graph.inputs:
         shape = graph.types[value.name].shape
@@ -76,7 +76,7 @@ def fixed_batch(graph: Graph) -> Iterator[Place]:
             yield "", f"input {value.name} has batch {shape[0]} only"
 
 
-def baked_batch(graph: Graph) -> Iterator[Place]:
+def baked_batch(graph: Graph) -> Iterator[Device]:
     """Yields reshapes and outputs with a constant batch in a graph whose input leaves it open."""
     if not graph.dynamic_batch:
         return
@@ -88,10 +88,10 @@ def baked_batch(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), f"{node.op_type} to the constant first size {first}"
 
 
-def element(*kinds: int) -> Callable[[Graph], Iterator[Place]]:
+def element(*kinds: int) -> Callable[[Graph], Iterator[Device]]:
     """Returns a rule: weights and activations of these element types."""
 
-    def find(graph: Graph) -> Iterator[Place]:
+    def find(graph: Graph) -> Iterator[Device]:
         for value in graph.inputs:
             if graph.types[value.name].element in kinds:
                 yield "", f"input {value.name} is {_name(graph, value.name)}"
@@ -106,7 +106,7 @@ def element(*kinds: int) -> Callable[[Graph], Iterator[Place]]:
     return find
 
 
-def int64_activations(graph: Graph) -> Iterator[Place]:
+def int64_activations(graph: Graph) -> Iterator[Device]:
     """Yields 64-bit integers that depend on the input's content; sizes and constant indices do not."""
     names = [(value.name, "") for value in graph.inputs]
     names += [(name, graph.module(node)) for node in graph.nodes for name in node.output if name in graph.live]
@@ -115,7 +115,7 @@ def int64_activations(graph: Graph) -> Iterator[Place]:
             yield module, f"{name} is int64"
 
 
-def inner_uint8(graph: Graph) -> Iterator[Place]:
+def inner_uint8(graph: Graph) -> Iterator[Device]:
     """Yields 8-bit activations between the operators; an input of that type may only be cast."""
     outputs = {value.name for value in graph.proto.graph.output}
     for node in graph.nodes:
@@ -135,12 +135,12 @@ def _name(graph: Graph, name: str) -> str:
     return str(TensorProto.DataType.Name(graph.types[name].element)).lower()
 
 
-def operators(*types: str) -> Callable[[Graph], Iterator[Place]]:
+def operators(*types: str) -> Callable[[Graph], Iterator[Device]]:
     """Returns a rule: nodes of these types."""
     return lambda graph: ((graph.module(node), node.op_type) for node in graph.nodes if node.op_type in types)
 
 
-def scalar_integers(graph: Graph) -> Iterator[Place]:
+def scalar_integers(graph: Graph) -> Iterator[Device]:
     """Yields integer arithmetic on tensors of rank 0."""
     for node in graph.nodes:
         if node.op_type == "Constant" or not node.output or node.output[0] not in graph.types:
@@ -150,10 +150,10 @@ def scalar_integers(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), f"{node.op_type} of a 0-d integer"
 
 
-def opset_above(limit: int) -> Callable[[Graph], Iterator[Place]]:
+def opset_above(limit: int) -> Callable[[Graph], Iterator[Device]]:
     """Returns a rule: the graph's opset is newer than `limit`."""
 
-    def find(graph: Graph) -> Iterator[Place]:
+    def find(graph: Graph) -> Iterator[Device]:
         for item in graph.proto.opset_import:
             if item.domain in STANDARD[:2] and item.version > limit:
                 yield "", f"opset {item.version}"
@@ -161,12 +161,12 @@ def opset_above(limit: int) -> Callable[[Graph], Iterator[Place]]:
     return find
 
 
-def unreleased_opset(graph: Graph) -> Iterator[Place]:
+def unreleased_opset(graph: Graph) -> Iterator[Device]:
     """Yields an opset newer than the installed onnx knows."""
     yield from opset_above(onnx.defs.onnx_opset_version())(graph)
 
 
-def custom_operators(graph: Graph) -> Iterator[Place]:
+def custom_operators(graph: Graph) -> Iterator[Device]:
     """Yields operators that ONNX does not define."""
     for node in graph.nodes:
         if node.domain not in STANDARD:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from .finding import Place
 from .onnx_view import Graph
+from .rules import Device
 
 GATHERS = frozenset({"Gather", "GatherElements", "GatherND"})
 SCATTERS = frozenset({"Scatter", "ScatterElements", "ScatterND"})
@@ -23,7 +23,7 @@ FOLDS = frozenset({"Col2Im", "Unfold"})
 STACKED = 3  # slices that make a stack an unfold; two are a roll, or two halves
 
 
-def im2col(graph: Graph) -> Iterator[Place]:
+def im2col(graph: Graph) -> Iterator[Device]:
     """Yields unfolds and folds of activations."""
     for node in graph.nodes:
         if node.op_type in FOLDS:
@@ -34,7 +34,7 @@ def im2col(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), "Gather of activations by a matrix of indices: an unfold"
 
 
-def stacked_slices(graph: Graph) -> Iterator[Place]:
+def stacked_slices(graph: Graph) -> Iterator[Device]:
     """Yields concatenations of overlapping windows of one value."""
     for node in graph.nodes:
         slices = [_unsqueezed_slice(graph, name) for name in node.input] if node.op_type == "Concat" else []
@@ -43,7 +43,7 @@ def stacked_slices(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), f"a stack of {len(windows)} overlapping slices: Tensor.unfold"
 
 
-def gathers(graph: Graph) -> Iterator[Place]:
+def gathers(graph: Graph) -> Iterator[Device]:
     """Yields data movement by indices that is no unfold, no roll and no plain selection."""
     for node in graph.nodes:
         if node.op_type not in GATHERS | SCATTERS or not _takes_activations(graph, node):
@@ -53,14 +53,14 @@ def gathers(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), f"{node.op_type} of activations"
 
 
-def selections(graph: Graph) -> Iterator[Place]:
+def selections(graph: Graph) -> Iterator[Device]:
     """Yields Gathers of one constant index, `x[:, 0]`."""
     for node in graph.nodes:
         if _selects(graph, node):
             yield graph.module(node), "Gather of one index of activations"
 
 
-def constant_gathers(graph: Graph) -> Iterator[Place]:
+def constant_gathers(graph: Graph) -> Iterator[Device]:
     """Yields Gathers whose result is known before the model runs."""
     for node in graph.nodes:
         constant = node.op_type in GATHERS and all(graph.constant(name) is not None for name in node.input)
@@ -68,14 +68,14 @@ def constant_gathers(graph: Graph) -> Iterator[Place]:
             yield graph.module(node), f"{node.op_type} of a weight by constant indices"
 
 
-def roll_gathers(graph: Graph) -> Iterator[Place]:
+def roll_gathers(graph: Graph) -> Iterator[Device]:
     """Yields Gathers whose indices are a rotation."""
     for node in graph.nodes:
         if _rolls(graph, node):
             yield graph.module(node), "Gather by rotated indices: a roll"
 
 
-def roll_slices(graph: Graph) -> Iterator[Place]:
+def roll_slices(graph: Graph) -> Iterator[Device]:
     """Yields pairs of Slices that a Concat puts together in the other order."""
     for node in graph.nodes:
         if node.op_type != "Concat" or len(node.input) != 2:

@@ -9,8 +9,8 @@ from onnx import TensorProto
 
 from . import onnx_checks as checks
 from . import onnx_indexing as indexing
-from .finding import TARGETS, Finding, Rule, judge
 from .onnx_view import Graph
+from .rules import TARGETS, Finding, Rule, judge
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +53,7 @@ RULES: tuple[Rule[Graph], ...] = (
         TARGETS,
         indexing.im2col,
         CONVOLVE,
-        "torch/onnx symbolic_opset11.py im2col, symbolic_opset18.py col2im; slide_export.passes.check refuses it",
+        "torch/onnx symbolic_opset11.py im2col, symbolic_opset18.py col2im; slide_export.graph.passes.check refuses it",
     ),
     Rule(
         "unfold-slices",
@@ -93,7 +93,7 @@ RULES: tuple[Rule[Graph], ...] = (
         TARGETS,
         indexing.selections,
         "slice (x[:, :1]) instead of indexing (x[:, 0]): a Slice fuses where a Gather does not",
-        "slide_export.models.layers.PatchMerging; slide_export.passes.check refuses every Gather",
+        "slide_export.models.layers.PatchMerging; slide_export.graph.passes.check refuses every Gather",
     ),
     Rule(
         "gather-constant", "hint", TARGETS, indexing.constant_gathers, SIMPLIFY, "torch/onnx symbolic_opset9.py index"

@@ -4,9 +4,9 @@
 with PyTorch on the CPU. It says what the saved graph means, not what a device makes of it.
 """
 
-from slide_export.mil.errors import MilError
-from slide_export.mil.evaluator import Evaluator, NonFinite
-from slide_export.mil.package import Package
-from slide_export.mil.program import Feature, MilType, Operation, Output
+from .errors import MilError
+from .evaluator import Evaluator, NonFinite
+from .package import Package
+from .program import Feature, MilType, Operation, Output
 
 __all__ = ["Evaluator", "Feature", "MilError", "MilType", "NonFinite", "Operation", "Output", "Package"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import Operation, Value
+from .errors import MilError
+from .program import Operation, Value
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Arguments:
         return value
 
 
-Result = Value | tuple[Value, ...]
+BenchmarkResult = Value | tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Kernel:
         moves: the result has only elements of operands of its own type, so that rounding it again changes nothing.
     """
 
-    compute: Callable[[Arguments], Result]
+    compute: Callable[[Arguments], BenchmarkResult]
     parameters: frozenset[str]
     moves: bool = False
 
 
-def kernel(compute: Callable[[Arguments], Result], parameters: str, *, moves: bool = False) -> Kernel:
+def kernel(compute: Callable[[Arguments], BenchmarkResult], parameters: str, *, moves: bool = False) -> Kernel:
     """A kernel for the operands named in `parameters`, separated by blanks."""
     return Kernel(compute, frozenset(parameters.split()), moves)
 

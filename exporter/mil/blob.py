@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import STORAGE
+from .errors import MilError
+from .program import STORAGE
 
 SENTINEL = 0xDEADBEEF
 HEADER_BYTES = 64

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.mil.errors import MilError
+
+from .errors import MilError
 
 WEIGHT = {"linear": "weight", "conv": "weight", "matmul": "y"}
 

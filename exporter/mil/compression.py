@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel, per_channel
-from slide_export.mil.blob import unpack_bits
-from slide_export.mil.program import Value
+from .arguments import Arguments, Kernel, kernel, per_channel
+from .blob import unpack_bits
+from .program import Value
 
 QUANTIZED_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 

@@ -26,9 +26,10 @@ from torch import nn
 from torch.jit._trace import TracerWarning
 
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.mil.compress import compress
-from slide_export.mil.errors import MilError
-from slide_export.mil.package import MODULES
+
+from .compress import compress
+from .errors import MilError
+from .package import MODULES
 
 CLASS_LABEL = "classLabel"
 CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
@@ -81,7 +82,7 @@ def save(
     Raises:
         MilError: coremltools cannot convert the module.
     """
-    with quiet():
+    with no_progress():
         try:
             model = _convert(module, path, form)
             names = module_names(model._mil_program, module)  # its only way from an operation to a module
@@ -131,7 +132,7 @@ def _input(form: Form) -> Any:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def no_progress() -> Iterator[None]:
     """Keeps coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
     logger = logging.getLogger("coremltools")
     level = logger.level

@@ -14,20 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from slide_export.mil import blob
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import (
-    STORAGE,
-    Binding,
-    Feature,
-    Literal,
-    MilType,
-    Operation,
-    Output,
-    Program,
-    Reference,
-    Value,
-)
+from . import blob
+from .errors import MilError
+from .program import STORAGE, Binding, Feature, Literal, MilType, Operation, Output, Program, Reference, Value
 
 Message = Any
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, binary, kernel, per_channel, unary
-from slide_export.mil.program import STORAGE
+from .arguments import Arguments, Kernel, binary, kernel, per_channel, unary
+from .program import STORAGE
 
 SIGMOID_GELU_SLOPE = 1.702
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from slide_export.mil.errors import MilError
-from slide_export.mil.evaluator import Evaluator, Mode
-from slide_export.mil.features import Array
-from slide_export.mil.package import Package
+from .errors import MilError
+from .evaluator import Evaluator, Mode
+from .features import Array
+from .package import Package
 
 
 class Engine(Protocol):

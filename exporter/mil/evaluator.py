@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from slide_export.mil import features
-from slide_export.mil.arguments import Arguments
-from slide_export.mil.errors import MilError
-from slide_export.mil.features import Array
-from slide_export.mil.kernels import KERNELS, require
-from slide_export.mil.package import Package
-from slide_export.mil.program import STORAGE, MilType, Operation, Reference, Value
-from slide_export.mil.program import Literal as ProgramLiteral
+from . import features
+from .arguments import Arguments
+from .errors import MilError
+from .features import Array
+from .kernels import KERNELS, require
+from .package import Package
+from .program import STORAGE, MilType, Operation, Reference, Value
+from .program import Literal as ProgramLiteral
 
 Mode = Literal["float32", "typed"]
 Observer = Callable[[Operation, str, torch.Tensor], None]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import FLOAT_TYPES, STORAGE, Feature, MilType
+from .errors import MilError
+from .program import FLOAT_TYPES, STORAGE, Feature, MilType
 
 Array = npt.NDArray[np.generic]
 

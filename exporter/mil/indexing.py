@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel
+from .arguments import Arguments, Kernel, kernel
 
 
 def _slices(a: Arguments, x: Tensor) -> tuple[list[range], list[bool]]:

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slide_export.mil import (
-    compression,
-    convolution,
-    elementwise,
-    indexing,
-    linear_algebra,
-    normalization,
-    reduction,
-    resize,
-    shape,
-)
-from slide_export.mil.arguments import Kernel, kernel
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import Operation
+from . import compression, convolution, elementwise, indexing, linear_algebra, normalization, reduction, resize, shape
+from .arguments import Kernel, kernel
+from .errors import MilError
+from .program import Operation
 
 KERNELS: Mapping[str, Kernel] = {
     "const": kernel(lambda a: a.value("val"), "val"),

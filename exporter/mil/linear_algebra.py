@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel
+from .arguments import Arguments, Kernel, kernel
 
 
 def _linear(a: Arguments) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel, per_channel
+from .arguments import Arguments, Kernel, kernel, per_channel
 
 
 def _layer_norm(a: Arguments) -> Tensor:

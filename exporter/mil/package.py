@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slide_export.mil import decode
-from slide_export.mil.blob import BlobFile
-from slide_export.mil.errors import MilError
-from slide_export.mil.program import Feature, Literal, Operation, Program, Value
+from . import decode
+from .blob import BlobFile
+from .errors import MilError
+from .program import Feature, Literal, Operation, Program, Value
 
 MODULES = "modules"  # key of the user-defined metadata: the operations of each PyTorch module
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel
-from slide_export.mil.program import STORAGE
+from .arguments import Arguments, Kernel, kernel
+from .program import STORAGE
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 

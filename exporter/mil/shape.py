@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from slide_export.mil.arguments import Arguments, Kernel, kernel, unary
+from .arguments import Arguments, Kernel, kernel, unary
 
 
 def _reshape(a: Arguments) -> Tensor:

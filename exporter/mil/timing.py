@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from slide_export.measuring.profile import Product
-from slide_export.mil.evaluator import Evaluator
-from slide_export.mil.features import Array
-from slide_export.mil.package import Package
-from slide_export.mil.program import Operation, Reference
+from slide_export.core.measurement import Product
+
+from .evaluator import Evaluator
+from .features import Array
+from .package import Package
+from .program import Operation, Reference
 
 
 def spent_ms(evaluator: Evaluator, feeds: Mapping[str, Array]) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """`make bench`: every measurement, as Markdown on standard output."""
 
+from tests.benchmarks.machine import machine
+
 from . import export_cost, speed
-from .machine import machine
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import slide_export
+from slide_export.benchmark.devices.command import Command
+from slide_export.core.errors import SlideExportError
 from slide_export.digits import train
-from slide_export.errors import SlideExportError
-from slide_export.places import proof
-from slide_export.places.command import Command
+from slide_export.verification import on_device as proof
 
 ROOT = Path("exported/arm64")
 DEBIAN, QEMU, WHEELS = ROOT / "debian", ROOT / "qemu", ROOT / "wheels"

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from slide_export.catalogue import count_all
+from slide_export.checkpoint.variants import count_all
 
 FILE = Path(__file__).parents[2] / "models/counts.json"
 

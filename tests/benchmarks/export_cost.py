@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 
 from slide_export.models import family_of
-
-from .process import interleave, run_once
+from tests.benchmarks.process import interleave, run_once
 
 ROUNDS = 3
 

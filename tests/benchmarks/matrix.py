@@ -19,16 +19,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slide_export import backends, benchmark, latency
-from slide_export.errors import MeasurementError
-from slide_export.every_target import TargetResult, run_each
+from slide_export.backends import registry as backends
+from slide_export.benchmark import bundles as benchmark
+from slide_export.benchmark import rounds as latency
+from slide_export.core.errors import MeasurementError
+from slide_export.core.request import ExportRequest
 from slide_export.models import variants
-from slide_export.types import Recipe
+from slide_export.workflows.all_targets import TargetResult, export_all
+from tests.benchmarks.export_cost import save_random
+from tests.benchmarks.machine import machine
+from tests.benchmarks.matrix_rows import Row
 
 from . import matrix_rows
-from .export_cost import save_random
-from .machine import machine
-from .matrix_rows import Row
 
 ROOT = Path(__file__).parents[2]
 ROWS = Path(__file__).with_name("matrix.jsonl")
@@ -85,8 +87,8 @@ def run_group(group: Sequence[str], target: str, precision: str, timed: bool) ->
             print(f"{variant} {target} {precision}", file=sys.stderr, flush=True)
             with multiprocessing.get_context("spawn").Pool(1) as pool:  # gives the memory of the weights back
                 checkpoint = pool.apply(save_random, (variant, out))
-            recipe = Recipe(checkpoint, target, precision, out=out, variant=variant, image_count=IMAGES)
-            results += run_each(recipe, (target,), TIMEOUT_S, jobs=1)
+            recipe = ExportRequest(checkpoint, target, precision, out=out, variant=variant, image_count=IMAGES)
+            results += export_all(recipe, (target,), TIMEOUT_S, jobs=1)
             checkpoint.unlink()
         rows = [_row(*pair, precision) for pair in zip(group, results, strict=True)]
         return _timed(rows, [result.bundle.path for result in results if result.bundle]) if timed else rows

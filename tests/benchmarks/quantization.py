@@ -13,17 +13,18 @@ import numpy as np
 from PIL import Image
 
 from slide_export import export
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled, decode, find
-from slide_export.calibration.quantization import in_precision
+from slide_export.calibration.quantization import NumericFormat, in_precision
 from slide_export.calibration.recipe import default
-from slide_export.checkpoint import load_checkpoint
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
-from slide_export.onnx_graph import export as to_onnx
-from slide_export.types import Interface
-
-from .export_cost import save_random
-from .process import run_once
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.graph.export import export as to_onnx
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form, serve
+from tests.benchmarks.export_cost import save_random
+from tests.benchmarks.process import run_once
 
 DIGITS = Path("deploy_examples/00_digits/digits.pth")
 HELDOUT = Path("deploy_examples/00_digits/heldout")
@@ -49,9 +50,11 @@ def save_crops(path: Path, count: int) -> None:
 def calibrate(target: str, count: str, checkpoint: str, images: str) -> None:
     """Quantizes to int8 once, in this process."""
     model = load_checkpoint(Path(checkpoint))
-    graph = to_onnx(choose(fuse(model), target), Interface())
+    graph = to_onnx(in_form(choose(fuse(model), target), ModelIO()))
     recipe = default(target, "int8").resolved()
-    in_precision(graph, "int8", recipe, find(Path(images)).sample(int(count), 0), model, Interface())
+    chosen = find(Path(images)).sample(int(count), 0)
+    fed = FedImages(cached(chosen, PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds)
+    in_precision(graph, NumericFormat("int8", recipe), fed)
 
 
 def costs(out: Path, counts: tuple[int, ...] = COUNTS) -> None:

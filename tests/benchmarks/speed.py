@@ -15,18 +15,23 @@ import onnxsim
 import torch
 from torch import nn
 
-from slide_export import backends, latency, onnx_graph
-from slide_export.fuse import fuse
-from slide_export.lowering import FORMS
-from slide_export.lowering.choose import choose
-from slide_export.lowering.tune import HalfBlock
-from slide_export.measuring.profile import by_kind
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import LoweringOptions
+from slide_export.benchmark import rounds as latency
+from slide_export.benchmark.profile import by_kind
+from slide_export.benchmark.tune import HalfBlock
+from slide_export.core.artifact import ModelIO
+from slide_export.core.graph import OnnxGraph, TensorSpec
+from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult
+from slide_export.core.model import Model, Provenance
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.forms import FORMS
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.models import ALL, family_of
 from slide_export.models.slide_attention import SlideAttention
-from slide_export.result import Result, Run, Subject
-from slide_export.types import Interface, Model, OnnxGraph, Order, Provenance, TensorSpec
-
-from .upstream_order import in_upstream_order
+from tests.benchmarks.upstream_order import in_upstream_order
 
 TARGETS = ("onnx", "openvino")
 ROUNDS, CALLS, FORM_CALLS, THREADS = 15, 2, 5, 2
@@ -71,7 +76,7 @@ def graphs(target: str) -> dict[str, OnnxGraph]:
     im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
 
     def best(model: Model, *, ships: bool = True) -> OnnxGraph:
-        return onnx_graph.export(choose(fuse(model), target), Interface(), ships=ships)
+        return onnx_graph.export(in_form(choose(fuse(model), target), ModelIO()), ships=ships)
 
     return {
         OURS: best(slide),
@@ -91,7 +96,7 @@ def sitting(
     calls: int,
     *,
     profile: bool = False,
-) -> Result:
+) -> BenchmarkResult:
     """Returns the contestants' times in interleaved rounds.
 
     Args:
@@ -102,15 +107,17 @@ def sitting(
         for name, graph in contestants.items():
             place = Path(temporary) / name.replace(" ", "-")
             place.mkdir()
-            interface = Interface(batch=1 if graph.inputs[0].shape[0] == 1 else None)
-            artifact = backend.lower(graph, place, Order("fp32", interface, backends.complete_options(target, {})))
-            subject = Subject(name, target, "fp32", "", "", (images.shape[1], images.shape[2]), weights="random")
+            interface = ModelIO(batch=1 if graph.inputs[0].shape[0] == 1 else None)
+            artifact = backend.lower(
+                graph, place, LoweringOptions("fp32", interface, backends.complete_options(target, {}))
+            )
+            subject = ArtifactInfo(name, target, "fp32", "", "", (images.shape[1], images.shape[2]), weights="random")
             feeds = {graph.inputs[0].name: images}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
         return latency.measure(candidates, latency.plan(rounds, calls, THREADS), profile=profile)
 
 
-def ratio(a: Run, b: Run) -> float:
+def ratio(a: ArtifactTiming, b: ArtifactTiming) -> float:
     """Returns the median over the rounds of a's time over b's within the round."""
     pairs = zip(a.rounds_ms, b.rounds_ms, strict=True)
     return float(np.median([np.median(x) / np.median(y) for x, y in pairs]))
@@ -121,7 +128,7 @@ def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dic
     torch.manual_seed(0)
     layer, example = SlideAttention(channels, heads).eval().fuse(), torch.randn(2, side, side, channels)
     contestants = {
-        name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), example, "images", ("out",))
+        name: onnx_graph.export_module(HalfBlock(lower(layer), channels).eval(), (example,), ("images",), ("out",))
         for name, lower in FORMS.items()
     }
     result = sitting(target, contestants, np.asarray(example[:1]), rounds, FORM_CALLS)

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from slide_export.errors import MeasurementError
-from slide_export.every_target import TargetResult
-from slide_export.measuring import derive
+from slide_export.benchmark import derive
+from slide_export.bundle.store import Bundle
+from slide_export.core.errors import MeasurementError
+from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, Environment, Protocol
+from slide_export.core.request import ExportRequest
 from slide_export.models import variants
-from slide_export.result import Environment, Protocol, Result, Run, Subject
-from slide_export.types import Bundle, Recipe
+from slide_export.workflows.all_targets import TargetResult
 from tests.benchmarks import matrix, matrix_rows
 from tests.benchmarks.matrix_rows import Row
 
@@ -47,7 +48,7 @@ class Fakes:
         self.error: MeasurementError | None = None
         monkeypatch.setattr(matrix.multiprocessing, "get_context", lambda _method: SimpleNamespace(Pool=ThreadPool))
         monkeypatch.setattr(matrix, "save_random", self.save)
-        monkeypatch.setattr(matrix, "run_each", self.export)
+        monkeypatch.setattr(matrix, "export_all", self.export)
         monkeypatch.setattr(matrix.benchmark, "bench", self.bench)
 
     def save(self, variant: str, folder: Path) -> Path:
@@ -55,7 +56,9 @@ class Fakes:
         path.write_text("weights")
         return path
 
-    def export(self, recipe: Recipe, targets: Sequence[str], _timeout_s: float, jobs: int) -> tuple[TargetResult, ...]:
+    def export(
+        self, recipe: ExportRequest, targets: Sequence[str], _timeout_s: float, jobs: int
+    ) -> tuple[TargetResult, ...]:
         assert [path.name for path in recipe.out.glob("*.pth")] == [recipe.checkpoint.name]  # one at a time on the disk
         assert (recipe.variant, recipe.precision, targets, jobs) == (recipe.checkpoint.stem, "fp16", ("onnx",), 1)
         if recipe.variant in self.failing:
@@ -66,20 +69,20 @@ class Fakes:
         manifest = {"artifact": artifact, "model": {"parameters": size}, "parity": parity}
         return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
 
-    def bench(self, bundles: Sequence[Path], protocol: Protocol) -> Result:
+    def bench(self, bundles: Sequence[Path], protocol: Protocol) -> BenchmarkResult:
         assert all(path.is_dir() for path in bundles)
         self.measured = [path.name.removesuffix("-bundle") for path in bundles]
         if self.error:
             raise self.error
         runs = tuple(map(self.run, self.measured))
-        return Result("", Environment("", ""), protocol, runs, tuple(derive.comparisons(runs, protocol)))
+        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(derive.comparisons(runs, protocol)))
 
-    def run(self, variant: str) -> Run:
+    def run(self, variant: str) -> ArtifactTiming:
         rounds = ((CALL_MS[variant],) * 3,) * 6
-        subject = Subject(variant, "onnx", "fp16", "nat", variant, (224, 224))
+        subject = ArtifactInfo(variant, "onnx", "fp16", "nat", variant, (224, 224))
         figures = vars(derive.of_rounds(rounds, 1, 0.95))
         told = {"warmup_calls": 1, "stable": True, "load_ms": 1.0, "first_ms": 1.0}
-        return Run(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
+        return ArtifactTiming(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 import torch
 
-from slide_export.types import Model
-
-from .upstream_order import in_upstream_order
+from slide_export.core.model import Model
+from tests.benchmarks.upstream_order import in_upstream_order
 
 ROUNDING = 2e-5
 

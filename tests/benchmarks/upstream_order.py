@@ -9,7 +9,7 @@ f82860b, models/swin_transformer.py: the order of operations, in our words.
 import torch
 from torch import Tensor, nn
 
-from slide_export.fuse import replace_layers
+from slide_export.inference.fuse import replace_layers
 from slide_export.models.slide_attention import SlideAttention
 from slide_export.models.window_attention import WindowAttention, WindowBlock
 

@@ -1,5 +1,6 @@
 """Accuracies are counted in pairs, held to their goal, and images that do not fit the model are named."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from slide_export.calibration.accuracy import (
     refuse_unfit,
     top1,
 )
+from slide_export.calibration.evaluation_set import EvaluationSet, load
+from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
-from slide_export.calibration.labelled import EvaluationSet, load
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
 DATA = DataConfig(keep_aspect=False, scale=1.0)
@@ -42,15 +44,15 @@ def by_brightness(pictures: np.ndarray) -> np.ndarray:
 
 
 def test_top1_counts_folders_in_order(root: Path) -> None:
-    assert top1(by_brightness, root, DATA, (8, 8)) == 1.0
-    assert top1(lambda pictures: by_brightness(pictures)[:, ::-1], root, DATA, (8, 8)) == 0.0
-    assert top1(lambda pictures: np.tile([1.0, 0.0], (len(pictures), 1)), root, DATA, (8, 8)) == 0.5
+    assert top1(by_brightness, root, PictureStore(DATA, (8, 8))) == 1.0
+    assert top1(lambda pictures: by_brightness(pictures)[:, ::-1], root, PictureStore(DATA, (8, 8))) == 0.0
+    assert top1(lambda pictures: np.tile([1.0, 0.0], (len(pictures), 1)), root, PictureStore(DATA, (8, 8))) == 0.5
 
 
 def test_an_image_outside_a_class_folder_is_refused(root: Path) -> None:
     Image.new("RGB", (8, 8)).save(root / "stray.png")
     with pytest.raises(CalibrationError, match=r"stray\.png outside"):
-        top1(by_brightness, root, DATA, (8, 8))
+        top1(by_brightness, root, PictureStore(DATA, (8, 8)))
 
 
 def one_hot(classes: np.ndarray, width: int) -> np.ndarray:
@@ -184,33 +186,33 @@ def test_preview_takes_few_images_and_compare_takes_all_in_chunks(root: Path) ->
             Image.new("RGB", (8, 8), (shade,) * 3).save(root / label / f"{index}.png")
     data, seen = load(root, (), 2), []
 
-    def scores(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        seen.append(len(pictures))
-        return {"logits": by_brightness(pictures)}
+    def scores(pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append(len(pictures[0]))
+        return {"logits": by_brightness(pictures[0])}
 
-    preview(scores, data, DATA, (8, 8))
+    preview(scores, data, PictureStore(DATA, (8, 8)))
     assert sum(seen) == PREVIEW
     seen.clear()
-    found = compare(scores, scores, data, DATA, (8, 8), GOAL, "a fake")
+    found = compare(scores, scores, data, PictureStore(DATA, (8, 8)), GOAL, "a fake")
     assert sum(seen) == 2 * 260
     assert max(seen) <= CHUNK
     assert found.pytorch == found.artifact == Hits(1.0, None)
     with pytest.raises(CalibrationError, match="cat is what it calls 1, dog is what it calls 0"):
-        preview(lambda pictures: {"logits": by_brightness(pictures)[:, ::-1]}, data, DATA, (8, 8))
+        preview(lambda pictures: {"logits": by_brightness(pictures[0])[:, ::-1]}, data, PictureStore(DATA, (8, 8)))
 
 
 def test_a_broken_image_is_skipped_with_its_class(root: Path) -> None:
     (root / "cat" / "7.png").write_bytes(b"no picture")
 
-    def scores(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return {"logits": by_brightness(pictures)}
+    def scores(pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": by_brightness(pictures[0])}
 
     data = load(root, (), 2)
-    preview(scores, data, DATA, (8, 8))
-    found = compare(scores, scores, data, DATA, (8, 8), GOAL, "a fake")
+    preview(scores, data, PictureStore(DATA, (8, 8)))
+    found = compare(scores, scores, data, PictureStore(DATA, (8, 8)), GOAL, "a fake")
     assert (found.images, found.skipped) == (59, 1)
     assert found.pytorch == Hits(1.0, None)
-    assert top1(by_brightness, root, DATA, (8, 8)) == 1.0
+    assert top1(by_brightness, root, PictureStore(DATA, (8, 8))) == 1.0
 
 
 def test_decibels_are_asked_beside_classes_where_they_are_given() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from slide_export.calibration.images import decode, find
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.calibration.audit import audit
+from slide_export.calibration.image_cache import ImageCache, PictureStore, cached, smoothness
 from slide_export.calibration.images import bundled, decode, find
-from slide_export.calibration.spool import Spool, smoothness, spool
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
 COUNT, SIDE = 48, 64
@@ -31,13 +31,13 @@ def crops(seed: int = 0) -> Pictures:
     return np.stack(made)
 
 
-def saved(pictures: Pictures, place: Path, data: DataConfig) -> Spool:
+def saved(pictures: Pictures, place: Path, data: DataConfig) -> ImageCache:
     np.savez(place / "pictures.npz", images=pictures)
-    return spool(find(place / "pictures.npz"), data, (SIDE, SIDE), place / "spool")
+    return cached(find(place / "pictures.npz"), PictureStore(data, (SIDE, SIDE)))
 
 
 def test_photographs_pass_without_a_word(tmp_path: Path) -> None:
-    report = audit("crops", saved(crops(), tmp_path, DataConfig()), DataConfig())
+    report = audit(saved(crops(), tmp_path, DataConfig()))
     assert report.findings == ()
     assert report.images == COUNT
 
@@ -45,10 +45,7 @@ def test_photographs_pass_without_a_word(tmp_path: Path) -> None:
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
     changed = crops()
     changed[7, SIDE // 2, SIDE // 2] ^= 1
-    hashes = [
-        audit("", saved(pictures, tmp_path, DataConfig()), DataConfig()).sha256
-        for pictures in (crops(), crops(), changed)
-    ]
+    hashes = [audit(saved(pictures, tmp_path, DataConfig())).sha256 for pictures in (crops(), crops(), changed)]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
@@ -75,12 +72,12 @@ def test_unfit_images_are_refused_by_name(
     name: str, spoil: Callable[[Pictures], Pictures], data: DataConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(CalibrationError, match=f"^{name}: expected "):
-        audit("", saved(np.ascontiguousarray(spoil(crops())), tmp_path, data), data)
+        audit(saved(np.ascontiguousarray(spoil(crops())), tmp_path, data))
 
 
 def test_what_a_recipe_accepts_is_kept_as_a_finding(tmp_path: Path) -> None:
     swapped = np.ascontiguousarray(crops()[..., ::-1])
-    report = audit("", saved(swapped, tmp_path, DataConfig()), DataConfig(), accept=("channel-order",))
+    report = audit(saved(swapped, tmp_path, DataConfig()), accept=("channel-order",))
     assert [(finding.name, finding.severity) for finding in report.findings] == [("channel-order", "error")]
 
 
@@ -89,7 +86,7 @@ def test_a_few_of_them_are_a_warning(tmp_path: Path) -> None:
     pictures[3] = 9
     pictures[5] = pictures[6]
     pictures[8] = noise(pictures[8])
-    report = audit("", saved(pictures, tmp_path, DataConfig()), DataConfig())
+    report = audit(saved(pictures, tmp_path, DataConfig()))
     assert {(finding.name, finding.severity) for finding in report.findings} == {
         ("random-images", "warning"),
         ("constant-images", "warning"),
@@ -100,14 +97,14 @@ def test_a_few_of_them_are_a_warning(tmp_path: Path) -> None:
 
 def test_few_and_narrow_images_are_a_warning(tmp_path: Path) -> None:
     pictures = (crops()[:9] // 8 + 100).astype(np.uint8)
-    report = audit("", saved(pictures, tmp_path, DataConfig()), DataConfig(), accept=("wrong-normalisation",))
+    report = audit(saved(pictures, tmp_path, DataConfig()), accept=("wrong-normalisation",))
     assert {"few-images", "narrow-range"} <= {finding.name for finding in report.findings}
 
 
 def test_equal_channel_means_tell_no_order(tmp_path: Path) -> None:
     data = DataConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     swapped = np.ascontiguousarray(crops()[..., ::-1])
-    assert audit("", saved(swapped, tmp_path, data), data).findings == ()
+    assert audit(saved(swapped, tmp_path, data)).findings == ()
 
 
 def test_smoothness_of_noise_and_of_a_ramp() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from slide_export.calibration.images import bundled, decode, find, from_directory, read, readable
-from slide_export.errors import CalibrationError
+from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
 
 

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from slide_export import pipeline, verification
+from slide_export.bundle.store import Bundle
 from slide_export.calibration import quantization
 from slide_export.calibration.images import ImageSet, bundled
-from slide_export.calibration.labelled import EvaluationSet
-from slide_export.calibration.quantization import calibration_images, recipe_of, with_overlap
-from slide_export.errors import CalibrationError, ParityError, PrecisionError, RequestError
-from slide_export.types import Bundle, CalibrationReport, Recipe
+from slide_export.calibration.quantization import calibration_images, with_overlap
+from slide_export.calibration.report import CalibrationReport
+from slide_export.core.errors import CalibrationError, ParityError, PrecisionError, RequestError
+from slide_export.core.request import ExportRequest
+from slide_export.verification import bundle as verification
+from slide_export.workflows import export as pipeline
+from slide_export.workflows.resolve import resolve
 
 PHOTOGRAPHS = bundled().root
 
@@ -22,7 +25,7 @@ PHOTOGRAPHS = bundled().root
 @pytest.fixture(scope="module")
 def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("out")
-    return pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=out))
+    return pipeline.export(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=out))
 
 
 def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
@@ -37,15 +40,15 @@ def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
 
 
 def test_the_written_recipe_gives_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
-    written = Recipe(
+    written = ExportRequest(
         checkpoint,
         precision="int8",
         images=PHOTOGRAPHS,
-        lowering="grouped",
+        form="grouped",
         out=tmp_path,
         quantization_recipe=made.path / "quantization.yaml",
     )
-    again = pipeline.run(written)
+    again = pipeline.export(written)
     assert (again.path / "model.onnx").read_bytes() == (made.path / "model.onnx").read_bytes()
 
 
@@ -71,17 +74,17 @@ def outlier(checkpoint: Path, place: Path) -> Path:
 
 
 def test_outlier_weights_fail_with_one_scale_and_pass_with_one_a_channel(checkpoint: Path, tmp_path: Path) -> None:
-    request = Recipe(
-        outlier(checkpoint, tmp_path), precision="w8", lowering="grouped", images=PHOTOGRAPHS, out=tmp_path / "out"
+    request = ExportRequest(
+        outlier(checkpoint, tmp_path), precision="w8", form="grouped", images=PHOTOGRAPHS, out=tmp_path / "out"
     )
     text = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0\nper_channel: "
     for flag in ("true", "false"):
         (tmp_path / f"{flag}.yaml").write_text(f"{text}{flag}\n")
     channel = replace(request, precision="int8", quantization_recipe=tmp_path / "true.yaml", name="channel")
-    assert pipeline.run(channel).manifest["parity"]["outputs"][0]["sqnr_db"] > 20
+    assert pipeline.export(channel).manifest["parity"]["outputs"][0]["sqnr_db"] > 20
     whole = replace(channel, quantization_recipe=tmp_path / "false.yaml", name="whole")
     with pytest.raises(ParityError, match="expected a signal to quantization noise of 20 dB in logits"):
-        pipeline.run(whole)
+        pipeline.export(whole)
     assert (tmp_path / "out" / "whole-onnx-int8.rejected" / "quantization.yaml").exists()
 
 
@@ -95,7 +98,7 @@ def test_ranges_of_other_images_are_refused(checkpoint: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(quantization, "quantize", narrow)
     with pytest.raises(ParityError, match="expected logits within"):
-        pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+        pipeline.export(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 
 
 def test_float_met_instead_of_int8_is_refused(
@@ -103,53 +106,55 @@ def test_float_met_instead_of_int8_is_refused(
 ) -> None:
     monkeypatch.setattr(quantization, "quantize", lambda graph, images, recipe: graph)
     with pytest.raises(PrecisionError, match="asked int8: 0% of weight bytes are int8, 0 of 0 products"):
-        pipeline.run(Recipe(checkpoint, precision="int8", images=PHOTOGRAPHS, lowering="grouped", out=tmp_path))
+        pipeline.export(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 
 
 def test_random_images_write_nothing(checkpoint: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
     np.savez(tmp_path / "noise.npz", images=noise)
     with pytest.raises(CalibrationError, match="random-images: expected photographs, found noise in 12 of 12"):
-        pipeline.run(Recipe(checkpoint, precision="int8", images=tmp_path / "noise.npz", out=tmp_path / "out"))
+        pipeline.export(
+            ExportRequest(checkpoint, precision="int8", images=tmp_path / "noise.npz", out=tmp_path / "out")
+        )
     assert list((tmp_path / "out").glob("*")) == []
 
 
 def test_unfit_requests_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("library: onnxruntime\n")
-    with pytest.raises(RequestError, match="expected --images with int8"):
-        recipe_of(Recipe(checkpoint, precision="int8"))
-    with pytest.raises(RequestError, match="expected --quantization-recipe with int8 or w8, found it with fp16"):
-        recipe_of(Recipe(checkpoint, precision="fp16", quantization_recipe=tmp_path / "r.yaml"))
-    assert recipe_of(Recipe(checkpoint, precision="fp32")) is None
-    assert recipe_of(Recipe(checkpoint, precision="w8")) is not None
+    with pytest.raises(RequestError, match="int8 needs images: activations are calibrated") as refused:
+        resolve(ExportRequest(checkpoint, precision="int8", out=tmp_path))
+    assert refused.value.on_command_line.startswith("int8 needs --images: ")
+    with pytest.raises(RequestError, match="quantization_recipe goes with int8 or w8, found it with fp16"):
+        resolve(ExportRequest(checkpoint, precision="fp16", quantization_recipe=tmp_path / "r.yaml", out=tmp_path))
+    assert resolve(ExportRequest(checkpoint, precision="fp32", out=tmp_path)).numbers.recipe is None
+    assert resolve(ExportRequest(checkpoint, precision="w8", out=tmp_path)).numbers.recipe is not None
 
 
-def test_images_of_the_proof_are_not_calibrated_on(checkpoint: Path) -> None:
+def test_images_of_the_proof_are_not_calibrated_on() -> None:
     every = ImageSet("set", Path("root"), tuple(Path(f"root/{index:02d}.png") for index in range(40)))
     proof = every.spread(8)
-    request = Recipe(checkpoint, precision="int8", calibration_size=10)
-    chosen = calibration_images(every, proof, request)
+    chosen = calibration_images(every, proof, None, 10, 0)
     assert len(chosen.files) == 10
     assert not set(chosen.files) & set(proof.files)
-    assert calibration_images(proof, proof, request) == proof  # too few for both
+    assert calibration_images(proof, proof, None, 10, 0) == proof  # too few for both
 
 
-def test_images_of_the_evaluation_are_calibrated_on_only_where_few_others_are_left(checkpoint: Path) -> None:
+def test_images_of_the_evaluation_are_calibrated_on_only_where_few_others_are_left() -> None:
     every = ImageSet("set", Path("root"), tuple(Path(f"root/{index:02d}.png") for index in range(80)))
-    proof, request = every.spread(8), Recipe(checkpoint, precision="int8")
-    half, most = (EvaluationSet(every.spread(count)) for count in (40, 60))
-    apart = calibration_images(every, proof, request, half)
-    assert not set(apart.files) & {*proof.files, *half.images.files}
-    assert calibration_images(every, proof, request, most) == every.without(proof)
+    proof = every.spread(8)
+    half, most = (every.spread(count) for count in (40, 60))
+    apart = calibration_images(every, proof, half, 300, 0)
+    assert not set(apart.files) & {*proof.files, *half.files}
+    assert calibration_images(every, proof, most, 300, 0) == every.without(proof)
 
 
 def test_what_is_calibrated_and_judged_on_is_a_finding() -> None:
     every = ImageSet("set", Path("root"), tuple(Path(f"root/{index}.png") for index in range(40)))
-    proof, judged_on = every.spread(8), EvaluationSet(every.spread(20))
+    proof, judged_on = every.spread(8), every.spread(20)
     report = CalibrationReport("set", 40, "", ())
     found = with_overlap(report, every, proof, judged_on)
     assert found is not None
     assert [finding.name for finding in found.findings] == ["calibrated-on-proof", "calibrated-on-evaluation"]
     assert "found 20 of 40 among them" in found.findings[1].message
-    assert with_overlap(report, every.without(proof).without(judged_on.images), proof, judged_on) == report
+    assert with_overlap(report, every.without(proof).without(judged_on), proof, judged_on) == report
     assert with_overlap(None, every, proof, judged_on) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import backends
+from slide_export.backends import registry as backends
 from slide_export.calibration.recipe import (
     QuantizationRecipe,
     default,
@@ -17,7 +17,7 @@ from slide_export.calibration.recipe import (
     parse,
     refuse_other_library,
 )
-from slide_export.errors import RequestError
+from slide_export.core.errors import RequestError
 
 FIELDS = "library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0.9\n"
 

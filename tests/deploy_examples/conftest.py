@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import pipeline
+from slide_export.core.artifact import ModelIO
+from slide_export.core.request import ExportRequest
 from slide_export.digits import train
-from slide_export.types import Interface, Recipe
+from slide_export.workflows import export as pipeline
 
 DIGITS = Path(train.__file__).parent
 EXAMPLES = DIGITS.parent
@@ -23,9 +24,9 @@ def require(*programs: str) -> None:
 
 
 def _export(target: str, folder: Path) -> Path:
-    facing = Interface(labels=tuple((DIGITS / "labels.txt").read_text().split()))
-    recipe = Recipe(DIGITS / "digits.pth", target, out=folder, images=DIGITS / "heldout", interface=facing)
-    return pipeline.run(recipe).path
+    facing = ModelIO(labels=tuple((DIGITS / "labels.txt").read_text().split()))
+    recipe = ExportRequest(DIGITS / "digits.pth", target, out=folder, images=DIGITS / "heldout", interface=facing)
+    return pipeline.export(recipe).path
 
 
 @pytest.fixture(scope="session")

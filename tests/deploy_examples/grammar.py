@@ -8,9 +8,15 @@ from types import ModuleType
 
 from tree_sitter import Language, Node, Parser
 
-from slide_export.result import DERIVED, Environment, Protocol, Result, Run, Subject
+from slide_export.core.measurement import DERIVED, ArtifactInfo, ArtifactTiming, BenchmarkResult, Environment, Protocol
 
-SCHEMA = {"result": Result, "run": Run, "subject": Subject, "environment": Environment, "protocol": Protocol}
+SCHEMA = {
+    "result": BenchmarkResult,
+    "run": ArtifactTiming,
+    "subject": ArtifactInfo,
+    "environment": Environment,
+    "protocol": Protocol,
+}
 
 
 def parse(source: bytes, grammar: ModuleType) -> Node:

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from slide_export.digest import sha256_of
+from slide_export.core.files import sha256_of
 
 
 def restate(bundle: Path, **changes: Any) -> Path:

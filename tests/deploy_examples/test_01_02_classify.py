@@ -19,14 +19,16 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from slide_export import pipeline
+from slide_export.bundle.manifest import _preprocessing
 from slide_export.calibration.images import bundled, read
 from slide_export.calibration.preprocess import normalise
-from slide_export.checkpoint import load_checkpoint
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.core.model import Model
+from slide_export.core.request import ExportRequest
 from slide_export.digits import train
-from slide_export.manifest import _preprocessing
 from slide_export.models import DataConfig
-from slide_export.types import Interface, Model, Recipe
+from slide_export.workflows import export as pipeline
 
 DIGITS = Path(train.__file__).parent
 PROGRAMS = {
@@ -144,7 +146,7 @@ def test_golden_arrays_are_those_that_safetensors_reads(target: str, bundle: Pat
 @pytest.mark.parametrize("embedded", [False, True])
 def test_pixels_are_those_of_the_proof(target: str, model: Model, data: DataConfig, embedded: bool) -> None:
     photo = next(path for path in bundled().files if path.name == "chelsea.jpg")
-    interface = Interface(embed_preprocessing=embedded)
+    interface = ModelIO(embed_preprocessing=embedded)
     found = module_of(PROGRAMS[target]).prepare(photo, _preprocessing(replace(model, data=data), interface))
     pixels = read([photo], data, model.image_size)
     assert np.array_equal(found, pixels if embedded else normalise(pixels, data))
@@ -152,8 +154,8 @@ def test_pixels_are_those_of_the_proof(target: str, model: Model, data: DataConf
 
 @pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_fixed_batch_takes_any_number_of_photographs(target: str, checkpoint: Path, tmp_path: Path) -> None:
-    facing = Interface(batch=3, embed_preprocessing=True, softmax=True)
-    bundle = pipeline.run(Recipe(checkpoint, target, out=tmp_path, interface=facing)).path
+    facing = ModelIO(batch=3, embed_preprocessing=True, softmax=True)
+    bundle = pipeline.export(ExportRequest(checkpoint, target, out=tmp_path, interface=facing)).path
     photos = bundled().files[:2]
     done = classify(target, bundle, *photos)
     assert done.returncode == 0, done.stderr

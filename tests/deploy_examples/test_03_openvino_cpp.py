@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from slide_export.bundle.manifest import _preprocessing
 from slide_export.calibration.images import bundled, read
 from slide_export.calibration.preprocess import normalise
-from slide_export.checkpoint import load_checkpoint
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.core.model import Model
 from slide_export.digits import train
-from slide_export.manifest import _preprocessing
 from slide_export.models import DataConfig
-from slide_export.types import Interface, Model
 from tests.deploy_examples.conftest import EXAMPLES, require
 
 SOURCE = EXAMPLES / "03_openvino_cpp"
@@ -136,7 +137,7 @@ def test_pixels_are_those_of_the_proof(
     photo = tmp_path / "photo.ppm"
     source = next(path for path in bundled().files if path.name == "chelsea.jpg")
     Image.open(source).convert("RGB").save(photo)
-    how = _preprocessing(replace(model, data=data), Interface(embed_preprocessing=embedded))
+    how = _preprocessing(replace(model, data=data), ModelIO(embed_preprocessing=embedded))
     found = _done(pixels, photo, json.dumps({**how, "resize": data.resized(size), "crop": size}))
     expected = read([photo], data, size)
     if embedded:

@@ -16,10 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slide_export import result
+from slide_export.benchmark import result_file as result
 from slide_export.calibration.preprocess import crop, normalise
 from slide_export.models import DataConfig
-from slide_export.page.sound import refuse_unsound
+from slide_export.pages.validate import refuse_unsound
 from tests.deploy_examples.browser import Page, chromium
 from tests.deploy_examples.conftest import EXAMPLES, require
 from tests.deploy_examples.npm import installed

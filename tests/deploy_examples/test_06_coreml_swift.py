@@ -49,7 +49,7 @@ def test_a_key_of_another_name_is_found() -> None:
 
 
 def test_the_schema_is_ours() -> None:
-    from slide_export import result
+    from slide_export.benchmark import result_file as result
 
     assert f'"schema": "{result.SCHEMA}"' in RESULT.read_text()
 

@@ -23,8 +23,8 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from slide_export import result
 from slide_export.backends import tensorrt
+from slide_export.benchmark import result_file as result
 from tests.deploy_examples.conftest import EXAMPLES
 
 SOURCE = EXAMPLES / "07_tensorrt_python"
@@ -216,7 +216,7 @@ def test_the_proof_and_the_result(
     content = json.loads(out.read_text())
     assert content["environment"]["device"] == "stand-in"
     assert [np.shape(each["rounds_ms"]) for each in content["runs"]] == [(2, 3), (2, 3)]
-    needed = set(result.Run.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
+    needed = set(result.ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
     assert all(set(each) == needed for each in content["runs"])
     assert set(content["environment"]) == set(result.Environment.__dataclass_fields__)
     assert min(ms for each in content["runs"] for calls in each["rounds_ms"] for ms in calls) > 0

@@ -16,7 +16,8 @@ import pytest
 import tree_sitter
 import tree_sitter_cpp
 
-from slide_export import bundle, result
+from slide_export.benchmark import result_file as result
+from slide_export.bundle import store as bundle
 from tests.deploy_examples.conftest import EXAMPLES, require
 
 SOURCE = EXAMPLES / "08_tensorrt_cpp"
@@ -89,9 +90,9 @@ def test_the_proof_and_the_result(
     content = json.loads(out.read_text())
     (run,) = content["runs"]
     assert (run["batch"], np.shape(run["rounds_ms"])) == (batch, (2, 3))
-    assert set(run) == set(result.Run.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
+    assert set(run) == set(result.ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
     assert set(content["environment"]) == set(result.Environment.__dataclass_fields__)
-    assert set(run["subject"]) <= set(result.Subject.__dataclass_fields__)
+    assert set(run["subject"]) <= set(result.ArtifactInfo.__dataclass_fields__)
 
 
 def test_the_result_is_one_that_slide_export_reads(

@@ -52,7 +52,7 @@ def test_a_key_that_is_missing_is_found() -> None:
 
 
 def test_the_schema_is_ours() -> None:
-    from slide_export import result
+    from slide_export.benchmark import result_file as result
 
     assert f'"schema" to "{result.SCHEMA}"' in RESULT.read_text()
 

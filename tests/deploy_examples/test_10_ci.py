@@ -15,7 +15,7 @@ import pytest
 import yaml
 from onnx import numpy_helper
 
-from slide_export.cli import cli
+from slide_export.cli.main import cli
 from tests.deploy_examples.conftest import EXAMPLES
 
 ROOT = EXAMPLES.parent

@@ -12,12 +12,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from slide_export import backends, pipeline
-from slide_export.checkpoint import load_checkpoint
+from slide_export.backends import registry as backends
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.request import ExportRequest
 from slide_export.digits import train
 from slide_export.models import FAMILIES
 from slide_export.models.swin import SwinConfig, SwinTransformer
-from slide_export.types import Recipe
+from slide_export.workflows import export as pipeline
 
 FOLDER = Path(train.__file__).parent
 LEAST_ACCURACY = 98.0  # percent, the goal of the issue that asked for this model
@@ -211,8 +212,8 @@ def test_trained_family_reads_unseen_digits(trained: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", backends.names())
 def test_trained_family_is_proved_on_unseen_digits(trained: Path, target: str, tmp_path: Path) -> None:
-    recipe = Recipe(trained, target=target, out=tmp_path, images=FOLDER / "heldout", image_count=50)
-    bundle = pipeline.run(recipe)
+    recipe = ExportRequest(trained, target=target, out=tmp_path, images=FOLDER / "heldout", image_count=50)
+    bundle = pipeline.export(recipe)
     assert bundle.manifest["parity"]["passed"]
     assert bundle.manifest["parity"]["top1"] == 1.0
     assert bundle.manifest["fusion"]

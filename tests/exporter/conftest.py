@@ -8,21 +8,19 @@ import onnx
 import pytest
 
 import slide_export
-from slide_export import bundle as bundles
-from slide_export.types import Bundle
+from slide_export.bundle import store as bundles
+from slide_export.bundle.store import Bundle
 
 
 @pytest.fixture(scope="session")
 def onnx_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return slide_export.export(
-        checkpoint, "onnx", out=tmp_path_factory.mktemp("bundles"), image_count=2, lowering="taps"
-    )
+    return slide_export.export(checkpoint, "onnx", out=tmp_path_factory.mktemp("bundles"), image_count=2, form="taps")
 
 
 @pytest.fixture(scope="session")
 def openvino_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return slide_export.export(
-        checkpoint, "openvino", out=tmp_path_factory.mktemp("bundles"), image_count=2, lowering="taps"
+        checkpoint, "openvino", out=tmp_path_factory.mktemp("bundles"), image_count=2, form="taps"
     )
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import slide_export
-from slide_export import cli
+from slide_export.cli import main as cli
 
 
 def test_every_verb_is_a_function() -> None:
@@ -18,7 +18,7 @@ def test_names_stay_functions_after_their_modules_are_imported() -> None:
     import slide_export.fuse
 
     names = ", ".join(f"slide_export.{name}" for name in slide_export.__all__)
-    script = f"import slide_export.pipeline, slide_export.linter; assert all(map(callable, [{names}]))"
+    script = f"import slide_export.workflows.export, slide_export.linter; assert all(map(callable, [{names}]))"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
@@ -30,5 +30,5 @@ def test_export_inspect_verify(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_load_and_fuse(checkpoint: Path) -> None:
-    fused = slide_export.fuse(slide_export.load_checkpoint(checkpoint))
+    fused = slide_export.inference.fuse(slide_export.load_checkpoint(checkpoint))
     assert fused.trained.family == "slide_swin"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_export.fuse import inference_form, replace_layers
+from slide_export.inference.fuse import inference_form, replace_layers
 from slide_export.models import DataConfig, ShapeError, dat
 from slide_export.models.dat import Dat
 from slide_export.models.dat_config import DatConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_export.lowering import FORMS
+from slide_export.inference.forms import FORMS
 from slide_export.models.dat_slide_attention import DatSlideAttention
 from slide_export.models.slide_attention import SlideAttention
 from tests.conftest import randomise

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slide_export.models import FAMILIES, Family, State, family_of
-from tests.exporter.test_every_family import SMALL
+from tests.exporter.workflows.test_every_family import SMALL
 
 STAGES = ((0,), (3,), (1, 2), (0, 1, 2, 3))
 FLAG = {"slide_cswin_tiny": "lepe", "slide_pvt_tiny": "class_token", "slide_pvt_v2_b1": "linear"}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_export.checkpoint import load_checkpoint
-from slide_export.errors import CheckpointError, RequestError
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.models import COMPARISON, family_of, im2col_swin, ships, swin, variants
 from slide_export.models.im2col_swin import Im2colAttention
 from slide_export.models.slide_attention import SlideAttention

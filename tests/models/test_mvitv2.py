@@ -10,9 +10,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from slide_export.checkpoint import load_checkpoint
-from slide_export.errors import CheckpointError
-from slide_export.fuse import inference_form
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError
+from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, mvitv2
 from slide_export.models.mvitv2 import MvitV2, MvitV2Config
 from slide_export.models.pooling_attention import distances, spread

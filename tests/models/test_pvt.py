@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from slide_export.checkpoint import load_checkpoint
-from slide_export.errors import RequestError
-from slide_export.fuse import inference_form
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import RequestError
+from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, config_tree, pvt, slide_pvt
 from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 from tests.conftest import randomise

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slide_export.fuse import inference_form
+from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, pvt_v2, slide_pvt_v2
 from slide_export.models.pvt_v2 import PvtV2Config, PyramidVisionTransformerV2
 from tests.conftest import randomise

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slide_export.fuse import inference_form
-from slide_export.inspection import count_macs
+from slide_export.checkpoint.inspect import count_macs
+from slide_export.inference.fuse import inference_form
 from slide_export.models import FAMILIES, pvt, slide_pvt
 from slide_export.models.pvt import PyramidVisionTransformer
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from slide_export.fuse import inference_form
-from slide_export.inspection import count_macs
+from slide_export.checkpoint.inspect import count_macs
+from slide_export.inference.fuse import inference_form
 from slide_export.models import FAMILIES, slide_pvt_v2
 from slide_export.models.pvt_v2 import PyramidVisionTransformerV2
 

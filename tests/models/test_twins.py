@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slide_export.fuse import inference_form
+from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, twins
 from slide_export.models.group_attention import GroupAttention
 from slide_export.models.twins import Twins, TwinsConfig

@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from slide_export.models.window_attention import (
-    MASKED,
-    WindowBlock,
-    Windows,
-    relative_position_index,
-    resize_table,
-)
+from slide_export.models.window_attention import MASKED, WindowBlock, Windows, relative_position_index, resize_table
 
 FOLDED = 2e-6  # float32, the scale multiplied into the weights instead of the queries
 CASES = [((8, 8), (4, 4)), ((8, 12), (4, 4)), ((7, 10), (4, 3)), ((3, 9), (4, 4)), ((4, 4), (7, 7))]

@@ -12,16 +12,19 @@ import onnx
 import pytest
 from onnx.numpy_helper import to_array
 
-from slide_export import onnx_graph
-from slide_export.backends import load
+from slide_export.backends.registry import load
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled
+from slide_export.calibration.layer_selection import layers, selected
 from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import QuantizationRecipe, default
-from slide_export.calibration.scope import layers, selected
-from slide_export.calibration.spool import FedImages, spool
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
-from slide_export.types import Array, Interface, Model, OnnxGraph
+from slide_export.core.artifact import Array, ModelIO
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.model import Model
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form, serve
 
 LEAST_DB = 25  # random weights; a trained model has 40
 KEPT = ("layers.0", "head")  # four linear layers and a reduction, and the head: six
@@ -33,13 +36,12 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "onnx", "grouped"), Interface())
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO()))
 
 
 @pytest.fixture(scope="module")
-def images(model: Model, tmp_path_factory: pytest.TempPathFactory) -> FedImages:
-    file = tmp_path_factory.mktemp("spool") / "images"
-    return FedImages(spool(bundled(), model.data, model.image_size, file), model.data, Interface())
+def images(model: Model) -> FedImages:
+    return FedImages(cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds)
 
 
 def made(graph: OnnxGraph, images: FedImages | None, recipe: QuantizationRecipe) -> OnnxGraph:
@@ -73,19 +75,21 @@ def result(request: pytest.FixtureRequest, graph: OnnxGraph, images: FedImages) 
     return recipe, quantized_graph
 
 
-Result = tuple[QuantizationRecipe, OnnxGraph]
+BenchmarkResult = tuple[QuantizationRecipe, OnnxGraph]
 
 
-def test_exactly_the_recipes_layers_are_quantized(result: Result, graph: OnnxGraph) -> None:
+def test_exactly_the_recipes_layers_are_quantized(result: BenchmarkResult, graph: OnnxGraph) -> None:
     assert quantized(result[1].proto) == set(selected(layers(graph.proto), result[0]))
     assert len(quantized(result[1].proto)) == 29 - 6
 
 
-def test_the_model_is_still_itself(result: Result, graph: OnnxGraph, images: FedImages, tmp_path: Path) -> None:
+def test_the_model_is_still_itself(
+    result: BenchmarkResult, graph: OnnxGraph, images: FedImages, tmp_path: Path
+) -> None:
     assert sqnr_db(run(graph, images, tmp_path), run(result[1], images, tmp_path)) > LEAST_DB
 
 
-def test_softmax_and_products_see_no_rounded_value(result: Result) -> None:
+def test_softmax_and_products_see_no_rounded_value(result: BenchmarkResult) -> None:
     proto = result[1].proto
     rounded = {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
     weighted = quantized(proto)
@@ -99,7 +103,7 @@ def test_softmax_and_products_see_no_rounded_value(result: Result) -> None:
     assert not [node.name for node in float_nodes if rounded.intersection(node.input)]
 
 
-def test_a_scale_for_each_output_channel(result: Result) -> None:
+def test_a_scale_for_each_output_channel(result: BenchmarkResult) -> None:
     proto = result[1].proto
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     weights = {
@@ -112,7 +116,7 @@ def test_a_scale_for_each_output_channel(result: Result) -> None:
 
 
 @pytest.mark.parametrize("ranges", ["entropy", "percentile"])
-def test_other_ranges_are_narrower(result: Result, ranges: str, graph: OnnxGraph, images: FedImages) -> None:
+def test_other_ranges_are_narrower(result: BenchmarkResult, ranges: str, graph: OnnxGraph, images: FedImages) -> None:
     recipe, usual = result
     if (recipe.library, ranges) == ("nncf", "entropy"):
         return  # refused by `recipe.parse`
@@ -128,7 +132,7 @@ def scales(proto: onnx.ModelProto) -> list[float]:
 
 def test_ranges_are_of_all_images_and_the_bytes_the_same(graph: OnnxGraph, images: FedImages) -> None:
     recipe = RECIPES["onnxruntime"]
-    first = replace(images, spool=replace(images.spool, names=images.spool.names[:1]))
+    first = replace(images, images=replace(images.images, names=images.images.names[:1], files=images.images.files[:1]))
     every, again, one = (made(graph, fed, recipe).proto for fed in (images, images, first))
     assert every.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
     assert sum(scales(every)) > sum(scales(one))

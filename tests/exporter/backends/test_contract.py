@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from slide_export import backends, bundle, pipeline, verification
-from slide_export.errors import BackendUnavailable, BundleError, RequestError
-from slide_export.types import LoweredModel, OnnxGraph, Recipe
+from slide_export.backends import registry as backends
+from slide_export.bundle import store as bundle
+from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.model import InferenceModel
+from slide_export.core.request import ExportRequest
+from slide_export.verification import bundle as verification
+from slide_export.workflows import export as pipeline
 
 SOURCES = Path(backends.__file__).parent
 
@@ -17,7 +22,7 @@ SOURCES = Path(backends.__file__).parent
 @pytest.mark.parametrize("target", backends.names())
 def test_it_states_what_it_takes_and_has(target: str) -> None:
     backend = backends.load(target)
-    assert backend.ACCEPTS in (OnnxGraph, LoweredModel)
+    assert backend.ACCEPTS in (OnnxGraph, InferenceModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
     assert set(backend.PRECISIONS) >= backend.IN_GRAPH
@@ -45,8 +50,8 @@ def test_a_stand_in_is_told_in_a_sentence_or_there_is_none(target: str) -> None:
 
 @pytest.mark.parametrize("target", backends.names())
 def test_importing_it_imports_no_vendor_package(target: str) -> None:
-    tree = ast.parse((SOURCES / f"{target}.py").read_text())
-    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    trees = [ast.parse(file.read_text()) for file in (SOURCES / target).glob("*.py")]
+    top = [node for tree in trees for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {alias.name.split(".")[0] for node in top if isinstance(node, ast.Import) for alias in node.names}
     modules |= {(node.module or "").split(".")[0] for node in top if isinstance(node, ast.ImportFrom)}
     assert not modules & {"onnx", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx"}
@@ -54,7 +59,7 @@ def test_importing_it_imports_no_vendor_package(target: str) -> None:
 
 @pytest.mark.parametrize("target", backends.names())
 def test_it_imports_no_other_backend(target: str) -> None:
-    text = (SOURCES / f"{target}.py").read_text()
+    text = "".join(file.read_text() for file in (SOURCES / target).glob("*.py"))
     others = set(backends.names()) - {target}
     assert not any(f"backends.{other}" in text or f"backends import {other}" in text for other in others)
 
@@ -88,7 +93,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
     """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones."""
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    made = pipeline.run(Recipe(checkpoint, target=target, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = verification.artifact_of(made)
     values = backend.values(path, settings)
     known: set[str] = set()

@@ -14,34 +14,38 @@ from torch import nn
 
 pytest.importorskip("coremltools", reason="coremltools is not installed")
 
-from slide_export import backends, parity, pipeline  # after the skip
 from slide_export.backends import coreml as backend
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import LoweringOptions
+from slide_export.bundle.store import Bundle
 from slide_export.calibration.images import bundled
-from slide_export.errors import BundleError, LoweringError, RequestError
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
+from slide_export.core.artifact import Artifact, ModelIO
+from slide_export.core.errors import BundleError, LoweringError, RequestError
+from slide_export.core.model import InferenceModel, Model
+from slide_export.core.request import ExportRequest
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
 from slide_export.mil import Package
 from slide_export.models import window_attention
 from slide_export.models.swin import SwinConfig, SwinTransformer
-from slide_export.types import Artifact, Bundle, Interface, LoweredModel, Model, Order, Recipe
-from tests.conftest import randomise
+from slide_export.proof import parity
+from slide_export.workflows import export as pipeline  # after the skip
+from tests.conftest import randomise, reference_of
 
 SHIFTED = SwinConfig(  # one slide block; two window blocks, of which the second is shifted
     embed_dim=8, depths=(1, 2), heads=(1, 2), window=(4, 4), image_size=(64, 64), num_classes=5, slide_stages=1
 )
 LABELS = ("zero", "one", "two", "three", "four")
-LOGITS = Interface()
-PICTURES = Interface(embed_preprocessing=True)
+LOGITS = ModelIO()
+PICTURES = ModelIO(embed_preprocessing=True)
 FP16_SQNR_DB = 45.0  # of a small model on a rough path: 11 bits are 66 dB for one product, less for a chain of them
 SAME_WEIGHTS = 1e-5  # float32 sums in another order, of the largest output
 VERSIONS = {"iOS16": 7, "iOS17": 8, "iOS18": 9, "iOS26": 10}  # specification versions, coremltools/__init__.py
 
 
-def lower(
-    model: Model, directory: Path, precision: str = "fp32", *, to: Interface = LOGITS, **options: str
-) -> Artifact:
+def lower(model: Model, directory: Path, precision: str = "fp32", *, to: ModelIO = LOGITS, **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
-    order = Order(precision, to, backends.complete_options("coreml", options))
+    order = LoweringOptions(precision, to, backends.complete_options("coreml", options))
     return backend.lower(choose(fuse(model), "coreml"), directory, order)
 
 
@@ -95,14 +99,14 @@ def plain(shifted: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @pytest.fixture(scope="module")
 def classifier(shifted: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    interface = Interface(embed_preprocessing=True, softmax=True, labels=LABELS)
+    interface = ModelIO(embed_preprocessing=True, softmax=True, labels=LABELS)
     return lower(shifted, tmp_path_factory.mktemp("classifier"), to=interface, input="image", deployment="iOS17")
 
 
 @pytest.fixture(scope="module", params=("fp32", "fp16"))
 def bundle(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp(request.param)
-    return pipeline.run(Recipe(checkpoint, target="coreml", precision=request.param, out=out))
+    return pipeline.export(ExportRequest(checkpoint, target="coreml", precision=request.param, out=out))
 
 
 def bundled_artifact(bundle: Bundle) -> tuple[Path, Mapping[str, Any]]:
@@ -128,7 +132,7 @@ def test_it_stores_and_computes_what_was_asked_for(bundle: Bundle) -> None:
 
 
 def test_eight_bit_weights_are_proved_and_counted(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(Recipe(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
+    bundle = pipeline.export(ExportRequest(checkpoint, target="coreml", precision="w8", out=tmp_path, image_count=2))
     stored = backend.census(*bundled_artifact(bundle)).stored
     assert bundle.manifest["parity"]["passed"]
     assert stored["int8"] > 0.6 * sum(stored.values())  # of a model this small; biases and norms are the rest
@@ -147,9 +151,9 @@ def test_a_changed_weight_fails_parity(model: Model, bundle: Bundle, tmp_path: P
     data = np.memmap(broken / "Data" / "com.apple.CoreML" / "weights" / "weight.bin", kind, "r+", offset=128)
     data[0] += 1  # of the patch embedding's first kernel: the entry after the header and its own metadata
     data.flush()
-    reference = parity.reference(model, bundled().spread(2), Interface(), precision)
-    assert parity.check(reference, backend.Session(path, settings), 2, classes=True).passed
-    assert not parity.check(reference, backend.Session(broken, settings), 2, classes=True).passed
+    reference = reference_of(model, bundled().spread(2), ModelIO(), precision)
+    assert parity.check(reference, backend.Session(path, settings), 2, decision_axis=1).passed
+    assert not parity.check(reference, backend.Session(broken, settings), 2, decision_axis=1).passed
 
 
 def test_the_same_model_gives_the_same_bytes(shifted: Model, plain: Artifact, tmp_path: Path) -> None:
@@ -189,9 +193,9 @@ def test_a_roll_is_refused_as_the_gather_it_becomes(
 
 def test_slide_attention_of_rank_5_is_refused(shifted: Model, tmp_path: Path) -> None:
     fused = fuse(shifted)
-    order = Order("fp32", Interface(), backends.complete_options("coreml", {}))
+    order = LoweringOptions("fp32", ModelIO(), backends.complete_options("coreml", {}))
     with pytest.raises(LoweringError, match=r"rank 4 or less, .* in layers\.0\.blocks\.0\.attn makes one of 5"):
-        backend.lower(LoweredModel(fused.module, fused, "none"), tmp_path, order)
+        backend.lower(InferenceModel(fused.module, fused, "none"), tmp_path, order)
 
 
 def test_what_coremltools_cannot_convert_is_one_sentence(shifted: Model, tmp_path: Path) -> None:
@@ -199,9 +203,9 @@ def test_what_coremltools_cannot_convert_is_one_sentence(shifted: Model, tmp_pat
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.unfold(3, 2, 1).sum(dim=(1, 2, 3))
 
-    order = Order("fp32", Interface(), backends.complete_options("coreml", {}))
+    order = LoweringOptions("fp32", ModelIO(), backends.complete_options("coreml", {}))
     with pytest.raises(LoweringError, match=r"coremltools cannot convert the model: .*unfold"):
-        backend.lower(LoweredModel(Strided(), fuse(shifted), "none"), tmp_path, order)
+        backend.lower(InferenceModel(Strided(), fuse(shifted), "none"), tmp_path, order)
 
 
 @pytest.mark.parametrize("deployment", VERSIONS)
@@ -245,30 +249,30 @@ def test_any_number_of_images_goes_through_the_permitted_batches(shifted: Model,
 
 
 def test_stage_maps_are_outputs(model: Model, tmp_path: Path) -> None:
-    interface = Interface(batch=1, features=True)
+    interface = ModelIO(batch=1, features=True)
     artifact = lower(model, tmp_path, to=interface)
-    reference = parity.reference(model, bundled().spread(1), interface)
+    reference = reference_of(model, bundled().spread(1), interface)
     assert [(output.name, output.shape) for output in artifact.outputs] == [
         ("stage1", (1, 16, 16, 16)),
         ("stage2", (1, 32, 8, 8)),
         ("stage3", (1, 64, 4, 4)),
         ("stage4", (1, 128, 2, 2)),
     ]
-    assert parity.check(reference, backend.Session(artifact.path, artifact.settings), 1, classes=False).passed
+    assert parity.check(reference, backend.Session(artifact.path, artifact.settings), 1, decision_axis=None).passed
 
 
 @pytest.mark.parametrize(
     ("interface", "options", "message"),
     [
-        (Interface(), {"input": "image"}, "input=image with embedded preprocessing"),
+        (ModelIO(), {"input": "image"}, "input=image with embedded preprocessing"),
         (replace(PICTURES, batch=4), {"input": "image"}, "batch 1 or none, found 4"),
-        (Interface(), {"batches": "2,3"}, "with 1 among them; found '2,3'"),
-        (Interface(), {"batches": "1;2"}, "batches such as 1,2,3,8"),
+        (ModelIO(), {"batches": "2,3"}, "with 1 among them; found '2,3'"),
+        (ModelIO(), {"batches": "1;2"}, "batches such as 1,2,3,8"),
         (replace(PICTURES, softmax=True, labels=("a",) * 5), {"input": "image"}, "found 'a' twice"),
     ],
 )
 def test_contradictions_are_refused(
-    shifted: Model, tmp_path: Path, interface: Interface, options: dict[str, str], message: str
+    shifted: Model, tmp_path: Path, interface: ModelIO, options: dict[str, str], message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
         lower(shifted, tmp_path, to=interface, **options)
@@ -285,7 +289,7 @@ def test_wrong_feeds_are_refused(plain: Artifact) -> None:
 
 
 def test_a_fixed_batch_takes_only_itself(shifted: Model, tmp_path: Path) -> None:
-    artifact = lower(shifted, tmp_path, to=Interface(batch=2))
+    artifact = lower(shifted, tmp_path, to=ModelIO(batch=2))
     with pytest.raises(RequestError, match="expected a batch of 2, found 3 images"):
         answers(artifact, np.zeros((3, 3, 64, 64), np.float32))
 

@@ -15,22 +15,23 @@ import pytest
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
-from slide_export import onnx_graph, parity, pipeline, verification  # noqa: E402  # after the skip
 from slide_export.backends import openvino as backend  # noqa: E402
+from slide_export.backends.interface import LoweringOptions  # noqa: E402
 from slide_export.calibration.images import bundled  # noqa: E402
-from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
-from slide_export.fuse import fuse  # noqa: E402
-from slide_export.lowering.choose import choose  # noqa: E402
-from slide_export.types import (  # noqa: E402
-    BATCH_SIZES,
-    Artifact,
-    Interface,
-    Model,
-    OnnxGraph,
-    Order,
-    Recipe,
-    Reference,
-)
+from slide_export.core.artifact import Artifact, ModelIO  # noqa: E402
+from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError  # noqa: E402
+from slide_export.core.graph import OnnxGraph  # noqa: E402
+from slide_export.core.model import Model  # noqa: E402
+from slide_export.core.proof import BATCH_SIZES, Reference  # noqa: E402
+from slide_export.core.request import ExportRequest  # noqa: E402
+from slide_export.graph import export as onnx_graph  # noqa: E402
+from slide_export.inference.choose import choose  # noqa: E402
+from slide_export.inference.fuse import fuse  # noqa: E402
+from slide_export.inference.served import in_form  # noqa: E402
+from slide_export.proof import parity  # noqa: E402
+from slide_export.verification import bundle as verification  # noqa: E402  # after the skip
+from slide_export.workflows import export as pipeline  # noqa: E402
+from tests.conftest import reference_of  # noqa: E402
 
 LABELS = ("zero", "é<&\"'>", *"cdefghij")  # what XML and JSON have to quote
 CPU = {"device": "CPU", "config": {"INFERENCE_PRECISION_HINT": "f32"}}
@@ -42,7 +43,7 @@ HEAVY = ("Conv", "Gemm", "MatMul")
 def write(graph: OnnxGraph, directory: Path, precision: str = "fp32", **options: str) -> Artifact:
     directory.mkdir(parents=True, exist_ok=True)
     given = {"device": "CPU", "cache": "", "static-batches": "1", **options}
-    return backend.lower(graph, directory, Order(precision, Interface(), given))
+    return backend.lower(graph, directory, LoweringOptions(precision, ModelIO(), given))
 
 
 def layers(artifact: Artifact, kind: str) -> list[Mapping[str, str]]:
@@ -62,12 +63,12 @@ def change_a_weight(artifact: Artifact) -> None:
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(choose(fuse(model), "openvino"), Interface(labels=LABELS))
+    return onnx_graph.export(in_form(choose(fuse(model), "openvino"), ModelIO(labels=LABELS)))
 
 
 @pytest.fixture(scope="module")
 def reference(model: Model) -> Reference:
-    return parity.reference(model, bundled().spread(8), Interface())
+    return reference_of(model, bundled().spread(8), ModelIO())
 
 
 @pytest.fixture(scope="module", params=backend.PRECISIONS)
@@ -82,16 +83,16 @@ def test_cpu_is_here() -> None:
 @pytest.mark.parametrize(
     "interface",
     [
-        Interface(),
-        Interface(batch=2, softmax=True),
-        Interface(embed_preprocessing=True, labels=LABELS),
-        Interface(features=True),
+        ModelIO(),
+        ModelIO(batch=2, softmax=True),
+        ModelIO(embed_preprocessing=True, labels=LABELS),
+        ModelIO(features=True),
     ],
     ids=["plain", "batch 2, softmax", "embedded preprocessing", "features"],
 )
-def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface) -> None:
-    recipe = Recipe(checkpoint, target="openvino", out=tmp_path, interface=interface)
-    manifest = pipeline.run(recipe).manifest
+def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: ModelIO) -> None:
+    recipe = ExportRequest(checkpoint, target="openvino", out=tmp_path, interface=interface)
+    manifest = pipeline.export(recipe).manifest
     assert manifest["parity"]["passed"]
     assert tuple(manifest["parity"]["batch_sizes"]) == ((interface.batch,) if interface.batch else BATCH_SIZES)
     assert manifest["parity"]["evaluator"] == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
@@ -101,13 +102,13 @@ def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: Interface
 
 
 def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:
-    bundle = pipeline.run(Recipe(checkpoint, target="openvino", out=tmp_path, image_count=3))
+    bundle = pipeline.export(ExportRequest(checkpoint, target="openvino", out=tmp_path, image_count=3))
     assert verification.verify(bundle.path).passed
 
 
 def test_fp16_stays_near_the_reference(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
     written = write(graph, tmp_path, "fp16")
-    (output,) = parity.check(reference, backend.Session(written.path, written.settings), None, classes=True).outputs
+    (output,) = parity.check(reference, backend.Session(written.path, written.settings), None, decision_axis=1).outputs
     assert output.sqnr_db >= FP16_SQNR_DB
     assert not output.passed  # float16 weights cannot pass for float32 ones: the limits tell them apart
 
@@ -127,9 +128,9 @@ def test_fp16_is_float32_arithmetic_on_rounded_weights(graph: OnnxGraph, referen
 
 def test_changed_weight_is_noticed(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
     written = write(graph, tmp_path)
-    assert parity.check(reference, backend.Session(written.path, CPU), None, classes=True).passed
+    assert parity.check(reference, backend.Session(written.path, CPU), None, decision_axis=1).passed
     change_a_weight(written)
-    assert not parity.check(reference, backend.Session(written.path, CPU), None, classes=True).passed
+    assert not parity.check(reference, backend.Session(written.path, CPU), None, decision_axis=1).passed
 
 
 def test_changed_weight_is_noticed_through_the_cache(graph: OnnxGraph, reference: Reference, tmp_path: Path) -> None:
@@ -137,11 +138,11 @@ def test_changed_weight_is_noticed_through_the_cache(graph: OnnxGraph, reference
     written = write(graph, tmp_path / "artifact", cache=str(tmp_path / "cache"), **{"static-batches": ""})
     for _ in range(2):  # the second comes from the cache
         session = backend.Session(written.path, written.settings)
-        assert parity.check(reference, session, None, classes=True).passed
+        assert parity.check(reference, session, None, decision_axis=1).passed
     assert len(list((tmp_path / "cache").glob("*.blob"))) == 1
     change_a_weight(written)
     session = backend.Session(written.path, written.settings)
-    assert not parity.check(reference, session, None, classes=True).passed
+    assert not parity.check(reference, session, None, decision_axis=1).passed
 
 
 def test_census_tells_what_is_stored_and_computed(artifact: Artifact, graph: OnnxGraph) -> None:
@@ -176,10 +177,13 @@ def test_same_graph_gives_the_same_bytes(artifact: Artifact, graph: OnnxGraph, t
         import onnx
         from pathlib import Path
         from slide_export.backends import openvino
-        from slide_export.types import Interface, OnnxGraph, Order, TensorSpec
+        from slide_export.backends.interface import LoweringOptions
+        from slide_export.core.artifact import ModelIO
+        from slide_export.core.graph import OnnxGraph, TensorSpec
         proto = onnx.load({str(tmp_path / "graph.onnx")!r})
         graph = OnnxGraph(proto, (TensorSpec("images", "", ()),), (TensorSpec("logits", "", ()),))
-        order = Order({artifact.precision!r}, Interface(), {{"device": "CPU", "cache": "", "static-batches": ""}})
+        choices = {{"device": "CPU", "cache": "", "static-batches": ""}}
+        order = LoweringOptions({artifact.precision!r}, ModelIO(), choices)
         openvino.lower(graph, Path({str(tmp_path)!r}), order)
     """
     subprocess.run([sys.executable, "-c", code], check=True)

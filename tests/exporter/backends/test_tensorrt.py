@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from slide_export import truth
 from slide_export.backends import tensorrt
-from slide_export.calibration.half import to_half
+from slide_export.calibration.fp16 import to_half
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import bundled
 from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import default
-from slide_export.calibration.spool import FedImages, spool
-from slide_export.errors import BackendUnavailable, BundleError, LoweringError, RequestError
-from slide_export.fuse import fuse
-from slide_export.lowering.choose import choose
-from slide_export.onnx_graph import export
-from slide_export.types import Interface, Model
-from tests.exporter.trt.conftest import SIDE, builds, graph, lower, said_of
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError
+from slide_export.core.model import Model
+from slide_export.graph.export import export
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import serve
+from slide_export.proof import precision as truth
+from tests.exporter.backends.tensorrt.conftest import SIDE, builds, graph, lower, said_of
 
 HALF_STEP = 2.0**-10  # of an output near 1: a few float16 roundings
 FULL_STEP = 1e-5  # float32 sums in another order, TF32 off
@@ -139,22 +141,25 @@ def test_importing_the_backend_imports_no_vendor() -> None:
 
 @builds
 def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp_path: Path) -> None:
-    half, whole = (export(choose(fuse(model), "tensorrt"), Interface()) for _ in range(2))
-    pictures = spool(bundled(), model.data, model.image_size, tmp_path / "spool")
-    fed, recipe = FedImages(pictures, model.data, Interface()), default("tensorrt", "int8")
+    half, whole = (export(choose(fuse(model), "tensorrt"), ModelIO()) for _ in range(2))
+    pictures = cached(bundled(), PictureStore(model.data, model.image_size))
+    fed, recipe = FedImages(pictures, serve(model, ModelIO()).feeds), default("tensorrt", "int8")
     graphs = {"fp16": to_half(half), "int8": quantize(whole, fed, recipe)}
     for precision, source in graphs.items():
         (tmp_path / precision).mkdir()
         artifact = lower(source, tmp_path / precision, precision)
         assert artifact.path.stat().st_size > 100_000
-        assert truth.honoured(tensorrt.census(artifact.path, artifact.settings), precision)
+        assert truth.satisfies(tensorrt.census(artifact.path, artifact.settings), precision)
     assert not any(tensor.data_type == TensorProto.INT32 for tensor in graphs["int8"].proto.graph.initializer)
     assert dict(tensorrt.census(tmp_path / "int8" / "model.plan", {}).computed)["int8"] == 29
 
 
 @builds
 def test_quantized_biases_are_what_the_parser_refuses(model: Model, tmp_path: Path) -> None:
-    pictures = spool(bundled(), model.data, model.image_size, tmp_path / "spool")
-    fed, recipe = FedImages(pictures, model.data, Interface()), replace(default("tensorrt", "int8"), quantize_bias=True)
+    pictures = cached(bundled(), PictureStore(model.data, model.image_size))
+    fed, recipe = (
+        FedImages(pictures, serve(model, ModelIO()).feeds),
+        replace(default("tensorrt", "int8"), quantize_bias=True),
+    )
     with pytest.raises(LoweringError, match=r"bias_DequantizeLinear"):
-        lower(quantize(export(choose(fuse(model), "tensorrt"), Interface()), fed, recipe), tmp_path, "int8")
+        lower(quantize(export(choose(fuse(model), "tensorrt"), ModelIO()), fed, recipe), tmp_path, "int8")

@@ -9,14 +9,19 @@ import onnx
 import pytest
 import torch
 
-from slide_export import backends, cli, pipeline, verification
-from slide_export import bundle as bundles
+from slide_export.backends import registry as backends
 from slide_export.backends import tensorrt
+from slide_export.bundle import store as bundles
+from slide_export.bundle.store import Bundle
+from slide_export.cli import main as cli
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import BackendUnavailable, ParityError
+from slide_export.core.request import ExportRequest
 from slide_export.diagnosis import diagnose
 from slide_export.digits import train
-from slide_export.errors import BackendUnavailable, ParityError
-from slide_export.lowering.grouped import GroupedSlideAttention
-from slide_export.types import Bundle, Interface, Recipe
+from slide_export.inference.forms.grouped import GroupedSlideAttention
+from slide_export.verification import bundle as verification
+from slide_export.workflows import export as pipeline
 
 DIGITS = Path(train.__file__).parent
 FILES = {"onnx": "model.onnx", "openvino": "model.bin", "coreml": "weight.bin"}
@@ -44,7 +49,7 @@ def perturb(made: Bundle, checkpoint: Path, name: str) -> None:
 
 @pytest.mark.parametrize("target", sorted(FILES))
 def test_one_weight_off_by_a_percent_names_its_module(target: str, checkpoint: Path, tmp_path: Path) -> None:
-    made = pipeline.run(Recipe(checkpoint, target=target, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     healthy = diagnose(made.path, checkpoint)
     assert healthy.culprit is None
     assert {"patch_embed", "head", *BLOCKS, *(f"{block}.attn" for block in BLOCKS)} <= {r.module for r in healthy.rows}
@@ -77,7 +82,7 @@ def test_a_wrong_lowering_is_named_by_its_first_attention(
     with monkeypatch.context() as context:
         wrong(context)
         with pytest.raises(ParityError, match=r"`slide-export diagnose .*small-onnx-fp32\.rejected --against"):
-            pipeline.run(Recipe(checkpoint, lowering="grouped", out=tmp_path, image_count=2))
+            pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path, image_count=2))
         found = diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint) if still_wrong else None
     found = found or diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint)
     assert found.culprit is not None
@@ -86,9 +91,11 @@ def test_a_wrong_lowering_is_named_by_its_first_attention(
 
 @pytest.mark.parametrize("target", ["onnx", "coreml"])
 def test_half_is_explained_by_its_own_floor(target: str, checkpoint: Path, tmp_path: Path) -> None:
-    interface = Interface(batch=2, embed_preprocessing=True)
-    recipe = Recipe(checkpoint, target=target, precision="fp16", out=tmp_path, image_count=1, interface=interface)
-    found = diagnose(pipeline.run(recipe).path, checkpoint)
+    interface = ModelIO(batch=2, embed_preprocessing=True)
+    recipe = ExportRequest(
+        checkpoint, target=target, precision="fp16", out=tmp_path, image_count=1, interface=interface
+    )
+    found = diagnose(pipeline.export(recipe).path, checkpoint)
     assert found.culprit is None
     assert all(row.floor_db is not None and 40 < row.floor_db < 80 for row in found.rows)
 
@@ -96,10 +103,10 @@ def test_half_is_explained_by_its_own_floor(target: str, checkpoint: Path, tmp_p
 @pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_int8_is_explained_by_its_own_floor(target: str, tmp_path: Path) -> None:
     images = DIGITS / "heldout"
-    recipe = Recipe(
+    recipe = ExportRequest(
         DIGITS / "digits.pth", target, "int8", out=tmp_path, images=images, image_count=2, calibration_size=32
     )
-    found = diagnose(pipeline.run(recipe).path, recipe.checkpoint)
+    found = diagnose(pipeline.export(recipe).path, recipe.checkpoint)
     assert found.culprit is None
     norms = [row for row in found.rows if row.module.endswith(("norm1", "norm2"))]
     assert len(norms) == 12
@@ -128,7 +135,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
     """The engine needs a GPU to run; here the graph that it is built from is diagnosed."""
     if not backends.availability("tensorrt").ready:
         pytest.skip("tensorrt is not installed")
-    made = pipeline.run(Recipe(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, target="tensorrt", out=tmp_path, image_count=1))
     plan = made.path / made.manifest["artifact"]["path"]
     values = tensorrt.values(plan, {})
     shown = [value.name for value in values if value.scope == "layers.1.blocks.0.mlp.fc1"][-1:]
@@ -144,7 +151,7 @@ def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_
 def test_the_command_line_names_the_layer_and_exits_1(
     checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = pipeline.run(Recipe(checkpoint, out=tmp_path, image_count=1))
+    made = pipeline.export(ExportRequest(checkpoint, out=tmp_path, image_count=1))
     line = ["diagnose", str(made.path), "--against", str(checkpoint)]
     assert cli.run(line) == 0
     assert "no module loses more than fp32 explains" in capfd.readouterr().out

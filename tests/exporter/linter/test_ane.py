@@ -11,8 +11,14 @@ from torch import nn
 
 from slide_export.linter.ane import RULES, TIER_1, TIER_2, TIER_3, lint_package
 from slide_export.mil import Package
-
-from .conftest import Named, RollBlock, Saver, UpstreamSlideAttention, convert_module, traced_module
+from tests.exporter.linter.conftest import (
+    Named,
+    RollBlock,
+    Saver,
+    UpstreamSlideAttention,
+    convert_module,
+    traced_module,
+)
 
 Body = Callable[[Any, Any], Any]
 SHAPE = (1, 64, 32, 32)

@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export import onnx_graph
-from slide_export.errors import BundleError, CheckpointError, RequestError
-from slide_export.fuse import fuse
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import BundleError, CheckpointError, RequestError
+from slide_export.core.model import Model
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.linter import TARGETS, lint
-from slide_export.lowering.choose import choose
-from slide_export.types import Interface, Model
-
-from .conftest import Saver, UnfoldAttention, convert_module, to_onnx
+from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
 EXAMPLE = torch.zeros(1, 8, 8, 8)
 
@@ -50,7 +51,7 @@ def test_a_checkpoint_has_no_error_and_names_what_fusing_handles(checkpoint: Pat
 def test_the_multiplier_is_reported_once_where_it_will_be_exported(model: Model) -> None:
     findings = [f for f in lint(model, ["onnx"]) if f.rule == "multiplier"]
     attentions = ("layers.0.blocks.0.attn", "layers.1.blocks.0.attn", "layers.1.blocks.1.attn")
-    if choose(fuse(model), "onnx").lowering == "grouped":
+    if choose(fuse(model), "onnx").form == "grouped":
         assert {f.module for f in findings} == {f"{name}.{part}" for name in attentions for part in ("keys", "values")}
         assert {f.severity for f in findings} == {"warning"}
     else:
@@ -96,7 +97,7 @@ def test_any_module_with_an_example() -> None:
 
 
 def test_an_exported_model_has_the_findings_that_its_checkpoint_foretold(model: Model, tmp_path: Path) -> None:
-    graph = onnx_graph.export(choose(fuse(model), "onnx"), Interface())
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx"), ModelIO()))
     onnx.save(graph.proto, tmp_path / "model.onnx")
     foretold = {(f.rule, f.module) for f in lint(model, ["onnx"]) if not f.found.startswith("trained form: ")}
     assert {(f.rule, f.module) for f in lint(tmp_path / "model.onnx", ["onnx"])} == foretold

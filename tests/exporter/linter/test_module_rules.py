@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from slide_export.linter.module_rules import RULES, lint_module
 from slide_export.models.slide_attention import SlideAttention
-
-from .conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention
+from tests.exporter.linter.conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention
 
 EXAMPLE = torch.zeros(1, 8, 8, 8)
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export import onnx_graph
-from slide_export.fuse import fuse
+from slide_export.core.artifact import ModelIO
+from slide_export.core.model import Model
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
 from slide_export.linter.onnx_rules import lint_onnx
 from slide_export.linter.onnx_view import dotted
-from slide_export.lowering.choose import choose
-from slide_export.types import Interface, Model
-
-from .conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention, to_onnx
+from tests.exporter.linter.conftest import Named, RollBlock, UnfoldAttention, UpstreamSlideAttention, to_onnx
 
 EXAMPLE = torch.zeros(2, 8, 8, 8)
 
@@ -91,7 +92,7 @@ def test_a_weight_tells_where_nodes_have_no_names() -> None:
 
 
 def test_our_own_graph_breaks_no_rule_but_the_multiplier(model: Model) -> None:
-    graph = onnx_graph.export(choose(fuse(model), "onnx", "grouped"), Interface())
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO()))
     assert {f.rule for f in lint_onnx(graph.proto)} == {"multiplier"}
-    graph = onnx_graph.export(choose(fuse(model), "onnx", "taps"), Interface())
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", "taps"), ModelIO()))
     assert lint_onnx(graph.proto) == ()

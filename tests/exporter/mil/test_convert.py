@@ -19,7 +19,7 @@ if importlib.util.find_spec("coremltools") is None:  # importing it here would p
     pytest.skip("coremltools is not installed", allow_module_level=True)
 
 from slide_export.mil import Evaluator, MilError, Package  # after the skip
-from slide_export.mil.convert import Form, quiet, save
+from slide_export.mil.convert import Form, no_progress, save
 
 ROUNDING = 1e-6  # float32, of values near 1; both faults are at least a hundred times as large
 ROOT = Path(__file__).parents[3]
@@ -121,7 +121,7 @@ def by_export(module: nn.Module, path: Path, x: Tensor) -> None:
     """Converts through the front end that this project does not use."""
     import coremltools as ct
 
-    with quiet(), warnings.catch_warnings():
+    with no_progress(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch, when coremltools copies the program
         warnings.simplefilter("ignore", DeprecationWarning)  # coremltools, of itself
         program: Any = torch.export.export(module, (x,)).run_decompositions({})

@@ -1,0 +1,151 @@
+"""ONNX, run by ONNX Runtime."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slide_export.backends.interface import LoweringOptions, Option, Value
+from slide_export.benchmark.profile import WARM, lines
+from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
+from slide_export.core.errors import BundleError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.measurement import ModuleTime
+from slide_export.graph import dtypes as onnx_census
+from slide_export.graph import values as onnx_inside
+
+from . import trace as onnx_trace
+
+ACCEPTS = OnnxGraph
+PRECISIONS = ("fp32", "fp16", "int8", "w8")
+IN_GRAPH = frozenset({"fp16", "int8", "w8"})
+DISTRIBUTIONS = ("onnx", "onnxruntime", "onnxsim")
+OPTIONS: Mapping[str, Option] = {
+    "spinning": Option(
+        "on", "whether idle threads wait actively: fastest alone, slow beside other work", ("on", "off")
+    ),
+}
+SPINNING = "session.intra_op.allow_spinning"  # a session's configuration entry of ONNX Runtime
+RUNTIME = ("onnxruntime",)
+DEVICE = ("numpy", "onnxruntime", "onnx")
+LITERAL = "literal"
+"""A setting of `Session`: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow
+on some CPUs; for a graph that another runtime's engine was built from."""
+INTEGER = ("QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
+FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+
+
+def obstacle() -> str | None:
+    """Returns None: ONNX Runtime's CPU provider runs wherever it installs."""
+    return None
+
+
+def stand_in() -> str | None:
+    """Returns None: ONNX Runtime is what ships."""
+    return None
+
+
+def lower(graph: OnnxGraph, directory: Path, order: LoweringOptions) -> Artifact:
+    """Writes `model.onnx`: one file, the same bytes for the same graph."""
+    path = directory / "model.onnx"
+    path.write_bytes(graph.proto.SerializeToString(deterministic=True))
+    spinning = "1" if order.options.get("spinning", OPTIONS["spinning"].default) == "on" else "0"
+    settings = {"optimization": "all", "config": {SPINNING: spinning}}
+    return Artifact("onnx", order.precision, path, graph.inputs, graph.outputs, settings)
+
+
+def census(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
+    """Returns the types of the initializers and, of each convolution and matrix product, of its first input.
+
+    Where there are quantized products, ONNX Runtime is asked which of them it has a kernel for: it computes the others
+    in float, between a DequantizeLinear and a QuantizeLinear.
+    """
+    import onnx
+
+    said = onnx_census.count(onnx.load(path))
+    return replace(said, computed=_fused(path), fixed=False) if said.computed.get("int8") else said
+
+
+def _fused(path: Path) -> dict[str, int]:
+    """Returns the number of products in int8 and in float32 of the graph that ONNX Runtime makes of a quantized one."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as temporary:
+        optimized = Path(temporary) / "optimized.onnx"
+        options = _options({})
+        options.optimized_model_filepath = str(optimized)
+        _open(path, options)
+        kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
+    integer = sum(kinds[kind] for kind in INTEGER)
+    return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Returns every value of the graph that depends on an input, in the order of execution."""
+    import onnx
+
+    return onnx_inside.values(onnx.load(path))
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> "Session":
+    """Returns a session that gives these values beside the outputs, in float64."""
+    import onnx
+
+    return Session(onnx_inside.beside(onnx.load(path), names).SerializeToString(), settings)
+
+
+def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
+    """Returns the times of ONNX Runtime's profiler, node by node of the graph that it has optimized."""
+    options = _options(settings)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as scratch:
+        options.profile_file_prefix = str(Path(scratch) / "trace")
+        session = _open(path, options)
+        for _ in range(WARM + calls):
+            session.run(None, dict(feeds))
+        events = json.loads(Path(session.end_profiling()).read_text())
+    return lines(onnx_trace.executed(events))
+
+
+def _options(settings: Mapping[str, Any]) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they come back as exceptions too
+    options.intra_op_num_threads = settings.get("threads", 0)  # 0: one a core
+    level = settings.get("optimization", "all").upper()  # the blocked layout of convolutions is in "all" alone
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.__members__[f"ORT_ENABLE_{level}"]
+    for name, value in settings.get("config", {}).items():
+        options.add_session_config_entry(name, value)
+    if settings.get(LITERAL):
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
+def _open(path: Path | bytes, options: Any) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own classes, all straight below Exception
+        name = path if isinstance(path, Path) else "the graph"
+        raise BundleError(f"expected an ONNX model, ONNX Runtime cannot load {name}: {error}") from error
+
+
+class Session:
+    """An ONNX file, or its bytes, under ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path | bytes, settings: Mapping[str, Any]) -> None:
+        import onnxruntime
+
+        options, literal = _options(settings), bool(settings.get(LITERAL))
+        self._session = _open(path, options)
+        self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU" + (", Q/DQ as written" if literal else "")
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Returns every output by name for the inputs by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))

@@ -1,0 +1,95 @@
+"""The installed backends: their names, what they need, what they can be told."""
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Mapping
+from typing import cast
+
+from slide_export import backends
+from slide_export.core.errors import BackendUnavailable, RequestError
+
+from .interface import Availability, Backend
+
+
+def names() -> tuple[str, ...]:
+    """Returns every target, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(backends.__path__) if module.ispkg))
+
+
+def load(target: str) -> Backend:
+    """Returns a backend, whether or not its runtime is installed.
+
+    Raises:
+        RequestError: there is no such target.
+    """
+    if target not in names():
+        raise RequestError(f"expected a target of {', '.join(names())}; found {target!r}")
+    return cast(Backend, importlib.import_module(f"{backends.__name__}.{target}"))
+
+
+def require(target: str, precision: str) -> Backend:
+    """Returns a backend that can be used here, for a precision that it has.
+
+    Raises:
+        RequestError: there is no such target, or it lacks the precision.
+        BackendUnavailable: its runtime is not installed.
+    """
+    backend, here = load(target), availability(target)
+    refuse_unknown_precision(target, precision)
+    if not here.ready:
+        missing = " and ".join(here.missing)
+        raise BackendUnavailable(f"expected {missing} for the target {target}, found it not installed: {here.install}")
+    return backend
+
+
+def refuse_unknown_precision(target: str, precision: str) -> None:
+    """Refuses a precision that a target does not have, installed here or not.
+
+    Raises:
+        RequestError: there is no such target, or it lacks the precision.
+    """
+    known = load(target).PRECISIONS
+    if precision not in known:
+        raise RequestError(f"expected a precision of {', '.join(known)} for {target}; found {precision!r}")
+
+
+def availability(target: str) -> Availability:
+    """Returns what is installed for a target, from the package metadata alone: nothing is imported."""
+    backend = load(target)
+    versions: dict[str, str] = {}
+    missing = []
+    for entry in backend.DISTRIBUTIONS:
+        alternatives = (entry,) if isinstance(entry, str) else entry
+        found = _first_installed(alternatives)
+        versions |= found
+        if not found:
+            missing.append(alternatives[0])
+    install = f'pip install "slide-export[{target}]"'
+    obstacle = "not installed" if missing else backend.obstacle()
+    return Availability(target, backend.PRECISIONS, versions, tuple(missing), install, obstacle, backend.OPTIONS)
+
+
+def _first_installed(alternatives: tuple[str, ...]) -> dict[str, str]:
+    """Returns the first of them that is installed, with its version; nothing where none is."""
+    for distribution in alternatives:
+        try:
+            return {distribution: importlib.metadata.version(distribution)}
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {}
+
+
+def complete_options(target: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Returns every option of a backend, as given or by default.
+
+    Raises:
+        RequestError: the backend has no such option, or the option no such value.
+    """
+    known = load(target).OPTIONS
+    for name, value in given.items():
+        if name not in known:
+            raise RequestError(f"expected an option of {', '.join(known) or 'none'} for {target}; found {name!r}")
+        if known[name].choices and value not in known[name].choices:
+            raise RequestError(f"expected {name} to be one of {', '.join(known[name].choices)}; found {value!r}")
+    return {name: given.get(name, option.default) for name, option in known.items()}

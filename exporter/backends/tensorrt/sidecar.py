@@ -1,0 +1,84 @@
+"""The files of an engine: a plan, its graph, and the sidecar that ties the two by their hashes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slide_export.core.errors import BundleError
+
+from .vendor import NAMES, sentence
+
+PLAN, SIDECAR, GRAPH = "model.plan", "model.plan.json", "model.onnx"
+REBUILD = "python -c \"from slide_export.backends.registry import tensorrt; tensorrt.rebuild('.')\""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns the sidecar of the plan at `path`.
+
+    Raises:
+        BundleError: there is none, or it cannot be read.
+    """
+    place = path.with_name(SIDECAR)
+    try:
+        said: dict[str, Any] = json.loads(place.read_text())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"expected the sidecar of {path} beside it, cannot read {place}: {error}") from error
+    return said
+
+
+def write(path: Path, said: Mapping[str, Any]) -> None:
+    """Writes the sidecar of the plan at `path`."""
+    path.with_name(SIDECAR).write_text(json.dumps(said, indent=2) + "\n")
+
+
+def part(name: str, data: bytes) -> dict[str, Any]:
+    """Returns what a sidecar says of a file, for `checked` to hold it against."""
+    return {"path": name, "sha256": _sha256(data), "bytes": len(data)}
+
+
+def checked(path: Path, said: Mapping[str, Any], name: str) -> bytes:
+    """Returns the bytes of the plan or of the graph, refused if they are not those that the sidecar was written for.
+
+    Args:
+        said: the sidecar.
+        name: "plan" or "graph".
+
+    Raises:
+        BundleError: the file is missing or altered.
+    """
+    place = path.with_name(said[name]["path"])
+    try:
+        data = place.read_bytes()
+    except OSError as error:
+        raise BundleError(f"expected {place}, cannot read it: {error}") from error
+    if _sha256(data) != said[name]["sha256"]:
+        raise BundleError(f"expected the {name} that {SIDECAR} describes, {place} was altered: export it again")
+    return data
+
+
+def misfit(said: Mapping[str, Any], version: str, device: str, errors: Iterable[str]) -> str:
+    """Returns in one sentence why a plan does not load, and what to do.
+
+    Args:
+        said: the sidecar.
+        version: of the TensorRT that was to load it.
+        device: compute capability of the GPU that was to run it, "8.9".
+        errors: what TensorRT said.
+    """
+    name, built, gpus = NAMES[said["flavor"]], said["version"], said["compute_capabilities"]
+    reasons = []
+    if built != version:
+        reasons.append(f"it was built by {name} {built} and this is {version}")
+    if gpus and device not in gpus:
+        reasons.append(f"it was built for GPUs of compute capability {', '.join(gpus)} and this one has {device}")
+    reasons.extend(sentence(error) for error in [*errors][: 0 if reasons else 1])
+    return (
+        f"expected a plan that loads here, found one that does not: {' and '.join(reasons) or 'no reason given'}; "
+        f"in its directory run {REBUILD}"
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,202 @@
+"""Measures every form of slide attention on this machine, stage by stage, and remembers which was fastest.
+
+A stage is stood for by half a block of its own: x + attention(LayerNorm(x)) at the stage's size, batch 1, in each form,
+under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A
+precision that the graph carries is not written into these: they are measured in float32.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import LoweringOptions
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import RequestError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.measurement import ArtifactInfo
+from slide_export.core.model import FusedModel
+from slide_export.core.progress import Progress, no_progress
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import stages_of
+from slide_export.inference.forms import FORMS
+from slide_export.models.slide_attention import FusedSlideAttention
+
+from . import environment
+from . import rounds as latency
+
+ROUNDS, CALLS = 12, 5
+INPUT, OUTPUT = "map", "attended"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """What was measured of one stage.
+
+    Attributes:
+        layer: module name of the stage's first slide attention.
+        size: rows, columns and channels of its map.
+        heads: of the attention.
+        kernel_size: side of the neighbourhood.
+        ms: median of one half block in each form.
+        machine: processor and runtime.
+    """
+
+    layer: str
+    size: tuple[int, int, int]
+    heads: int
+    kernel_size: int
+    ms: Mapping[str, float]
+    machine: str
+
+    @property
+    def fastest(self) -> str:
+        """The form to take."""
+        return min(self.ms, key=lambda form: self.ms[form])
+
+
+class HalfBlock(nn.Module):
+    """x + attention(LayerNorm(x)): what surrounds an attention in every model, so that its layout changes count."""
+
+    def __init__(self, attention: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(channels), attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        return x + self.attn(self.norm1(x))
+
+
+def tune(
+    fused: FusedModel, target: str, order: LoweringOptions, step: Progress = no_progress
+) -> tuple[StageTimes, ...]:
+    """Returns the times of every form for each stage that slides, measured now or remembered.
+
+    Raises:
+        RequestError: the target's runtime does not run here, so that there is nothing to measure.
+    """
+    backend = backends.load(target)
+    why_not = backend.obstacle() or backend.stand_in()
+    if why_not or backend.ACCEPTS is not OnnxGraph:
+        raise RequestError(
+            f"expected a target that runs here to tune for, found {target}: {why_not or 'it takes no ONNX graph'}; "
+            "leave --tune out, or run it on the device"
+        )
+    sizes = _sizes(fused)
+    return tuple(_stage(fused, target, order, name, sizes[name], step) for name in stages_of(fused).values())
+
+
+def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
+    """Returns rows, columns and channels of what reaches each slide attention."""
+    sizes: dict[str, tuple[int, int, int]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            _, rows, cols, channels = inputs[0].shape
+            sizes[name] = (rows, cols, channels)
+
+        return hook
+
+    layers = [(name, layer) for name, layer in fused.module.named_modules() if isinstance(layer, FusedSlideAttention)]
+    hooks = [layer.register_forward_pre_hook(record(name)) for name, layer in layers]
+    try:
+        with torch.inference_mode():
+            fused.module(torch.zeros(1, 3, *fused.trained.image_size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sizes
+
+
+def _stage(
+    fused: FusedModel, target: str, order: LoweringOptions, name: str, size: tuple[int, int, int], step: Progress
+) -> StageTimes:
+    layer = fused.module.get_submodule(name)
+    if not isinstance(layer, FusedSlideAttention):
+        raise TypeError(f"expected a fused slide attention at {name}, found {type(layer).__name__}")
+    machine, key = _fingerprint(target, order, layer, size)
+    remembered = _recall(key)
+    if remembered is None:
+        remembered = _measure(layer, target, order, size, step)
+        _remember(key, remembered)
+    return StageTimes(name, size, layer.heads, layer.kernel_size, remembered, machine)
+
+
+def _measure(
+    layer: FusedSlideAttention, target: str, order: LoweringOptions, size: tuple[int, int, int], step: Progress
+) -> dict[str, float]:
+    rows, cols, channels = size
+    example = torch.randn(2, rows, cols, channels, generator=torch.Generator().manual_seed(0))
+    backend, plan = backends.load(target), latency.plan(ROUNDS, CALLS)
+    with tempfile.TemporaryDirectory() as temporary:
+        candidates = []
+        for form, lower in FORMS.items():
+            with step(f"prepare {form} at {rows}x{cols}x{channels}"):
+                graph = onnx_graph.export_module(
+                    HalfBlock(lower(layer), channels).eval(), (example,), (INPUT,), (OUTPUT,)
+                )
+                place = Path(temporary) / form
+                place.mkdir()
+                artifact = backend.lower(graph, place, LoweringOptions(order.precision, ModelIO(), order.options))
+            subject = ArtifactInfo(form, target, order.precision, "slide_attention", form, (rows, cols))
+            feeds = {INPUT: np.asarray(example[:1])}
+            candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
+        result = latency.measure(candidates, plan, step=step)
+    return {run.subject.name: run.p50_ms.value for run in result.runs}
+
+
+def _fingerprint(
+    target: str, order: LoweringOptions, layer: FusedSlideAttention, size: tuple[int, int, int]
+) -> tuple[str, str]:
+    """Returns the machine in words, and what the times depend on as a key."""
+    threads = len(environment.usable())
+    here = environment.fingerprint("this machine", threads, [target])
+    versions = {name: here.versions[name] for name in backends.availability(target).versions}
+    facts: dict[str, Any] = {
+        "cpu": here.cpu,
+        "flags": here.flags,
+        "threads": threads,
+        "target": target,
+        "versions": versions,
+        "order": asdict(order)["options"] | {"precision": order.precision},
+        "shape": (*size, layer.heads, layer.kernel_size, layer.value_conv is not None),
+        "forms": tuple(FORMS),
+    }
+    machine = f"{here.cpu}, {threads} threads, " + ", ".join(f"{name} {found}" for name, found in versions.items())
+    return machine, hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def cache() -> Path:
+    """Returns the file of what was measured here before (Source: XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slide-export" / "lowerings.json"
+
+
+def _read() -> dict[str, dict[str, float]]:
+    try:
+        content = json.loads(cache().read_text())
+    except (OSError, ValueError):
+        return {}  # none yet, or not ours any more: what it held is measured again
+    return content if isinstance(content, dict) else {}
+
+
+def _recall(key: str) -> dict[str, float] | None:
+    times = _read().get(key)
+    return times if isinstance(times, dict) and set(times) == set(FORMS) else None
+
+
+def _remember(key: str, times: Mapping[str, float]) -> None:
+    """Adds to the file, written beside and renamed: two runs at once lose at most one's times."""
+    place = cache()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+        json.dump({**_read(), key: dict(times)}, file, indent=2)
+    Path(file.name).replace(place)

@@ -1,0 +1,1 @@
+"""The directory that ships: artifact, manifest, golden file, report."""

@@ -1,0 +1,161 @@
+"""What a bundle's manifest says, as Markdown for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def markdown(manifest: Mapping[str, Any]) -> str:
+    """Returns `report.md` of a manifest: verdict first, then the numbers behind it."""
+    parts = [
+        _head(manifest),
+        _parity(manifest),
+        _accuracy(manifest["accuracy"]),
+        _mixed(manifest["mixed"]),
+        _calibration(manifest["calibration"]),
+        _fusion(manifest["fusion"]),
+        _use(manifest),
+        _versions(manifest),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(manifest: Mapping[str, Any]) -> str:
+    model, checkpoint, parity = manifest["model"], manifest["checkpoint"], manifest["parity"]
+    near, to = ("equal", "to") if parity["accepted"]["min_sqnr_db"] is None else ("within quantization noise", "of")
+    verdict = (f"**{near}**" if parity["passed"] else f"**REJECTED: not {near}**") + f" {to} the PyTorch model"
+    return f"""# {manifest["name"]}: {manifest["target"]} {manifest["precision"]}
+
+{model["variant"]} at {model["image_size"][0]}x{model["image_size"][1]}, {model["parameters"]:,} parameters, form \
+`{manifest["options"]["lowering"]}`: {verdict} on {parity["images"]} real images ({parity["source"]}) at batch \
+{", ".join(map(str, parity["batch_sizes"]))} ({parity["evaluator"]}).
+
+From `{checkpoint["file"]}` (sha256 `{checkpoint["sha256"]}`), {checkpoint["weights"]} weights.
+""" + "".join(f"- {note}\n" for note in checkpoint["notes"])
+
+
+def _parity(manifest: Mapping[str, Any]) -> str:
+    parity = manifest["parity"]
+    rows = "".join(
+        f"| {o['name']} | {o['max_abs']:.2e} | {o['floor_max']:.2e} | {o['limit_max']:.2e} | {o['rms']:.2e} "
+        f"| {o['limit_rms']:.2e} | {o['mean_abs']:.2e} | {o['sqnr_db']:.1f} | {o['cosine']:.9f} |\n"
+        for o in parity["outputs"]
+    )
+    top1 = "" if parity["top1"] is None else f"\nTop-1 agreement: {parity['top1']:.2%}.\n"
+    flips = "".join(
+        f"- {flip['image']}: class {flip['expected']} became {flip['found']}, margin {flip['margin']:.2e}\n"
+        for flip in parity["flips"]
+    )
+    return f"""
+## Parity
+
+Reference: the trained, unfused PyTorch model in float64. Floor: how far the same model in {manifest["precision"]} is \
+from it. Accepted are {parity["multiple"]:g} times the floor, for the largest error and for the root mean square.
+
+| output | largest error | floor | limit | rms error | limit | mean error | SQNR dB | cosine |
+|---|---|---|---|---|---|---|---|---|
+{rows}{top1}{flips}
+Precision: {manifest["census"]["sentence"]}.
+"""
+
+
+def _accuracy(accuracy: Mapping[str, Any] | None) -> str:
+    if accuracy is None:
+        return ""
+    verdict = "within the goal" if accuracy["passed"] else "**REJECTED: beyond the goal**"
+    lost = "at most {:g}% changed answers" if accuracy["pytorch"] is None else "a drop of at most {:g} points"
+    asked = {lost: accuracy["max_drop"], "at least {:g} dB": accuracy["min_sqnr_db"]}
+    goal = " and ".join(text.format(limit) for text, limit in asked.items() if limit is not None)
+    if accuracy["pytorch"] is None:
+        return f"\n## Accuracy\n\n{accuracy['sentence']}: {verdict} ({goal}), {accuracy['evaluator']}.\n"
+    rows = "".join(
+        f"| {what} | {hits['top1']:.2%} | {'-' if hits['top5'] is None else format(hits['top5'], '.2%')} |\n"
+        for what, hits in (("PyTorch", accuracy["pytorch"]), ("artifact", accuracy["artifact"]))
+    )
+    low, high = accuracy["interval"]
+    return f"""
+## Accuracy
+
+On {accuracy["images"]} images ({accuracy["source"]}): {verdict} ({goal}), {accuracy["evaluator"]}.
+
+| model | top-1 | top-5 |
+|---|---|---|
+{rows}
+Drop {accuracy["drop"]:.2f} points, 95% interval {low:.2f} to {high:.2f}. Right in PyTorch alone: {accuracy["lost"]}, \
+in the artifact alone: {accuracy["won"]}; McNemar's exact p = {accuracy["p_value"]:.3g}. Top-1 agreement \
+{accuracy["agreement"]:.2%}, {accuracy["sqnr_db"]:.1f} dB.
+"""
+
+
+def _mixed(search: Mapping[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    kept = "".join(f"- `{module}`\n" for module in search["kept"]) or "- none: the goal is reached without\n"
+    rows = "".join(f"| `{one['module']}` | {one['sqnr_db']:.1f} |\n" for one in search["ranking"])
+    return f"""
+## Kept in float
+
+{kept}
+With every layer in {search["base"]}: {search["before"]}. With these in float: {search["after"]}.
+
+| layer, alone in {search["base"]} | SQNR dB |
+|---|---|
+{rows}"""
+
+
+def _calibration(calibration: Mapping[str, Any] | None) -> str:
+    if calibration is None:
+        return ""
+    findings = "".join(
+        f"- {finding['severity']} {finding['name']}: {finding['message']}\n" for finding in calibration["findings"]
+    )
+    return f"""
+## Calibration
+
+Ranges of activations were observed on {calibration["images"]} images ({calibration["source"]}, pixels' sha256 \
+`{calibration["sha256"]}`); `quantization.yaml` says what was quantized and how.
+{findings or "The audit found nothing against them."}
+"""
+
+
+def _fusion(fusion: list[Mapping[str, Any]]) -> str:
+    if not fusion:
+        return ""
+    rows = "".join(
+        f"| {block['block']} | {block['difference']:.2e} | {block['bound']:.2e} | {block['drift']:.3g} |\n"
+        for block in fusion
+    )
+    return f"""
+## Fusion certificate
+
+Fused against two-path convolution in float64 on real features; the bound is what rounding the summed weights can \
+cost. Drift: how far training has moved the shift path from the pure shift.
+
+| block | largest difference | bound | drift |
+|---|---|---|---|
+{rows}"""
+
+
+def _use(manifest: Mapping[str, Any]) -> str:
+    data, inputs, outputs = manifest["preprocessing"], manifest["inputs"], manifest["outputs"]
+    tensors = "".join(
+        f"- {kind} `{spec['name']}`: {spec['dtype']} [{', '.join(map(str, spec['shape']))}]\n"
+        for kind, specs in (("input", inputs), ("output", outputs))
+        for spec in specs
+    )
+    resize = "short side" if data["keep_aspect"] else "both sides"
+    where = "inside the artifact" if data["embedded"] else "by the caller: (value/255 - mean) / std, channels first"
+    return f"""
+## How to feed it
+
+{tensors}- resize ({resize}) to {data["resize"][0]}x{data["resize"][1]}, {data["interpolation"]}, then crop the centre \
+to {data["crop"][0]}x{data["crop"][1]}, RGB
+- normalisation {where}; mean {data["mean"]}, std {data["std"]}
+
+`slide-export verify` on this directory repeats the proof anywhere.
+"""
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    return (
+        "\n## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()) + "\n"
+    )

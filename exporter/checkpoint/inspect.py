@@ -1,0 +1,37 @@
+"""What a loaded model is made of: sizes, cost, drift."""
+
+import copy
+from dataclasses import asdict
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from slide_export.core.model import Inspection, Model
+from slide_export.inference.fuse import fuse
+from slide_export.models.slide_attention import SlideAttention
+
+
+def inspect_model(model: Model) -> Inspection:
+    """Returns the inspection of a trained model."""
+    return Inspection(
+        family=model.family,
+        variant=model.variant,
+        config=asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
+        preprocessing=asdict(model.data),
+        sha256=model.provenance.sha256,
+        parameters=sum(value.numel() for value in model.module.parameters()),
+        macs=count_macs(model.module, model.image_size),
+        fused_macs=count_macs(fuse(model).module, model.image_size),
+        drift={
+            name: layer.drift() for name, layer in model.module.named_modules() if isinstance(layer, SlideAttention)
+        },
+        notes=model.provenance.notes,
+    )
+
+
+def count_macs(module: nn.Module, image_size: tuple[int, int]) -> int:
+    """Returns the multiply-adds of convolutions and matrix products for one image; nothing is computed."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        copy.deepcopy(module).to("meta")(torch.empty(1, 3, *image_size, device="meta"))
+    return int(counter.get_total_flops()) // 2

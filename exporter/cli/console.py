@@ -1,0 +1,373 @@
+"""How results and progress look in a terminal. Everything goes to stderr: stdout is for the result itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import Availability
+from slide_export.core.model import Inspection
+
+if TYPE_CHECKING:
+    from slide_export.checkpoint.variants import Entry
+    from slide_export.core.measurement import BenchmarkResult
+    from slide_export.linter import Finding
+    from slide_export.verification.outcome import VerifyResult
+    from slide_export.workflows.all_targets import TargetResult
+    from slide_export.workflows.demo import DemoRow
+
+MIB = 2**20
+LOG_WIDTH = 120
+GOOD, BAD = "[green]✓[/]", "[red]✗[/]"
+
+
+def _console(*, stderr: bool = True) -> Console:
+    """Returns a console as wide as the terminal, or wide enough for a log where there is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG_WIDTH)
+
+
+class _Progress(logging.Handler):
+    """Shows what a stage logs: its progress beside the spinner, its warnings as lines that stay."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        super().__init__(logging.INFO)
+        self._console, self._status, self._log = console, status, logging.getLogger("slide_export")
+
+    def attach(self) -> None:
+        self._level = self._log.level
+        self._log.setLevel(logging.INFO)
+        self._log.addHandler(self)
+
+    def detach(self) -> None:
+        self._log.removeHandler(self)
+        self._log.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._console.print(f" [yellow]![/] {escape(record.getMessage())}")
+        else:
+            self._status.update(escape(record.getMessage()))
+
+
+class Steps:
+    """Shows the stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
+
+    def __init__(self, *, calm: bool = False) -> None:
+        """Makes the display.
+
+        Args:
+            calm: redraw once a second: what is measured meanwhile should have the processors for itself.
+        """
+        self._console = _console()
+        self._status = Status("start", console=self._console, refresh_per_second=1 if calm else 12.5)
+        self._progress = _Progress(self._console, self._status)
+
+    def __enter__(self) -> Steps:
+        self._progress.attach()
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+        self._progress.detach()
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Yields while the stage `what` runs."""
+        self._status.update(what)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self._console.print(f" {BAD} {what}")
+            raise
+        self._console.print(f" {GOOD} {what} [dim]{time.perf_counter() - start:.1f} s[/]")
+
+
+def show_export(manifest: Mapping[str, Any]) -> None:
+    """Prints what was made and how equal it is."""
+    model, size = manifest["model"], manifest["artifact"]["bytes"] / MIB
+    rows, cols = model["image_size"]
+    console = _console()
+    for note in manifest["checkpoint"]["notes"]:
+        console.print(f"   [dim]{note}[/]")
+    console.print(
+        f"\n[bold]{model['variant']}[/] {rows}x{cols}, {model['parameters'] / 1e6:.2f} M parameters "
+        f"→ [bold]{manifest['target']} {manifest['precision']}[/], {size:.1f} MiB, "
+        f"form {manifest['options']['lowering']}"
+    )
+    _fusion_line(console, manifest["fusion"])
+    console.print(f"{GOOD} {manifest['census']['sentence']}")
+    _parity_table(console, manifest["parity"])
+    show_accuracy(manifest["accuracy"])
+    if manifest["mixed"] is not None:
+        console.print(_kept(manifest["mixed"]), soft_wrap=True)
+
+
+def _kept(search: Mapping[str, Any]) -> str:
+    if not search["kept"]:
+        return f"{GOOD} kept in float: nothing, every layer in {search['base']} reaches the goal"
+    return (
+        f"{GOOD} kept in float: {', '.join(search['kept'])}\n  every layer in {search['base']}: "
+        f"{escape(search['before'])}\n  with these in float: {escape(search['after'])}"
+    )
+
+
+def show_accuracy(accuracy: Mapping[str, Any] | None) -> None:
+    """Prints what was lost to PyTorch, nothing where it was not measured."""
+    if accuracy is not None:
+        from slide_export.proof.accuracy import sentence
+
+        _console().print(f"{GOOD} {sentence(accuracy)}", soft_wrap=True)
+
+
+def _fusion_line(console: Console, fusion: Sequence[Mapping[str, Any]]) -> None:
+    if fusion:
+        worst = max(fusion, key=lambda block: block["difference"] / block["bound"])
+        drift = max(block["drift"] for block in fusion)
+        moved = f"the shift path has drifted by up to {drift:.3g}" if drift else "the shift path is the pure shift"
+        console.print(
+            f"{GOOD} {len(fusion)} blocks fused: within rounding (largest {worst['difference']:.1e} "
+            f"of {worst['bound']:.1e} allowed, {worst['block']}); {moved}"
+        )
+
+
+def show_parity(name: str, parity: Mapping[str, Any]) -> None:
+    """Prints one proof."""
+    console = _console()
+    console.print(f"\n[bold]{name}[/]")
+    _parity_table(console, parity)
+
+
+def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
+    """Prints how the proofs of bundles ended: all the numbers of a single one, a row each of many."""
+    if len(outcomes) == 1 and outcomes[0].passed:
+        (only,) = outcomes
+        show_parity(only.path.name, asdict(only.proof) if only.proof else {})
+        show_accuracy(None if only.accuracy is None else asdict(only.accuracy))
+        return
+    console = _console()
+    if len(outcomes) == 1:
+        console.print(f"[bold red]error:[/] {escape(outcomes[0].message)}", soft_wrap=True)
+        return
+    from .views.verification import render
+
+    for part in render(outcomes):
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def _parity_table(console: Console, parity: Mapping[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("output", "largest error", "noise floor", "limit", "SQNR", "cosine"):
+        table.add_column(column, justify="left" if column == "output" else "right")
+    for output in parity["outputs"]:
+        table.add_row(
+            output["name"],
+            f"{output['max_abs']:.2e}",
+            f"{output['floor_max']:.2e}",
+            f"{output['limit_max']:.2e}",
+            f"{output['sqnr_db']:.1f} dB",
+            f"{output['cosine']:.8f}",
+        )
+    least = parity["accepted"]["min_sqnr_db"]
+    verdict = "equal to" if least is None else f"within quantization noise (at least {least:g} dB) of"
+    console.print(
+        f"{GOOD} {verdict} the trained PyTorch model on {parity['images']} real images ({parity['source']}), "
+        f"batch {', '.join(map(str, parity['batch_sizes']))} ({parity['evaluator']})"
+    )
+    if parity["top1"] is not None:
+        console.print(f"{GOOD} top-1 agreement {parity['top1']:.1%}" + _flips(parity["flips"]))
+    console.print(table)
+
+
+def _flips(flips: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(
+        f"; {flip['image']} {flip['expected']}→{flip['found']} (margin {flip['margin']:.1e})" for flip in flips
+    )
+
+
+def show_every_target(results: Sequence[TargetResult]) -> None:
+    """Prints one row a target: what was made and how equal it is, or why not."""
+    table = Table(box=None, header_style="dim")
+    for column in ("", "target", "size", "largest error", "limit", "SQNR", "top-1", "seconds"):
+        table.add_column(column, justify="left" if column in ("", "target") else "right")
+    for result in results:
+        table.add_row(GOOD if result.exit_code == 0 else BAD, *_target_cells(result), f"{result.seconds:.0f}")
+    console = _console()
+    console.print(table)
+    for result in results:
+        if result.message:
+            console.print(f"[bold]{result.target}[/]: {result.message}", soft_wrap=True)
+        if result.bundle:
+            console.print(f"[dim]{result.target}: {result.bundle.manifest['parity']['evaluator']}[/]", soft_wrap=True)
+
+
+def _target_cells(result: TargetResult) -> tuple[str, ...]:
+    if result.bundle is None:
+        return (result.target, "-", "-", "-", "-", "-")
+    manifest = result.bundle.manifest
+    output, top1 = manifest["parity"]["outputs"][0], manifest["parity"]["top1"]
+    return (
+        f"{result.target} {manifest['precision']}",
+        f"{manifest['artifact']['bytes'] / MIB:.1f} MiB",
+        f"{output['max_abs']:.1e}",
+        f"{output['limit_max']:.1e}",
+        f"{output['sqnr_db']:.0f} dB",
+        "-" if top1 is None else f"{top1:.0%}",
+    )
+
+
+def show_inspection(found: Inspection) -> None:
+    """Prints what a checkpoint holds."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows, cols = found.config["image_size"]
+    table.add_row("variant", f"[bold]{found.variant}[/]")
+    table.add_row("input", f"{rows}x{cols}, {found.config['num_classes']} classes")
+    for key, value in found.config.items():
+        if key not in ("image_size", "num_classes"):
+            table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    table.add_row("parameters", f"{found.parameters:,}")
+    table.add_row("multiply-adds", f"{found.macs / 1e6:,.1f} M as trained, {found.fused_macs / 1e6:,.1f} M fused")
+    for block, drift in found.drift.items():
+        table.add_row("drift of shift path", f"{drift:.3g}  {block}")
+    for key, value in found.preprocessing.items():
+        table.add_row(key.replace("_", " "), str(value))
+    table.add_row("sha256", found.sha256)
+    for note in found.notes:
+        table.add_row("note", note)
+    _console(stderr=False).print(table)
+
+
+def show_findings(subject: Path, found: Sequence[Finding]) -> None:
+    """Prints what a lint found, rule by rule."""
+    from .views.linter import render
+
+    console = _console(stderr=False)
+    counts = Counter(finding.severity for finding in found)
+    console.print(f"[bold]{subject}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints")
+    console.print(render(found))
+
+
+def show_result(result: BenchmarkResult, *, stderr: bool) -> None:
+    """Prints what was measured, how it compares and where the time goes."""
+    from .views.benchmark import render
+
+    console = _console(stderr=stderr)
+    for part in render(result):
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def show_targets(found: Sequence[Availability]) -> None:
+    """Prints what can be used here."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "target", "precisions", "lowers", "runs or evaluates", "proves", "installed"):
+        table.add_column(column)
+    for target in found:
+        table.add_row(
+            GOOD if target.ready else BAD,
+            f"[bold]{target.target}[/]",
+            " ".join(target.precisions),
+            GOOD if target.ready else BAD,
+            GOOD if target.obstacle is None else BAD,
+            target.proves,
+            ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
+        )
+    console = _console(stderr=False)
+    console.print(table)
+    for target in found:
+        if not target.ready:
+            console.print(f"{target.target} is not installed: {target.install}", markup=False)
+        elif target.obstacle:
+            console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    console.print()
+    console.print(_option_table(found))
+
+
+def show_variants(found: Sequence[Entry]) -> None:
+    """Prints the zoo, family by family, the authors' figures beside ours; their sources below."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    published = "[dim]published[/]"
+    for column in ("variant", "input", "M parameters", published, "G multiply-adds", published, "top-1"):
+        table.add_column(column, justify="left" if column == "variant" else "right", no_wrap=True)
+    table.add_column("proved")
+    sources = list(dict.fromkeys(entry.published.source for entry in found if entry.published))
+    for before, entry in zip((None, *found), found, strict=False):
+        if before is None or before.family != entry.family:
+            table.add_row(f"[bold]{entry.family}[/]")
+        table.add_row(*_variant_cells(entry, sources), _proved(entry.proved))
+    console = _console(stderr=False)
+    console.print(table)
+    console.print("\nMultiply-adds are those of the inference form; top-1 of ImageNet-1K is as published, in percent:")
+    for number, source in enumerate(sources, start=1):
+        console.print(f"[{number}] {source}", markup=False)
+    console.print("Proved: at full size with random weights, by make matrix.")
+
+
+def _proved(targets: Mapping[str, Iterable[str]]) -> str:
+    """Returns "fp32: all" or "fp16: onnx; fp32: coreml, onnx", "-" where nothing was proved."""
+    by_precision: dict[str, list[str]] = {}
+    for target, precisions in sorted(targets.items()):
+        for precision in precisions:
+            by_precision.setdefault(precision, []).append(target)
+    everything = list(backends.names())
+    said = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
+    return "; ".join(said) or "-"
+
+
+def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:
+    rows, cols = entry.image_size
+    known, counts = entry.published, entry.counts
+    parameters, macs = f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}"
+    if known is None:
+        return (f"  {entry.variant}", f"{rows}x{cols}", parameters, "-", macs, "-", "-")
+    top1 = escape(f"{known.top1:.1f} [{sources.index(known.source) + 1}]")
+    beside = (f"{known.parameters_m:g}", f"{known.flops_g:.1f}")
+    return (f"  {entry.variant}", f"{rows}x{cols}", parameters, beside[0], macs, beside[1], top1)
+
+
+def _option_table(found: Sequence[Availability]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("target", "--option NAME=", "default", "what it does"):
+        table.add_column(column)
+    for target in found:
+        for name, option in target.options.items():
+            choices = f": {', '.join(option.choices)}" if option.choices else ""
+            table.add_row(target.target, name, option.default or "-", f"{option.help}[dim]{choices}[/]")
+    return table
+
+
+def show_demo(rows: Sequence[DemoRow]) -> None:
+    """Prints the accuracies side by side."""
+    table = Table(title="Handwritten digits, 500 held-out images", title_justify="left", title_style="bold", box=None)
+    for column in ("model", "held-out accuracy", "size", "largest error", "limit", "SQNR"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in rows:
+        proof = ("", "", "", "") if row.path is None else _proof_cells(row)
+        accuracy = "not run here" if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
+        table.add_row(row.what, accuracy, *proof)
+    console = _console(stderr=False)
+    console.print()
+    console.print(table)
+    console.print()
+    for row in rows:
+        if row.path is not None:
+            console.print(f"{GOOD} {row.path}/report.md [dim]proved equal ({row.evaluator})[/]", soft_wrap=True)
+
+
+def _proof_cells(row: DemoRow) -> tuple[str, str, str, str]:
+    return f"{row.size_mib:.2f} MiB", f"{row.max_abs:.1e}", f"{row.limit:.1e}", f"{row.sqnr_db:.0f} dB"

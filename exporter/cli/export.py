@@ -1,0 +1,156 @@
+"""A checkpoint and what becomes of it: export, inspect, lint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slide_export import api
+
+from .options import (
+    CHECKPOINT,
+    DIRECTORY,
+    IMAGES,
+    as_json,
+    evaluation,
+    input_size,
+    max_drop,
+    min_sqnr,
+    read_pairs,
+    refuse_old_form,
+    variant,
+    weights,
+)
+
+
+@click.command()
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--target", default="onnx", show_default=True, metavar="NAME", help="See `targets`; `all` takes each.")
+@click.option("--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has.")
+@click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundle.")
+@click.option("--name", help="Name of the bundle; the checkpoint's file name without it.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle of the same name.")
+@variant
+@weights
+@input_size
+@click.option(
+    "--form",
+    default="auto",
+    show_default=True,
+    metavar="NAME[,NAME]",
+    help="Form of slide attention, or one for each stage that slides: auto, grouped, taps, token_taps, shifts, "
+    "wide_shifts, gemm_per_tap, gemm_stacked, gemm_stacked_tokens.",
+)
+@click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
+@click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
+@click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
+@click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
+@click.option("--softmax", is_flag=True, help="Return probabilities.")
+@click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
+@click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
+@click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
+@click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
+@evaluation
+@max_drop
+@min_sqnr
+@click.option("--keep-fp32", multiple=True, metavar="MODULE", help="PyTorch module that stays in float; repeatable.")
+@click.option(
+    "--mixed-base",
+    type=click.Choice(["int8", "fp16"]),
+    help="What --precision mixed mixes with float; int8.",
+)
+@click.option("--calibration-size", type=click.IntRange(min=1), help="Images for int8 at most; 300.")
+@click.option("--seed", type=int, help="Draws the calibration images; 0.")
+@click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
+@click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
+@click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
+@click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="How many of `all` at a time.")
+@as_json
+def export(
+    target: str,
+    labels: Path | None,
+    pairs: tuple[str, ...],
+    trt_flavor: str | None,
+    timeout: float,
+    jobs: int,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Export a checkpoint and prove the artifact equal to it."""
+    pairs += (f"flavor={trt_flavor}",) if trt_flavor else ()
+    options |= {"labels": _read_labels(labels), "options": read_pairs(pairs)}
+    if target == "all":
+        return _export_all(as_json, options | {"timeout_s": timeout, "jobs": jobs})
+    from .console import Steps, show_export
+
+    with Steps() as step:
+        bundle = api.export(**options, target=target, step=step)
+    if as_json:
+        click.echo(json.dumps(bundle.manifest, indent=2))
+    else:
+        show_export(bundle.manifest)
+        click.echo(bundle.path)
+    return 0
+
+
+@click.command()
+@click.argument("checkpoint", type=CHECKPOINT)
+@variant
+@weights
+@input_size
+@as_json
+def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
+    """Tell what is in a checkpoint: variant, sizes, parameters, multiply-adds, drift."""
+    found = api.inspect(checkpoint, **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    from .console import show_inspection
+
+    show_inspection(found)
+
+
+@click.command()
+@click.argument("subject", type=click.Path(path_type=Path))
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="For which target; all without it.")
+@as_json
+def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
+    """Tell what would fail or run badly where: of a checkpoint, .onnx, .mlpackage or bundle. Exits 1 on an error."""
+    found = api.lint(subject, targets)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        from .console import show_findings
+
+        show_findings(subject, found)
+    return int(any(finding.severity == "error" for finding in found))
+
+
+def _export_all(as_json: bool, options: dict[str, Any]) -> int:
+    """Returns the worst exit code of the targets."""
+    from slide_export.workflows.all_targets import worst
+
+    from .console import Steps, show_every_target
+
+    with Steps() as step:
+        results = api.export_all(**options, step=step)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+    else:
+        show_every_target(results)
+        click.echo("\n".join(str(result.bundle.path) for result in results if result.bundle))
+    return worst(results)
+
+
+def _read_labels(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error

@@ -1,0 +1,169 @@
+"""The command line: parses and prints, nothing else. `slide-export CKPT --target T` needs no verb."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from slide_export import api
+from slide_export.core.errors import SlideExportError
+
+from . import export as exporting
+from . import measure as measuring
+from . import prove as proving
+from .options import DIRECTORY, as_json
+
+PROGRAM = "slide-export"
+COMPLETE = "_SLIDE_EXPORT_COMPLETE"
+INTERNAL_ERROR, INTERRUPTED = 70, 130  # sysexits.h EX_SOFTWARE; 128 + SIGINT: 1 is kept for a failed proof
+
+
+class DefaultExport(click.Group):
+    """A group whose command is `export` unless another one is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `export` before arguments that name no command."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            self._refuse_misspelt(ctx, args[0])
+            args = ["export", *args]
+        return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, ctx: click.Context, word: str) -> None:
+        close = difflib.get_close_matches(word, self.commands, n=1)
+        if close and not Path(word).exists():
+            raise click.UsageError(
+                f"expected a checkpoint or a command, found {word!r}: did you mean {close[0]!r}?", ctx
+            )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Completes commands and, because `export` needs no verb, files."""
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
+
+
+@click.group(cls=DefaultExport, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name=PROGRAM, prog_name=PROGRAM)
+def cli() -> None:
+    """Turn a trained Slide-Transformer checkpoint into an artifact that is proved equal to it.
+
+    \b
+    slide-export ckpt.pt --target onnx                          export and prove; `export` is the default command
+    slide-export inspect ckpt.pt                                what is in the file
+    slide-export lint ckpt.pt                                   what would fail or run badly where
+    slide-export verify exported/ckpt-onnx-fp32                 repeat the proof anywhere
+    slide-export diagnose exported/ckpt-onnx-fp32 --against ckpt.pt     name the layer to blame
+    slide-export bench exported/ckpt-*                          how fast they are here, and which is faster
+    slide-export compare --variants swin_tiny,slide_swin_tiny   the paper's figure of speeds, drawn here
+    """  # noqa: D301  # the escape is click's: a paragraph that is not to be wrapped
+
+
+for command in (
+    exporting.export,
+    exporting.inspect,
+    exporting.lint,
+    proving.verify,
+    proving.diagnose,
+    measuring.bench,
+    measuring.recommend,
+    measuring.compare,
+    measuring.report,
+):
+    cli.add_command(command)
+
+
+@cli.command()
+@as_json
+def targets(as_json: bool) -> None:
+    """Tell which targets can be used here and how to install the rest."""
+    found = api.targets()
+    if as_json:
+        click.echo(json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
+        return
+    from .console import show_targets
+
+    show_targets(found)
+
+
+cli.add_command(targets, "doctor")
+
+
+@cli.command()
+@click.option("--family", metavar="NAME", help="Only this one.")
+@as_json
+def variants(family: str | None, as_json: bool) -> None:
+    """Tell which models there are: sizes, cost, published accuracy, and where each was proved."""
+    found = api.variants(family)
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+        return
+    from .console import show_variants
+
+    show_variants(found)
+
+
+@cli.command()
+@click.option("--out", type=DIRECTORY, default=Path("exported"), show_default=True, help="Directory for the bundles.")
+@as_json
+def demo(out: Path, as_json: bool) -> None:
+    """Export the bundled digits model, verify it and compare held-out accuracies."""
+    from .console import Steps, show_demo
+
+    with Steps() as step:
+        rows = api.demo(out, step=step)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2, default=str))
+        return
+    show_demo(rows)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(slide-export completion bash)"."""
+    script = get_completion_class(shell)
+    if script is None:
+        raise click.UsageError(f"expected a shell that click can complete, found {shell!r}")
+    click.echo(script(cli, {}, PROGRAM, COMPLETE).source())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 proof failed, 2 bad request or input, 3 backend not installed."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Returns the exit code of one command line."""
+    try:
+        return int(cli.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        click.echo("interrupted: nothing was written", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SlideExportError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.on_command_line}", err=True)
+        if "--json" in arguments:
+            told = {"error": error.on_command_line, "kind": type(error).__name__, "exit_code": error.exit_code}
+            click.echo(json.dumps(told))
+        return error.exit_code
+    except Exception as error:
+        if _interrupted(error):
+            click.echo(f"interrupted, and then: {error}", err=True)
+            return INTERRUPTED
+        traceback.print_exc()  # a bug of ours: say so, with what is needed to mend it
+        click.echo("error: this is a fault of slide-export itself; please report the lines above", err=True)
+        return INTERNAL_ERROR
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Returns whether an error came of ending what Ctrl-C interrupted."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

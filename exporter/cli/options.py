@@ -1,0 +1,124 @@
+"""Option types, and options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slide_export.benchmark import CALLS, ROUNDS, TIMEOUT_S
+
+
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """`224` or `224x320`, rows first."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Returns rows and columns."""
+        if isinstance(value, tuple):
+            return value
+        numbers = str(value).split("x")
+        if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
+            self.fail(f"expected a size like 224 or 224x320, found {value!r}", param, ctx)
+        return int(numbers[0]), int(numbers[-1])
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """`1` or `1,8`."""
+
+    name = "N,N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Returns the numbers, each once."""
+        if isinstance(value, tuple):
+            return value
+        numbers = str(value).split(",")
+        if not all(number.isdigit() and int(number) > 0 for number in numbers):
+            self.fail(f"expected numbers like 1 or 1,8, found {value!r}", param, ctx)
+        return tuple(dict.fromkeys(map(int, numbers)))
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """`onnx` or `onnx,openvino`."""
+
+    name = "NAME,NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Returns the names."""
+        return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(",") if name)
+
+
+CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+IMAGES = click.Path(path_type=Path)
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+PATTERN = click.Path(path_type=Path)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
+weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")
+input_size = click.option(
+    "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
+)
+evaluation = click.option(
+    "--eval",
+    "evaluation",
+    type=click.Path(path_type=Path),
+    help="Images for the accuracy gate: class folders, a CSV list of file,label, or a directory without classes.",
+)
+max_drop = click.option(
+    "--max-drop", type=click.FloatRange(min=0), help="Points of top-1 that the artifact may lose on --eval; 1."
+)
+min_sqnr = click.option(
+    "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval asks of the outputs; 20 without classes."
+)
+keep = click.option("--keep", is_flag=True, help="Leave on --device what was copied there, and tell where.")
+
+MEASURING = (
+    click.option(
+        "--batch", "batches", type=Numbers(), default="1", show_default=True, help="Images in a call: 1 or 1,8."
+    ),
+    click.option(
+        "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="6 or more for a verdict."
+    ),
+    click.option("--calls", type=click.IntRange(min=1), default=CALLS, show_default=True, help="Of each, in a round."),
+    click.option("--threads", type=click.IntRange(min=1), help="Of each runtime; one a processor without it."),
+    click.option("--profile", is_flag=True, help="Time each operator too, in a run of its own."),
+    click.option(
+        "--stand-in", "stand_ins", is_flag=True, help="Measure an evaluator where the target's runtime is not."
+    ),
+    click.option(
+        "--device",
+        default="this machine",
+        metavar="NAME|URL",
+        help="What the result calls this machine; or another one: ssh://[user@]host[:port][/directory], adb:SERIAL.",
+    ),
+    keep,
+    click.option(
+        "--runner", type=CHECKPOINT, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."
+    ),
+    click.option(
+        "--timeout", "timeout_s", type=float, default=TIMEOUT_S, show_default=True, help="Seconds to load, or a round."
+    ),
+)
+
+
+def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    """Refuse `--lowering`, the name that `--form` had before schema 2."""
+    if value is not None:
+        raise click.UsageError(f"--lowering is now --form: give --form {value}")
+
+
+def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the command with the options of a measurement, in their order."""
+    for option in reversed(MEASURING):
+        command = option(command)
+    return command
+
+
+def read_pairs(pairs: tuple[str, ...], form: str = "--option NAME=VALUE") -> dict[str, str]:
+    """Returns what was given as NAME=VALUE; `form` is how the message says it."""
+    if bare := [pair for pair in pairs if "=" not in pair]:
+        raise click.UsageError(f"expected {form}, found {bare[0]!r}")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}

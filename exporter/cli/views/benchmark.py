@@ -1,0 +1,142 @@
+"""A result as it looks in a terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from slide_export.benchmark.profile import by_block, by_kind
+from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, Environment, Protocol, Verdict
+
+COLORS: dict[Verdict, str] = {"faster": "green", "slower": "red", "same": "default", "cannot tell": "dim"}
+PAIRS = 10
+BLOCKS = 10  # of a profile, the slowest ones
+
+
+def render(result: BenchmarkResult) -> Iterator[RenderableType]:
+    """Yields what to print, from the machine to the profiles."""
+    yield ""
+    yield _machine(result.environment, result.protocol)
+    yield _runs(result)
+    yield ""
+    if result.comparisons:
+        yield _comparisons(result)
+    for warning in dict.fromkeys((*_doubts(result), *result.environment.warnings)):
+        yield f"[yellow]![/] {escape(warning)}"
+    for run in result.runs:
+        if run.profile:
+            yield _profile(run)
+
+
+def _machine(machine: Environment, protocol: Protocol) -> Text:
+    flags = f" ({' '.join(machine.flags)})" if machine.flags else ""
+    cores = f", {_count(machine.cores, 'processor')}" if machine.cores else ""
+    memory = f", {machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else ""
+    bound = f" on processors {' '.join(map(str, protocol.affinity))}" if protocol.affinity else ""
+    threads = _count(protocol.threads, "thread") if protocol.threads else "threads as the runtime chooses"
+    return Text(
+        f"{machine.device}: {machine.cpu}{flags}{cores}{memory}\n"
+        f"{_count(protocol.rounds, 'interleaved round')} of {_count(protocol.calls, 'call')}, "
+        f"{threads}{bound}; intervals of {protocol.confidence:.0%}",
+        style="dim",
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _runs(result: BenchmarkResult) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("artifact", "batch", "p50 ms", "", "p90", "p99", "images/s", "load ms", "first ms", "peak MiB"):
+        table.add_column(column, justify="left" if column in ("artifact", "") else "right")
+    names = _names(result.runs)
+    for place, run in enumerate(result.runs):
+        table.add_row(
+            f"[bold]{escape(names[place])}[/]",
+            str(run.batch),
+            f"[bold]{_ms(run.p50_ms.value)}[/]",
+            f"[dim]{_ms(run.p50_ms.low)} to {_ms(run.p50_ms.high)}[/]",
+            _ms(run.p90_ms.value),
+            _ms(run.p99_ms.value),
+            f"{run.images_per_s:,.1f}",
+            _told(run.load_ms),
+            "-" if run.first_ms is None else _ms(run.first_ms),
+            _told(run.peak_mib),
+        )
+    return table
+
+
+def _told(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def _names(runs: Sequence[ArtifactTiming]) -> list[str]:
+    """Returns name, target and precision of each run; the name alone where the rest is the same for all."""
+    rest = {(run.subject.target, run.subject.precision) for run in runs}
+    name = {run.subject.name for run in runs}
+    if len(rest) == 1 and len(name) > 1:
+        return [run.subject.name for run in runs]
+    return [f"{run.subject.name} {run.subject.target} {run.subject.precision}" for run in runs]
+
+
+def _comparisons(result: BenchmarkResult) -> Table:
+    """Returns a row a pair; beside the first of each batch alone where there are many."""
+    names = _names(result.runs)
+    few = len(result.comparisons) <= PAIRS
+    bases = {next(place for place, one in enumerate(result.runs) if one.batch == run.batch) for run in result.runs}
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=False)
+    for pair in result.comparisons:
+        if few or pair.b in bases:
+            low, high, color = pair.ratio.low, pair.ratio.high, COLORS[pair.verdict]
+            table.add_row(
+                f"[bold]{escape(names[pair.a])}[/] beside {escape(names[pair.b])}, batch {result.runs[pair.a].batch}",
+                f"[bold]{pair.ratio.value:.2f}[/] of its time [dim]{low:.2f} to {high:.2f}[/]",
+                f"[{color}]{pair.verdict}[/]",
+            )
+    return table
+
+
+def _ms(value: float) -> str:
+    """Returns milliseconds with three digits, and no more than two decimals."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _doubts(result: BenchmarkResult) -> Iterator[str]:
+    for name, run in zip(_names(result.runs), result.runs, strict=True):
+        if run.stand_in:
+            yield f"{name}: {run.stand_in}"
+        if not run.stable:
+            yield f"{name}, batch {run.batch}: its time was not stable yet after {run.warmup_calls} calls of warm-up"
+
+
+def _profile(run: ArtifactTiming) -> RenderableType:
+    """Returns where a run's time goes: the slowest blocks, in the order of execution, by kind."""
+    blocks, kinds = by_block(run.profile), by_kind(run.profile)
+    total = sum(kinds.values())
+    slowest = sorted(blocks, key=lambda block: -sum(blocks[block].values()))[:BLOCKS]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("module", "ms", "share", *KINDS):
+        table.add_column(column, justify="left" if column == "module" else "right")
+    for block in blocks:
+        if block in slowest:
+            table.add_row(*_cells(escape(block) or "no module", blocks[block], total))
+    rest = [blocks[block] for block in blocks if block not in slowest]
+    if rest:
+        summed = {kind: sum(block.get(kind, 0.0) for block in rest) for kind in KINDS}
+        table.add_row(*_cells(f"[dim]{len(rest)} more[/]", summed, total))
+    table.add_row(*_cells("[bold]all[/]", kinds, total))
+    table.add_row("", "", "", *(f"[dim]{kinds[kind] / total:.0%}[/]" for kind in KINDS))
+    title = (
+        f"\n[bold]{escape(run.subject.name)} {run.subject.target}[/], batch {run.batch}: {len(run.profile)} operators"
+    )
+    return Group(f"{title} [dim]({escape(run.evaluator)}, its own profiler)[/]", table)
+
+
+def _cells(name: str, ms: dict[str, float], total: float) -> tuple[str, ...]:
+    spent = sum(ms.values())
+    return (name, _ms(spent), f"{spent / total:.0%}", *(_ms(ms[kind]) if ms.get(kind) else "-" for kind in KINDS))

@@ -1,0 +1,71 @@
+"""A diagnosis for people and for machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from slide_export.diagnosis.report import Diagnosis, Row, decibels
+
+SHOWN_DEPTH = 3  # model, stage, block and the block's parts
+WIDTH = 120  # of a log, where there is no terminal
+
+
+def as_plain(found: Diagnosis) -> dict[str, Any]:
+    """Returns a diagnosis for JSON, decibels that are no number as in the table: "exact" or "overflow"."""
+    rows = [
+        {**{name: _plain(value) for name, value in asdict(row).items()}, "explained": row.explained}
+        for row in found.rows
+    ]
+    culprit = found.culprit
+    return {
+        **asdict(found),
+        "rows": rows,
+        "culprit": None if culprit is None else culprit.module,
+        "verdict": found.verdict,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return decibels(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def show(found: Diagnosis, *, every: bool = False) -> None:
+    """Prints the table to standard output: the verdict last, where a reader looks."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(f"[bold]{found.precision}[/], {found.images} images ({found.source}), {found.evaluator}")
+    console.print(render(found, every=every))
+    fine = "[green]✓[/]" if found.refused_below_db is None else "[yellow]![/]"
+    mark = fine if found.culprit is None else "[red]✗[/]"
+    console.print(f"{mark} {found.verdict}", soft_wrap=True)
+
+
+def render(found: Diagnosis, *, every: bool = False) -> Table:
+    """Returns the table: blocks and their parts, whatever is to blame, or every module."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("module")
+    for column in ("SQNR", f"{found.precision} floor", "lost here", f"{found.precision} floor"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    culprit = found.culprit
+    shown = [row for row in found.rows if every or row.depth < SHOWN_DEPTH or row is culprit]
+    for row in shown:
+        hidden = [other for other in found.rows if other.module.startswith(f"{row.module}.") and other not in shown]
+        worst = min([row, *hidden], key=lambda one: one.loss)
+        cells = (row.sqnr_db, row.floor_db, worst.added_db, worst.added_floor_db)
+        style = "bold red" if row is culprit else None
+        blamed = "← too lossy" if row.explained else "← first unexplained"
+        note = blamed if row is culprit else _note([row, *hidden])
+        table.add_row("  " * row.depth + row.module, *map(decibels, cells), note, style=style)
+    return table
+
+
+def _note(rows: Sequence[Row]) -> str:
+    return "" if all(row.explained for row in rows) else "[red]unexplained[/]"

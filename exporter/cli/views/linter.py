@@ -1,0 +1,42 @@
+"""Findings as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.markup import escape
+from rich.table import Table
+
+from slide_export.linter.rules import Finding
+
+COLOURS = {"error": "red", "warning": "yellow", "hint": "dim"}
+LISTED = 4  # modules that a row names one by one
+UNCONFIRMED = "[dim]only the device can confirm[/]"
+
+
+def render(findings: Sequence[Finding]) -> Table:
+    """Returns one row a rule, in the order given, with the modules that break it and the first of what was found."""
+    rows: dict[Finding, list[Finding]] = {}
+    for finding in findings:
+        rows.setdefault(replace(finding, module="", found=""), []).append(finding)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "rule", "targets", "module", "found, fix, source"):
+        table.add_column(column, overflow="fold")
+    for rule, group in rows.items():
+        lines = [escape(group[0].found), f"[bold]{escape(rule.fix)}[/]", f"[dim]{escape(rule.source)}[/]"]
+        severity = f"[{COLOURS[rule.severity]}]{rule.severity}[/]"
+        table.add_row(
+            severity,
+            rule.rule,
+            " ".join(rule.targets),
+            _modules(group),
+            "\n".join(lines if rule.confirmed else [*lines, UNCONFIRMED]),
+        )
+    return table
+
+
+def _modules(group: Sequence[Finding]) -> str:
+    names = [escape(finding.module or "-") for finding in group]
+    rest = len(names) - LISTED
+    return "\n".join(names[:LISTED] + ([f"and {rest} more"] if rest > 0 else []))

@@ -1,0 +1,123 @@
+"""Everything slide-export raises on purpose.
+
+SlideExportError
+├── RequestError         the command asks for something that does not exist or contradicts itself   exit 2
+├── CheckpointError      the file is no checkpoint of a known model, or not a sound one              exit 2
+├── FusionError          the two convolution paths cannot become one                                 exit 2
+├── LoweringError        a form or a backend cannot express the model                                exit 2
+├── ExportError          PyTorch to ONNX failed, or the graph breaks a rule                          exit 2
+├── CalibrationError     the images cannot be read or are not fit for use                            exit 2
+├── BundleError          a bundle is incomplete, altered or in the way                               exit 2
+├── GateError            the artifact was made, and must not ship                                    exit 1
+│   ├── ParityError      it does not equal the PyTorch model
+│   ├── PrecisionError   it is not in the precision that was asked for
+│   └── AccuracyError    it loses more accuracy than was allowed
+├── MeasurementError     the process that was measured crashed or hung                               exit 70
+├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
+└── DeviceError          a device elsewhere is not reached, or is not fit                            exit 3
+
+Each message says what was expected, what was found and what to do.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar
+
+CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, hung, or met a fault of ours
+WORST_FIRST = (1, CRASHED, 2, 3, 0)
+
+
+def worst(exit_codes: Iterable[int]) -> int:
+    """Returns the exit code that tells the most: a failed proof before a crash before the rest."""
+    return min(exit_codes, key=WORST_FIRST.index, default=0)
+
+
+OPTION = re.compile("\x02(\\w+)\x03")
+
+
+def option(name: str) -> str:
+    """Mark a word of a message as an option, for `SlideExportError` to write as its caller knows it.
+
+    Example:
+        `RequestError(f"{option('keep_fp32')} needs a smaller precision")` reads "keep_fp32 needs …" from Python and
+        "--keep-fp32 needs …" on the command line.
+    """
+    return f"\x02{name}\x03"
+
+
+class SlideExportError(Exception):
+    """Base of all of them; `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        return OPTION.sub(r"\1", super().__str__())
+
+    @property
+    def on_command_line(self) -> str:
+        """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
+        return OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), super().__str__())
+
+
+class RequestError(SlideExportError):
+    """The request itself is wrong: an unknown name, or options that contradict each other."""
+
+
+class CheckpointError(SlideExportError):
+    """The file is no checkpoint of a known model, or its tensors are not sound."""
+
+
+class FusionError(SlideExportError):
+    """The two convolution paths cannot become one."""
+
+
+class LoweringError(SlideExportError):
+    """A form or a backend cannot express the model."""
+
+
+class ExportError(SlideExportError):
+    """PyTorch to ONNX failed, or the graph breaks a rule that the targets need."""
+
+
+class CalibrationError(SlideExportError):
+    """The images cannot be read, or are not fit for use."""
+
+
+class BundleError(SlideExportError):
+    """A bundle is incomplete, was altered, or stands in the way."""
+
+
+class GateError(SlideExportError):
+    """The artifact was made and must not ship; it is kept beside its place as `*.rejected`."""
+
+    exit_code = 1
+
+
+class ParityError(GateError):
+    """The artifact does not equal the PyTorch model."""
+
+
+class PrecisionError(GateError):
+    """The artifact is not in the precision that was asked for."""
+
+
+class AccuracyError(GateError):
+    """The artifact loses more accuracy than was allowed."""
+
+
+class MeasurementError(SlideExportError):
+    """The process that was measured crashed or hung."""
+
+    exit_code = CRASHED
+
+
+class BackendUnavailable(SlideExportError):
+    """The target's runtime is not installed on this machine."""
+
+    exit_code = 3
+
+
+class DeviceError(SlideExportError):
+    """A device elsewhere cannot be reached, was lost, or lacks what a measurement needs."""
+
+    exit_code = 3

@@ -1,0 +1,112 @@
+"""A model on its way: trained, fused, in the form a target runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slide_export.models import Config, DataConfig
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model's weights came from.
+
+    Attributes:
+        path: the checkpoint file.
+        sha256: of that file.
+        weights: "raw" or "ema".
+        notes: what the loader decided, one sentence each.
+    """
+
+    path: Path
+    sha256: str
+    weights: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A train-time module with its trained weights, in eval mode.
+
+    Attributes:
+        variant: name of the size, or "FAMILY (custom)".
+        task: name of what the family's models are for; see `core.task`.
+    """
+
+    module: nn.Module
+    family: str
+    variant: str
+    config: Config
+    data: DataConfig
+    provenance: Provenance
+    task: str = "classify"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Rows and columns of the input."""
+        return self.config.image_size
+
+
+@dataclass(frozen=True)
+class FusedModel:
+    """The inference form of `trained`: every pair of shift convolutions is one."""
+
+    module: nn.Module
+    trained: Model
+
+
+@dataclass(frozen=True)
+class BlockCertificate:
+    """Proof that one block's fused convolution is its two paths, and how far the shift path has drifted.
+
+    Attributes:
+        block: PyTorch module name.
+        difference: largest |fused - two paths| of the convolution's output, computed in float64 on real features.
+        bound: what rounding the summed weights to float32 can cost at most, on the same features.
+        within: whether the difference is within the bound at every position.
+        drift: largest |dep_conv.weight - shift kernel|; 0 where training left the shift path alone.
+    """
+
+    block: str
+    difference: float
+    bound: float
+    within: bool
+    drift: float
+
+
+@dataclass(frozen=True)
+class InferenceModel:
+    """The fused model in the operators that a target runs."""
+
+    module: nn.Module
+    fused: FusedModel
+    form: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` tells about a checkpoint.
+
+    Attributes:
+        parameters: of the train-time form, frozen ones included.
+        macs: multiply-adds of convolutions and matrix products at batch 1, both convolution paths counted.
+        fused_macs: the same after fusion.
+        drift: how far each slide block's shift path has moved from the pure shift, by module name.
+    """
+
+    family: str
+    variant: str
+    config: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    sha256: str
+    parameters: int
+    macs: int
+    fused_macs: int
+    drift: Mapping[str, float]
+    notes: tuple[str, ...]

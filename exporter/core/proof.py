@@ -1,0 +1,142 @@
+"""The reference of a proof and its verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .artifact import Feeds, Outputs
+
+SIGNIFICANCE = 0.01
+BATCH_SIZES = (1, 2, 3, 8)  # where a dynamic batch is checked: 0 and 1 are what exporters bake in
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model's own answers, and what a precision costs it.
+
+    Attributes:
+        source: where the images came from.
+        images: what they are called.
+        feeds: what an artifact gets, first axis the image.
+        exact: outputs of the trained, unfused model in float64.
+        rounded: the same at the artifact's precision.
+    """
+
+    source: str
+    images: tuple[str, ...]
+    feeds: Feeds
+    exact: Outputs
+    rounded: Outputs
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How far one output of an artifact is from the float64 reference, beside how far PyTorch at its precision is.
+
+    Attributes:
+        max_abs, mean_abs, rms: of artifact - reference, over all images and batch sizes.
+        floor_max, floor_rms: the noise floor: the same of PyTorch at this precision - reference.
+        limit_max, limit_rms: accepted up to here.
+        sqnr_db: signal to noise, 10 log10(sum reference^2 / sum error^2).
+        cosine: smallest cosine of an image's output and its reference.
+    """
+
+    name: str
+    max_abs: float
+    mean_abs: float
+    rms: float
+    floor_max: float
+    floor_rms: float
+    limit_max: float
+    limit_rms: float
+    sqnr_db: float
+    cosine: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether both errors are within their limits; a NaN is not."""
+        return self.max_abs <= self.limit_max and self.rms <= self.limit_rms
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image whose top class changed, and by how much the reference had preferred it (in the output's units)."""
+
+    image: str
+    expected: int
+    found: int
+    margin: float
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What a proof accepts.
+
+    Attributes:
+        multiple: of the noise floor, for the largest error and for the root mean square.
+        min_sqnr_db: of every output; None asks for none, the floor says it all.
+        min_top1: refused where this share of equal top classes can be ruled out; None likewise.
+    """
+
+    multiple: float
+    min_sqnr_db: float | None = None
+    min_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The verdict on one artifact.
+
+    Attributes:
+        evaluator: which program ran the artifact.
+        source: where the images came from.
+        images: how many.
+        batch_sizes: which were run.
+        top1: share of decisions that agree, of an image's class or of its pixels'; None where nothing is decided.
+        flips: of each image that has some, the one that the reference was surest of.
+        accepted: what was accepted.
+        decisions: an image.
+    """
+
+    evaluator: str
+    source: str
+    images: int
+    batch_sizes: tuple[int, ...]
+    outputs: tuple[OutputParity, ...]
+    top1: float | None
+    flips: tuple[Flip, ...]
+    accepted: Acceptance
+    decisions: int = 1
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output is within its limits and clear enough, and no confident answer changed."""
+        within = all(output.passed for output in self.outputs)
+        return within and not (self.noisy_outputs or self.confident_flips or self.too_many_flips)
+
+    @property
+    def noisy_outputs(self) -> tuple[OutputParity, ...]:
+        """Outputs whose signal to noise is below what was accepted; a NaN is."""
+        least = self.accepted.min_sqnr_db
+        return () if least is None else tuple(o for o in self.outputs if not o.sqnr_db >= least)
+
+    @property
+    def too_many_flips(self) -> bool:
+        """Whether so few top classes are equal that the accepted share is ruled out, at 1 percent significance."""
+        share = self.accepted.min_top1
+        if share is None or self.top1 is None:
+            return False
+        if self.decisions > 1:  # neighbouring pixels flip together, so the binomial test would say too much
+            return self.top1 < share
+        equal = self.images - len(self.flips)
+        chances = (math.comb(self.images, n) * share**n * (1 - share) ** (self.images - n) for n in range(equal + 1))
+        return math.fsum(chances) < SIGNIFICANCE
+
+    @property
+    def confident_flips(self) -> tuple[Flip, ...]:
+        """Flips that rounding cannot explain: the reference's margin is over twice the accepted error."""
+        limit = max((output.limit_max for output in self.outputs), default=0.0)
+        return tuple(flip for flip in self.flips if flip.margin > 2 * limit)

@@ -1,0 +1,53 @@
+"""What a model is for: the images that it takes, what it gives, and where a decision is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .artifact import ModelIO, Outputs
+
+
+def same_file(file: Path) -> tuple[Path, ...]:
+    """A sample of a single input is its file."""
+    return (file,)
+
+
+def nothing_to_check(_io: ModelIO, _config: Any) -> None:
+    """A task whose inputs and outputs fit every model of its families."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of model: everything between files of pictures and an answer that is not the model itself.
+
+    A family names its task (`Family.task`); `slide_export.tasks.TASKS` lists them.
+
+    Attributes:
+        name: as manifests have it.
+        inputs: names of the inputs, an image each, in the order that the module takes them.
+        outputs: names of the outputs, first axis the batch.
+        run: (module, normalised images [B, 3, H, W] one an input, io) -> the outputs, in the order of `outputs`.
+        decision_axis: axis of the first output along which the largest value is the answer: 1 for logits [B, K], one
+            decision an image, and for [B, K, H, W], one a pixel. None where nothing is decided.
+        labelled: whether `--eval` may know the class of an image, so that top-1 means something.
+        sample: image file -> the file of every input, the first of which is that file; empty for a file that is no
+            first input: `left/1.png` -> `left/1.png, right/1.png`, and `right/1.png` -> nothing.
+        check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
+        draw: the outputs of one image and the class names -> the answer, a line each.
+    """
+
+    name: str
+    outputs: Callable[[ModelIO], tuple[str, ...]]
+    run: Callable[[nn.Module, tuple[Tensor, ...], ModelIO], tuple[Tensor, ...]]
+    draw: Callable[[Outputs, Sequence[str]], tuple[str, ...]]
+    inputs: tuple[str, ...] = ("images",)
+    decision_axis: int | None = None
+    labelled: bool = False
+    sample: Callable[[Path], tuple[Path, ...]] = same_file
+    check: Callable[[ModelIO, Any], None] = nothing_to_check

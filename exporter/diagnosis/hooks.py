@@ -1,0 +1,67 @@
+"""What the modules of a PyTorch model give, as they run, and what they would give for another one's values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slide_export.inference.export_wrapper import ExportWrapper
+
+Values = Mapping[str, Tensor]
+
+
+def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Returns the output of each module in float64, by its name in the model; modules that give no one tensor are out.
+
+    Args:
+        root: an `ExportWrapper`, or a module that holds one.
+        images: what `root` takes.
+    """
+    seen: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                seen.setdefault(name, []).append(output.detach().double().clone())
+
+        return hook
+
+    with _hooked(root, {name: keep(name) for name in names}), torch.inference_mode():
+        root(*images)
+    return {name: outputs[0] for name, outputs in seen.items() if len(outputs) == 1}
+
+
+def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Returns what each module makes of another model's values: its inputs are theirs, so its own error is left alone.
+
+    Every module's output is replaced by the value of its name once it is computed, so nothing downstream inherits what
+    differs upstream.
+    """
+    made: dict[str, Tensor] = {}
+
+    def replace(name: str) -> Callable[[Any, Any, Any], Tensor]:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            made[name] = output.detach().clone()
+            return values[name].to(output.dtype)
+
+        return hook
+
+    with _hooked(root, {name: replace(name) for name in values}), torch.inference_mode():
+        root(*images)
+    return made
+
+
+@contextmanager
+def _hooked(root: nn.Module, hooks: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    (serving,) = (module for module in root.modules() if isinstance(module, ExportWrapper))
+    inside = dict(serving.module.named_modules())
+    handles = [inside[name].register_forward_hook(hook) for name, hook in hooks.items() if name in inside]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,62 @@
+"""Which value of an artifact is the output of which PyTorch module.
+
+A value belongs to the module in whose scope it was computed, and so to every module around that one. What leaves a
+module is its value that something outside uses. No module or layer is known here by name: the artifact says its scopes,
+the trained model its modules.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from slide_export.backends.interface import Value
+
+
+def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, str]:
+    """Returns the name of the value that is each module's output; modules that the artifact does not show are left out.
+
+    Args:
+        values: of the artifact, in the order of execution.
+        modules: dotted names of the trained model's modules.
+    """
+    owners = _owners(values, frozenset(modules))
+    users: dict[str, set[str]] = defaultdict(set)
+    for value in values:
+        for name in value.takes:
+            users[name].add(owners[value.name])
+    found: dict[str, str] = {}
+    for value in values:  # the last one that leaves wins: earlier ones are shapes and parts of it
+        for module in _around(owners[value.name]):
+            outside = any(module not in _around(user) for user in users[value.name])
+            if outside or not users[value.name]:
+                found[module] = value.name
+    return {module: found[module] for module in modules if module in found}
+
+
+def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
+    """Returns the innermost module of each value.
+
+    Where the artifact gives a value no scope it is that of its first user or, at the end, of what it is computed from.
+    """
+    owners: dict[str, str] = {}
+    wanted: dict[str, str] = {}  # value -> module of its first user
+    for value in reversed(values):
+        owner = wanted.get(value.name, "") if value.scope is None else _innermost(value.scope, modules)
+        owners[value.name] = owner
+        wanted.update((name, owner) for name in value.takes)
+    for value in values:
+        if value.scope is None and not owners[value.name] and value.takes:
+            owners[value.name] = owners.get(value.takes[0], "")
+    return owners
+
+
+def _innermost(scope: str, modules: frozenset[str]) -> str:
+    """Returns the longest beginning of a scope that is a module: what a lowering or a tool added is cut off."""
+    while scope and scope not in modules:
+        scope = scope.rpartition(".")[0]
+    return scope
+
+
+def _around(module: str) -> set[str]:
+    """Returns a module and every one that it is in; the model itself, "", is none."""
+    parts = module.split(".") if module else []
+    return {".".join(parts[: end + 1]) for end in range(len(parts))}

@@ -1,0 +1,1 @@
+"""The ONNX graph: export, passes, the values and types in it."""

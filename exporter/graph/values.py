@@ -1,0 +1,83 @@
+"""The values inside an ONNX graph, by the PyTorch module that each one belongs to, and the graph that shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from slide_export.backends.interface import Value
+
+if TYPE_CHECKING:
+    import onnx
+
+INSIDE = "_inside"  # behind the name of a value whose name its float64 copy has
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
+    """Returns every value that depends on an input, in the order of execution; `passes/module_names.py` named nodes.
+
+    A value that is quantized belongs to the layer that takes it, which it is quantized for; a convolution's result to
+    the convolution, whose kernel gives it so.
+    """
+    live = {value.name for value in proto.graph.input}
+    convolved: dict[str, str] = {}  # a convolution's result, and its Q/DQ -> the convolution's scope
+    found = []
+    for node in proto.graph.node:
+        takes = tuple(name for name in node.input if name in live)
+        if not takes:
+            continue
+        live.update(node.output)
+        quantizing = node.op_type in QUANTIZING
+        scope = convolved.get(takes[0]) if quantizing else scope_of(node.name)
+        if scope is not None and (quantizing or node.op_type == "Conv"):
+            convolved.update(dict.fromkeys(node.output, scope))
+        found += [Value(name, scope, takes) for name in node.output if name]
+    return tuple(found)
+
+
+def scope_of(node: str) -> str:
+    """Returns `layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
+    return path_of(node).strip("/").replace("/", ".") if node.startswith("/") else ""
+
+
+def path_of(name: str) -> str:
+    """Returns `/patch_embed/proj.1` of `/patch_embed/proj/proj.1/Conv_output_0`: a Sequential is named twice."""
+    return re.sub(r"/([^/]+)(?=/\1\.\d)", "", name.rpartition("/")[0])
+
+
+def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Returns a copy of a graph that gives these values too, with the types that shape inference finds."""
+    import onnx
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(proto)
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    known = {value.name: value for value in inferred.value_info}
+    given = {value.name for value in shown.graph.output}
+    shown.graph.output.extend(known.get(name) or onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    return shown
+
+
+def beside(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Returns a copy of a graph that gives these values too, in float64: each comes from a cast of its own.
+
+    ONNX Runtime (1.32) moves a layer's Q/DQ across the transpose before it onto what the transpose takes; were that an
+    output of the graph, it would be given rounded: a LayerNorm that is off by nothing at 44 dB. A cast is not moved.
+    """
+    import onnx
+
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    shown = set(names) - {value.name for value in proto.graph.output}
+    for node in made.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [f"{name}{INSIDE}" if name in shown else name for name in ends]
+    double = onnx.TensorProto.DOUBLE
+    for name in (name for name in names if name in shown):
+        inside = f"{name}{INSIDE}"
+        made.graph.node.append(onnx.helper.make_node("Cast", [inside], [name], f"{inside}/Cast", to=double))
+        made.graph.output.append(onnx.helper.make_tensor_value_info(name, double, None))
+    del made.graph.value_info[:]  # it speaks of the old names
+    return made

@@ -1,0 +1,222 @@
+"""Every number of a result, exactly, with its unit and its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slide_export.benchmark.profile import by_kind
+from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
+
+from .document import Table
+from .figures import profile
+from .phrasing import DASH, detail, interval, mib, ms, sitting, subject
+
+RUN = ("model", "target, form", "batch")
+
+
+def _run(run: ArtifactTiming) -> tuple[str, str, str]:
+    return subject(run), detail(run), str(run.batch)
+
+
+def latency(result: BenchmarkResult) -> Table:
+    """Returns the percentiles of each run."""
+    confidence = f"{result.protocol.confidence:.0%}"
+    return Table(
+        f"Milliseconds of one call, with {confidence} intervals",
+        (*RUN, "p50 ms", "p90 ms", "p99 ms", "images/s"),
+        tuple(
+            (*_run(run), interval(run.p50_ms), interval(run.p90_ms), interval(run.p99_ms), f"{run.images_per_s:.1f}")
+            for run in result.runs
+        ),
+        left=2,
+    )
+
+
+def start_up(result: BenchmarkResult) -> Table:
+    """Returns what a run costs beside its calls."""
+    return Table(
+        "Load, first call, memory, size",
+        (
+            *RUN,
+            "import ms",
+            "load ms",
+            "first call ms",
+            "warm-up calls",
+            "peak MiB",
+            "artifact MiB",
+            "parameters M",
+            "MACs G",
+        ),
+        tuple(
+            (
+                *_run(run),
+                _ms(run.import_ms),
+                _ms(run.load_ms),
+                _ms(run.first_ms),
+                str(run.warmup_calls) + ("" if run.stable else " (not stable)"),
+                DASH if run.peak_mib is None else f"{run.peak_mib:.0f}",
+                mib(run.subject.artifact_bytes),
+                _of(run.subject.parameters, 1e6),
+                _of(run.subject.macs, 1e9),
+            )
+            for run in result.runs
+        ),
+        left=2,
+    )
+
+
+def _ms(told: float | None) -> str:
+    return DASH if told is None else ms(told)
+
+
+def _of(number: int, unit: float) -> str:
+    return f"{number / unit:.2f}" if number else DASH
+
+
+def ratios(result: BenchmarkResult) -> Table:
+    """Returns each comparison."""
+    runs = result.runs
+    return Table(
+        f"Ratio of two runs of this sitting, with {result.protocol.confidence:.0%} intervals",
+        ("model", "beside", "target", "batch", "ratio", "verdict"),
+        tuple(
+            (
+                subject(runs[found.a]),
+                subject(runs[found.b]),
+                _both(runs[found.a].subject.target, runs[found.b].subject.target),
+                str(runs[found.a].batch),
+                interval(found.ratio, 3),
+                found.verdict,
+            )
+            for found in result.comparisons
+        ),
+        left=3,
+    )
+
+
+def _both(a: str, b: str) -> str:
+    return a if a == b else f"{a} / {b}"
+
+
+def side_by_side(results: Sequence[BenchmarkResult]) -> Table:
+    """Returns the medians of every sitting beside each other."""
+    cells: dict[tuple[str, str, str], dict[int, str]] = {}
+    for column, result in enumerate(results):
+        for run in result.runs:
+            values = cells.setdefault(_run(run), {})
+            values[column] = ", ".join(filter(None, (values.get(column), interval(run.p50_ms))))
+    return Table(
+        "Median milliseconds in each sitting. Put side by side, not compared: the machines or their states differ",
+        (*RUN, *map(sitting, results)),
+        tuple((*key, *(values.get(column, DASH) for column in range(len(results)))) for key, values in cells.items()),
+        left=2,
+    )
+
+
+def costs(runs: Sequence[ArtifactTiming], what: str, unit: str, values: Sequence[float]) -> Table:
+    """Returns the median of each run beside what it is set against."""
+    rows = ((*_run(run), interval(run.p50_ms), f"{value:.2f}") for run, value in zip(runs, values, strict=True))
+    return Table(f"Median latency and {what}", (*RUN, "p50 ms", f"{what}, {unit}"), tuple(rows), left=2)
+
+
+def parity(runs: Sequence[ArtifactTiming]) -> Table:
+    """Returns the proof of each run that has one."""
+    return Table(
+        "The artifact beside the trained PyTorch model in float64",
+        (
+            "model",
+            "target, form",
+            "output",
+            "proof",
+            "largest error",
+            "noise floor",
+            "limit",
+            "SQNR dB",
+            "same top-1",
+        ),
+        tuple(
+            (subject(run), detail(run), output["name"], _passed(proof), *_errors(output), _share(proof.get("top1")))
+            for run in runs
+            if (proof := run.subject.parity)
+            for output in proof["outputs"]
+        ),
+        left=4,
+    )
+
+
+def _passed(proof: Mapping[str, Any]) -> str:
+    return "passed" if proof["passed"] else "FAILED"
+
+
+def _errors(output: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*(f"{output[key]:.2e}" for key in ("max_abs", "floor_max", "limit_max")), f"{output['sqnr_db']:.1f}")
+
+
+def _share(top1: float | None) -> str:
+    return DASH if top1 is None else f"{top1:.2%}"
+
+
+def kinds(result: BenchmarkResult) -> Table:
+    """Returns where the time of each profiled run goes."""
+    return Table(
+        "Milliseconds of one call by kind of operator, from the runtime's own profiler, in a run of its own",
+        (*RUN, *(f"{kind} ms" for kind in KINDS), "all ms"),
+        tuple(
+            (*_run(run), *(f"{time:.2f}" for time in times.values()), f"{sum(times.values()):.2f}")
+            for run in result.runs
+            if run.profile
+            for times in [by_kind(run.profile)]
+        ),
+        left=2,
+    )
+
+
+def blocks(run: ArtifactTiming) -> Table:
+    """Returns where the time of one profiled run goes, block by block."""
+    return Table(
+        f"{subject(run)}, {detail(run)}: milliseconds by block",
+        ("block", *(f"{kind} ms" for kind in KINDS), "all ms"),
+        tuple(
+            (name, *(f"{times[kind]:.3f}" for kind in KINDS), f"{sum(times.values()):.3f}")
+            for name, times in profile.blocks(run).items()
+        ),
+    )
+
+
+def environments(results: Sequence[BenchmarkResult]) -> Table:
+    """Returns the machine and the protocol of each sitting, one column each."""
+    columns = [dict(_facts(result)) for result in results]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return Table(
+        "Environment and protocol",
+        ("", *map(sitting, results)),
+        tuple((name, *(column.get(name, DASH) for column in columns)) for name in names),
+        left=1 + len(results),
+    )
+
+
+def _facts(result: BenchmarkResult) -> Iterator[tuple[str, str]]:
+    machine, protocol = result.environment, result.protocol
+    yield "processor", f"{machine.cpu}, {machine.cores} cores" if machine.cores else machine.cpu
+    yield "flags", " ".join(machine.flags) or DASH
+    yield "memory", f"{machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else DASH
+    yield "governor", machine.governor or "not told by the system"
+    yield "load average before", f"{machine.load_average:.2f}"
+    yield "system", machine.system or DASH
+    yield "Python", machine.python or DASH
+    yield from machine.versions.items()
+    yield "rounds × calls", f"{protocol.rounds} × {protocol.calls}, interleaved"
+    yield "threads", str(protocol.threads or "as the runtime chooses")
+    yield "processors bound to", ", ".join(map(str, protocol.affinity)) or "not bound"
+    yield "counts as the same", f"within {protocol.same_within:.0%} of 1"
+
+
+def settings(results: Sequence[BenchmarkResult]) -> Table:
+    """Returns what each runtime was started with."""
+    rows = (
+        (*_run(run), run.evaluator, ", ".join(f"{name}={value}" for name, value in run.settings.items()) or DASH)
+        for result in results
+        for run in result.runs
+    )
+    return Table("What ran each artifact, and how it was started", (*RUN, "evaluator", "settings"), tuple(rows), left=5)

@@ -1,0 +1,50 @@
+"""Do a result's parts fit together? Its schema is checked when it is read; a page needs more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slide_export.core.errors import BundleError
+from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
+
+PROOF = frozenset({"outputs", "passed"})
+OUTPUT = frozenset({"name", "max_abs", "floor_max", "limit_max", "sqnr_db"})
+
+
+def refuse_unsound(result: BenchmarkResult, source: str) -> None:
+    """Refuses a result that no page can be made of.
+
+    Args:
+        source: the file's name, for the message.
+
+    Raises:
+        BundleError: something is missing in it or points nowhere.
+    """
+    for problem in _problems(result):
+        raise BundleError(f"expected a result whose parts fit together in {source}, found {problem}: measure it again")
+
+
+def _problems(result: BenchmarkResult) -> Iterator[str]:
+    if not result.runs:
+        yield "no run"
+    for run in result.runs:
+        yield from (f"{problem} of {run.subject.name}" for problem in _of_run(run))
+    for comparison in result.comparisons:
+        for place in (comparison.a, comparison.b):
+            if not 0 <= place < len(result.runs):
+                yield f"a comparison with run {place}, which is not there"
+        if comparison.ratio.low <= 0:
+            yield "a ratio that is not above 0"
+
+
+def _of_run(run: ArtifactTiming) -> Iterator[str]:
+    times = [*(call for calls in run.rounds_ms for call in calls), run.p50_ms.value, run.p90_ms.value, run.p99_ms.value]
+    if not run.rounds_ms or not all(run.rounds_ms):
+        yield "a round without a call"
+    if not all(0 < time < float("inf") for time in times):
+        yield "a time that is not above 0"
+    if unknown := {line.kind for line in run.profile} - set(KINDS):
+        yield f"a profile of the unknown kind {min(unknown)!r}"
+    proof = run.subject.parity or {}
+    if proof and not (proof.keys() >= PROOF and all(output.keys() >= OUTPUT for output in proof["outputs"])):
+        yield "a proof without its numbers"

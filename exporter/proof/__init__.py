@@ -1,0 +1,1 @@
+"""Is the artifact the trained model? References, noise floors, parity, precision, accuracy, the gate."""

@@ -1,0 +1,132 @@
+"""The accuracy gate on a served model and its artifact: which images, what each is fed, what the verdict says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slide_export.backends.interface import Session
+from slide_export.calibration import accuracy
+from slide_export.calibration import evaluation_set as labelled
+from slide_export.calibration.accuracy import AccuracyGoal, AccuracyReport, Scores
+from slide_export.calibration.evaluation_set import EvaluationSet
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.images import ImageSet, find
+from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.proof import BATCH_SIZES
+from slide_export.core.task import Task
+from slide_export.inference.served import ServedModel, repeated
+
+
+def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) -> EvaluationSet:
+    """Load the evaluation set and check its labels: PyTorch must beat chance on a sample.
+
+    Images of a task without labels have no classes, whatever folder they lie in.
+
+    Raises:
+        CalibrationError: the images or their classes are not fit for this model.
+        RequestError: the goal limits a drop of top-1 where the outputs are no scores.
+    """
+    task = served.task
+    if not task.labelled and goal.max_drop is not None:
+        raise RequestError(
+            f"{option('max_drop')} needs scores of classes, {task.name} has none: give {option('min_sqnr_db')}"
+        )
+    if not task.labelled:
+        return EvaluationSet(images_at(goal.images, task))
+    data = labelled.load(goal.images, served.io.labels, served.trained.config.num_classes)
+    accuracy.preview(of_pytorch(served), data, store)
+    return data
+
+
+def images_at(place: Path, task: Task) -> ImageSet:
+    """The samples of a task in a directory, archive or list.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    found = find(place)
+    files = tuple(file for file in found.files if task.sample(file))
+    if not files:
+        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {place}, found none")
+    return ImageSet(found.source, found.root, files)
+
+
+def evaluate(
+    served: ServedModel, session: Session, data: EvaluationSet, goal: AccuracyGoal, store: PictureStore
+) -> AccuracyReport:
+    """What the artifact loses to the trained model on every image.
+
+    Raises:
+        CalibrationError: too many images cannot be decoded, or the classes are not the model's.
+    """
+    return accuracy.compare(of_pytorch(served), of_session(session, served), data, store, goal, session.evaluator)
+
+
+def of_pytorch(served: ServedModel) -> Scores:
+    """Scores of pictures by the trained model in float32."""
+    wrapper = served.wrapper()
+
+    def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        with torch.inference_mode():
+            return served.named(wrapper(*served.tensors(served.feeds(pictures), torch.float32)))
+
+    return scores
+
+
+def of_session(session: Session, served: ServedModel) -> Scores:
+    """Scores of pictures by an artifact, in batches that it takes."""
+    size = served.io.batch or BATCH_SIZES[-1]
+
+    def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        fed = served.feeds(pictures)
+        parts = [
+            _run(session, {name: value[start : start + size] for name, value in fed.items()}, served.io.batch)
+            for start in range(0, len(pictures[0]), size)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in served.output_names}
+
+    return scores
+
+
+def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
+    """Outputs of a batch; one too small for a fixed batch size is filled up with its own images."""
+    count = len(next(iter(fed.values())))
+    if batch:
+        fed = {name: repeated(value, batch) for name, value in fed.items()}
+    return {name: values[:count] for name, values in session.run(fed).items()}
+
+
+def described(report: AccuracyReport | None) -> dict[str, Any] | None:
+    """Returns the manifest's "accuracy", ready for JSON; None where nothing was measured."""
+    if report is None:
+        return None
+    return {**asdict(report), "passed": report.passed, "sentence": sentence(asdict(report))}
+
+
+def sentence(report: Mapping[str, Any]) -> str:
+    """Returns the accuracy in words, the same for a terminal, a report and an error."""
+    skipped = f", {report['skipped']} that cannot be decoded left out" if report.get("skipped") else ""
+    where = f"on {report['images']} images ({report['source']}{skipped})"
+    if report["pytorch"] is None:
+        agreed = "" if report["agreement"] is None else f"top-1 agreement with PyTorch {report['agreement']:.2%}, "
+        return f"{agreed}{report['sqnr_db']:.1f} dB {where} without classes"
+    low, high = report["interval"]
+    return (
+        f"top-1 {report['artifact']['top1']:.2%}, PyTorch {report['pytorch']['top1']:.2%}, {where}: a drop of "
+        f"{report['drop']:.2f} points (95% within {low:.2f} to {high:.2f}, p = {report['p_value']:.2g}){_doubt(report)}"
+    )
+
+
+def _doubt(report: Mapping[str, Any]) -> str:
+    """Returns what a passed goal leaves open: the images may be too few to rule out a larger drop."""
+    drop, high, limit = report["drop"], report["interval"][1], report["max_drop"]
+    if not drop <= limit < high:
+        return ""
+    enough = f", about {report['enough']} like them would" if report.get("enough") else ""
+    return f"; {report['images']} images cannot rule out more than {limit:g} points{enough}"

@@ -1,0 +1,95 @@
+"""What quantization costs the trained model: the PyTorch module with weights and activations rounded as a recipe says.
+
+An independent second implementation: no code of the quantizing libraries, and ranges from the images of the proof
+instead of the calibration's. So it is the noise floor of a quantized artifact, as `noise.py` is that of a float one:
+an artifact that is much worse than this was not quantized as its recipe says, or its runtime computes something else.
+
+    w -> s_o round(w / s_o)      s_o = max |w_o| / 127 for each output channel o (63 with a reduced range)
+    x -> s round(x / s - z) + z  for a layer's input; 255 steps over [min, max], or +-127 over +-max |x|
+
+Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, equation 1.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.inference.export_wrapper import layers_of
+
+
+def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[tuple[Tensor, ...]]) -> nn.Module:
+    """Returns a copy of a served model that computes as the recipe quantizes it.
+
+    Args:
+        images: what the ranges of the activations are taken from, as the module is fed them.
+    """
+    copied = copy.deepcopy(serving)
+    layers = [layer for name, layer in _layers(copied) if recipe.quantizes(name, kind_of(layer))]
+    with torch.inference_mode():
+        for layer in layers:
+            layer.weight.data = _rounded_weight(layer.weight, recipe)
+        if recipe.calibrated:
+            ranges = _observe(copied, layers, images)
+            for layer, (low, high) in zip(layers, ranges, strict=True):
+                layer.register_forward_pre_hook(_rounding(low, high, symmetric=recipe.activations == "symmetric"))
+    return copied
+
+
+def _layers(serving: nn.Module) -> list[tuple[str, Any]]:
+    """Every linear and convolution layer with its name in the model."""
+    return [(name, layer) for name, layer in layers_of(serving) if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def kind_of(layer: nn.Module) -> str:
+    """Returns a layer's kind in a recipe's words."""
+    if isinstance(layer, nn.Linear):
+        return "linear"
+    return "convolution" if isinstance(layer, nn.Conv2d) and layer.groups == 1 else "depthwise"
+
+
+def _rounded_weight(weight: Tensor, recipe: QuantizationRecipe) -> Tensor:
+    levels = 2 ** (recipe.weight_bits - 1 - recipe.reduced) - 1
+    rows = weight.detach().flatten(1)  # [outputs, rest]
+    largest = rows.abs().amax(dim=1, keepdim=True) if recipe.per_channel else rows.abs().max().reshape(1, 1)
+    scale = largest.clamp_min(torch.finfo(weight.dtype).tiny) / levels
+    rounded: Tensor = (rows / scale).round() * scale
+    return rounded.reshape(weight.shape)
+
+
+def _observe(module: nn.Module, layers: list[Any], images: Iterable[tuple[Tensor, ...]]) -> list[tuple[float, float]]:
+    """Returns the smallest and the largest input of each layer over all images; zero is always within."""
+    lows, highs = [0.0] * len(layers), [0.0] * len(layers)
+
+    def watch(index: int) -> Any:
+        def hook(_: nn.Module, fed: tuple[Tensor, ...]) -> None:
+            lows[index] = min(lows[index], float(fed[0].min()))
+            highs[index] = max(highs[index], float(fed[0].max()))
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(watch(index)) for index, layer in enumerate(layers)]
+    for image in images:
+        module(*image)
+    for handle in handles:
+        handle.remove()
+    return list(zip(lows, highs, strict=True))
+
+
+def _rounding(low: float, high: float, *, symmetric: bool) -> Any:
+    """Returns a hook that rounds a layer's input to 8 bits."""
+    if symmetric:
+        scale, zero, bottom, top = max(-low, high) / 127, 0, -128, 127
+    else:
+        scale, bottom, top = (high - low) / 255, 0, 255
+        zero = round(-low / scale) if scale else 0
+
+    def hook(_: nn.Module, fed: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not scale:
+            return fed
+        return (((fed[0] / scale).round() + zero).clamp(bottom, top).sub(zero) * scale, *fed[1:])
+
+    return hook

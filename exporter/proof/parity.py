@@ -1,0 +1,154 @@
+"""Model, Artifact -> ParityReport: is the artifact the trained model, as far as its precision can tell?
+
+The reference is the trained, unfused PyTorch model in float64. PyTorch at the artifact's precision differs from it by a
+noise floor that depends on the model and the images, so the tolerance is a multiple of that floor and no constant.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_export.backends.interface import Session
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.core.artifact import Array, Outputs
+from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
+
+MULTIPLE = 8.0
+"""Accepted error over the noise floor. A runtime adds the same terms in another order with other kernels, so its error
+is a small multiple of the floor, the same for every model: seen are 0.4 to 1.2 (CoreML, ONNX Runtime) and 1.8 to 3.3
+(OpenVINO, whose matrix products add long sums one by one). One weight off by a percent gives dozens to thousands."""
+
+QUANTIZED_MULTIPLE = 4.0
+"""The same where the floor is the error of a simulated quantization: both round to grids of the same step."""
+
+SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
+"""Of the largest reference value: below this, float32 cannot store a difference."""
+
+
+def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
+    """Returns what a proof accepts of an artifact that is quantized in this way, or not at all (None)."""
+    if recipe is None:
+        return Acceptance(MULTIPLE)
+    return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
+
+
+def check(
+    reference: Reference,
+    session: Session,
+    batch: int | None,
+    *,
+    decision_axis: int | None,
+    accepted: Acceptance = Acceptance(MULTIPLE),  # noqa: B008  # frozen
+) -> ParityReport:
+    """Judge an artifact over every image and, where the batch is dynamic, at every batch size.
+
+    Args:
+        batch: the artifact's fixed batch size, None for a dynamic one.
+        decision_axis: of the first output, see `Task.decision_axis`.
+        accepted: what passes.
+    """
+    count = len(reference.images)
+    found: dict[str, list[Array]] = {name: [] for name in reference.exact}
+    order: list[NDArray[np.intp]] = []
+    for index in _batches(count, batch):
+        outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
+        order.append(index)
+        for name in found:
+            found[name].append(outputs[name])
+    picked = np.concatenate(order)
+    merged = {name: np.concatenate(parts) for name, parts in found.items()}
+    outputs_report = tuple(_compare(name, merged[name], reference, picked, accepted.multiple) for name in merged)
+    top1, flips = (None, ()) if decision_axis is None else _flips(reference, merged, picked, decision_axis)
+    return ParityReport(
+        evaluator=session.evaluator,
+        source=reference.source,
+        images=count,
+        batch_sizes=(batch,) if batch else BATCH_SIZES,
+        outputs=outputs_report,
+        top1=top1,
+        flips=flips,
+        accepted=accepted,
+        decisions=_decisions(reference, decision_axis),
+    )
+
+
+def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
+    """Yields image indices: every checked batch size from the first image on, then the rest; short sets repeat."""
+    sizes = (batch,) if batch else BATCH_SIZES
+    for size in sizes:
+        yield np.arange(size) % count
+    for start in range(sizes[-1], count, sizes[-1]):
+        yield np.arange(start, start + sizes[-1]) % count
+
+
+def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.intp], multiple: float) -> OutputParity:
+    exact = reference.exact[name].astype(np.float64)
+    floor = np.abs(reference.rounded[name].astype(np.float64) - exact)
+    smallest = SMALLEST_FLOOR * float(np.abs(exact).max())
+    floor_max, floor_rms = max(float(floor.max()), smallest), max(_rms(floor), smallest / 4)
+    expected = exact[picked]
+    error = found.astype(np.float64) - expected
+    return OutputParity(
+        name=name,
+        max_abs=float(np.abs(error).max()),
+        mean_abs=float(np.abs(error).mean()),
+        rms=_rms(error),
+        floor_max=floor_max,
+        floor_rms=floor_rms,
+        limit_max=multiple * floor_max,
+        limit_rms=multiple * floor_rms,
+        sqnr_db=sqnr_db(expected, error),
+        cosine=_cosine(found.astype(np.float64), expected),
+    )
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def sqnr_db(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    """Returns 10 log10(sum signal^2 / sum noise^2), infinite without noise."""
+    power = float(np.square(noise).sum())
+    return float(10 * np.log10(np.square(signal).sum() / power)) if power else float("inf")
+
+
+def _cosine(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    a, b = found.reshape(len(found), -1), expected.reshape(len(expected), -1)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / lengths).min())
+
+
+def _decisions(reference: Reference, axis: int | None) -> int:
+    """Decisions an image: one, or one a pixel; 0 where nothing is decided."""
+    if axis is None:
+        return 0
+    shape = next(iter(reference.exact.values())).shape
+    return math.prod(size for place, size in enumerate(shape) if place not in (0, axis))
+
+
+def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int) -> tuple[float, tuple[Flip, ...]]:
+    """Share of equal decisions, over every batch that an image was in, and the image's worst flip where one differs.
+
+    An image has one decision, or one at each place of the other axes:
+
+        [B, K]         argmax over K          one an image
+        [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
+    """
+    name = next(iter(reference.exact))
+    exact, got = reference.exact[name][picked], found[name]
+    expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
+    ordered = np.sort(exact, axis=axis)
+    if exact.shape[axis] > 1:
+        margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
+    else:
+        margins = np.full(expected.shape, np.inf)
+    flips: dict[int, Flip] = {}
+    wrong = np.argwhere(expected != top)
+    for place in map(tuple, wrong):
+        index, margin = int(picked[place[0]]), float(margins[place])
+        if index not in flips or margin >= flips[index].margin:
+            where = reference.images[index] + (f" at {','.join(map(str, place[1:]))}" if place[1:] else "")
+            flips[index] = Flip(where, int(expected[place]), int(top[place]), margin)
+    return 1 - len(wrong) / expected.size, tuple(flips[index] for index in sorted(flips))

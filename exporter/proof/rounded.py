@@ -1,0 +1,86 @@
+"""What a precision costs the trained model: the same PyTorch module, rounded as a device of that precision would."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from slide_export.calibration.recipe import matches
+from slide_export.core.errors import RequestError
+from slide_export.inference.export_wrapper import layers_of
+
+LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
+
+
+class _RoundToHalf(TorchDispatchMode):
+    """Rounds every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
+
+    That is what the fp16 graphs do: softmax, LayerNorm and sums keep float32 interiors. A module that is kept in float
+    rounds nothing but what it gives to others, and a LayerNorm before it need not either: the graph has no casts there.
+
+    Args:
+        some_kept: whether there is such a module.
+    """
+
+    def __init__(self, *, some_kept: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._some_kept = some_kept
+        self._inside = 0  # kept modules that are being computed
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._inside or func.is_view:
+            return func(*args, **(kwargs or {}))
+        if not self._some_kept:
+            return _half(func(*args, **(kwargs or {})))
+        if func in LAYER_NORM:
+            return func(_half(args[0]), *args[1:], **(kwargs or {}))
+        return _half(func(*_half(args), **(kwargs or {})))
+
+    def enter(self, *_: Any) -> None:
+        """Is called before a kept module."""
+        self._inside += 1
+
+    def leave(self, _module: nn.Module, _inputs: Any, result: Any) -> Any:
+        """Is called after it."""
+        self._inside -= 1
+        return result if self._inside else _half(result)
+
+
+def _half(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_half, value))
+    return value.half().float() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+
+
+def at_precision(serving: nn.Module, precision: str, keep: Sequence[str] = ()) -> nn.Module:
+    """Returns a module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
+
+    Args:
+        serving: the model, or one inside `ExportWrapper`.
+        keep: patterns of modules that stay in float, as in a recipe's `keep_fp32`.
+    """
+    if precision == "fp32":
+        return serving
+    if precision == "fp16":
+        return _Half(serving, keep)
+    raise RequestError(f"expected a precision with a noise floor, fp32 or fp16; found {precision!r}")
+
+
+class _Half(nn.Module):
+    def __init__(self, serving: nn.Module, keep: Sequence[str]) -> None:
+        super().__init__()
+        self.rounded, self.rounding = copy.deepcopy(serving), _RoundToHalf(some_kept=bool(keep))
+        for name, layer in layers_of(self.rounded):
+            if any(matches(name, pattern) for pattern in keep):
+                layer.register_forward_pre_hook(self.rounding.enter)
+                layer.register_forward_hook(self.rounding.leave)
+            elif not (keep and isinstance(layer, nn.LayerNorm)):  # the graph that keeps some has these in float
+                for stored in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
+                    stored.data = _half(stored.data)
+
+    def forward(self, *images: Tensor) -> Any:
+        with self.rounding:
+            return _half(self.rounded(*images))

@@ -1,0 +1,55 @@
+"""One image to the scores of its classes: logits [B, K], or their softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from slide_export.core.errors import RequestError
+from slide_export.core.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from slide_export.core.artifact import ModelIO, Outputs
+
+SHOWN = 5  # classes of an answer
+
+
+def outputs(io: ModelIO) -> tuple[str, ...]:
+    """`probabilities` where softmax is asked for, else `logits`."""
+    return ("probabilities",) if io.softmax else ("logits",)
+
+
+def run(module: nn.Module, images: tuple[Tensor, ...], io: ModelIO) -> tuple[Tensor, ...]:
+    """Scores [B, K] of images [B, 3, H, W]."""
+    logits = module(*images)
+    return (logits.softmax(dim=-1) if io.softmax else logits,)
+
+
+def check(io: ModelIO, config: Any) -> None:
+    """Refuse labels that are not one a class of the head.
+
+    Raises:
+        RequestError: there are more or fewer of them.
+    """
+    if io.labels and len(io.labels) != config.num_classes:
+        raise RequestError(f"expected {config.num_classes} labels, one a class of the head; found {len(io.labels)}")
+
+
+def draw(found: Outputs, labels: Sequence[str]) -> tuple[str, ...]:
+    """The likeliest classes, best first: "7 (seven)   99.2 %"."""
+    import numpy as np
+
+    (name, scores), *_ = found.items()
+    values = np.asarray(scores, np.float64).reshape(-1)
+    if name != "probabilities":
+        values = np.exp(values - values.max())
+        values /= values.sum()
+    best = np.argsort(-values, kind="stable")[:SHOWN]
+    names = [labels[index] if labels else f"class {index}" for index in best]
+    width = max(map(len, names))
+    return tuple(f"{name:<{width}}  {values[index]:7.2%}" for name, index in zip(names, best, strict=True))
+
+
+CLASSIFY = Task("classify", outputs, run, draw, decision_axis=1, labelled=True, check=check)

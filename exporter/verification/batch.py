@@ -1,0 +1,95 @@
+"""Bundles -> outcomes, one after the other: one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slide_export.calibration.accuracy import AccuracyGoal
+from slide_export.core.errors import CRASHED, SlideExportError
+from slide_export.core.progress import Progress, no_progress
+
+from . import bundle as verification
+from .bundle import Opening, opened_here
+from .outcome import VerifyResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What each bundle is held to.
+
+    Attributes:
+        against: the checkpoint to derive the reference from; None takes the golden file's.
+        goal: of the accuracy, which needs the checkpoint; None measures none.
+        opening: where the artifact runs.
+    """
+
+    against: Path | None = None
+    goal: AccuracyGoal | None = None
+    opening: Opening = opened_here
+
+
+NOTHING_MORE = VerifyOptions()
+
+
+class _Failed(Exception):
+    """Raised within a step, so that the display marks it as failed."""
+
+
+def prove_each(
+    bundles: Sequence[Path], demand: VerifyOptions = NOTHING_MORE, step: Progress = no_progress
+) -> tuple[VerifyResult, ...]:
+    """Returns how the proof of each bundle ended, in their order.
+
+    Args:
+        step: told of each stage where there is one bundle, of each bundle where there are many.
+    """
+    if len(bundles) == 1:
+        return (prove_one(bundles[0], demand, step),)
+    return tuple(_as_one_step(path, demand, step) for path in bundles)
+
+
+def _as_one_step(path: Path, demand: VerifyOptions, step: Progress) -> VerifyResult:
+    with suppress(_Failed), step(f"verify {path}"):
+        outcome = prove_one(path, demand)
+        if not outcome.passed:
+            raise _Failed
+    return outcome
+
+
+def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress = no_progress) -> VerifyResult:
+    """Returns how the proof of one bundle ended; whatever goes wrong with it is an outcome, not an exception."""
+    start = time.perf_counter()
+    known = VerifyResult(path, 0, "", "", 0.0)
+    try:
+        for stage in _stages(known, demand, step):
+            known = stage
+    except SlideExportError as error:
+        known = replace(known, exit_code=error.exit_code, kind=type(error).__name__, message=str(error))
+    except Exception as error:  # a fault of ours or of a runtime ends this bundle, as it would end a process of its own
+        log.warning("%s\n%s", path, "".join(traceback.format_exception(error)))
+        said = f"this is a fault of slide-export itself or of the runtime: {type(error).__name__}: {error}"
+        known = replace(known, exit_code=CRASHED, kind=type(error).__name__, message=said)
+    return replace(known, seconds=time.perf_counter() - start)
+
+
+def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Iterator[VerifyResult]:
+    """Yields what is known after each stage: when one fails, the numbers of those before it are kept.
+
+    Raises:
+        SlideExportError: the bundle cannot be proved, or is not what it claims to be.
+    """
+    proven = verification.prove(known.path, demand.against, step, demand.opening)
+    manifest = proven.bundle.manifest
+    known = replace(known, target=manifest["target"], precision=manifest["precision"], proof=proven.proof)
+    yield known
+    verification.judge(proven)
+    if demand.against is not None and demand.goal is not None:
+        yield replace(known, accuracy=verification.measure_accuracy(known.path, demand.against, demand.goal, step))

@@ -1,0 +1,184 @@
+"""One checkpoint to several targets: prepared once, finished in a process a target.
+
+A target that crashes, hangs or runs out of memory does not touch the others, nor the process that asked.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slide_export.backends import registry
+from slide_export.bundle import store
+from slide_export.bundle.store import Bundle
+from slide_export.calibration.accuracy import AccuracyGoal
+from slide_export.core import errors
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import CRASHED, RequestError, SlideExportError
+from slide_export.core.progress import Progress, no_progress
+from slide_export.core.request import ExportRequest
+
+from .child import JobEnd, Nursery
+from .resolve import resolve
+
+JOBS = 2  # much of an export runs on one core: two take little longer than one
+PRELOAD = ("slide_export.workflows.prepared_files", "slide_export.workflows.finish", "slide_export.workflows.mixed")
+HERE = "slide_export.workflows.all_targets"
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """How one target's export ended.
+
+    Attributes:
+        exit_code: what that export alone would have ended with; 70 for a crash or a time-out.
+        message: why, in one sentence; empty when it is done.
+        seconds: from the start of its process to its end.
+        bundle: what was made, None unless it is done.
+    """
+
+    target: str
+    exit_code: int
+    message: str
+    seconds: float
+    bundle: Bundle | None
+
+
+def export_all(
+    request: ExportRequest, targets: Sequence[str], timeout_s: float, jobs: int = JOBS, step: Progress = no_progress
+) -> tuple[TargetResult, ...]:
+    """The result of a request for each target, in the order of `targets`.
+
+    Args:
+        timeout_s: a target that takes longer is stopped and reported; so is the preparation.
+        jobs: how many run at a time; they share the processor's cores.
+
+    Raises:
+        RequestError: the request has families or tasks of the caller's own, which other processes do not know.
+    """
+    if request.families or request.tasks:
+        raise RequestError("expected families and tasks of slide_export for several targets: export to one at a time")
+    requests = [_for_target(request, target) for target in targets]
+    ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
+    able = [index for index in range(len(requests)) if index not in ended]
+    if able:
+        ended |= dict(zip(able, _each([requests[index] for index in able], timeout_s, jobs, step), strict=True))
+    return tuple(ended[index] for index in range(len(requests)))
+
+
+def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: Progress) -> Sequence[TargetResult]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with (
+        tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
+        Nursery(PRELOAD, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}) as nursery,
+    ):
+        order = {"request": plain(requests[0]), "prepared": directory, "threads": _all_threads()}
+        with step("load the checkpoint, make its reference, fuse and certify it"):
+            first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
+        if first["exit_code"]:
+            return [TargetResult(one.target, first["exit_code"], first["message"], 0.0, None) for one in requests]
+
+        def finish(request: ExportRequest) -> TargetResult:
+            with step(f"export to {request.target}"):
+                job = {"request": plain(request), "prepared": directory}
+                done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
+            end = _end(done)
+            made = store.read(Path(end["path"])) if end["path"] else None
+            return TargetResult(request.target, end["exit_code"], end["message"], done.seconds, made)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(finish, requests))
+
+
+def worst(results: Sequence[TargetResult]) -> int:
+    """The exit code that tells the most."""
+    return errors.worst(result.exit_code for result in results)
+
+
+def _for_target(request: ExportRequest, target: str) -> ExportRequest:
+    known = registry.load(target).OPTIONS
+    return replace(
+        request, target=target, options={name: value for name, value in request.options.items() if name in known}
+    )
+
+
+def _refusal(request: ExportRequest) -> TargetResult | None:
+    try:
+        resolve(request)
+    except SlideExportError as error:
+        return TargetResult(request.target, error.exit_code, error.args[0], 0.0, None)
+    return None
+
+
+def _all_threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def _end(end: JobEnd) -> Mapping[str, Any]:
+    """Exit code, message and path of a job, also of one that crashed."""
+    return end.result or {"exit_code": CRASHED, "message": end.message, "path": None}
+
+
+def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Prepare a checkpoint into a directory, in a process of its own."""
+    import torch
+
+    from .prepare import prepare
+    from .prepared_files import write
+
+    torch.set_num_threads(order["threads"])
+    try:
+        write(prepare(resolve(parsed(order["request"])).source), Path(order["prepared"]))
+    except SlideExportError as error:
+        return _failed(error)
+    return {"exit_code": 0, "message": "", "path": None}
+
+
+def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Finish one target from a prepared directory, in a process of its own."""
+    from .export import complete
+    from .prepared_files import read
+
+    try:
+        made = complete(resolve(parsed(order["request"])), read(Path(order["prepared"])))
+    except SlideExportError as error:
+        return _failed(error)
+    return {"exit_code": 0, "message": "", "path": str(made.path)}
+
+
+def _failed(error: SlideExportError) -> dict[str, Any]:
+    return {"exit_code": error.exit_code, "message": error.args[0], "path": None}
+
+
+def plain(request: ExportRequest) -> dict[str, Any]:
+    """A request as JSON holds it."""
+    found = asdict(replace(request, families=(), tasks=()))
+    goal = found["accuracy"]
+    paths = ("checkpoint", "out", "images", "quantization_recipe")
+    return {
+        **found,
+        **{name: None if found[name] is None else str(found[name]) for name in paths},
+        "accuracy": goal and {**goal, "images": str(goal["images"])},
+    }
+
+
+def parsed(content: Mapping[str, Any]) -> ExportRequest:
+    """The request that `plain` made this of."""
+    goal, size = content["accuracy"], content["input_size"]
+    paths = ("checkpoint", "out", "images", "quantization_recipe")
+    io = {**content["interface"], "labels": tuple(content["interface"]["labels"])}
+    return ExportRequest(
+        **{
+            **content,
+            **{name: None if content[name] is None else Path(content[name]) for name in paths},
+            "accuracy": goal and AccuracyGoal(**{**goal, "images": Path(goal["images"])}),
+            "interface": ModelIO(**io),
+            "input_size": size and tuple(size),
+            "keep_fp32": tuple(content["keep_fp32"]),
+            "families": (),
+            "tasks": (),
+        }
+    )

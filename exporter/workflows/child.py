@@ -1,0 +1,244 @@
+"""Jobs in processes of their own, so that one that crashes, hangs or runs out of memory ends alone.
+
+A nursery is a Python process that has imported what every job needs and does nothing else. Each job is forked from it
+and starts in milliseconds, where a new interpreter needs seconds for torch alone. The nursery itself never computes:
+OpenMP's threads do not survive a fork, so a process that has used them must not have children that do.
+
+    parent  ── {"job", "function", "argument", "directory"} ──>  nursery  ── fork ──>  child: function(argument)
+            <── {"job", "pid"} ────────────────────────────────
+            <── {"job", "status"} ─────────────────────────────  (waited for)
+
+A job's result and last words are files in its directory: `result.json` and `stderr`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slide_export.core.errors import CRASHED
+
+FORKS = sys.platform == "linux"  # elsewhere a fork after frameworks were loaded is not safe
+RESULT, LAST_WORDS = "result.json", "stderr"
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes:
+        result: what its function returned; None where it crashed or was stopped.
+        message: why there is no result.
+        seconds: from its start to its end.
+    """
+
+    result: Any
+    message: str
+    seconds: float
+
+
+class Nursery:
+    """Runs jobs, each a process of its own, several at a time.
+
+    Example:
+        with Nursery(preload=("torch", "slide_export.workflows.finish")) as nursery:
+            end = nursery.run("slide_export.workflows.all_targets:finish_one", {"target": "onnx"}, timeout_s=900)
+
+    Args:
+        preload: modules to import before the first job.
+        environment: variables of the jobs, beside the parent's.
+    """
+
+    def __init__(self, preload: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
+        self._preload = tuple(preload)
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+        self._answers = threading.Condition()
+        self._pids: dict[int, int] = {}
+        self._status: dict[int, int] = {}
+        self._jobs = 0
+
+    def __enter__(self) -> Nursery:
+        if FORKS:
+            command = [sys.executable, "-m", "slide_export.workflows.child", *self._preload]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment
+            )
+            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in list(self._pids.values()):
+            _kill(pid)
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def run(self, function: str, argument: Any, timeout_s: float) -> JobEnd:
+        """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.
+
+        Args:
+            timeout_s: a job that takes longer is stopped.
+        """
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="slide-export-job-") as directory:
+            status = self._outcome(function, argument, Path(directory), timeout_s)
+            seconds = time.monotonic() - start
+            if status is None:
+                return JobEnd(None, f"expected an end within {timeout_s:g} s, found none: it was stopped", seconds)
+            with contextlib.suppress(OSError, ValueError):
+                return JobEnd(json.loads((Path(directory) / RESULT).read_text()), "", seconds)
+            return JobEnd(None, f"its process crashed ({_ending(status)}): {_last_words(directory)}", seconds)
+
+    def _outcome(self, function: str, argument: Any, directory: Path, timeout_s: float) -> int | None:
+        """Exit status of the job, negative for a signal; None where it was stopped."""
+        order = {"function": function, "argument": argument, "directory": str(directory)}
+        if self._process is None:
+            return _alone(order, timeout_s, self._environment)
+        with self._lock:
+            self._jobs += 1
+            job = self._jobs
+            line = json.dumps({"job": job, **order})
+            try:
+                print(line, file=self._process.stdin, flush=True)
+            except (OSError, ValueError):
+                return CRASHED
+        deadline = time.monotonic() + timeout_s
+        with self._answers:
+            while job not in self._status:
+                if self._process.poll() is not None:
+                    return CRASHED
+                if (left := deadline - time.monotonic()) <= 0:
+                    _kill(self._pids.pop(job, 0))
+                    return None
+                self._answers.wait(min(left, 1.0))
+            self._pids.pop(job, None)
+            return self._status.pop(job)
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            answer = json.loads(line)
+            with self._answers:
+                if "pid" in answer:
+                    self._pids[answer["job"]] = answer["pid"]
+                else:
+                    self._status[answer["job"]] = answer["status"]
+                self._answers.notify_all()
+        with self._answers:
+            self._answers.notify_all()
+
+
+def _alone(order: Mapping[str, Any], timeout_s: float, environment: Mapping[str, str]) -> int | None:
+    command = [sys.executable, "-m", "slide_export.workflows.child", "--job"]
+    with (Path(order["directory"]) / LAST_WORDS).open("wb") as stderr:
+        try:
+            done = subprocess.run(
+                command, input=json.dumps(order).encode(), stdout=stderr, stderr=stderr, timeout=timeout_s,
+                check=False, env=dict(environment),
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return None
+    return done.returncode
+
+
+def _kill(pid: int) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # the job leads a group: what it started ends with it
+
+
+def _ending(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit code {status}"
+
+
+def _last_words(directory: str) -> str:
+    try:
+        text = (Path(directory) / LAST_WORDS).read_text(errors="replace")
+    except OSError:
+        return "nothing said"
+    return (text.strip().splitlines() or ["nothing said"])[-1]
+
+
+def _work(order: Mapping[str, Any]) -> None:
+    """Run one job in this process and write its result whole."""
+    module, _, name = order["function"].partition(":")
+    result = getattr(importlib.import_module(module), name)(order["argument"])
+    partial = Path(order["directory"]) / f"{RESULT}.partial"
+    partial.write_text(json.dumps(result))
+    partial.rename(partial.with_name(RESULT))
+
+
+def _fork(order: Mapping[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        stderr = os.open(Path(order["directory"]) / LAST_WORDS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (stderr, 1), (stderr, 2)):
+            os.dup2(source, target)
+        _work(order)
+        status = 0
+    except BaseException:  # the process ends here, whatever it was; its last words say what
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _answers(lines: Iterator[str]) -> None:
+    """Fork a child for each line, and say when each began and ended."""
+    lock = threading.Lock()
+
+    def say(**answer: int) -> None:
+        with lock:
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+
+    def wait(job: int, pid: int) -> None:
+        _, status = os.waitpid(pid, 0)
+        say(job=job, status=os.waitstatus_to_exitcode(status))
+
+    for line in lines:
+        order = json.loads(line)
+        with lock:  # a thread that holds it would never let go in the child
+            pid = _fork(order)
+        say(job=order["job"], pid=pid)
+        threading.Thread(target=wait, args=(order["job"], pid), daemon=True).start()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the nursery that `Nursery` started; with `--job` run one job and end."""
+    if list(arguments) == ["--job"]:
+        _work(json.loads(sys.stdin.read()))
+        return
+    for name in arguments:
+        importlib.import_module(name)
+    _answers(iter(sys.stdin.readline, ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,28 @@
+"""One export: resolve, prepare, search where the precision is mixed, finish."""
+
+from slide_export.bundle.store import Bundle
+from slide_export.core.progress import Progress, no_progress
+from slide_export.core.request import ExportRequest
+
+from .finish import finish
+from .mixed import search
+from .prepare import Prepared, prepare
+from .resolve import Plan, resolve
+
+
+def export(request: ExportRequest, step: Progress = no_progress) -> Bundle:
+    """Make, prove and write the bundle of a request.
+
+    Raises:
+        GateError: the artifact is not the PyTorch model or loses too much; it is kept beside as `*.rejected`.
+        SlideExportError: see `resolve`, `prepare`, `search` and `finish`.
+    """
+    plan = resolve(request)
+    return complete(plan, prepare(plan.source, step), step)
+
+
+def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bundle:
+    """Finish a plan, after the search where its precision is mixed; raises as `export` does."""
+    if plan.search:
+        plan = plan.keeping(search(plan, prepared, step))
+    return finish(plan, prepared, step)

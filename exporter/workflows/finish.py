@@ -1,0 +1,158 @@
+"""Plan, Prepared -> Bundle: precision, lowering, inspection, proof, accuracy, gate, directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slide_export.backends import registry
+from slide_export.backends.interface import LoweringOptions, Session
+from slide_export.benchmark.tune import StageTimes, tune
+from slide_export.bundle import manifest, report, store
+from slide_export.bundle.manifest import Made
+from slide_export.bundle.store import Bundle
+from slide_export.calibration.accuracy import AccuracyReport
+from slide_export.calibration.image_cache import FedImages, cached
+from slide_export.calibration.images import ImageSet
+from slide_export.calibration.quantization import FILE as QUANTIZATION
+from slide_export.calibration.quantization import NumericFormat, calibration_images, in_precision, with_overlap
+from slide_export.calibration.recipe import dump
+from slide_export.calibration.report import CalibrationReport
+from slide_export.core.errors import option
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.progress import Progress, no_progress
+from slide_export.inference.served import ServedModel
+from slide_export.proof import accuracy, gate, parity
+from slide_export.proof.reference import subset
+
+from .prepare import ModelInForm, Prepared
+from .resolve import Plan
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A graph in its precision, and what its ranges were observed on."""
+
+    graph: OnnxGraph
+    report: CalibrationReport | None
+
+
+def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bundle:
+    """Make, prove and write one artifact.
+
+    Raises:
+        GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
+        SlideExportError: see each stage.
+    """
+    backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
+    tuning = _tuning(plan, prepared, step)
+    with step("choose the form"):
+        form = prepared.in_form(",".join(stage.fastest for stage in tuning) or plan.source.form, target)
+    with step(f"run the trained model as {numbers.precision} would compute it"):
+        reference = prepared.reference(numbers)
+    source, calibration = source_of(plan, prepared, form, step)
+    destination = plan.destination.path
+    with store.staging(destination, overwrite=plan.destination.overwrite) as directory:
+        with step(f"write the {target} artifact"):
+            artifact = backend.lower(source, directory, lowering_options(plan))
+        del source
+        with step("count what it stores and computes"):
+            dtype_stats = backend.census(artifact.path, artifact.settings)
+        with step("check parity"):
+            session = gate.open_session(backend, artifact.path, artifact.graph, artifact.settings)
+            proof = parity.check(
+                reference,
+                session,
+                plan.source.io.batch,
+                decision_axis=prepared.served.task.decision_axis,
+                accepted=parity.accepted(numbers.recipe),
+            )
+        loss = _accuracy(plan, prepared, session, step)
+        made = Made(
+            name=plan.destination.name,
+            variant=plan.source.checkpoint.variant,
+            keep_fp32=plan.source.keep_fp32,
+            served=form.served,
+            fused=prepared.fused,
+            certificate=prepared.certificate,
+            artifact=artifact,
+            proof=proof,
+            dtype_stats=dtype_stats,
+            tuning=tuning,
+            quantization=numbers.recipe,
+            calibration=calibration,
+            accuracy=loss,
+            mixed=plan.found,
+        )
+        content = manifest.describe(made)
+        if numbers.recipe is not None:
+            (directory / QUANTIZATION).write_text(dump(numbers.recipe, plan.destination.name, target))
+        store.write(directory, content, subset(reference, store.GOLDEN_IMAGES), report.markdown(content))
+        _judge(plan, made)
+    return store.read(destination)
+
+
+def lowering_options(plan: Plan) -> LoweringOptions:
+    """What a backend is asked for."""
+    return LoweringOptions(plan.numbers.precision, plan.source.io, plan.options, plan.numbers.recipe)
+
+
+def source_of(
+    plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress
+) -> tuple[OnnxGraph | ServedModel, CalibrationReport | None]:
+    """What the backend starts from, in the precision where the graph carries it, and how it was calibrated."""
+    backend, numbers = registry.load(plan.target), plan.numbers
+    if backend.ACCEPTS is not OnnxGraph:
+        return form.served, None
+    if not form.exported:
+        with step("export to ONNX"):
+            form.graph  # noqa: B018  # exported now
+    if numbers.precision not in backend.IN_GRAPH:
+        return form.graph, None
+    with step(f"write {numbers.precision} into the graph"):
+        calibrated = reduce(plan, prepared, form, numbers)
+    return calibrated.graph, calibrated.report
+
+
+def reduce(plan: Plan, prepared: Prepared, form: ModelInForm, numbers: NumericFormat) -> Calibrated:
+    """The graph in a precision, calibrated on images apart from the proof's and the evaluation's where it needs any."""
+    if numbers.recipe is None or not numbers.recipe.calibrated:
+        return Calibrated(*in_precision(form.graph, numbers, None))
+    judged_on = None if prepared.evaluation is None else prepared.evaluation.images
+    chosen = calibration_images(
+        prepared.images, prepared.proof_images, judged_on, plan.calibration.count, plan.calibration.seed
+    )
+    graph, found = in_precision(form.graph, numbers, _fed(prepared, chosen))
+    return Calibrated(graph, with_overlap(found, chosen, prepared.proof_images, judged_on))
+
+
+def _fed(prepared: Prepared, images: ImageSet) -> FedImages:
+    return FedImages(cached(images, prepared.store), prepared.served.feeds, prepared.served.io.batch or 1)
+
+
+def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes, ...]:
+    return tune(prepared.fused, plan.target, lowering_options(plan), step) if plan.tune else ()
+
+
+def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:
+    """What the artifact loses to the trained model; None where nothing is asked."""
+    goal, judged_on = plan.source.accuracy, prepared.evaluation
+    if goal is None or judged_on is None:
+        return None
+    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+        return accuracy.evaluate(prepared.served, session, judged_on, goal, prepared.store)
+
+
+def _judge(plan: Plan, made: Made) -> None:
+    kept: Path = store.rejected(plan.destination.path)
+    against = plan.source.checkpoint.path
+    hint = f"; `slide-export diagnose {kept} {option('against')} {against}` tells which layer loses most"
+    gate.judge(
+        made.proof,
+        made.dtype_stats,
+        plan.numbers.precision,
+        f"; kept as {kept}",
+        made.accuracy,
+        hint,
+        some_kept=bool(plan.source.keep_fp32),
+    )

@@ -1,0 +1,167 @@
+"""SourceRequest -> Prepared: everything that is done once a checkpoint, whatever it is exported to."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from slide_export.calibration.evaluation_set import EvaluationSet
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.images import ImageSet, readable
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.calibration.recipe import matches
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.model import BlockCertificate, FusedModel, Model
+from slide_export.core.progress import Progress, no_progress
+from slide_export.core.proof import Reference
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose, refuse_unfit
+from slide_export.inference.fuse import certify, fuse
+from slide_export.inference.served import ServedModel, first, serve
+from slide_export.models import ALL, FAMILIES, ships
+from slide_export.proof import accuracy, reference
+
+from .resolve import SourceRequest
+
+
+class ModelInForm:
+    """The model in one form and, once it is asked for, its ONNX graph."""
+
+    def __init__(self, served: ServedModel, graph: OnnxGraph | None = None) -> None:
+        self.served = served
+        if graph is not None:
+            self.graph = graph
+
+    @cached_property
+    def graph(self) -> OnnxGraph:
+        """The checked graph, exported once.
+
+        Raises:
+            ExportError: see `graph.export`.
+        """
+        return onnx_graph.export(self.served, ships=ships(self.served.trained.family))
+
+    @property
+    def exported(self) -> bool:
+        """Whether the graph is there already."""
+        return "graph" in self.__dict__
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One checkpoint, ready to be finished for any target and precision.
+
+    Attributes:
+        served: the trained model.
+        fused: its inference form.
+        certificate: proof of each fused convolution.
+        truth: the trained model's outputs in float64 on the proof's images.
+        images: of the request, those of the task.
+        proof_images: a few of them, all of which can be decoded.
+        evaluation: what accuracy is measured on; None where none is.
+        store: the decoded pictures.
+    """
+
+    request: SourceRequest
+    served: ServedModel
+    fused: FusedModel
+    certificate: tuple[BlockCertificate, ...]
+    truth: Reference
+    images: ImageSet
+    proof_images: ImageSet
+    evaluation: EvaluationSet | None
+    store: PictureStore = field(repr=False)
+    forms: dict[str, ModelInForm] = field(default_factory=dict, repr=False, compare=False)
+    floors: dict[NumericFormat, Reference] = field(default_factory=dict, repr=False, compare=False)
+
+    def in_form(self, form: str, target: str) -> ModelInForm:
+        """The model in a form, made once for each form that is asked for.
+
+        Args:
+            form: a name, one for each stage that slides, or "auto".
+            target: decides what "auto" means.
+        """
+        inference = choose(self.fused, target, form)
+        return self.forms.setdefault(inference.form, ModelInForm(self.served.running(inference)))
+
+    def reference(self, numbers: NumericFormat) -> Reference:
+        """The truth with the noise floor of a numeric format, computed once for each format."""
+        if numbers not in self.floors:
+            self.floors[numbers] = reference.with_floor(self.served, self.truth, numbers)
+        return self.floors[numbers]
+
+
+def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
+    """Load a checkpoint, refuse what does not fit it, make its reference, fuse and certify it.
+
+    Raises:
+        CheckpointError: the file is no sound checkpoint of a known model.
+        RequestError: labels, modules, forms or task do not fit the model.
+        CalibrationError: the images cannot be decoded, or are not fit for the model.
+        FusionError: two convolution paths cannot become one.
+    """
+    with step("load the checkpoint"):
+        model = _load(request)
+        served = serve(model, request.io, request.checkpoint.tasks or None)
+        _refuse_unfit(request, model)
+    store = PictureStore(model.data, model.image_size, served.task.sample)
+    images = _samples(request.images, served)
+    proof_images = readable(images, request.image_count, store.load)
+    evaluation = _evaluation(request, served, store, step)
+    with step(f"run the trained model on {len(proof_images.files)} images in float64"):
+        names, pictures = proof_images.names(), store.stacked(proof_images.files)
+        truth = reference.truth(served, proof_images.source, names, pictures)
+    with step("fuse and certify"):
+        fused = fuse(model)
+        certificate = certify(fused, served.normalised(first(truth.feeds, 1)))
+    return Prepared(request, served, fused, certificate, truth, images, proof_images, evaluation, store)
+
+
+def _load(request: SourceRequest) -> Model:
+    asked = request.checkpoint
+    families = asked.families or (ALL if asked.comparison else FAMILIES)
+    return load_checkpoint(
+        asked.path, variant=asked.variant, weights=asked.weights, input_size=asked.input_size, families=families
+    )
+
+
+def _refuse_unfit(request: SourceRequest, model: Model) -> None:
+    """Refuse what the model's modules decide, before any of its arithmetic.
+
+    Raises:
+        RequestError: a module to keep does not exist, or there is not one form for each stage that slides.
+    """
+    names = [name for name, _ in model.module.named_modules() if name]
+    for pattern in request.keep_fp32:
+        if not any(matches(name, pattern) for name in names):
+            close = difflib.get_close_matches(pattern, names, n=1) or names[:1]
+            raise RequestError(
+                f"expected modules of the model in {option('keep_fp32')}, found {pattern!r}: one is {close[0]!r}"
+            )
+    refuse_unfit(model.module, request.form)
+
+
+def _samples(images: ImageSet, served: ServedModel) -> ImageSet:
+    """The images of a set that the task takes as first input.
+
+    Raises:
+        CalibrationError: it takes none of them.
+    """
+    files = tuple(file for file in images.files if served.task.sample(file))
+    if not files:
+        raise CalibrationError(
+            f"expected images of {' and '.join(served.input_names)} in {images.source}, found none that belong together"
+        )
+    return replace(images, files=files)
+
+
+def _evaluation(
+    request: SourceRequest, served: ServedModel, store: PictureStore, step: Progress
+) -> EvaluationSet | None:
+    if request.accuracy is None:
+        return None
+    with step("try the trained model on some of the evaluation images"):
+        return accuracy.open_images(request.accuracy, served, store)

@@ -1,0 +1,187 @@
+"""ExportRequest -> Plan: every refusal that the request, names, places and installed packages decide.
+
+Nothing is loaded, decoded or written here, and torch is not imported: a wrong word on the command line costs no time.
+What needs the checkpoint is refused by `prepare`, as soon as its keys and shapes are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slide_export.backends import registry
+from slide_export.bundle import store
+from slide_export.calibration import recipe as recipes
+from slide_export.calibration.images import ImageSet, bundled, find
+from slide_export.calibration.quantization import QUANTIZED, NumericFormat
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import RequestError, option
+from slide_export.core.request import CheckpointRequest, ExportRequest
+
+if TYPE_CHECKING:
+    from slide_export.backends.interface import Backend
+    from slide_export.calibration.accuracy import AccuracyGoal
+    from slide_export.calibration.sensitivity import MixedSearch
+
+MIXED = "mixed"
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What one checkpoint is prepared with: the same for every target and precision that it is exported to.
+
+    Attributes:
+        images: every image of the request, not decoded yet.
+        image_count: how many of them the proof takes at most.
+        keep_fp32: modules that the request names, which have to exist.
+        form: as asked for; "auto" is each target's own.
+        accuracy: None where none is measured.
+    """
+
+    checkpoint: CheckpointRequest
+    io: ModelIO
+    images: ImageSet
+    image_count: int
+    keep_fp32: tuple[str, ...] = ()
+    form: str = "auto"
+    accuracy: AccuracyGoal | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationRequest:
+    """How many images ranges are observed on, and the seed that draws them."""
+
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a bundle goes."""
+
+    out: Path
+    name: str
+    target: str
+    precision: str
+    overwrite: bool
+
+    @property
+    def path(self) -> Path:
+        """The bundle's directory."""
+        return self.out / f"{self.name}-{self.target}-{self.precision}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that can be carried out, as far as can be told without its checkpoint.
+
+    Attributes:
+        numbers: precision, recipe and modules in float.
+        options: every option of the backend, with the defaults filled in.
+        tune: measure the forms first, and take the fastest.
+        search: whether modules to keep in float are searched for, so that the rest may be in the precision.
+        found: what the search found; None before, or without one.
+        variant: as the request names it, for the manifest.
+    """
+
+    source: SourceRequest
+    target: str
+    numbers: NumericFormat
+    options: Mapping[str, str]
+    calibration: CalibrationRequest
+    destination: Destination
+    tune: bool = False
+    search: bool = False
+    found: MixedSearch | None = None
+
+    def keeping(self, found: MixedSearch) -> Plan:
+        """The plan of the export that a search ends in."""
+        source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *found.kept))
+        return replace(self, source=source, numbers=self.numbers.keeping(found.kept), search=False, found=found)
+
+
+def resolve(request: ExportRequest) -> Plan:
+    """Check a request and complete it.
+
+    Raises:
+        RequestError: it asks for something that does not exist, or contradicts itself.
+        BackendUnavailable: the target's package is not installed here.
+        BundleError: a bundle is in the way.
+        CalibrationError: there are no images where it says.
+    """
+    search = request.precision == MIXED
+    precision = request.mixed_base if search else request.precision
+    backend = registry.require(request.target, precision)
+    options = registry.complete_options(request.target, request.options)
+    stem = request.name or request.checkpoint.stem
+    name = f"{stem}-{MIXED}" if search else stem
+    destination = Destination(request.out, name, request.target, precision, request.overwrite)
+    store.refuse_existing(destination.path, overwrite=request.overwrite)
+    numbers = numeric_format(request, precision)
+    _refuse_contradictions(request, backend, numbers, search=search)
+    if request.image_count < 1:
+        raise RequestError(f"expected at least 1 image for the parity check, found {request.image_count}")
+    return Plan(
+        SourceRequest(
+            request.source,
+            request.interface,
+            bundled() if request.images is None else find(request.images),
+            request.image_count,
+            request.keep_fp32,
+            request.form,
+            request.accuracy,
+        ),
+        request.target,
+        numbers,
+        options,
+        CalibrationRequest(request.calibration_size, request.seed),
+        destination,
+        request.tune,
+        search,
+    )
+
+
+def numeric_format(request: ExportRequest, precision: str) -> NumericFormat:
+    """How the artifact is to compute.
+
+    Raises:
+        RequestError: a recipe is given for a float precision or is not sound, or images are lacking.
+    """
+    given, keep = request.quantization_recipe, request.keep_fp32
+    if precision not in QUANTIZED:
+        if given is not None:
+            raise RequestError(f"{option('quantization_recipe')} goes with int8 or w8, found it with {precision}")
+        if keep and precision == "fp32":
+            raise RequestError(f"{option('keep_fp32')} goes with a smaller precision, found it with fp32")
+        return NumericFormat(precision, None, keep)
+    chosen = recipes.load(given, precision) if given else recipes.default(request.target, precision)
+    if chosen.calibrated and request.images is None:
+        raise RequestError(
+            f"{precision} needs {option('images')}: activations are calibrated on pictures like those that the model "
+            "will see, 100 to 500 of them; w8 needs none"
+        )
+    recipes.refuse_other_library(chosen, request.target)
+    return NumericFormat(precision, replace(chosen, keep_fp32=(*chosen.keep_fp32, *keep)).resolved())
+
+
+def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: NumericFormat, *, search: bool) -> None:
+    precision, target = numbers.precision, request.target
+    if search and precision not in backend.IN_GRAPH:
+        able = [name for name in registry.names() if precision in registry.load(name).IN_GRAPH]
+        raise RequestError(
+            f"expected a target whose graph carries {precision} to mix it with float, {', '.join(able)}; found {target}"
+        )
+    if search and request.tune:
+        raise RequestError(
+            f"expected mixed precision or {option('tune')}, found both: tune first, and name the form that it found"
+        )
+    if numbers.keep and precision not in backend.IN_GRAPH:
+        raise RequestError(
+            f"{option('keep_fp32')} is not available for {target} {precision}: its graph does not carry {precision}"
+        )
+    if request.tune and request.form != "auto":
+        raise RequestError(
+            f"expected {option('tune')} or {option('form')}, found both: leave out {option('form')} {request.form}"
+        )

@@ -1,0 +1,62 @@
+"""What a recipe quantizes is said by module names, in a real exported graph."""
+
+from dataclasses import replace
+
+import onnx
+import pytest
+
+from slide_export.calibration.layer_selection import in_modules, layers, selected
+from slide_export.calibration.recipe import default
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import RequestError
+from slide_export.core.model import Model
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
+
+
+@pytest.fixture(scope="module")
+def proto(model: Model) -> onnx.ModelProto:
+    return onnx_graph.export(in_form(choose(fuse(model), "onnx", "grouped"), ModelIO())).proto
+
+
+def test_a_node_is_in_its_module_and_in_those_around_it() -> None:
+    node = onnx.NodeProto(name="/layers.1/blocks.0/attn/qkv/Gemm_2")
+    assert all(in_modules(node, [pattern]) for pattern in ("layers.1", "layers.*.blocks.0.attn", "*.qkv"))
+    assert not in_modules(node, ["layers.0", "layers.1.blocks.0.attn.qkv.Gemm_2"])
+    assert not in_modules(onnx.NodeProto(name="MatMul"), ["layers.1"])
+
+
+def test_layers_are_the_models_own(proto: onnx.ModelProto, model: Model) -> None:
+    found = layers(proto)
+    linear = {name for name, module in model.module.named_modules() if type(module).__name__ == "Linear"}
+    assert {module for module, kind in found.values() if kind == "linear"} == linear
+    assert {module for module, kind in found.values() if kind == "convolution"} == {"patch_embed.proj"}
+    assert all(".attn." in module for module, kind in found.values() if kind == "depthwise")
+    assert sum(kind == "depthwise" for _, kind in found.values()) == 6  # keys and values of three slide blocks
+
+
+def test_products_and_slide_convolutions_stay_in_float(proto: onnx.ModelProto) -> None:
+    names = selected(layers(proto), default("onnx", "int8"))
+    operations = {node.name: node for node in proto.graph.node}
+    assert len(names) == 29
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    assert all(operations[name].input[1] in weights for name in names)
+    assert not any("/attn/keys" in name or "/attn/values" in name for name in names)
+
+
+def test_kept_modules_are_left_out(proto: onnx.ModelProto) -> None:
+    recipe = replace(default("onnx", "int8"), keep_fp32=("layers.1", "head"))
+    names = selected(layers(proto), recipe)
+    assert not any(name.startswith(("/layers.1/", "/head/")) for name in names)
+    assert len(names) == 29 - 10
+
+
+def test_an_unknown_module_and_an_empty_scope_are_refused(proto: onnx.ModelProto) -> None:
+    with pytest.raises(
+        RequestError, match=r"found 'layers\.0\.blocks\.0\.attn\.qvk': one is 'layers\.0\.blocks\.0\.attn\.qkv'"
+    ):
+        selected(layers(proto), replace(default("onnx", "int8"), keep_fp32=("layers.0.blocks.0.attn.qvk",)))
+    with pytest.raises(RequestError, match="keeps every layer in float"):
+        selected(layers(proto), replace(default("onnx", "int8"), keep_fp32=("*",)))

@@ -1,0 +1,93 @@
+"""The file that goes to a device: all that it needs, nothing more, and a sentence where Python is too old."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import vermin
+
+from slide_export.benchmark.devices import device_runner as runner
+
+
+def sources() -> dict[str, str]:
+    return {name: (runner.ROOT / f"{name}.py").read_text() for name in runner.modules()}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Returns the modules of ours that a file imports, wherever in it, apart from those for type checking alone."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 1:  # in the files of the package itself alone
+            found |= {f"slide_export.{node.module or alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return {name for name in found if name.startswith("slide_export.")}
+
+
+def test_every_module_that_one_in_it_imports_is_in_it() -> None:
+    held = {f"slide_export.{name}".replace("/", ".").removesuffix(".__init__") for name in runner.modules()}
+    packages = {name.rpartition(".")[0] for name in held}
+    for name, source in sources().items():
+        wanted = {path for path in imported(ast.parse(source)) if runner.ROOT.joinpath(*path.split(".")[1:]).exists()}
+        files = {
+            path
+            for path in imported(ast.parse(source))
+            if (runner.ROOT / f"{'/'.join(path.split('.')[1:])}.py").exists()
+        }
+        assert files <= held, name
+        assert wanted <= packages | held, name
+
+
+@pytest.mark.parametrize("name", runner.modules())
+def test_each_is_syntax_and_library_of_the_oldest_python(name: str) -> None:
+    source = sources()[name]
+    ast.parse(source, feature_version=runner.OLDEST)
+    config = vermin.Config()
+    config.set_eval_annotations(True)
+    _, least = vermin.detect(source, config)
+    assert least <= runner.OLDEST
+
+
+def test_the_check_of_the_library_finds_what_is_newer() -> None:
+    _, least = vermin.detect("from datetime import UTC")
+    assert least == (3, 11)
+
+
+def test_it_answers_without_anything_installed(tmp_path: Path) -> None:
+    path = runner.write(tmp_path)
+    command = (sys.executable, "-I", "-S", path, "surroundings")
+    asked = '{"processors": null}\n{"missing": ["json", "numpy"]}\n'
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    processors, missing = done.stdout.splitlines()
+    assert processors.startswith('{"processors": [')
+    assert missing == '{"missing": ["numpy"]}'
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 9)])
+def test_an_older_python_gets_a_sentence(version: tuple[int, int]) -> None:
+    head = runner.MAIN.partition("import runpy")[0].replace("import sys\n", "")
+    script = f"import sys; sys.version_info = {version}\n{head}"
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=False)
+    assert done.stderr == "expected Python 3.10 or later, found {}.{}\n".format(*version)
+    assert done.returncode == 1
+
+
+def test_it_is_the_same_file_every_time_and_small(tmp_path: Path) -> None:
+    first = runner.write(tmp_path).read_bytes()
+    assert first == runner.write(tmp_path).read_bytes()
+    assert len(first) < 100_000
+
+
+def test_targets_that_need_pytorch_are_not_in_it(tmp_path: Path) -> None:
+    names = zipfile.ZipFile(runner.write(tmp_path)).namelist()
+    assert "slide_export/backends/onnx.py" in names
+    assert "slide_export/backends/coreml.py" not in names
+    assert not any("torch" in source for name, source in sources().items() if name.startswith("backends/o"))

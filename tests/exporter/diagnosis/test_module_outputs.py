@@ -1,0 +1,43 @@
+"""The value that leaves a module is its output, whatever the artifact calls it."""
+
+from slide_export.backends.interface import Value
+from slide_export.diagnosis.module_outputs import outputs_of
+
+MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")
+CHAIN = (
+    Value("e", "embed", ("x",)),
+    Value("n", "block.attn.keys.0", ("e",)),  # a module that only the lowering has
+    Value("p", "block.attn.proj", ("n",)),
+    Value("cast", "block.attn.proj.p_half", ("p",)),  # what a tool added
+    Value("a", "block", ("e", "cast")),
+    Value("m", "block.mlp", ("a",)),
+    Value("b", "block", ("a", "m")),
+    Value("mean", "", ("b",)),
+    Value("h", None, ("mean",)),  # a layer without a scope belongs to its user
+    Value("logits", "head", ("h",)),
+)
+
+
+def test_each_module_has_the_value_that_leaves_it() -> None:
+    assert outputs_of(CHAIN, MODULES) == {
+        "embed": "e",
+        "block": "b",
+        "block.attn": "cast",
+        "block.attn.proj": "cast",
+        "block.mlp": "m",
+        "head": "logits",
+    }
+
+
+def test_a_module_that_the_artifact_does_not_show_is_left_out() -> None:
+    assert "gone" not in outputs_of(CHAIN, ("gone", "head"))
+
+
+def test_the_last_layer_without_a_scope_belongs_to_what_it_is_computed_from() -> None:
+    values = (Value("product", "head", ("x",)), Value("sum", None, ("product",)))
+    assert outputs_of(values, ("head",)) == {"head": "sum"}
+
+
+def test_names_that_begin_alike_are_apart() -> None:
+    values = (Value("a", "layers.1", ("x",)), Value("b", "layers.10", ("a",)))
+    assert outputs_of(values, ("layers.1", "layers.10")) == {"layers.1": "a", "layers.10": "b"}

@@ -1,0 +1,54 @@
+"""The rules find what breaks them."""
+
+import io
+import warnings
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from slide_export.core.errors import ExportError
+from slide_export.graph.passes.check import check
+
+
+def graph_of(*nodes: onnx.NodeProto, shape: tuple[int, ...] = (2, 3)) -> onnx.ModelProto:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    out = helper.make_empty_tensor_value_info("y")
+    index = helper.make_tensor("index", TensorProto.INT64, [1], [0])
+    graph = helper.make_graph(nodes, "g", [value], [out], [index])
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    )
+
+
+def test_a_plain_graph_passes_unchanged() -> None:
+    proto = graph_of(helper.make_node("Relu", ["x"], ["y"]))
+    assert check(proto) is proto
+
+
+def test_a_gather_is_refused_by_name() -> None:
+    with pytest.raises(ExportError, match=r"without Im2Col, found Gather \(culprit\)"):
+        check(graph_of(helper.make_node("Gather", ["x", "index"], ["y"], name="culprit")))
+
+
+def test_rank_6_is_refused() -> None:
+    with pytest.raises(ExportError, match="rank 5, found 2"):
+        check(graph_of(helper.make_node("Relu", ["x"], ["y"]), shape=(1, 1, 1, 1, 2, 3)))
+
+
+def test_an_invalid_graph_is_refused() -> None:
+    with pytest.raises(ExportError, match="checker says"):
+        check(graph_of(helper.make_node("NoSuchOperator", ["x"], ["y"])))
+
+
+@pytest.mark.parametrize("guise", [nn.Unfold(3, padding=1), nn.Fold((4, 4), 2, stride=2)], ids=["unfold", "fold"])
+def test_what_torch_makes_of_an_unfold_is_refused(guise: nn.Module) -> None:
+    x = torch.zeros(1, 3, 4, 4) if isinstance(guise, nn.Unfold) else torch.zeros(1, 12, 4)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(guise, (x,), buffer, dynamo=False, opset_version=18)  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match="without Im2Col"):
+        check(onnx.load_from_string(buffer.getvalue()))

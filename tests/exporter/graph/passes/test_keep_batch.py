@@ -1,0 +1,48 @@
+"""A reshape that leaves the batch alone says so, and computes what it did."""
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from slide_export.graph.passes.keep_batch import keep_batch
+
+
+def reshapes(*shapes: list[int]) -> onnx.ModelProto:
+    """Returns a graph of reshapes one after the other, from [batch, 4, 6] on."""
+    names = ["x", *(f"y{index}" for index in range(len(shapes)))]
+    nodes = [
+        helper.make_node("Reshape", [names[index], f"s{index}"], [names[index + 1]]) for index in range(len(shapes))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "reshapes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4, 6])],
+        [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(shape), f"s{index}") for index, shape in enumerate(shapes)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def batch_of(proto: onnx.ModelProto, value: str) -> str:
+    (found,) = (info for info in (*proto.graph.value_info, *proto.graph.output) if info.name == value)
+    return found.type.tensor_type.shape.dim[0].dim_param
+
+
+def test_the_batch_keeps_its_name() -> None:
+    kept = keep_batch(reshapes([-1, 24], [-1, 2, 12]))
+    assert [batch_of(kept, name) for name in ("y0", "y1")] == ["batch", "batch"]
+
+
+def test_a_reshape_that_takes_the_batch_apart_stays() -> None:
+    kept = keep_batch(reshapes([-1, 6]))
+    assert [numpy_helper.to_array(tensor).tolist() for tensor in kept.graph.initializer] == [[-1, 6]]
+
+
+def test_the_values_are_the_same() -> None:
+    x = np.arange(72, dtype=np.float32).reshape(3, 4, 6)
+    before, after = (
+        onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+        for proto in (reshapes([-1, 3, 8], [-1, 2]), keep_batch(reshapes([-1, 3, 8], [-1, 2])))
+    )
+    assert np.array_equal(before, after)

@@ -1,0 +1,73 @@
+"""The simulated quantization against one worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from slide_export.calibration.recipe import default
+from slide_export.proof.fake_quant import kind_of, simulated
+
+WEIGHTS_ALONE = default("onnx", "w8").resolved()
+INT8 = replace(default("onnx", "int8"), reduce_range="off")
+
+
+class Served(nn.Module):
+    """A module where `Serving` has it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.module(images)
+
+
+def linear(rows: list[list[float]]) -> nn.Linear:
+    layer = nn.Linear(len(rows[0]), len(rows), bias=False)
+    layer.weight = nn.Parameter(torch.tensor(rows))
+    return layer
+
+
+def test_weights_are_on_a_grid_of_their_own_channel() -> None:
+    served = Served(nn.Sequential(linear([[127.0, 0.4], [1.27, 0.004]])))
+    found = simulated(served, WEIGHTS_ALONE, [])(torch.eye(2))
+    assert torch.allclose(found, torch.tensor([[127.0, 1.27], [0.0, 0.0]]), atol=1e-6)
+
+
+def test_one_scale_for_a_whole_tensor_loses_the_small_channel() -> None:
+    served = Served(nn.Sequential(linear([[127.0, 0.6], [0.4, 0.4]])))
+    found = simulated(served, replace(WEIGHTS_ALONE, per_channel=False), [])(torch.eye(2))
+    assert torch.allclose(found, torch.tensor([[127.0, 0.0], [1.0, 0.0]]), atol=1e-6)
+
+
+def test_a_reduced_range_has_half_the_steps() -> None:
+    served = Served(nn.Sequential(linear([[63.0, 0.6]])))
+    found = simulated(served, replace(WEIGHTS_ALONE, reduce_range="on"), [])(torch.eye(2))
+    assert torch.allclose(found, torch.tensor([[63.0], [1.0]]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activations", "expected"),
+    [("asymmetric", [155.0, -100.0, 0.0, 3.0]), ("symmetric", [155.0, -100.08, 0.0, 3.66])],
+)
+def test_activations_are_on_the_grid_of_their_range(activations: str, expected: list[float]) -> None:
+    served = Served(nn.Sequential(linear([[1.0]])))
+    images = torch.tensor([[155.0], [-100.0], [0.3], [3.2]])
+    found = simulated(served, replace(INT8, activations=activations), [(images,)])(images)
+    assert torch.allclose(found[:, 0], torch.tensor(expected), atol=6e-3)
+
+
+def test_values_beyond_the_observed_range_are_clipped() -> None:
+    served = Served(nn.Sequential(linear([[1.0]])))
+    copied = simulated(served, INT8, [(torch.tensor([[255.0]]),)])
+    assert copied(torch.tensor([[300.0], [-9.0]])).flatten().tolist() == [255.0, 0.0]
+    assert served(torch.tensor([[300.0]])).item() == 300.0  # the original is untouched
+
+
+def test_kept_modules_and_kinds_stay_exact() -> None:
+    module = nn.Sequential(linear([[127.0, 0.4]]), nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 1, groups=4))
+    assert [kind_of(layer) for layer in module] == ["linear", "convolution", "depthwise"]
+    copied = simulated(Served(module[:1]), replace(WEIGHTS_ALONE, keep_fp32=("0",)), [])
+    assert torch.equal(copied.module[0].weight, module[0].weight)

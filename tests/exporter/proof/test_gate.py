@@ -1,0 +1,66 @@
+"""The gate says what failed, precision before parity, and where the artifact is kept."""
+
+from dataclasses import replace
+
+import pytest
+
+from slide_export.core.artifact import DtypeStats
+from slide_export.core.errors import ParityError, PrecisionError
+from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
+from slide_export.proof.gate import judge
+
+FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0)
+PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
+SINGLE = DtypeStats({"float32": 100}, {"float32": 5})
+
+
+def test_what_is_right_passes() -> None:
+    judge(PROOF, SINGLE, "fp32")
+
+
+def test_precision_comes_first() -> None:
+    wrong = replace(PROOF, outputs=(replace(FINE, max_abs=1.0),))
+    with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16"):
+        judge(wrong, SINGLE, "fp16")
+
+
+@pytest.mark.parametrize("change", [{"max_abs": 5e-6}, {"rms": 9e-7}, {"max_abs": float("nan")}])
+def test_either_error_over_its_limit_fails(change: dict[str, float]) -> None:
+    with pytest.raises(ParityError, match=r"expected logits within 4\.00e-06 .* kept there"):
+        judge(replace(PROOF, outputs=(replace(FINE, **change),)), SINGLE, "fp32", "; kept there")
+
+
+def test_a_confident_flip_fails_and_one_within_rounding_does_not() -> None:
+    near, far = Flip("a.jpg", 3, 5, 1e-6), Flip("b.jpg", 3, 5, 0.1)
+    judge(replace(PROOF, flips=(near,)), SINGLE, "fp32")
+    with pytest.raises(ParityError, match=r"expected class 3 for b\.jpg, found 5"):
+        judge(replace(PROOF, flips=(near, far)), SINGLE, "fp32")
+
+
+QUANTIZED = replace(
+    PROOF, outputs=(replace(FINE, limit_max=1.0, limit_rms=1.0, sqnr_db=24.0),), accepted=Acceptance(4, 20.0, 0.9)
+)
+
+
+def flips(count: int) -> tuple[Flip, ...]:
+    return tuple(Flip(f"{index}.jpg", 3, 5, 0.1) for index in range(count))
+
+
+@pytest.mark.parametrize("sqnr_db", [19.9, float("nan")])
+def test_too_much_quantization_noise_fails(sqnr_db: float) -> None:
+    judge(QUANTIZED, DtypeStats({"int8": 9}, {"int8": 5}, marked=5), "int8")
+    noisy = replace(QUANTIZED, outputs=(replace(QUANTIZED.outputs[0], sqnr_db=sqnr_db),))
+    with pytest.raises(ParityError, match="expected a signal to quantization noise of 20 dB in logits"):
+        judge(noisy, DtypeStats({"int8": 9}, {"int8": 5}, marked=5), "int8")
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong", "refused"),
+    [(8, 3, False), (8, 4, True), (100, 18, False), (100, 19, True)],  # scipy.stats.binom.cdf(n, images, 0.9) < 0.01
+)
+def test_agreement_is_refused_where_the_share_is_ruled_out(images: int, wrong: int, refused: bool) -> None:
+    proof = replace(QUANTIZED, images=images, top1=1 - wrong / images, flips=flips(wrong))
+    assert proof.too_many_flips is refused
+    if refused:
+        with pytest.raises(ParityError, match=f"expected 90% of the top classes .* found {images - wrong} of {images}"):
+            judge(proof, DtypeStats({"int8": 9}, {"int8": 5}, marked=5), "int8")

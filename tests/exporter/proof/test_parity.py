@@ -1,0 +1,152 @@
+"""The proof accepts what rounding does and refuses one wrong weight."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from slide_export.backends import onnx as backend
+from slide_export.backends.interface import LoweringOptions
+from slide_export.calibration.images import bundled
+from slide_export.core.artifact import Feeds, ModelIO, Outputs
+from slide_export.core.model import Model
+from slide_export.core.proof import Reference
+from slide_export.graph import export as onnx_graph
+from slide_export.inference.choose import choose
+from slide_export.inference.forms import FORMS
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
+from slide_export.proof import parity
+from slide_export.proof.reference import subset
+from tests.conftest import reference_of
+
+PLAIN = ModelIO()
+
+
+@pytest.fixture(scope="module")
+def reference(model: Model) -> Reference:
+    return reference_of(model, bundled(), PLAIN)
+
+
+def export(model: Model, directory: Path, interface: ModelIO = PLAIN, form: str = "grouped") -> Path:
+    graph = onnx_graph.export(in_form(choose(fuse(model), "onnx", form), interface))
+    return backend.lower(graph, directory, LoweringOptions("fp32", interface)).path
+
+
+@pytest.fixture(scope="module")
+def artifact(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(model, tmp_path_factory.mktemp("artifact"))
+
+
+class Fake:
+    """A session that answers with the reference plus a disturbance."""
+
+    evaluator = "a fake"
+
+    def __init__(self, reference: Reference, disturb: dict[int, np.ndarray]) -> None:
+        self.known = {row.tobytes(): index for index, row in enumerate(reference.feeds["images"])}
+        self.exact, self.disturb = reference.exact["logits"], disturb
+
+    def run(self, feeds: Feeds) -> Outputs:
+        index = [self.known[row.tobytes()] for row in feeds["images"]]
+        return {"logits": np.stack([self.exact[i] + self.disturb.get(i, 0) for i in index])}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_passes_at_every_batch_size(form: str, model: Model, reference: Reference, tmp_path: Path) -> None:
+    proof = parity.check(reference, backend.Session(export(model, tmp_path, form=form), {}), None, decision_axis=1)
+    assert proof.passed
+    assert proof.batch_sizes == (1, 2, 3, 8)
+    assert proof.top1 == 1.0
+    assert proof.outputs[0].sqnr_db > 100
+
+
+def test_reference_is_the_trained_model_in_float64(model: Model, reference: Reference) -> None:
+    fed = torch.from_numpy(reference.feeds["images"][2:3]).double()
+    with torch.inference_mode():
+        expected = copy.deepcopy(model.module).double()(fed).numpy()
+    assert np.abs(reference.exact["logits"][2:3] - expected).max() < 1e-12
+    assert reference.rounded["logits"].dtype == np.float32
+
+
+@pytest.mark.parametrize("initializer", ["head.weight", "layers.2.blocks.0.norm1.weight", "patch_embed.proj.bias"])
+def test_one_weight_off_by_a_percent_fails(
+    initializer: str, reference: Reference, artifact: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(artifact)
+    tensor = next(item for item in proto.graph.initializer if item.name == initializer)
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[np.abs(values).argmax()] *= 1.01
+    tensor.CopyFrom(numpy_helper.from_array(values, initializer))
+    onnx.save(proto, tmp_path / "altered.onnx")
+    proof = parity.check(reference, backend.Session(tmp_path / "altered.onnx", {}), None, decision_axis=1)
+    assert not proof.passed
+    assert proof.outputs[0].max_abs > 2 * proof.outputs[0].limit_max
+
+
+def test_the_numbers_are_what_they_say(reference: Reference) -> None:
+    noise = np.random.default_rng(0).normal(size=(8, 10)) * 1e-3
+    proof = parity.check(reference, Fake(reference, dict(enumerate(noise))), None, decision_axis=1)
+    (output,), batches = proof.outputs, [*range(1), *range(2), *range(3), *range(8)]
+    assert output.max_abs == pytest.approx(np.abs(noise[batches]).max())
+    assert output.rms == pytest.approx(np.sqrt((noise[batches] ** 2).mean()))
+    signal, error = reference.exact["logits"][batches], noise[batches]
+    assert output.sqnr_db == pytest.approx(10 * np.log10((signal**2).sum() / (error**2).sum()))
+    floor = np.abs(reference.rounded["logits"] - reference.exact["logits"])
+    assert output.limit_max == pytest.approx(parity.MULTIPLE * floor.max())
+
+
+def test_a_confident_flip_is_named_with_its_margin(reference: Reference) -> None:
+    exact = reference.exact["logits"][4]
+    best, other = exact.argmax(), exact.argmin()
+    disturb = np.zeros(10)
+    disturb[other] = exact[best] - exact[other] + 1e-3
+    proof = parity.check(reference, Fake(reference, {4: disturb}), None, decision_axis=1)
+    (flip,) = proof.flips
+    ordered = np.sort(exact)
+    assert (flip.image, flip.expected, flip.found) == (reference.images[4], best, other)
+    assert flip.margin == pytest.approx(ordered[-1] - ordered[-2])
+    assert proof.top1 == pytest.approx(13 / 14)
+    assert not proof.passed
+
+
+def test_nan_fails(reference: Reference) -> None:
+    with np.errstate(invalid="ignore"):
+        proof = parity.check(reference, Fake(reference, {0: np.full(10, np.nan)}), None, decision_axis=1)
+    assert not proof.passed
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        ModelIO(embed_preprocessing=True),
+        ModelIO(softmax=True),
+        ModelIO(features=True),
+        ModelIO(batch=3, embed_preprocessing=True, softmax=True),
+    ],
+)
+def test_every_interface_is_proved(interface: ModelIO, model: Model, tmp_path: Path) -> None:
+    own = reference_of(model, bundled(), interface)
+    session = backend.Session(export(model, tmp_path, interface), {})
+    proof = parity.check(own, session, interface.batch, decision_axis=None if interface.features else 1)
+    assert proof.passed
+    assert [output.name for output in proof.outputs] == list(interface.output_names)
+
+
+def test_embedded_preprocessing_is_the_callers(model: Model, reference: Reference) -> None:
+    embedded = reference_of(model, bundled(), ModelIO(embed_preprocessing=True))
+    assert embedded.feeds["images"].dtype == np.uint8
+    assert embedded.feeds["images"].shape == (8, 64, 64, 3)
+    assert (
+        np.abs(embedded.exact["logits"] - reference.exact["logits"]).max() < 1e-5
+    )  # the caller's is rounded to float32
+
+
+def test_a_short_image_set_repeats(model: Model, reference: Reference, artifact: Path) -> None:
+    proof = parity.check(subset(reference, 2), backend.Session(artifact, {}), None, decision_axis=1)
+    assert proof.passed
+    assert proof.images == 2

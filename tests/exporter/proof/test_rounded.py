@@ -1,0 +1,50 @@
+"""The simulated precision costs what that precision costs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from slide_export.core.errors import RequestError
+from slide_export.core.model import Model
+from slide_export.proof.rounded import at_precision
+
+
+def test_fp32_is_the_module_itself(model: Model) -> None:
+    assert at_precision(model.module, "fp32") is model.module
+
+
+def test_fp16_rounds_weights_and_results_but_sums_in_float32() -> None:
+    layer, x = nn.Linear(300, 4), torch.randn(5, 300)
+    with torch.inference_mode():
+        found = at_precision(layer, "fp16")(x).numpy()
+    weight, bias = (
+        value.detach().numpy().astype(np.float16).astype(np.float64) for value in (layer.weight, layer.bias)
+    )
+    expected = (x.numpy().astype(np.float64) @ weight.T + bias).astype(np.float16)
+    assert np.abs(found - expected).max() <= np.spacing(np.abs(expected).max().astype(np.float16))
+    assert np.array_equal(found, found.astype(np.float16))
+
+
+def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
+    norm, large = nn.LayerNorm(8), nn.Linear(8, 4)
+    norm.weight.data.mul_(1e6)
+    large.weight.data.div_(1e6)
+    served, x = nn.Sequential(norm, large, nn.Linear(4, 2)), torch.randn(3, 8)
+    with torch.inference_mode():
+        assert not at_precision(served, "fp16")(x).isfinite().all()
+        kept = at_precision(served, "fp16", ("1",))(x)
+        assert not torch.equal(kept, served(x))
+        assert torch.equal(kept, kept.half().float())
+        assert (kept - served(x)).abs().max() < 1e-2
+
+
+def test_the_trained_model_is_left_alone(model: Model) -> None:
+    before = model.module.get_parameter("head.weight").clone()
+    at_precision(model.module, "fp16")
+    assert torch.equal(model.module.get_parameter("head.weight"), before)
+
+
+def test_int8_has_no_floor_yet(model: Model) -> None:
+    with pytest.raises(RequestError, match="fp32 or fp16"):
+        at_precision(model.module, "int8")

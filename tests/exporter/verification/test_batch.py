@@ -1,0 +1,71 @@
+"""Each bundle has its own outcome, whatever becomes of the others."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from slide_export.calibration.accuracy import AccuracyGoal
+from slide_export.core.errors import BackendUnavailable
+from slide_export.verification import bundle as verification
+from slide_export.verification.batch import VerifyOptions, prove_each
+from slide_export.verification.outcome import VerifyResult
+
+
+def test_one_that_fails_does_not_stop_the_others(outcomes: tuple[VerifyResult, ...]) -> None:
+    assert [(one.exit_code, one.kind) for one in outcomes] == [(1, "ParityError"), (2, "BundleError"), (0, "")]
+    assert [one.target for one in outcomes] == ["onnx", "", "onnx"]
+    assert all(one.seconds > 0 for one in outcomes)
+
+
+def test_a_failed_proof_keeps_its_numbers(outcomes: tuple[VerifyResult, ...]) -> None:
+    altered, _, small = outcomes
+    assert altered.tightest is not None
+    assert small.tightest is not None
+    assert altered.tightest.max_abs > 100 * altered.tightest.limit_max
+    assert small.tightest.max_abs < small.tightest.limit_max
+
+
+def test_the_reference_is_derived_from_the_checkpoint(exported: Path, checkpoint: Path) -> None:
+    altered, small = prove_each([exported / "altered", exported / "small"], VerifyOptions(checkpoint))
+    assert (altered.exit_code, small.exit_code) == (1, 0)
+
+
+def test_accuracy_is_measured_where_it_is_asked_for(exported: Path, checkpoint: Path) -> None:
+    photographs = Path(verification.__file__).parents[2] / "calibration" / "photos"
+    (found,) = prove_each([exported / "small"], VerifyOptions(checkpoint, AccuracyGoal(photographs)))
+    assert found.accuracy is not None
+    assert found.accuracy.passed
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(BackendUnavailable("no runtime"), (3, "not available here")), (OSError("disk"), (70, "not proved"))],
+)
+def test_what_goes_wrong_with_a_bundle_is_its_outcome(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: tuple[int, str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(verification, "prove", broken)
+    (found,) = prove_each([Path("x")])
+    assert (found.exit_code, found.verdict) == expected
+    assert str(error) in found.message
+
+
+def test_each_bundle_of_many_is_a_step_that_fails_with_it(exported: Path) -> None:
+    told = []
+
+    @contextmanager
+    def step(what: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            told.append(f"failed {what}")
+            raise
+        told.append(what)
+
+    prove_each([exported / "absent", exported / "small"], step=step)
+    assert told == [f"failed verify {exported / 'absent'}", f"verify {exported / 'small'}"]

@@ -1,0 +1,52 @@
+"""A job's crash, hang or exception is its own, and it starts from what the nursery has imported."""
+
+import os
+import re
+
+import pytest
+
+from slide_export.workflows.child import Nursery
+
+JOBS = "tests.exporter.workflows.jobs"
+
+
+def test_a_job_answers_in_a_process_of_its_own() -> None:
+    with Nursery((JOBS,)) as nursery:
+        first, second = (nursery.run(f"{JOBS}:answer", {"n": index}, 60) for index in range(2))
+    assert first.result["argument"] == {"n": 0}
+    assert first.result["leads"]  # a process group of its own, so that what it starts ends with it
+    assert len({first.result["pid"], second.result["pid"], os.getpid()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("crash", r"its process crashed \(signal 11\): fatal words"),
+        ("fail", r"its process crashed \(exit code 1\): ValueError: not this"),
+    ],
+)
+def test_a_job_that_dies_is_told_by_its_last_words_and_touches_no_other(job: str, message: str) -> None:
+    with Nursery((JOBS,)) as nursery:
+        end = nursery.run(f"{JOBS}:{job}", None, 60)
+        after = nursery.run(f"{JOBS}:answer", 1, 60)
+    assert end.result is None
+    assert re.fullmatch(message, end.message)
+    assert after.result["argument"] == 1
+
+
+def test_a_job_that_hangs_is_stopped() -> None:
+    with Nursery((JOBS,)) as nursery:
+        end = nursery.run(f"{JOBS}:hang", None, 0.5)
+        assert end.message.startswith("expected an end within 0.5 s")
+        assert end.seconds < 30
+        assert nursery.run(f"{JOBS}:answer", 1, 60).result["argument"] == 1
+
+
+def test_nothing_is_left_when_the_nursery_closes() -> None:
+    with Nursery((JOBS,)) as nursery:
+        pid = nursery.run(f"{JOBS}:answer", 1, 60).result["pid"]
+        process = nursery._process
+    assert process is not None
+    assert process.poll() is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
