@@ -135,7 +135,7 @@ class DeformableAttention(nn.Module):
         else:
             points = moved(self.conv_offset(q), self.references, self.reach, self.shape)  # [B, g, S, 2]
             sampled = self.sampler(x, points)  # [B, S, C]
-            bias = None if self.lookup is None else self.lookup(self.rpe_table, points)
+            bias = None if self.lookup is None else self.lookup(by_group(self.rpe_table, self.shape), points)
         out = attend(q * self.scale, self.proj_k(sampled), self.proj_v(sampled), self.shape.heads, bias)
         return self.proj_out(out)
 
@@ -169,7 +169,8 @@ class FusedDeformableAttention(nn.Module):
         self.offsets = None if self.shape.still else FusedOffsets(trained.conv_offset, self.shape)
         self.register_buffer("references", trained.references)
         self.register_buffer("reach", trained.reach)
-        self.register_buffer("table", None if trained.rpe_table is None else trained.rpe_table.detach())
+        table = None if trained.rpe_table is None else by_group(trained.rpe_table.detach(), self.shape)
+        self.register_buffer("table", table)
         self.sampler, self.lookup = sampling(self.shape, form)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -204,6 +205,17 @@ def in_form(layer: FusedDeformableAttention, form: str) -> FusedDeformableAttent
         other.register_buffer(name, getattr(layer, name))
     other.sampler, other.lookup = sampling(layer.shape, form)
     return other.to(layer.references.dtype)
+
+
+def by_group(table: Tensor | None, shape: DeformableShape) -> Tensor:
+    """The tables of each group's own heads, [g, nH/g, rows, columns], of all heads' [nH, rows, columns].
+
+    Raises:
+        TypeError: there is no table.
+    """
+    if table is None:
+        raise TypeError("expected a table of position biases, found none")
+    return table.reshape(shape.groups, shape.heads // shape.groups, *shape.biases)
 
 
 def sampling(shape: DeformableShape, form: str) -> tuple[nn.Module, nn.Module | None]:

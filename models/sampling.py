@@ -87,15 +87,14 @@ class GridLookup(nn.Module):
         self.register_buffer("places", places.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, table: Tensor, points: Tensor) -> Tensor:
-        """Look up table [nH, rows, columns] for points [B, g, S, 2], to [B, nH, H*W, S].
+        """Look up table [g, nH/g, rows, columns] for points [B, g, S, 2], to [B, nH, H*W, S].
 
         The table is the same for every image, so images stand beside each other in one grid: nothing is repeated.
         """
         tokens, count, groups = self.places.shape[0], points.shape[2], self.groups
         distance = (self.places - points[:, :, None]) * 0.5  # [B, g, HW, S, 2]
         grid = columns_first(distance).transpose(0, 1).reshape(groups, -1, count, 2)  # [g, B*HW, S, 2]
-        tables = table.reshape(groups, self.heads // groups, *table.shape[1:])  # [g, nH/g, rows, columns]
-        return grid_sample(tables, grid).reshape(self.heads, -1, tokens, count).transpose(0, 1)
+        return grid_sample(table, grid).reshape(self.heads, -1, tokens, count).transpose(0, 1)
 
 
 class HatLookup(nn.Module):
@@ -119,13 +118,13 @@ class HatLookup(nn.Module):
         self.register_buffer("cols", cols.T.to(torch.get_default_dtype()), persistent=False)  # [columns, W]
 
     def forward(self, table: Tensor, points: Tensor) -> Tensor:
-        """Look up table [nH, rows, columns] for points [B, g, S, 2], to [B, nH, H*W, S]."""
+        """Look up table [g, nH/g, rows, columns] for points [B, g, S, 2], to [B, nH, H*W, S]."""
         (n, m), (rows, cols), count = self.table, (self.rows.shape[0], self.cols.shape[1]), points.shape[2]
         groups, own = self.groups, self.heads // self.groups
         steps = points.reshape(-1, 1, 2)  # [B*g*S, 1, 2]
         row = hat(self.rows - steps[..., :1] * ((n - 1) / 4)).reshape(-1, groups, count * rows, n)  # [B, g, S*H, rows]
         col = hat(self.cols - steps[..., 1:] * ((m - 1) / 4))  # [B*g*S, columns, W]
-        tables = table.reshape(groups, own, n, m).transpose(1, 2).reshape(groups, n, own * m)
+        tables = table.transpose(1, 2).reshape(groups, n, own * m)
         by_row = (row @ tables).reshape(-1, rows * own, m)  # [B*g*S, H*nH/g, columns]
         biases = (by_row @ col).reshape(-1, count, rows, own, cols)  # [B*g, S, H, nH/g, W]
         return biases.permute(0, 3, 2, 4, 1).reshape(-1, self.heads, rows * cols, count)

@@ -57,7 +57,7 @@ def test_sample_is_that_of_four_neighbours(form: str, furthest: float) -> None:
 def test_bias_is_the_tables_at_half_the_distance(form: str, furthest: float) -> None:
     table, points = torch.randn(HEADS, *TABLE), spread_points(furthest)
     places = torch.linspace(-1, 1, RESOLUTION[0]), torch.linspace(-0.8, 0.9, RESOLUTION[1])
-    found = LOOKUPS[form](places, TABLE, HEADS, GROUPS)(table, points)
+    found = LOOKUPS[form](places, TABLE, HEADS, GROUPS)(table.reshape(GROUPS, -1, *TABLE), points)
     assert found.shape == (2, HEADS, RESOLUTION[0] * RESOLUTION[1], POINTS)
     for image, head, point, y, x in [
         (0, 0, 0, 0, 0),
@@ -75,7 +75,8 @@ def test_bias_is_the_tables_at_half_the_distance(form: str, furthest: float) -> 
 
 @pytest.mark.parametrize("furthest", [0.9, 3.0])
 def test_forms_agree(furthest: float) -> None:
-    x, table, points = torch.randn(2, *RESOLUTION, DIM), torch.randn(HEADS, *TABLE), spread_points(furthest)
+    x, points = torch.randn(2, *RESOLUTION, DIM), spread_points(furthest)
+    table = torch.randn(GROUPS, HEADS // GROUPS, *TABLE)
     samples = [sampler(RESOLUTION, GROUPS)(x, points) for sampler in SAMPLERS.values()]
     places = torch.linspace(-1, 1, RESOLUTION[0]), torch.linspace(-1, 1, RESOLUTION[1])
     biases = [lookup(places, TABLE, HEADS, GROUPS)(table, points) for lookup in LOOKUPS.values()]
