@@ -20,6 +20,7 @@ from .dat_format import infer, matches, read_config
 from .data import DataConfig
 from .deformable_attention import ChannelNorm, DeformableAttention
 from .family import Family, Published, State
+from .layers import Numbered
 from .neighborhood_attention import NeighborhoodAttention
 from .swin import WHOLE_IMAGE, data_from_tree
 from .window_attention import resize_table
@@ -34,12 +35,13 @@ class Dat(nn.Module):
         super().__init__()
         config.refuse_misfits()
         self.patch_proj = _patches(config)
-        self.stages = nn.ModuleList(Stage(config, stage) for stage in range(len(config.dims)))
+        self.stages = Numbered(Stage(config, stage) for stage in range(len(config.dims)))
         kernel, padding = (3, 1) if config.conv_patches else (2, 0)
-        self.down_projs = nn.ModuleList(
-            ConvNorm(nn.Conv2d(dim, wider, kernel, stride=2, padding=padding, bias=False), ChannelNorm(wider))
+        self.down_projs = Numbered(
+            ConvNorm((nn.Conv2d(dim, wider, kernel, stride=2, padding=padding, bias=False), ChannelNorm(wider)))
             for dim, wider in zip(config.dims, config.dims[1:], strict=False)
         )
+        self.depth = len(config.dims)
         self.cls_norm = ChannelNorm(config.dims[-1])
         self.cls_head = nn.Linear(config.dims[-1], config.num_classes)
 
@@ -54,33 +56,33 @@ class Dat(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """Compute the map of each stage, [B, H, W, C]."""
         x, maps = self.patch_proj(images), []
-        for index, stage in enumerate(self.stages):
-            if index:
-                x = self.down_projs[index - 1](x.permute(0, 3, 1, 2))
-            x = stage(x)
+        for stage in range(self.depth):
+            if stage:
+                x = self.down_projs(x.permute(0, 3, 1, 2), stage - 1)
+            x = self.stages(x, stage)
             maps.append(x)
         return maps
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(Numbered):
     """A strided convolution, then a norm."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_: int) -> Tensor:
         """Compute [B, h, w, outputs] of x [B, C, H, W]."""
-        conv, norm = self
+        conv, norm = self.children()
         return norm(conv(x).permute(0, 2, 3, 1))
 
 
-class OverlappingPatches(nn.Sequential):
+class OverlappingPatches(Numbered):
     """DAT++'s patches: two strided 3x3 convolutions, each with a norm behind it, and a GELU between them."""
 
     def __init__(self, dim: int) -> None:
         first, second = (nn.Conv2d(i, o, 3, stride=2, padding=1) for i, o in ((3, dim // 2), (dim // 2, dim)))
-        super().__init__(first, ChannelNorm(dim // 2), nn.GELU(), second, ChannelNorm(dim))
+        super().__init__((first, ChannelNorm(dim // 2), nn.GELU(), second, ChannelNorm(dim)))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *_: int) -> Tensor:
         """Make the map [B, ceil(H/4), ceil(W/4), C] of images [B, 3, H, W]."""
-        first, first_norm, activation, second, second_norm = self
+        first, first_norm, activation, second, second_norm = self.children()
         x = activation(first_norm(first(images).permute(0, 2, 3, 1)))
         return second_norm(second(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
@@ -90,7 +92,7 @@ def _patches(config: DatConfig) -> nn.Module:
     if config.conv_patches and config.plus_plus:
         return OverlappingPatches(dim)
     kernel, padding = (7, 3) if config.conv_patches else (PATCH, 0)
-    return ConvNorm(nn.Conv2d(3, dim, kernel, stride=PATCH, padding=padding), ChannelNorm(dim))
+    return ConvNorm((nn.Conv2d(3, dim, kernel, stride=PATCH, padding=padding), ChannelNorm(dim)))
 
 
 class Stage(nn.Module):
@@ -99,26 +101,27 @@ class Stage(nn.Module):
     def __init__(self, config: DatConfig, stage: int) -> None:
         super().__init__()
         dim, depth = config.dims[stage], len(config.blocks[stage])
-        self.layer_norms = nn.ModuleList(ChannelNorm(dim) for _ in range(2 * depth))
-        self.attns = nn.ModuleList(_attention(config, stage, letter) for letter in config.blocks[stage])
-        self.mlps = nn.ModuleList(_mlp(config, stage) for _ in range(depth))
+        self.depth = depth
+        self.layer_norms = Numbered(ChannelNorm(dim) for _ in range(2 * depth))
+        self.attns = Numbered(_attention(config, stage, letter) for letter in config.blocks[stage])
+        self.mlps = Numbered(_mlp(config, stage) for _ in range(depth))
         if config.perception_units[stage]:
-            self.local_perception_units = nn.ModuleList(PerceptionUnit(dim) for _ in range(depth))
+            self.local_perception_units = Numbered(PerceptionUnit(dim) for _ in range(depth))
         if config.layer_scales[stage]:
-            self.layer_scales = nn.ModuleList(LayerScale(dim) for _ in range(2 * depth))
+            self.layer_scales = Numbered(LayerScale(dim) for _ in range(2 * depth))
         self.has_units, self.has_scales = config.perception_units[stage], config.layer_scales[stage]
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute [B, H, W, C] of x [B, H, W, C]."""
-        for block, (attention, mlp) in enumerate(zip(self.attns, self.mlps, strict=True)):
+        for block in range(self.depth):
             if self.has_units:
-                x = self.local_perception_units[block](x)
-            x = x + self._scaled(attention(self.layer_norms[2 * block](x)), 2 * block)
-            x = x + self._scaled(mlp(self.layer_norms[2 * block + 1](x)), 2 * block + 1)
+                x = self.local_perception_units(x, block)
+            x = x + self._scaled(self.attns(self.layer_norms(x, 2 * block), block), 2 * block)
+            x = x + self._scaled(self.mlps(self.layer_norms(x, 2 * block + 1), block), 2 * block + 1)
         return x
 
     def _scaled(self, residual: Tensor, index: int) -> Tensor:
-        return self.layer_scales[index](residual) if self.has_scales else residual
+        return self.layer_scales(residual, index) if self.has_scales else residual
 
 
 def _attention(config: DatConfig, stage: int, letter: str) -> nn.Module:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .family import ShapeError
+from .layers import Numbered
 from .sampling import FORMS, LOOKUPS, SAMPLERS
 from .window_attention import linear
 
@@ -226,18 +227,18 @@ def sampling(shape: DeformableShape, form: str) -> tuple[nn.Module, nn.Module | 
     return sampler, LOOKUPS[form](queries(shape), shape.biases, shape.heads, shape.groups)
 
 
-class Offsets(nn.Sequential):
+class Offsets(Numbered):
     """What moves the points, of each group alike: convolution, LayerNorm, GELU, 1x1 convolution to rows and columns."""
 
     def __init__(self, shape: DeformableShape) -> None:
         width = shape.dim // shape.groups
         conv = nn.Conv2d(width, width, shape.kernel, shape.stride, shape.padding, groups=width)
-        super().__init__(conv, ChannelNorm(width), nn.GELU(), Pointwise(width, 2, 1, bias=False))
+        super().__init__((conv, ChannelNorm(width), nn.GELU(), Pointwise(width, 2, 1, bias=False)))
         self.groups = shape.groups
 
-    def forward(self, q: Tensor) -> Tensor:
+    def forward(self, q: Tensor, *_: int) -> Tensor:
         """Compute offsets [B, g, S, 2] of queries [B, H, W, C]."""
-        conv, norm, activation, last = self
+        conv, norm, activation, last = self.children()
         _, rows, cols, dim = q.shape
         maps = q.permute(0, 3, 1, 2).reshape(-1, dim // self.groups, rows, cols)  # [B*g, C/g, H, W]
         out = last(activation(norm(conv(maps).permute(0, 2, 3, 1))))  # [B*g, h, w, 2]
@@ -249,7 +250,7 @@ class FusedOffsets(nn.Module):
 
     def __init__(self, trained: Offsets, shape: DeformableShape) -> None:
         super().__init__()
-        conv, norm, _, last = trained
+        conv, norm, _, last = trained.children()
         if not (isinstance(conv, nn.Conv2d) and isinstance(norm, ChannelNorm) and isinstance(last, Pointwise)):
             raise TypeError("expected a convolution, a norm and a 1x1 convolution that make offsets")
         self.groups, self.norm, self.last = shape.groups, norm.norm, last.as_linear()

@@ -17,7 +17,7 @@ from . import config_tree
 from .conv_mlp import ChannelsLastConv, with_identity
 from .family import Family, Published, ShapeError, State, classes, depths
 from .group_attention import GroupAttention
-from .layers import ConvEmbed, Mlp
+from .layers import ConvEmbed, Mlp, Numbered
 from .pvt import read_data
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 
@@ -90,15 +90,15 @@ class Twins(nn.Module):
         self.config, stages = config, range(len(config.depths))
         inputs = (3, *config.embed_dims)
         patches = (PATCH, *(2 for _ in stages[1:]))
-        self.patch_embeds = nn.ModuleList(
+        self.patch_embeds = Numbered(
             ConvEmbed(inputs[stage], config.embed_dims[stage], patches[stage], patches[stage]) for stage in stages
         )
-        self.pos_block = nn.ModuleList(PositionalConv(dim) for dim in config.embed_dims)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(_block(config, stage, block) for block in range(config.depths[stage])) for stage in stages
+        self.pos_block = Numbered(PositionalConv(dim) for dim in config.embed_dims)
+        self.blocks = Numbered(
+            Numbered(_block(config, stage, block) for block in range(config.depths[stage])) for stage in stages
         )
         if config.stage_norms:
-            self.norm_list = nn.ModuleList(nn.LayerNorm(dim, eps=EPS) for dim in config.embed_dims)
+            self.norm_list = Numbered(nn.LayerNorm(dim, eps=EPS) for dim in config.embed_dims)
         self.norm = nn.LayerNorm(config.embed_dims[-1], eps=EPS)
         self.head = nn.Linear(config.embed_dims[-1], config.num_classes)
 
@@ -125,13 +125,13 @@ class Twins(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """Compute the map of each stage, [B, H, W, C]; a norm after a stage is also seen by the stages behind it."""
         x, maps = images, []
-        for stage, (embed, positions) in enumerate(zip(self.patch_embeds, self.pos_block, strict=True)):
-            x = embed(x)
-            for block in range(self.config.depths[stage]):
-                x = self.get_submodule(f"blocks.{stage}.{block}")(x)
-                x = x if block else positions(x)
+        for stage, depth in enumerate(self.config.depths):
+            x = self.patch_embeds(x, stage)
+            for block in range(depth):
+                x = self.blocks(x, stage, block)
+                x = x if block else self.pos_block(x, stage)
             if self.config.stage_norms:
-                x = self.norm_list[stage](x)
+                x = self.norm_list(x, stage)
             maps.append(x)
             x = x.permute(0, 3, 1, 2)
         return maps
