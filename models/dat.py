@@ -67,7 +67,7 @@ class Dat(nn.Module):
 class ConvNorm(Numbered):
     """A strided convolution, then a norm."""
 
-    def forward(self, x: Tensor, *_: int) -> Tensor:
+    def forward(self, x: Tensor, *_indices: int) -> Tensor:
         """Compute [B, h, w, outputs] of x [B, C, H, W]."""
         conv, norm = self.children()
         return norm(conv(x).permute(0, 2, 3, 1))
@@ -80,7 +80,7 @@ class OverlappingPatches(Numbered):
         first, second = (nn.Conv2d(i, o, 3, stride=2, padding=1) for i, o in ((3, dim // 2), (dim // 2, dim)))
         super().__init__((first, ChannelNorm(dim // 2), nn.GELU(), second, ChannelNorm(dim)))
 
-    def forward(self, images: Tensor, *_: int) -> Tensor:
+    def forward(self, images: Tensor, *_indices: int) -> Tensor:
         """Make the map [B, ceil(H/4), ceil(W/4), C] of images [B, 3, H, W]."""
         first, first_norm, activation, second, second_norm = self.children()
         x = activation(first_norm(first(images).permute(0, 2, 3, 1)))

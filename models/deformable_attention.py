@@ -236,7 +236,7 @@ class Offsets(Numbered):
         super().__init__((conv, ChannelNorm(width), nn.GELU(), Pointwise(width, 2, 1, bias=False)))
         self.groups = shape.groups
 
-    def forward(self, q: Tensor, *_: int) -> Tensor:
+    def forward(self, q: Tensor, *_indices: int) -> Tensor:
         """Compute offsets [B, g, S, 2] of queries [B, H, W, C]."""
         conv, norm, activation, last = self.children()
         _, rows, cols, dim = q.shape
