@@ -56,6 +56,11 @@ class TwinsConfig:
     image_size: tuple[int, int] = (224, 224)
     num_classes: int = 1000
 
+    @property
+    def has_logits(self) -> bool:
+        """Whether the head is used: upstream's detectors and segmenters have one in the file and never run it."""
+        return not self.stage_norms
+
     def resolution(self, stage: int) -> tuple[int, int]:
         """Rows and columns of the map of a stage (0-based); a remainder is dropped."""
         return self.image_size[0] // (PATCH << stage), self.image_size[1] // (PATCH << stage)
@@ -102,17 +107,10 @@ class Twins(nn.Module):
         self.norm = nn.LayerNorm(config.embed_dims[-1], eps=EPS)
         self.head = nn.Linear(config.embed_dims[-1], config.num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute logits [B, classes] of normalised images [B, 3, H, W].
-
-        Raises:
-            ShapeError: the model is a detector's or segmenter's backbone, whose head upstream never runs.
-        """
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Compute logits [B, classes] of normalised images [B, 3, H, W]; with stage norms the maps, as upstream."""
         if self.config.stage_norms:
-            raise ShapeError(
-                "a Twins with a norm after each stage, which upstream's detectors and segmenters have: it gives four "
-                "maps and no logits, so ask for its features"
-            )
+            return self.features(images)
         return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import RequestError
 from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, twins
 from slide_export.models.group_attention import GroupAttention
 from slide_export.models.twins import Twins, TwinsConfig
+from slide_export.tasks import CLASSIFY
 from tests.conftest import randomise
 from tests.models.golden_recipe import Case, case
 
@@ -162,9 +165,12 @@ def test_a_window_that_does_not_fit_and_an_unknown_padding_are_refused() -> None
         GroupAttention(8, 2, (6, 8), 4, "reflect")
 
 
-def test_a_backbone_has_no_logits() -> None:
-    with pytest.raises(ShapeError, match="four maps and no logits"):
-        model(PADDED)(torch.zeros(1, 3, 64, 96))
+def test_a_backbone_gives_maps_and_no_logits() -> None:
+    built, images = model(PADDED), torch.randn(1, 3, 64, 96)
+    assert all(torch.equal(a, b) for a, b in zip(built(images), built.features(images), strict=True))
+    with pytest.raises(RequestError, match="a backbone that gives maps and no logits"):
+        CLASSIFY.check(ModelIO(), PADDED)
+    CLASSIFY.check(ModelIO(), SMALL)
 
 
 @pytest.mark.parametrize("name", twins.VARIANTS)
