@@ -34,7 +34,8 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
     set_aside(proto)
     graph = shape_inference.infer_shapes(proto).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    types |= {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
+    values = (*graph.value_info, *graph.input, *graph.output)  # a stage's map is an output that the next stage reads
+    types |= {value.name: value.type.tensor_type.elem_type for value in values}
     computed: Counter[str] = Counter()
     marked = 0
     for node in graph.node:
