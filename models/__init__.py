@@ -2,7 +2,22 @@
 
 from collections.abc import Sequence
 
-from . import cswin, im2col_swin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
+from . import (
+    cswin,
+    dat,
+    im2col_swin,
+    mvitv2,
+    nat,
+    pvt,
+    pvt_v2,
+    slide_cswin,
+    slide_nat,
+    slide_pvt,
+    slide_pvt_v2,
+    slide_swin,
+    swin,
+    twins,
+)
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
 
@@ -17,6 +32,9 @@ FAMILIES: tuple[Family, ...] = (
     pvt.FAMILY,
     slide_pvt_v2.FAMILY,
     pvt_v2.FAMILY,
+    twins.FAMILY,
+    dat.FAMILY,
+    mvitv2.FAMILY,
 )
 
 COMPARISON: tuple[Family, ...] = (

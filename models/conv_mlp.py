@@ -68,3 +68,25 @@ def pointwise(layer: nn.Linear) -> nn.Conv2d:
     conv.weight = nn.Parameter(layer.weight.detach()[:, :, None, None], requires_grad=False)
     conv.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
     return conv
+
+
+def with_identity(conv: nn.Conv2d) -> nn.Conv2d:
+    """Make one depthwise convolution of x + conv(x): 1 is added to the middle of each kernel."""
+    fused = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1, groups=conv.groups, device="meta")
+    weight = conv.weight.detach().clone()
+    weight[:, 0, 1, 1] += 1
+    fused.weight = nn.Parameter(weight, requires_grad=False)
+    fused.bias = conv.bias
+    return fused
+
+
+class ChannelsLastConv(nn.Module):
+    """A convolution of a map whose channels are last."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x [B, H, W, C], to [B, h, w, outputs]."""
+        return self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

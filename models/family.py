@@ -90,9 +90,13 @@ class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
 
 
-def classes(state: State) -> int:
-    """Returns the width of a state dict's head, 0 where it has none."""
-    return state["head.weight"].shape[0] if "head.weight" in state else 0
+def classes(state: State, head: str = "head") -> int:
+    """Returns the width of a state dict's head, 0 where it has none.
+
+    Args:
+        head: name of its linear layer.
+    """
+    return state[f"{head}.weight"].shape[0] if f"{head}.weight" in state else 0
 
 
 def classifier(width: int, num_classes: int) -> nn.Module:

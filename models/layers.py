@@ -1,6 +1,6 @@
 """Blocks that several families share. Every map is channels last: [B, H, W, C]."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,18 @@ class Mlp(nn.Module):
     Args:
         dim: channels C.
         hidden: channels between the layers.
+        outputs: channels of the result; None takes `dim`.
         activation: a name of `ACTIVATIONS`; no weight tells which one.
     """
 
-    def __init__(self, dim: int, hidden: int, *, activation: str = "gelu") -> None:
+    def __init__(self, dim: int, hidden: int, outputs: int | None = None, *, activation: str = "gelu") -> None:
         super().__init__()
         self.activation = activation
         self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, outputs or dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns a tensor of x's shape, [..., C]."""
+        """The MLP of x [..., C], [..., outputs]."""
         return self.fc2(ACTIVATIONS[self.activation](self.fc1(x)))
 
 
@@ -101,6 +102,24 @@ class ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, C, H, W]."""
         return x.permute(0, 2, 3, 1)
+
+
+class Numbered(nn.Module):
+    """Layers under numbers, as `nn.ModuleList` has them, that are called through it: `layers(x, 2)`.
+
+    A container that is never called is no scope of a trace. Where several lists of layers lie side by side, CoreML's
+    converter then cannot tell the layers of one number apart, and a diagnosis could not name them.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        for index, layer in enumerate(layers):
+            self.add_module(str(index), layer)
+
+    def forward(self, x: Tensor, *indices: int) -> Tensor:
+        """Run the layer of the first index on x; a layer that is numbered too takes the others."""
+        first, *others = indices
+        return self.get_submodule(str(first))(x, *others)
 
 
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:

@@ -148,10 +148,18 @@ def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict
     """Returns the artifact's values in float64 in the shapes of the trained modules', without those of another size."""
     tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
     return {
-        name: tensors[name].reshape(output.shape)
+        name: _channels_back(tensors[name], output.shape).reshape(output.shape)
         for name, output in expected.items()
         if tensors[name].numel() == output.numel()
     }
+
+
+def _channels_back(value: Tensor, shape: torch.Size) -> Tensor:
+    """Put the channels of a map where the trained module has them: converters move a transpose out of its module."""
+    if value.shape == shape or value.ndim != 4:
+        return value
+    orders = ((0, 2, 3, 1), (0, 3, 1, 2))  # to channels last, to channels first
+    return next((moved for order in orders if (moved := value.permute(order)).shape == shape), value)
 
 
 class _Powers:
