@@ -24,7 +24,7 @@ class Config(Protocol):
         """Width of the head."""
 
     def at(self, image_size: tuple[int, int]) -> Self:
-        """Returns the same model for another input size."""
+        """Same model at another input size."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class ShapeError(ValueError):
 
 
 def classes(state: State) -> int:
-    """Returns the width of a state dict's head, 0 where it has none."""
+    """Number of classes in a state dict's head; 0 without a head."""
     return state["head.weight"].shape[0] if "head.weight" in state else 0
 
 
 def slides(state: State) -> bool:
-    """Returns whether any block has slide attention."""
+    """Whether any block has slide attention."""
     return any(".dep_conv1." in key for key in state)
 
 
 def depths(state: State, block: str) -> tuple[int, ...]:
-    """Returns the number of blocks of each stage.
+    """Number of blocks of each stage.
 
     Args:
         block: what the keys of a block begin with, a pattern with a group for the stage's number and one for its own.
