@@ -225,10 +225,11 @@ def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: st
 
 
 def _enough(tally: Tally, max_drop: float) -> int | None:
-    """Returns about how many images like these rule out a larger drop; None where these do, or where none would."""
+    """Number of images like these that would rule out a larger drop; None where these do, or where none would."""
     lost, won, count = tally.lost / tally.images, tally.won / tally.images, tally.images
 
     def shown(images: int) -> bool:
+        """Whether the interval of the drop on so many images, in points, stays within the limit."""
         return 100 * drop_interval(round(images * lost), round(images * won), images)[1] <= max_drop
 
     if shown(count):
@@ -279,7 +280,7 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
 
 
 def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Returns (class, answer) of each class that the model calls another one, where these form closed rings.
+    """(class, answer) of each class that the model calls another one, where these form closed rings.
 
     A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one. Twins,
     which a model confuses as often as not, look like a ring of two on a few images, so McNemar's test has to rule out
@@ -301,7 +302,11 @@ def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
-    """Returns the classes from `start` on that lead one to the next and back to it; none where they do not."""
+    """Classes from `start` on that lead one to the next and back to it; empty where they do not.
+
+    Given   start 0, moved {0: 1, 1: 2, 2: 0, 7: 3}
+    Result  [0, 1, 2]; for start 7 []
+    """
     ring = [start]
     while moved.get(ring[-1], start) != start and len(ring) < len(moved):
         ring.append(moved[ring[-1]])
@@ -309,7 +314,7 @@ def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
 
 
 def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path, store: PictureStore) -> float:
-    """Returns the share of images below `root` whose best score is of their class.
+    """Share of the images below `root` whose best score is of their class, 0..1.
 
     Args:
         scores: from cropped images, uint8 [B, H, W, 3], to [B, classes].

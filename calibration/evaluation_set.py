@@ -33,13 +33,13 @@ class EvaluationSet:
     names: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Returns a sha256 of the images' names and classes."""
+        """sha256 of the images' names and classes."""
         text = "\n".join(self.images.names()) + "\n" + ("" if self.classes is None else str(self.classes.tolist()))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(place: Path, labels: Sequence[str], count: int) -> EvaluationSet:
-    """Returns the images at `place` with their classes; a directory without folders has none.
+    """Load the images at `place` with their classes; a directory without folders has none.
 
     Args:
         place: a directory with one folder a class, a directory of images without any, or a CSV list.
@@ -71,7 +71,7 @@ def _with_classes(images: ImageSet, classes: list[int], called: Sequence[str], c
 
 
 def _order(folders: list[str], labels: Sequence[str], count: int, place: Path) -> dict[str, int]:
-    """Returns the class of each folder: by the model's labels or its number, or by the order of the names.
+    """Class of each folder: by the model's labels or its number, or by the order of the names.
 
     Source: torchvision's ImageFolder, which training code reads its classes with, sorts the names as text.
     """
@@ -88,7 +88,7 @@ def _order(folders: list[str], labels: Sequence[str], count: int, place: Path) -
 
 
 def _by_place(folders: list[str], place: Path) -> dict[str, int]:
-    """Returns the place of each folder, refusing numbers that text and value order differently."""
+    """Class of each folder by its position, refusing numbers that text and value order differently."""
     if all(folder.isdecimal() for folder in folders):
         numeric = sorted(folders, key=int)
         if numeric != folders:
@@ -101,7 +101,7 @@ def _by_place(folders: list[str], place: Path) -> dict[str, int]:
 
 
 def _class_of(name: str, labels: Sequence[str], count: int, where: str) -> int:
-    """Returns the place in the head of a class that is called by its label or, where none is called so, its number."""
+    """Index in the head of the class with this label or, where no label is alike, this number."""
     if (times := labels.count(name)) > 1:
         raise CalibrationError(
             f"expected one class called {name!r}, as {where} says, found {times} in the labels: call it by its number, "
@@ -126,7 +126,7 @@ def _in_range(index: int, count: int, where: str) -> int:
 
 
 def _from_csv(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
-    """Returns the images of a list with the columns file and label; files are relative to the list."""
+    """Read a CSV list with the columns file and label; files are relative to the list."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.reader(lines))

@@ -51,29 +51,33 @@ class ImageSet:
     files: tuple[Path, ...]
 
     def names(self) -> tuple[str, ...]:
-        """Returns each file's path relative to the root, with forward slashes."""
+        """Path of each file relative to the root, with forward slashes."""
         return tuple(file.relative_to(self.root).as_posix() for file in self.files)
 
     def sample(self, count: int, seed: int) -> ImageSet:
-        """Returns at most `count` files in their order, drawn with a seed: the same ones every time."""
+        """Sample at most `count` files, in their order, by a seed: the same ones every time."""
         if len(self.files) <= count:
             return self
         drawn = sorted(random.Random(seed).sample(range(len(self.files)), count))
         return ImageSet(self.source, self.root, tuple(self.files[index] for index in drawn))
 
     def without(self, others: ImageSet) -> ImageSet:
-        """Returns the set without the files of another one, which may come to them by another path."""
+        """Remove the files of another set, which may come to them by another path."""
         taken = set(others.places())
         placed = zip(self.files, self.places(), strict=True)
         return ImageSet(self.source, self.root, tuple(file for file, place in placed if place not in taken))
 
     def places(self) -> tuple[Path, ...]:
-        """Returns each file's path from the root of the file system."""
+        """Absolute path of each file."""
         root = self.root.resolve()
         return tuple(root / name for name in self.names())
 
     def spread(self, count: int) -> ImageSet:
-        """Returns at most `count` files, evenly spread over the set: the same ones every time."""
+        """Pick at most `count` files, evenly spread over the set: the same ones every time.
+
+        Given   files 0..9, count 4
+        Result  files 0, 2, 5, 7
+        """
         if len(self.files) <= count:
             return self
         picked = tuple(self.files[index * len(self.files) // count] for index in range(count))
@@ -81,13 +85,13 @@ class ImageSet:
 
 
 def bundled() -> ImageSet:
-    """Returns the photographs that come with slide-export (public domain and CC0; see photos/README.md)."""
+    """Photographs that come with slide-export (public domain and CC0; see photos/README.md)."""
     root = Path(str(importlib.resources.files("slide_export.calibration") / "photos"))
     return ImageSet("bundled photographs", root, _images_below(root))
 
 
 def from_directory(root: Path) -> ImageSet:
-    """Returns the images below a directory, in the order of their paths.
+    """Images below a directory, in the order of their paths.
 
     Raises:
         CalibrationError: there is no such directory, or no image in it.
@@ -102,7 +106,7 @@ def from_directory(root: Path) -> ImageSet:
 
 
 def find(place: Path) -> ImageSet:
-    """Returns the images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
+    """Images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
 
     Raises:
         CalibrationError: there is nothing like that at `place`, or no image in it.
@@ -120,7 +124,7 @@ def find(place: Path) -> ImageSet:
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
-    """Returns the files in the first column of a list, relative to it; a heading without a suffix is none."""
+    """Files in the first column of a CSV list, relative to it; a first cell without a suffix is a heading."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             names = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
@@ -131,7 +135,7 @@ def _listed(path: Path) -> tuple[Path, ...]:
 
 
 def listed(root: Path, name: str, where: str) -> Path:
-    """Returns the file that a list in `root` names, relative to it or not, as a path below `root`.
+    """Path below `root` of a file that a list in `root` names, relative to it or not.
 
     Args:
         where: what names the file, for the error.
@@ -149,7 +153,7 @@ def listed(root: Path, name: str, where: str) -> Path:
 
 
 def decode(file: Path) -> Image.Image:
-    """Returns the upright RGB picture in a file, 8 bits a channel.
+    """Decode a file to an upright RGB picture, 8 bits a channel.
 
     Raises:
         CalibrationError: the file cannot be decoded, or its pixels have no known range.
@@ -170,14 +174,14 @@ def decode(file: Path) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Returns 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion cuts them off at 255."""
+    """Convert to 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion clips them at 255."""
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) / DEEP_STEP).round().astype(np.uint8))
     return picture.convert("RGB")
 
 
 def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns the decoded, rotated (EXIF), resized and cropped images, uint8 [B, H, W, 3] RGB.
+    """Decode, rotate (EXIF), resize and crop: uint8 [B, H, W, 3] RGB.
 
     Raises:
         CalibrationError: a file cannot be decoded.

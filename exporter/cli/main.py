@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Returns the exit code of one command line."""
+    """Run one command line; errors are printed, the exit code is given back."""
     try:
         return int(cli.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -163,7 +163,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Returns whether an error came of ending what Ctrl-C interrupted."""
+    """Whether an error came of ending what Ctrl-C interrupted."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

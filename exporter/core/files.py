@@ -12,7 +12,7 @@ from .errors import RequestError
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the file's sha256 in hexadecimal, read piece by piece."""
+    """sha256 of a file in hexadecimal, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

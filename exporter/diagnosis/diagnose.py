@@ -31,7 +31,7 @@ SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused wei
 
 
 def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
-    """Returns where a bundle's artifact leaves the trained model, on the bundle's own golden images.
+    """Compare a bundle's artifact with the trained model, module by module, on the bundle's golden images.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
@@ -58,14 +58,14 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
 
 
 def _refused_below_db(made: Bundle) -> float | None:
-    """Returns what a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
+    """SQNR in dB that a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
     proof, accuracy = made.manifest.parity, made.manifest.accuracy
     passed = proof.passed and (accuracy is None or accuracy.passed)
     return None if passed else proof.accepted.min_sqnr_db
 
 
 def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...]:
-    """Returns the modules that the trained and the lowered model share, in the order of execution.
+    """Modules that the trained and the inference model share, in the order of execution.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
@@ -83,7 +83,7 @@ def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...
 
 
 def _told_apart(places: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
-    """Returns the places without a last child that stands for its whole parent.
+    """Drop a child whose output is also its parent's, if a sibling is hidden: its error would include the sibling's.
 
     In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
     """
@@ -91,6 +91,7 @@ def _told_apart(places: Mapping[str, str], trained: nn.Module) -> dict[str, str]
     hidden = weighted - set(places)
 
     def stands_for_parent(name: str) -> bool:
+        """Whether a module's output is its parent's too, and another module inside that parent is hidden."""
         parent = name.rpartition(".")[0]
         return places.get(parent) == places[name] and any(other.startswith(f"{parent}.") for other in hidden)
 
@@ -104,7 +105,7 @@ def _agrees(expected: Tensor, found: Tensor | None) -> bool:
 
 
 def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
-    """Returns whether a module is not in the lowered model, or inside a layer of another class there."""
+    """Whether a module is absent from the lowered model, or inside a layer of another class there."""
     there = dict(lowered.named_modules())
     parts = name.split(".")
     around = [".".join(parts[:end]) for end in range(1, len(parts))]
@@ -144,7 +145,7 @@ def _batches(fed: Feeds, batch: int | None) -> Iterator[Feeds]:
 
 
 def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Returns the artifact's values in float64 in the shapes of the trained modules', without those of another size."""
+    """Artifact's values as float64 tensors in the trained outputs' shapes; those of another size are dropped."""
     tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
     return {
         name: tensors[name].reshape(output.shape)
@@ -162,18 +163,22 @@ class _Powers:
         self.added_floor: float | None = None
 
     def add(self, expected: Tensor, found: Tensor, made: Tensor) -> None:
+        """Add one image's error power against the trained output, and against `made`, the module of these inputs."""
         self.signal += _power(expected)
         self.error += _power(found - expected)
         self.added += _power(found - made)
 
     def add_floor(self, expected: Tensor, rounded: Tensor, made: Tensor) -> None:
+        """Add one image's powers of the noise floor: the same two differences of the rounded model."""
         self.floor = (self.floor or 0.0) + _power(rounded - expected)
         self.added_floor = (self.added_floor or 0.0) + _power(rounded - made)
 
     def row(self, name: str, known: Mapping[str, object], smallest: float | None, multiple: float) -> Row:
+        """Row of the report: SQNR in dB of the error and of the error added here, each with its floor."""
         least = 0.0 if smallest is None else self.signal * smallest**2
 
         def level(noise: float | None) -> float | None:
+            """SQNR of a floor in dB; noise below the precision's smallest step counts as one step."""
             return None if noise is None else _decibel(self.signal, max(noise, least))
 
         depth = sum(name.startswith(f"{other}.") for other in known)
@@ -193,7 +198,7 @@ def _power(values: Tensor) -> float:
 
 
 def _decibel(signal: float, noise: float) -> float:
-    """Returns the ratio in decibels, infinite without noise, NaN where the noise is not finite."""
+    """Ratio of two powers in dB: infinite without noise, NaN where the noise is not finite."""
     if noise == 0:
         return math.inf
     if not math.isfinite(noise):

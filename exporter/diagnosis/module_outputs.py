@@ -12,7 +12,7 @@ from slide_export.core.graph import Value
 
 
 def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, str]:
-    """Returns the name of the value that is each module's output; modules that the artifact does not show are left out.
+    """Name of the value that is each module's output; modules that the artifact does not show are left out.
 
     Args:
         values: of the artifact, in the order of execution.
@@ -33,7 +33,7 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
 
 
 def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
-    """Returns the innermost module of each value.
+    """Innermost module of each value.
 
     Where the artifact gives a value no scope it is that of its first user or, at the end, of what it is computed from.
     """
@@ -50,13 +50,13 @@ def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
 
 
 def _innermost(scope: str, modules: frozenset[str]) -> str:
-    """Returns the longest beginning of a scope that is a module: what a lowering or a tool added is cut off."""
+    """Longest beginning of a scope that is a module: what a form or a tool added is cut off."""
     while scope and scope not in modules:
         scope = scope.rpartition(".")[0]
     return scope
 
 
 def _around(module: str) -> set[str]:
-    """Returns a module and every one that it is in; the model itself, "", is none."""
+    """The module and its ancestors, without the root: `a.b` -> {`a`, `a.b`}, the root `""` -> {}."""
     parts = module.split(".") if module else []
     return {".".join(parts[: end + 1]) for end in range(len(parts))}

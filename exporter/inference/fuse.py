@@ -18,7 +18,7 @@ SLACK = 1e-9  # relative; float64 arithmetic of the certificate itself
 
 
 def fuse(model: Model) -> FusedModel:
-    """Returns the inference form of a model; weights that fusing leaves alone are shared, the model is not changed.
+    """Inference form of a model; weights that fusing leaves alone are shared, the model is not changed.
 
     Raises:
         FusionError: the model is fused already.
@@ -29,12 +29,12 @@ def fuse(model: Model) -> FusedModel:
 
 
 def inference_form(module: nn.Module) -> nn.Module:
-    """Returns a copy of a module, in eval mode, sharing its weights, where each layer's own `fuse()` replaced it."""
+    """Copy a module in eval mode, sharing its weights, with each layer replaced by its own `fuse()`."""
     return replace_layers(module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
 
 
 def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) -> nn.Module:
-    """Returns a copy of a module, in eval mode, sharing its weights, with layers replaced; the module is not changed.
+    """Copy a module in eval mode, sharing its weights, with layers replaced; the module is not changed.
 
     Args:
         new: the layer to put in another's place, None to leave it.
@@ -50,11 +50,14 @@ def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) ->
 
 
 def certify(fused: FusedModel, images: tuple[Tensor, ...]) -> tuple[BlockCertificate, ...]:
-    """Returns a certificate for each pair of fused convolutions.
+    """Certify each pair of fused convolutions.
 
     The keys and the values of every tap are computed by both forms in float64 on the features that reach them, from
     the stored float32 tensors, so their only difference is the rounding of the summed weights:
-    |fused - two paths| <= u * (|w| * |x| + |b|), u = 2^-24.
+
+        two paths    shift(x) + learned(x)           w_s * x + b_s + w_l * x + b_l
+        fused        one(x)                          fl32(w_s + w_l) * x + fl32(b_s + b_l)
+        bound        |fused - two paths|             <= u * (|w| * |x| + |b|), u = 2^-24
 
     Args:
         images: a normalised batch [B, 3, H, W] an input, float32.
@@ -77,7 +80,7 @@ def certify(fused: FusedModel, images: tuple[Tensor, ...]) -> tuple[BlockCertifi
 
 
 def _features(module: nn.Module, images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
-    """Returns what each two-path convolution receives (keys, then values), by its attention's module name."""
+    """Inputs of each two-path convolution (keys, then values) in float64, by its attention's module name."""
     import torch
 
     seen: dict[str, list[torch.Tensor]] = {}

@@ -109,9 +109,11 @@ def _scopes(module: nn.Module, stack: list[str]) -> Iterator[None]:
     """Keeps the name of the innermost running module on top of the stack."""
 
     def enter(name: str, *_: Any) -> None:
+        """Push a module that begins its forward."""
         stack.append(name)
 
     def leave(*_: Any) -> None:
+        """Pop a module that ends its forward."""
         stack.pop()
 
     hooks = []

@@ -21,6 +21,7 @@ def _over_axes(function: Reduction) -> Kernel:
     """A kernel that reduces the dimensions `axes`, all of them by default."""
 
     def compute(a: Arguments) -> Tensor:
+        """Reduce over `axes`, all of them where none is given."""
         x = a.tensor("x")
         return function(x, a.integers("axes", range(x.dim())), a.flag("keep_dims", False))
 
@@ -46,6 +47,7 @@ def _argument(function: Callable[[Tensor, int, bool], Tensor]) -> Kernel:
     """A kernel that returns positions along one axis."""
 
     def compute(a: Arguments) -> Tensor:
+        """Index along `axis`, the last where none is given."""
         if "output_dtype" in a:
             a.one_of("output_dtype", None, *STORAGE)  # the declared type of the output says the same
         return function(a.tensor("x"), a.integer("axis", -1), a.flag("keep_dims", False))

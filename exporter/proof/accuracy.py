@@ -73,6 +73,7 @@ def of_pytorch(served: ServedModel) -> Scores:
     wrapper = served.wrapper()
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Outputs by name of decoded pictures, float32."""
         with torch.inference_mode():
             return served.named(wrapper(*served.tensors(served.feeds(pictures), torch.float32)))
 
@@ -84,6 +85,7 @@ def of_session(session: Session, served: ServedModel) -> Scores:
     size = served.io.batch or BATCH_SIZES[-1]
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Outputs by name of decoded pictures, run in parts of the artifact's batch."""
         fed = served.feeds(pictures)
         parts = [
             _run(session, {name: value[start : start + size] for name, value in fed.items()}, served.io.batch)
@@ -103,7 +105,7 @@ def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
 
 
 def sentence(report: Mapping[str, Any]) -> str:
-    """Returns the accuracy in words, the same for a terminal, a report and an error."""
+    """Describe the accuracy in words, the same for a terminal, a report and an error."""
     skipped = f", {report['skipped']} that cannot be decoded left out" if report.get("skipped") else ""
     where = f"on {report['images']} images ({report['source']}{skipped})"
     if report["pytorch"] is None:
@@ -117,7 +119,7 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 
 def _doubt(report: Mapping[str, Any]) -> str:
-    """Returns what a passed goal leaves open: the images may be too few to rule out a larger drop."""
+    """What a passed goal leaves open, in words: the images may be too few to rule out a larger drop; else empty."""
     drop, high, limit = report["drop"], report["interval"][1], report["max_drop"]
     if not drop <= limit < high:
         return ""

@@ -22,7 +22,7 @@ from slide_export.inference.export_wrapper import layers_of
 
 
 def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[tuple[Tensor, ...]]) -> nn.Module:
-    """Returns a copy of a served model that computes as the recipe quantizes it.
+    """Copy a served model and round its weights and activations as the recipe quantizes them.
 
     Args:
         images: what the ranges of the activations are taken from, as the module is fed them.
@@ -45,7 +45,7 @@ def _layers(serving: nn.Module) -> list[tuple[str, Any]]:
 
 
 def kind_of(layer: nn.Module) -> str:
-    """Returns a layer's kind in a recipe's words."""
+    """Kind of a layer in a recipe's words: linear, convolution or depthwise."""
     if isinstance(layer, nn.Linear):
         return "linear"
     return "convolution" if isinstance(layer, nn.Conv2d) and layer.groups == 1 else "depthwise"
@@ -61,11 +61,14 @@ def _rounded_weight(weight: Tensor, recipe: QuantizationRecipe) -> Tensor:
 
 
 def _observe(module: nn.Module, layers: list[Any], images: Iterable[tuple[Tensor, ...]]) -> list[tuple[float, float]]:
-    """Returns the smallest and the largest input of each layer over all images; zero is always within."""
+    """Smallest and largest input of each layer over all images; zero is always within."""
     lows, highs = [0.0] * len(layers), [0.0] * len(layers)
 
     def watch(index: int) -> Any:
+        """Hook that widens the range of the layer at `index`."""
+
         def hook(_: nn.Module, fed: tuple[Tensor, ...]) -> None:
+            """Widen by one input."""
             lows[index] = min(lows[index], float(fed[0].min()))
             highs[index] = max(highs[index], float(fed[0].max()))
 
@@ -80,7 +83,11 @@ def _observe(module: nn.Module, layers: list[Any], images: Iterable[tuple[Tensor
 
 
 def _rounding(low: float, high: float, *, symmetric: bool) -> Any:
-    """Returns a hook that rounds a layer's input to 8 bits."""
+    """Hook that rounds a layer's input to 8 bits.
+
+    symmetric     scale = max(-low, high) / 127    zero = 0                      levels -128..127
+    asymmetric    scale = (high - low) / 255       zero = round(-low / scale)    levels 0..255
+    """
     if symmetric:
         scale, zero, bottom, top = max(-low, high) / 127, 0, -128, 127
     else:
@@ -88,6 +95,7 @@ def _rounding(low: float, high: float, *, symmetric: bool) -> Any:
         zero = round(-low / scale) if scale else 0
 
     def hook(_: nn.Module, fed: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Quantize and dequantize the first input; a range of zero width passes unchanged."""
         if not scale:
             return fed
         return (((fed[0] / scale).round() + zero).clamp(bottom, top).sub(zero) * scale, *fed[1:])

@@ -28,7 +28,7 @@ SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 
 
 def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
-    """Returns what a proof accepts of an artifact that is quantized in this way, or not at all (None)."""
+    """Tolerances for a quantized artifact, or for a float one where `recipe` is None."""
     if recipe is None:
         return Acceptance(MULTIPLE)
     return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
@@ -75,7 +75,11 @@ def check(
 
 
 def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
-    """Yields image indices: every checked batch size from the first image on, then the rest; short sets repeat."""
+    """Batches of image indices: every checked size from the first image on, then the rest; short sets repeat.
+
+    Given   5 images, sizes 1 and 2
+    Result  [0], [0 1], [2 3], [4 0]
+    """
     sizes = (batch,) if batch else BATCH_SIZES
     for size in sizes:
         yield np.arange(size) % count
@@ -109,7 +113,7 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 
 def sqnr_db(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
-    """Returns 10 log10(sum signal^2 / sum noise^2), infinite without noise."""
+    """10 log10(sum signal^2 / sum noise^2) in dB; infinite without noise."""
     power = float(np.square(noise).sum())
     return float(10 * np.log10(np.square(signal).sum() / power)) if power else float("inf")
 

@@ -57,7 +57,7 @@ def _half(value: Any) -> Any:
 
 
 def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] = ()) -> nn.Module:
-    """Returns a module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
+    """Module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
 
     Args:
         serving: the model, or one inside `ExportWrapper`.
@@ -83,5 +83,6 @@ class _Half(nn.Module):
                     stored.data = _half(stored.data)
 
     def forward(self, *images: Tensor) -> Any:
+        """Run with every result rounded to float16, the outputs too."""
         with self.rounding:
             return _half(self.rounded(*images))

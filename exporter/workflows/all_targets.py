@@ -81,6 +81,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             return [TargetResult(one.target, first["exit_code"], first["message"], 0.0, None) for one in requests]
 
         def finish(request: ExportRequest) -> TargetResult:
+            """Finish one target in a child process and read its bundle back; a failure is in the result."""
             with step(f"export to {request.target}"):
                 job = {"request": plain(request), "prepared": directory}
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)

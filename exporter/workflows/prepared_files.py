@@ -189,6 +189,7 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
 
 def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
     def deep(value: Any) -> Any:
+        """Tuples for lists at every depth."""
         return tuple(map(deep, value)) if isinstance(value, list) else value
 
     return {name: deep(value) for name, value in plain.items()}
