@@ -53,7 +53,7 @@ def open_member(file: Path) -> Image.Image:
 
 @contextmanager
 def _unpacking(archive: Path, name: str) -> Iterator[None]:
-    """Says in one sentence what a zip meets: a password, a compression that Python lacks, or damage."""
+    """Raise one clear sentence for what unpacking meets: a password, a compression that Python lacks, or damage."""
     try:
         yield
     except (RuntimeError, zlib.error, zipfile.BadZipFile, EOFError) as error:
@@ -65,8 +65,8 @@ def _unpacking(archive: Path, name: str) -> Iterator[None]:
 
 def _stamp(archive: Path) -> tuple[Path, int, int]:
     """Path, modification time and size of an archive: the key of what is kept open, stale once the file changes."""
-    said = archive.stat()
-    return archive, said.st_mtime_ns, said.st_size
+    stat = archive.stat()
+    return archive, stat.st_mtime_ns, stat.st_size
 
 
 @functools.lru_cache(maxsize=2)  # the directory of a large archive takes seconds to read

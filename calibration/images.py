@@ -63,11 +63,11 @@ class ImageSet:
 
     def without(self, others: ImageSet) -> ImageSet:
         """Remove the files of another set, which may come to them by another path."""
-        taken = set(others.places())
-        placed = zip(self.files, self.places(), strict=True)
-        return ImageSet(self.source, self.root, tuple(file for file, place in placed if place not in taken))
+        taken = set(others.paths())
+        placed = zip(self.files, self.paths(), strict=True)
+        return ImageSet(self.source, self.root, tuple(file for file, path in placed if path not in taken))
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         """Absolute path of each file."""
         root = self.root.resolve()
         return tuple(root / name for name in self.names())
@@ -105,22 +105,22 @@ def from_directory(root: Path) -> ImageSet:
     return ImageSet(root.name, root, files)
 
 
-def find(place: Path) -> ImageSet:
+def find(path: Path) -> ImageSet:
     """Images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
 
     Raises:
-        CalibrationError: there is nothing like that at `place`, or no image in it.
+        CalibrationError: there is nothing like that at `path`, or no image in it.
     """
-    kind = place.suffix.lower()
-    if place.is_dir() or kind not in (".zip", ".npz", ".csv"):
-        return from_directory(place)
-    if not place.is_file():
-        raise CalibrationError(f"expected images in {place}, found no such file")
-    root = place.parent if kind == ".csv" else place
-    files = _listed(place) if kind == ".csv" else members(place, SUFFIXES)
+    kind = path.suffix.lower()
+    if path.is_dir() or kind not in (".zip", ".npz", ".csv"):
+        return from_directory(path)
+    if not path.is_file():
+        raise CalibrationError(f"expected images in {path}, found no such file")
+    root = path.parent if kind == ".csv" else path
+    files = _listed(path) if kind == ".csv" else members(path, SUFFIXES)
     if not files:
-        raise CalibrationError(f"expected images in {place}, found none")
-    return ImageSet(place.name, root, files)
+        raise CalibrationError(f"expected images in {path}, found none")
+    return ImageSet(path.name, root, files)
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
@@ -146,10 +146,10 @@ def listed(root: Path, name: str, where: str) -> Path:
     file = root / name
     if not file.is_file():
         raise CalibrationError(f"expected an image at {file}, as {where} says; found none")
-    place, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
-    if not place.is_relative_to(top):
+    inside, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
+    if not inside.is_relative_to(top):
         raise CalibrationError(f"expected a file below {top} in {where}, found {name!r}: put the list above its images")
-    return root / place.relative_to(top)
+    return root / inside.relative_to(top)
 
 
 def decode(file: Path) -> Image.Image:

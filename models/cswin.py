@@ -116,7 +116,7 @@ class CSwinTransformer(nn.Module):
 
 
 class Merging(nn.Module):
-    """Halves the resolution and doubles the width: a strided 3x3 convolution, then LayerNorm."""
+    """Halve the resolution and double the width: a strided 3x3 convolution, then LayerNorm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

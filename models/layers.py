@@ -35,7 +35,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halves the resolution: each 2x2 square becomes one token of twice the width.
+    """Halve the resolution: each 2x2 square becomes one token of twice the width.
 
     Source: Swin, `PatchMerging`: the square's tokens are concatenated column by column.
     """
@@ -80,7 +80,7 @@ class ConvEmbed(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Turns a convolution's output into the layout of the blocks."""
+    """Move a convolution's output to the layout of the blocks."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Move the channels last: [B, C, H, W] -> [B, H, W, C]."""

@@ -99,7 +99,7 @@ class Tokenizer(nn.Module):
 
 
 class Downsampler(nn.Module):
-    """Halves the resolution and doubles the width: a strided 3x3 convolution without bias, then LayerNorm."""
+    """Halve the resolution and double the width: a strided 3x3 convolution without bias, then LayerNorm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

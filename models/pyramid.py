@@ -83,7 +83,7 @@ class Pyramid(Protocol):
 
 
 def refuse_empty(config: Pyramid) -> None:
-    """Refuses maps that a reduction, or the stages before, leave nothing of; a stage that slides reduces nothing.
+    """Refuse maps that a reduction, or the stages before, leave nothing of; a stage that slides reduces nothing.
 
     Raises:
         ShapeError: one is smaller than its reduction.

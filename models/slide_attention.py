@@ -199,7 +199,7 @@ def merged(*paths: nn.Conv2d) -> nn.Conv2d:
 
 
 def refuse_side(kernel_size: int) -> None:
-    """Refuses a neighbourhood without a middle, or of a middle alone.
+    """Refuse a neighbourhood without a middle, or of a middle alone.
 
     Raises:
         ShapeError: its side is even or below 3.

@@ -333,8 +333,8 @@ def _proved(targets: Mapping[str, Iterable[str]]) -> str:
         for precision in precisions:
             by_precision.setdefault(precision, []).append(target)
     everything = list(backends.names())
-    said = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
-    return "; ".join(said) or "-"
+    parts = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
+    return "; ".join(parts) or "-"
 
 
 def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:

@@ -44,21 +44,21 @@ def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dic
     Every module's output is replaced by the value of its name once it is computed, so nothing downstream inherits what
     differs upstream.
     """
-    made: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def replace(name: str) -> Callable[[Any, Any, Any], Tensor]:
         """Hook that stores a module's output and passes the other model's value on."""
 
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
             """Store the output; return the value in its dtype."""
-            made[name] = output.detach().clone()
+            outputs[name] = output.detach().clone()
             return values[name].to(output.dtype)
 
         return hook
 
     with _hooked(root, {name: replace(name) for name in values}), torch.inference_mode():
         root(*images)
-    return made
+    return outputs
 
 
 @contextmanager

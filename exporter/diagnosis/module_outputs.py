@@ -25,8 +25,8 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
             users[name].add(owners[value.name])
     found: dict[str, str] = {}
     for value in values:  # the last one that leaves wins: earlier ones are shapes and parts of it
-        for module in _around(owners[value.name]):
-            outside = any(module not in _around(user) for user in users[value.name])
+        for module in _ancestors(owners[value.name]):
+            outside = any(module not in _ancestors(user) for user in users[value.name])
             if outside or not users[value.name]:
                 found[module] = value.name
     return {module: found[module] for module in modules if module in found}
@@ -56,7 +56,7 @@ def _innermost(scope: str, modules: frozenset[str]) -> str:
     return scope
 
 
-def _around(module: str) -> set[str]:
+def _ancestors(module: str) -> set[str]:
     """The module and its ancestors, without the root: `a.b` -> {`a`, `a.b`}, the root `""` -> {}."""
     parts = module.split(".") if module else []
     return {".".join(parts[: end + 1]) for end in range(len(parts))}

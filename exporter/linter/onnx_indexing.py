@@ -20,7 +20,7 @@ from .rules import Device
 GATHERS = frozenset({"Gather", "GatherElements", "GatherND"})
 SCATTERS = frozenset({"Scatter", "ScatterElements", "ScatterND"})
 FOLDS = frozenset({"Col2Im", "Unfold"})
-STACKED = 3  # slices that make a stack an unfold; two are a roll, or two halves
+MIN_UNFOLD_SLICES = 3  # slices that make a stack an unfold; two are a roll, or two halves
 
 
 def im2col(graph: Graph) -> Iterator[Device]:
@@ -43,7 +43,7 @@ def stacked_slices(graph: Graph) -> Iterator[Device]:
     for node in graph.nodes:
         slices = [_unsqueezed_slice(graph, name) for name in node.input] if node.op_type == "Concat" else []
         windows = [window for window in slices if window is not None]
-        if len(windows) >= STACKED and len(windows) == len(slices) and _overlap(windows):
+        if len(windows) >= MIN_UNFOLD_SLICES and len(windows) == len(slices) and _overlap(windows):
             yield graph.module(node), f"a stack of {len(windows)} overlapping slices: Tensor.unfold"
 
 

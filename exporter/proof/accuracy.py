@@ -44,16 +44,16 @@ def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) ->
     return data
 
 
-def images_at(place: Path, task: Task) -> ImageSet:
+def images_at(path: Path, task: Task) -> ImageSet:
     """The samples of a task in a directory, archive or list.
 
     Raises:
         CalibrationError: there are none.
     """
-    found = find(place)
+    found = find(path)
     files = tuple(file for file in found.files if task.sample(file))
     if not files:
-        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {place}, found none")
+        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {path}, found none")
     return ImageSet(found.source, found.root, files)
 
 

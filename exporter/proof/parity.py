@@ -129,13 +129,13 @@ def _decisions(reference: Reference, axis: int | None) -> int:
     if axis is None:
         return 0
     shape = next(iter(reference.exact.values())).shape
-    return math.prod(size for place, size in enumerate(shape) if place not in (0, axis))
+    return math.prod(size for index, size in enumerate(shape) if index not in (0, axis))
 
 
 def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int) -> tuple[float, tuple[Flip, ...]]:
     """Share of equal decisions, over every batch that an image was in, and the image's worst flip where one differs.
 
-    An image has one decision, or one at each place of the other axes:
+    An image has one decision, or one at each position of the other axes:
 
         [B, K]         argmax over K          one an image
         [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
@@ -150,9 +150,9 @@ def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis:
         margins = np.full(expected.shape, np.inf)
     flips: dict[int, Flip] = {}
     wrong = np.argwhere(expected != top)
-    for place in map(tuple, wrong):
-        index, margin = int(picked[place[0]]), float(margins[place])
+    for position in map(tuple, wrong):
+        index, margin = int(picked[position[0]]), float(margins[position])
         if index not in flips or margin >= flips[index].margin:
-            where = reference.images[index] + (f" at {','.join(map(str, place[1:]))}" if place[1:] else "")
-            flips[index] = Flip(where, int(expected[place]), int(top[place]), margin)
+            where = reference.images[index] + (f" at {','.join(map(str, position[1:]))}" if position[1:] else "")
+            flips[index] = Flip(where, int(expected[position]), int(top[position]), margin)
     return 1 - len(wrong) / expected.size, tuple(flips[index] for index in sorted(flips))

@@ -17,7 +17,7 @@ LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_nor
 
 
 class _RoundToHalf(TorchDispatchMode):
-    """Rounds every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
+    """Round every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
 
     That is what the fp16 graphs do: softmax, LayerNorm and sums keep float32 interiors. A module that is kept in float
     rounds nothing but what it gives to others, and a LayerNorm before it need not either: the graph has no casts there.

@@ -50,7 +50,7 @@ class JobEnd:
 
 
 class Nursery:
-    """Runs jobs, each a process of its own, several at a time.
+    """Run jobs, each a process of its own, several at a time.
 
     Example:
         with Nursery(preload=("torch", "slide_export.workflows.finish")) as nursery:

@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
 
 
 def show(found: Diagnosis, *, every: bool = False) -> None:
-    """Prints the table to standard output: the verdict last, where a reader looks."""
+    """Print the table to standard output: the verdict last, where a reader looks."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
