@@ -17,7 +17,7 @@ from .layer_selection import in_modules
 
 INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
 FRONT = frozenset({"Cast", "Mul", "Add", "Sub", "Div", "Transpose", "Reshape"})
-"""What embedded preprocessing is made of, see `inference/serve.py`."""
+"""What embedded preprocessing is made of, see `inference/export_wrapper.py`."""
 ROUNDS_TO_ZERO_BELOW = float(np.finfo(np.float16).smallest_subnormal) / 2  # what is smaller rounds to 0
 
 

@@ -88,7 +88,7 @@ def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> d
     In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
     """
     weighted = {name.rpartition(".")[0] for name, _ in trained.named_parameters()}
-    hidden = weighted - set(value_names)
+    hidden = weighted - set(value_names)  # modules with weights that the artifact does not show
 
     def stands_for_parent(name: str) -> bool:
         """Whether a module's output is its parent's too, and another module inside that parent is hidden."""
@@ -126,8 +126,8 @@ def _rows(
         expected = recorded(exact, value_names, images)
         raw = session.run(batch)
         found = _aligned(expected, {name: raw[value] for name, value in value_names.items()})
-        added = anchored(exact, found, images)
-        rounded = recorded(floor, found, images32)
+        added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
+        rounded = recorded(floor, found, images32)  # the same two for an ideal artifact: what rounding alone explains
         rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
             power = powers.setdefault(name, _Powers())
@@ -175,6 +175,7 @@ class _Powers:
 
     def row(self, name: str, known: Mapping[str, object], smallest: float | None, multiple: float) -> Row:
         """Row of the report: SQNR in dB of the error and of the error added here, each with its floor."""
+        # A floor is not below one rounding of the signal.
         least = 0.0 if smallest is None else self.signal * smallest**2
 
         def level(noise: float | None) -> float | None:

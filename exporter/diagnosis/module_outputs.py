@@ -39,13 +39,13 @@ def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
     """
     owners: dict[str, str] = {}
     wanted: dict[str, str] = {}  # value -> module of its first user
-    for value in reversed(values):
+    for value in reversed(values):  # users come later in the order of execution: they are known first
         owner = wanted.get(value.name, "") if value.scope is None else _innermost(value.scope, modules)
         owners[value.name] = owner
         wanted.update((name, owner) for name in value.takes)
     for value in values:
         if value.scope is None and not owners[value.name] and value.takes:
-            owners[value.name] = owners.get(value.takes[0], "")
+            owners[value.name] = owners.get(value.takes[0], "")  # no user inside a module
     return owners
 
 

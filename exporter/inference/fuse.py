@@ -39,9 +39,10 @@ def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) ->
     Args:
         new: the layer to put in another's place, None to leave it.
     """
+    # The memo of deepcopy: what it holds is shared, not copied.
     shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
     copied = copy.deepcopy(module, shared)
-    for name, layer in list(copied.named_modules()):
+    for name, layer in list(copied.named_modules()):  # a list: layers are replaced meanwhile
         replacement = new(layer)
         if replacement is not None:
             parent, _, child = name.rpartition(".")
@@ -86,7 +87,7 @@ def _features(module: nn.Module, images: tuple[Tensor, ...]) -> dict[str, list[T
     seen: dict[str, list[torch.Tensor]] = {}
     hooks = []
     for name, layer in module.named_modules():
-        if hasattr(layer, "dep_conv1"):
+        if hasattr(layer, "dep_conv1"):  # both paths: slide attention in its train-time form
             seen[name] = []
             hooks.append(layer.dep_conv.register_forward_pre_hook(_recorder(seen[name])))
     try:
@@ -110,9 +111,10 @@ def _certify(name: str, trained: Any, fused: Any, inputs: list[Tensor]) -> Block
     two, one, magnitude = (copy.deepcopy(layer).double() for layer in (trained, fused, fused))
     with torch.inference_mode():
         for stored in magnitude.parameters():
-            stored.abs_()
+            stored.abs_()  # |w| and |b|: each term may be off by u of its size
         for taps, x in zip(("keys", "values"), inputs, strict=True):
             gap = (getattr(one, taps)(x) - getattr(two, taps)(x)).abs()
+            # SLACK**2: where |w| * |x| + |b| is 0.
             allowed = getattr(magnitude, taps)(x.abs()) * UNIT_ROUNDOFF * (1 + SLACK) + SLACK**2
             within = within and bool((gap <= allowed).all())
             difference, bound = max(difference, float(gap.max())), max(bound, float(allowed.max()))

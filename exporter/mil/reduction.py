@@ -34,6 +34,7 @@ def _float(function: Reduction) -> Kernel:
 
 
 def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    # From the last: dropping one moves those behind it.
     for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
         x = torch.prod(x, axis, keepdim=keep)
     return x
@@ -65,7 +66,7 @@ def _cumsum(a: Arguments) -> Tensor:
     ordered = x.flip(axis) if backwards else x
     total = torch.cumsum(ordered, axis)
     if a.flag("exclusive", False):
-        total = total - ordered
+        total = total - ordered  # without the element itself
     return total.flip(axis) if backwards else total
 
 
@@ -78,12 +79,12 @@ def _topk(a: Arguments) -> tuple[Tensor, ...]:
     if not a.flag("sort", True):
         raise a.fail("sort=False leaves the order undefined and is not implemented")
     x, axis, k = a.tensor("x"), a.integer("axis", -1), a.integer("k", 1)
-    k = x.shape[axis] if k == -1 else k
+    k = x.shape[axis] if k == -1 else k  # -1: all of them
     # A stable sort: of equal elements the first one comes first, as in `value_inference`.
     order = torch.argsort(x, dim=axis, descending=not a.flag("ascending", False), stable=True)
     order = order.narrow(axis, 0, k)
     values = torch.gather(x, axis, order)
-    return (values, order)[: len(a.operation.outputs)]
+    return (values, order)[: len(a.operation.outputs)]  # a program may declare the values alone
 
 
 TABLE: Mapping[str, Kernel] = {

@@ -40,7 +40,7 @@ def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) ->
     if not task.labelled:
         return EvaluationSet(images_at(goal.images, task))
     data = labelled.load(goal.images, served.io.labels, served.trained.config.num_classes)
-    accuracy.preview(of_pytorch(served), data, store)
+    accuracy.preview(of_pytorch(served), data, store)  # before anything is exported: wrong classes cost seconds
     return data
 
 
@@ -101,7 +101,7 @@ def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
     count = len(next(iter(fed.values())))
     if batch:
         fed = {name: repeated(value, batch) for name, value in fed.items()}
-    return {name: values[:count] for name, values in session.run(fed).items()}
+    return {name: values[:count] for name, values in session.run(fed).items()}  # without the repeated images
 
 
 def sentence(report: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def sentence(report: Mapping[str, Any]) -> str:
 def _doubt(report: Mapping[str, Any]) -> str:
     """What a passed goal leaves open, in words: the images may be too few to rule out a larger drop; else empty."""
     drop, high, limit = report["drop"], report["interval"][1], report["max_drop"]
-    if not drop <= limit < high:
+    if not drop <= limit < high:  # refused, or the whole interval is within the limit
         return ""
     enough = f", about {report['enough']} like them would" if report.get("enough") else ""
     return f"; {report['images']} images cannot rule out more than {limit:g} points{enough}"

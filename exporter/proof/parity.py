@@ -54,7 +54,7 @@ def check(
     order: list[NDArray[np.intp]] = []
     for index in _batches(count, batch):
         outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
-        order.append(index)
+        order.append(index)  # an image may be in several batches; each of its results is compared
         for name in found:
             found[name].append(outputs[name])
     picked = np.concatenate(order)
@@ -81,9 +81,9 @@ def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
     Result  [0], [0 1], [2 3], [4 0]
     """
     sizes = (batch,) if batch else BATCH_SIZES
-    for size in sizes:
+    for size in sizes:  # each from image 0 on: the same images at every size, so that only batching differs
         yield np.arange(size) % count
-    for start in range(sizes[-1], count, sizes[-1]):
+    for start in range(sizes[-1], count, sizes[-1]):  # the rest in batches of the largest size
         yield np.arange(start, start + sizes[-1]) % count
 
 
@@ -91,6 +91,7 @@ def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.i
     exact = reference.exact[name].astype(np.float64)
     floor = np.abs(reference.rounded[name].astype(np.float64) - exact)
     smallest = SMALLEST_FLOOR * float(np.abs(exact).max())
+    # An output that float32 holds exactly has a floor of 0, which no other kernel would meet.
     floor_max, floor_rms = max(float(floor.max()), smallest), max(_rms(floor), smallest / 4)
     expected = exact[picked]
     error = found.astype(np.float64) - expected
@@ -143,15 +144,17 @@ def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis:
     name = next(iter(reference.exact))
     exact, got = reference.exact[name][picked], found[name]
     expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
-    ordered = np.sort(exact, axis=axis)
+    ordered = np.sort(exact, axis=axis)  # the margin: the best score over the second best, of the reference
     if exact.shape[axis] > 1:
         margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
     else:
-        margins = np.full(expected.shape, np.inf)
+        margins = np.full(expected.shape, np.inf)  # one score: there is nothing to confuse it with
     flips: dict[int, Flip] = {}
+    # Argmax takes the first of equal scores on both sides, so equal outputs never flip.
     wrong = np.argwhere(expected != top)
     for position in map(tuple, wrong):
         index, margin = int(picked[position[0]]), float(margins[position])
+        # The flip that rounding explains worst stands for the image.
         if index not in flips or margin >= flips[index].margin:
             where = reference.images[index] + (f" at {','.join(map(str, position[1:]))}" if position[1:] else "")
             flips[index] = Flip(where, int(expected[position]), int(top[position]), margin)

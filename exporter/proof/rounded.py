@@ -32,13 +32,14 @@ class _RoundToHalf(TorchDispatchMode):
         self._inside = 0  # kept modules that are being computed
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._inside or func.is_view:
+        if self._inside or func.is_view:  # a view holds what was rounded when it was made
             return func(*args, **(kwargs or {}))
         if not self._some_kept:
-            return _half(func(*args, **(kwargs or {})))
+            return _half(func(*args, **(kwargs or {})))  # whoever made the operands has rounded them
         if func in LAYER_NORM:
+            # Weights and result stay in float32: no cast stands behind it.
             return func(_half(args[0]), *args[1:], **(kwargs or {}))
-        return _half(func(*_half(args), **(kwargs or {})))
+        return _half(func(*_half(args), **(kwargs or {})))  # an operand may be the unrounded result of a LayerNorm
 
     def enter(self, *_: Any) -> None:
         """Is called before a kept module."""
@@ -47,7 +48,7 @@ class _RoundToHalf(TorchDispatchMode):
     def leave(self, _module: nn.Module, _inputs: Any, result: Any) -> Any:
         """Is called after it."""
         self._inside -= 1
-        return result if self._inside else _half(result)
+        return result if self._inside else _half(result)  # one kept module inside another hands it float32
 
 
 def _half(value: Any) -> Any:
