@@ -42,11 +42,11 @@ class _RoundToHalf(TorchDispatchMode):
         return _half(func(*_half(args), **(kwargs or {})))  # an operand may be the unrounded result of a LayerNorm
 
     def enter(self, *_: Any) -> None:
-        """Is called before a kept module."""
+        """Enter a kept module."""
         self._inside += 1
 
     def leave(self, _module: nn.Module, _inputs: Any, result: Any) -> Any:
-        """Is called after it."""
+        """Leave a kept module; what the outermost one hands on is rounded."""
         self._inside -= 1
         return result if self._inside else _half(result)  # one kept module inside another hands it float32
 
