@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of
 from .core.errors import RequestError
+from .core.task import Known
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from .core.model import Inspection, Model
     from .core.progress import Progress
     from .core.proof import ParityReport
+    from .core.task import Task
     from .diagnosis import Diagnosis
     from .linter import Finding
+    from .models import Family
     from .verification.bundle import Opening
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
@@ -123,6 +126,8 @@ def verify(
     *,
     device: str | None = None,
     keep: bool = False,
+    families: Sequence[Family] = (),
+    tasks: Sequence[Task] = (),
     step: Progress | None = None,
 ) -> ParityReport:
     """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
@@ -130,6 +135,7 @@ def verify(
     Args:
         device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
         keep: leave on the device what was copied there, and log where.
+        families, tasks: of your own; see `ExportOptions`.
         step: told of each stage.
 
     Raises:
@@ -142,7 +148,8 @@ def verify(
 
     step = step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
-        return verification.verify(Path(bundle), None if against is None else Path(against), step, opening)
+        known = Known(tuple(families), tuple(tasks))
+        return verification.verify(Path(bundle), None if against is None else Path(against), step, opening, known)
 
 
 def verify_all(
@@ -344,11 +351,19 @@ def measure_accuracy(
     return verification.measure_accuracy(Path(bundle), Path(against), goal, step or no_progress)
 
 
-def diagnose(bundle: Path | str, against: Path | str, *, step: Progress | None = None) -> Diagnosis:
+def diagnose(
+    bundle: Path | str,
+    against: Path | str,
+    *,
+    families: Sequence[Family] = (),
+    tasks: Sequence[Task] = (),
+    step: Progress | None = None,
+) -> Diagnosis:
     """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
 
     Args:
         against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
+        families, tasks: of your own; see `ExportOptions`.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
@@ -357,7 +372,8 @@ def diagnose(bundle: Path | str, against: Path | str, *, step: Progress | None =
     from . import diagnosis
     from .core.progress import no_progress
 
-    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress)
+    known = Known(tuple(families), tuple(tasks))
+    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress, known)
 
 
 def targets() -> tuple[Availability, ...]:

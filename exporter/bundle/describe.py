@@ -101,7 +101,7 @@ def describe(made: Made) -> Manifest:
             typed_json.plain(artifact.settings),
         ),
         checkpoint=_checkpoint(trained),
-        model=_model(made.fused, made.properties),
+        model=_model(made.fused, made.properties, len(made.served.input_names)),
         options=OptionsRecord(
             made.served.form,
             made.variant,
@@ -144,7 +144,7 @@ def _checkpoint(model: Model) -> CheckpointRecord:
     return CheckpointRecord(source.path.name, source.sha256, source.weights, tuple(source.notes))
 
 
-def _model(fused: FusedModel, properties: Mapping[str, Property]) -> ModelRecord:
+def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -> ModelRecord:
     model = fused.trained
     rows, cols = model.image_size
     return ModelRecord(
@@ -153,7 +153,7 @@ def _model(fused: FusedModel, properties: Mapping[str, Property]) -> ModelRecord
         (rows, cols),
         sum(value.numel() for value in model.module.parameters()),
         typed_json.plain(model.config),  # every family's is a dataclass
-        macs_of(fused),
+        macs_of(fused, inputs),
         properties,
     )
 

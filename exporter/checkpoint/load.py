@@ -62,7 +62,8 @@ def load_checkpoint(
     module.load_state_dict(state, strict=False)  # what is missing now is what `_check_keys` allowed
     module.eval().requires_grad_(False)
     provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
-    return Model(module, family.name, _name(family, trained), wanted, _data(family, tree, trained), provenance)
+    name, data = _name(family, trained), _data(family, tree, trained)
+    return Model(module, family.name, name, wanted, data, provenance, family.task)
 
 
 def _check_variant(variant: str, families: Sequence[Family]) -> None:

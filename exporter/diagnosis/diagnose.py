@@ -16,6 +16,7 @@ from slide_export.bundle.store import Bundle
 from slide_export.core.artifact import Array, Feeds
 from slide_export.core.errors import LoweringError
 from slide_export.core.progress import Progress, no_progress
+from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
@@ -30,7 +31,7 @@ from .report import Diagnosis, Row
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
 
-def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
+def diagnose(path: Path, against: Path, step: Progress = no_progress, known: Known = NOTHING_MORE) -> Diagnosis:
     """Compare a bundle's artifact with the trained model, module by module, on the bundle's golden images.
 
     Raises:
@@ -39,7 +40,7 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnos
     """
     with step("read the bundle and the checkpoint"):
         shipped = bundle.read(path)
-        served = verification.served_by(shipped, against)
+        served = verification.served_by(shipped, against, known)
         golden = bundle.golden(shipped)
     fed = golden.feeds
     count = len(golden.images)
