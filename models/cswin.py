@@ -140,7 +140,7 @@ def is_cswin(state: State) -> bool:
 
 
 def infer(state: State) -> CSwinConfig:
-    """Infer the configuration of a CSwin or Slide-CSwin from its tensor shapes, for input 224.
+    """Returns the configuration that the shapes of a CSwin or Slide-CSwin state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.

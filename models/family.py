@@ -84,7 +84,7 @@ class ShapeError(ValueError):
 
 
 def classes(state: State) -> int:
-    """Number of classes in a state dict's head; 0 without a head."""
+    """Returns the width of a state dict's head, 0 where it has none."""
     return state["head.weight"].shape[0] if "head.weight" in state else 0
 
 

@@ -14,7 +14,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Two linear layers with GELU between them: [..., C] -> [..., C]."""
+        """Returns a tensor of x's shape, [..., C]."""
         return self.fc2(functional.gelu(self.fc1(x)))
 
 
@@ -46,7 +46,7 @@ class PatchMerging(nn.Module):
         self.norm = nn.LayerNorm(4 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Concatenate 2x2 neighbours and project: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2C]."""
+        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
         _, rows, cols, dim = x.shape
         x = pad_end(x, rows % 2, cols % 2)
         rows, cols = (rows + 1) // 2, (cols + 1) // 2

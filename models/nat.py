@@ -50,7 +50,7 @@ class NatConfig:
         return rows, cols
 
     def at(self, image_size: tuple[int, int]) -> "NatConfig":
-        """Same model at another input size."""
+        """Returns this configuration for another input size."""
         return replace(self, image_size=image_size)
 
 

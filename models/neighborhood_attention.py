@@ -108,7 +108,7 @@ class Tiles:
         return pad_end(x, *(g - r for g, r in zip(self.grown, self.resolution, strict=True)))
 
     def shrink(self, x: Tensor) -> Tensor:
-        """Remove the padding of `grow`."""
+        """Returns x [B, H, W, C] without what `grow` added."""
         return x if self.grown == self.resolution else x[:, : self.resolution[0], : self.resolution[1]]
 
     def keys(self, x: Tensor) -> Tensor:

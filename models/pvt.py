@@ -142,7 +142,7 @@ def is_pvt(state: State) -> bool:
 
 
 def infer(state: State) -> PvtConfig:
-    """Infer the configuration of a PVT or Slide-PVT from its tensor shapes, for a square input.
+    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.

@@ -117,7 +117,7 @@ def is_pvt_v2(state: State) -> bool:
 
 
 def infer(state: State) -> PvtV2Config:
-    """Infer the configuration of a PVTv2 or Slide-PVTv2 from its tensor shapes, for input 224.
+    """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.

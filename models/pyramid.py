@@ -27,7 +27,7 @@ def depths(state: State) -> tuple[int, ...]:
 
 
 def heads(state: State, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Heads of each stage: those published for these widths; slide tables must agree.
+    """Returns the heads of each stage: published widths have the published ones; slide tables must agree.
 
     Raises:
         ShapeError: no shape tells them.

@@ -73,7 +73,7 @@ class StripeBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Stripe attention and MLP with residuals: [B, H, W, C] -> [B, H, W, C]."""
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
         parts = (part.chunk(len(self.attns), dim=-1) for part in self.qkv(self.norm1(x)).chunk(3, dim=-1))
         branches = [attention(*qkv) for attention, qkv in zip(self.attns, zip(*parts, strict=True), strict=True)]
         x = x + self.proj(torch.cat(branches, dim=-1))
@@ -95,7 +95,7 @@ class FusedStripeBlock(nn.Module):
         self.attns = nn.ModuleList(_fused_branches(trained))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same function, one qkv projection a branch: [B, H, W, C] -> [B, H, W, C]."""
+        """Returns [B, H, W, C] for x [B, H, W, C]."""
         normed = self.norm1(x)
         branches = [attention(normed) for attention in self.attns]
         x = x + self.proj(branches[0] if len(branches) == 1 else torch.cat(branches, dim=-1))

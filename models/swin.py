@@ -51,7 +51,7 @@ class SwinConfig:
         return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
 
     def at(self, image_size: tuple[int, int]) -> "SwinConfig":
-        """Same model at another input size, with as many windows a side as before.
+        """Returns this configuration for another input size, with as many windows a side as before.
 
         Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
         """
@@ -72,7 +72,7 @@ class SwinTransformer(nn.Module):
         self.head = nn.Linear(width, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
         x = self.patch_embed(images)
         for stage in self.layers:
             x = stage(x)
@@ -128,7 +128,7 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
 
 
 def matches(state: State) -> bool:
-    """Whether the keys are those of a Swin without slide attention."""
+    """Returns whether the keys are those of a Swin without slide attention."""
     return is_swin(state) and not slides(state)
 
 
@@ -166,7 +166,7 @@ def infer(state: State) -> SwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """Configuration in upstream's config tree (Slide-Transformer config.py), or None if it is incomplete."""
+    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little."""
     try:
         swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
         is_slide = tree["MODEL"]["TYPE"] == "slide_swin"

@@ -138,7 +138,7 @@ class Windows:
         self.padded = (resolution[0] + self.padding[0], resolution[1] + self.padding[1])
 
     def cut(self, x: Tensor) -> Tensor:
-        """Pad, shift and cut into windows, row by row: [B, H, W, C] -> [B*nW, N, C]."""
+        """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
         x = roll(pad_end(x, *self.padding), *self.shift)
         (wh, ww), dim = self.size, x.shape[3]
         if ww == self.padded[1]:  # a window is rows of the map as they lie in memory
