@@ -63,12 +63,12 @@ __all__ = [
 
 
 def ships(family: str) -> bool:
-    """Returns whether models of the family may be exported, rather than measured only."""
+    """Whether models of the family may be exported, rather than measured only."""
     return all(family != refused.name for refused in COMPARISON)
 
 
 def variants() -> tuple[str, ...]:
-    """Returns every variant's name, family by family."""
+    """Names of all variants, family by family."""
     return tuple(name for family in FAMILIES for name in family.variants)
 
 
@@ -82,7 +82,7 @@ def family_named(name: str) -> Family:
 
 
 def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:
-    """Returns the one of the families that has a variant of this name.
+    """Family that has a variant of this name.
 
     Raises:
         KeyError: none has it.

@@ -18,7 +18,7 @@ ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in
 
 
 def write_config(config: Any, family: str) -> dict[str, Any]:
-    """Returns the tree of a configuration, a frozen dataclass."""
+    """Config tree of a frozen dataclass."""
     values = asdict(config)
     numbers = {name.upper(): value for name, value in values.items() if name not in ELSEWHERE}
     return {
@@ -28,7 +28,7 @@ def write_config(config: Any, family: str) -> dict[str, Any]:
 
 
 def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> ConfigT | None:
-    """Returns the configuration in a tree, None where the tree is another family's or says too little.
+    """Read a configuration; None if the tree is another family's or incomplete.
 
     Args:
         kind: the family's configuration, a frozen dataclass.
@@ -46,13 +46,13 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
 
 
 def branch(tree: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    """Returns a branch of a tree, an empty one where there is none."""
+    """Branch of a tree; empty where it is absent."""
     found = None if tree is None else tree.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def sides(value: Any) -> tuple[int, int]:
-    """Returns rows and columns of an input that is told as one number or as two."""
+    """Rows and columns of an input size given as one number or as two: 224 -> (224, 224)."""
     rows, cols = (value, value) if isinstance(value, int) else value
     return int(rows), int(cols)
 

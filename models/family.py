@@ -24,7 +24,7 @@ class Config(Protocol):
         """Width of the head."""
 
     def at(self, image_size: tuple[int, int]) -> Self:
-        """Returns the same model for another input size."""
+        """Same model at another input size."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def numbers(name: str, apart: str = "") -> Callable[[str], Mapping[str, Any]]:
 
 
 def slides(state: State) -> bool:
-    """Returns whether any block has slide attention."""
+    """Whether any block has slide attention."""
     return any(".dep_conv1." in key for key in state)
 
 
 def depths(state: State, block: str) -> tuple[int, ...]:
-    """Returns the number of blocks of each stage.
+    """Number of blocks of each stage.
 
     Args:
         block: what the keys of a block begin with, a pattern with a group for the stage's number and one for its own.

@@ -42,14 +42,14 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the patch map [B, ceil(H/patch), ceil(W/patch), dim] of images [B, 3, H, W]."""
+        """Embed patches by a strided convolution: [B, 3, H, W] -> [B, ceil(H/patch), ceil(W/patch), dim]."""
         rows, cols = images.shape[2:]
         images = pad_end(images, -rows % self.patch, -cols % self.patch, channels_last=False)
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 
 class PatchMerging(nn.Module):
-    """Halves the resolution: each 2x2 square becomes one token of twice the width.
+    """Halve the resolution: each 2x2 square becomes one token of twice the width.
 
     Source: Swin, `PatchMerging`: the square's tokens are concatenated column by column.
     """
@@ -92,15 +92,15 @@ class ConvEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, inputs, rows, cols]."""
+        """Convolve, then normalise channels last: [B, inputs, rows, cols] -> [B, H, W, C]."""
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
 
 
 class ChannelsLast(nn.Module):
-    """Turns a convolution's output into the layout of the blocks."""
+    """Move a convolution's output to the layout of the blocks."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, C, H, W]."""
+        """Move the channels last: [B, C, H, W] -> [B, H, W, C]."""
         return x.permute(0, 2, 3, 1)
 
 
@@ -123,7 +123,7 @@ class Numbered(nn.Module):
 
 
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:
-    """Returns x with `rows` and `cols` zeros after its last row and column, or x itself when there is nothing to add.
+    """Pad with `rows` and `cols` zeros after the last row and column; x itself when there is nothing to add.
 
     Source: the detection forks of Swin pad at the bottom and right; the classification code asserts divisibility.
     """
@@ -133,7 +133,7 @@ def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> T
 
 
 def roll(x: Tensor, rows: int, cols: int) -> Tensor:
-    """Returns x [B, H, W, C] rolled towards its origin: out(y, x) = in(y + rows, x + cols), cyclic.
+    """Roll x [B, H, W, C] towards its origin: out(y, x) = in(y + rows, x + cols), cyclic.
 
     Slices and one concatenation an axis: CoreML turns `torch.roll` into two gathers a roll.
     """

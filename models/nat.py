@@ -51,7 +51,7 @@ class NatConfig:
     activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a level (0-based): every convolution halves, rounded up."""
+        """Rows and columns of a level's map (0-based level): every convolution halves, rounded up."""
         rows, cols = (-(-side // (4 << stage)) for side in self.image_size)
         return rows, cols
 
@@ -93,15 +93,15 @@ class Nat(nn.Module):
         self.head = classifier(width, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        """Map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Returns the map of each level before it is halved, [B, H, W, C]."""
+        """Map of each level before it is halved, [B, H, W, C]."""
         x, maps = self.patch_embed(images), []
         for level in self.levels:
             whole, x = level(x)
@@ -121,12 +121,12 @@ class Tokenizer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns [B, ceil(H/4), ceil(W/4), dim] for images [B, 3, H, W]."""
+        """Embed patches of 4x4 by two strided convolutions: [B, 3, H, W] -> [B, ceil(H/4), ceil(W/4), dim]."""
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 
 class Downsampler(nn.Module):
-    """Halves the resolution and doubles the width: a strided 3x3 convolution without bias, then LayerNorm."""
+    """Halve the resolution and double the width: a strided 3x3 convolution without bias, then LayerNorm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Downsampler(nn.Module):
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        """Halve the map by a strided convolution: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2C]."""
         return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
@@ -148,7 +148,7 @@ class Level(nn.Module):
         self.downsample = Downsampler(dim) if level + 1 < len(config.depths) else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the map after this level's blocks, [B, H, W, C], and at half the resolution unless it is the last."""
+        """Map after this level's blocks, [B, H, W, C], and what the next level takes; after the last, the map again."""
         for block in self.blocks:
             x = block(x)
         return x, x if self.downsample is None else self.downsample(x)
@@ -169,7 +169,7 @@ class Block(nn.Module):
             self.gamma2 = nn.Parameter(torch.full((dim,), config.layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attention and MLP with residuals, each scaled by gamma where trained so: [B, H, W, C] -> [B, H, W, C]."""
         if not self.scaled:
             x = x + self.attn(self.norm1(x))
             return x + self.mlp(self.norm2(x))
@@ -185,12 +185,12 @@ def _attention(config: NatConfig, level: int, dim: int, index: int) -> nn.Module
 
 
 def is_nat(state: State) -> bool:
-    """Returns whether the keys are those of a NAT with any attention."""
+    """Whether the keys are those of a NAT with any attention."""
     return "levels.0.blocks.0.attn.qkv.weight" in state and "patch_embed.proj.1.weight" in state
 
 
 def infer(state: State) -> NatConfig:
-    """Returns the configuration that the shapes of a NAT or Slide-NAT state dict tell, for input 224.
+    """Infer the configuration of a NAT or Slide-NAT from its tensor shapes, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model.
@@ -218,7 +218,7 @@ def infer(state: State) -> NatConfig:
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: NatConfig) -> DataConfig:
-    """Returns NAT's preprocessing, timm's default: short side to 1/0.875 of the input, bicubic, centre crop.
+    """NAT's preprocessing, timm's default: short side to 1/0.875 of the input, bicubic, centre crop.
 
     Source: NAT classification/validate.py, `resolve_data_config` of a model without a default_cfg.
     """
@@ -226,7 +226,7 @@ def read_data(tree: Mapping[str, Any] | None, _config: NatConfig) -> DataConfig:
 
 
 def resize(config: NatConfig, size: NatConfig) -> NatConfig:
-    """Returns `config` with the widths, depths, heads and residual scales of `size`."""
+    """Copy `config` with the widths, depths, heads and residual scales of `size`."""
     return replace(
         config,
         embed_dim=size.embed_dim,

@@ -52,16 +52,16 @@ class NeighborhoodAttention(nn.Module):
         self.register_buffer("mask", self.tiles.mask(), persistent=False)  # [T, Nq, Nk]
 
     def bias(self) -> Tensor:
-        """Returns the position bias of every query and key of a tile, [nH, Nq, Nk]; it is the same in every tile."""
+        """Position bias of every query and key of a tile, [nH, Nq, Nk]; it is the same in every tile."""
         return self.rpb.flatten(1)[:, self.index]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the k*k nearest positions inside the map: [B, H, W, C] -> [B, H, W, C]."""
         q, k, v = self.qkv(self.tiles.grow(x)).chunk(3, dim=-1)
         return self.proj(attend(q * self.scale, k, v, self.tiles, self.heads, self.bias(), self.mask))
 
     def fuse(self) -> "FusedNeighborhoodAttention":
-        """Returns the inference form, sharing the weights that stay as they are."""
+        """Inference form, sharing the weights that stay as they are."""
         return FusedNeighborhoodAttention(self)
 
     reparameterize = fuse
@@ -81,7 +81,7 @@ class FusedNeighborhoodAttention(nn.Module):
         self.register_buffer("mask", trained.mask)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Same function, bias gathered and query scale folded: [B, H, W, C] -> [B, H, W, C]."""
         q, k, v = self.qkv(self.tiles.grow(x)).chunk(3, dim=-1)
         return self.proj(attend(q, k, v, self.tiles, self.heads, self.bias, self.mask))
 
@@ -104,7 +104,7 @@ class Tiles:
         self.margin = tuple(kernel_size // 2 if t < side else 0 for t, side in zip(size, self.grown, strict=True))
 
     def grow(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] with zeros after its last row and column up to k of each.
+        """Pad x [B, H, W, C] with zeros after its last row and column to at least k on each axis.
 
         Source: NATTEN 0.14.6, natten2d.py: zeros before qkv, so a padded key is qkv's bias and is attended to.
         """
@@ -136,7 +136,7 @@ class Tiles:
         return x.reshape(-1, rows, cols, dim)
 
     def keys(self, x: Tensor) -> Tensor:
-        """Returns every tile of x with its margin, [B*T, Nk, C], for x [B, H, W, C]; there are zeros around the map."""
+        """Every tile with its margin, zeros around the map: [B, H, W, C] -> [B*T, Nk, C]."""
         (rows, cols), (th, tw), (top, left), dim = self.grown, self.queries.size, self.margin, x.shape[3]
         down, across = (-(-side // t) + bool(m) for side, t, m in zip(self.grown, (th, tw), self.margin, strict=True))
         if (down * th, across * tw) != (rows, cols):
@@ -149,7 +149,7 @@ class Tiles:
         return x.reshape(-1, rows, across - 1, cols * dim).transpose(1, 2).reshape(-1, rows * cols, dim)
 
     def index(self) -> Tensor:
-        """Returns the place in a head's flat position table for each query and key of a tile, int64 [Nq, Nk]."""
+        """Row of a head's flat position table for each query and key of a tile, int64 [Nq, Nk]."""
         span = 2 * self.kernel_size - 1
         rows, cols = (
             (torch.arange(t + 2 * m) - m - torch.arange(t)[:, None] + self.kernel_size - 1).clamp(0, span - 1)
@@ -158,14 +158,22 @@ class Tiles:
         return _pairs(rows * span, cols, torch.add)
 
     def mask(self) -> Tensor:
-        """Returns what keeps a query to its own window, [T, Nq, Nk]: 0 inside, MASKED outside."""
+        """Mask that keeps a query to its own window, [T, Nq, Nk]: 0 inside, MASKED outside.
+
+        Example, one axis of 6 positions, k = 3 (- is outside): a border moves the window inwards.
+
+            query 0    0 0 0 - - -     starts at clamp(0 - 1, 0, 3) = 0
+            query 1    0 0 0 - - -
+            query 2    - 0 0 0 - -
+            query 5    - - - 0 0 0     starts at clamp(5 - 1, 0, 3) = 3
+        """
         axes = zip(self.grown, self.queries.size, self.queries.padded, self.margin, strict=True)
         rows, cols = (self._inside(*axis) for axis in axes)
         tiles = [_pairs(row, col, torch.logical_and) for row in rows for col in cols]
         return torch.stack(tiles).logical_not().float() * MASKED
 
     def _inside(self, side: int, tile: int, padded: int, margin: int) -> Tensor:
-        """Returns whether a key is in a query's window along one axis, [tiles, t, t + 2m]."""
+        """Whether a key is in a query's window along one axis, [tiles, t, t + 2m]."""
         query = torch.arange(padded).reshape(-1, tile)  # [tiles, t]
         start = (query - self.kernel_size // 2).clamp(0, side - self.kernel_size)[:, :, None]
         key = query[:, :1, None] - margin + torch.arange(tile + 2 * margin)  # [tiles, 1, t + 2m]
@@ -173,12 +181,18 @@ class Tiles:
 
 
 def _overlap(blocks: Tensor, margin: int) -> Tensor:
-    """Returns each block followed by the first `margin` of the next, [M, n - 1, t + margin, C], for [M, n, t, C]."""
+    """Append to each block the first `margin` entries of the next: [M, n, t, C] -> [M, n - 1, t + margin, C].
+
+    Example, margin 1, with n = 3 blocks of t = 2 entries:
+
+        Given   ab | cd | ef
+        Result  abc | cde
+    """
     return torch.cat((blocks[:, :-1], blocks[:, 1:, :margin]), dim=2) if margin else blocks
 
 
 def _pairs(rows: Tensor, cols: Tensor, join) -> Tensor:  # type: ignore[no-untyped-def]
-    """Returns join(row, column) for each pair of positions of a tile, [Nq, Nk], of rows [th, kh] and cols [tw, kw]."""
+    """join(row, column) for each (query, key) of a tile: rows [th, kh], cols [tw, kw] -> [Nq, Nk]."""
     pairs = join(rows[:, None, :, None], cols[None, :, None, :])  # [th, tw, kh, kw]
     return pairs.flatten(2).flatten(0, 1)
 
@@ -193,7 +207,7 @@ def grown(resolution: tuple[int, int], kernel_size: int, dilation: int) -> tuple
 
 
 def tile_side(side: int, kernel_size: int) -> int:
-    """Returns the side of a tile along an axis: all of a short one, else that with the fewest products.
+    """Side of a tile along an axis: all of a short axis, else the side with the fewest products.
 
     A tile is no shorter than its margins together, so that two blocks hold all three; the last tile may reach over the
     map's end, but only so far that its margin still holds the window of its last query.
@@ -206,7 +220,7 @@ def tile_side(side: int, kernel_size: int) -> int:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, tiles: Tiles, heads: int, bias: Tensor, mask: Tensor) -> Tensor:
-    """Returns softmax(q kT + bias + mask) v as [B, H, W, C].
+    """Attend within each tile, softmax(q kT + bias + mask) v: [B, H, W, C] -> [B, H, W, C].
 
     Args:
         q: scaled queries [B, H, W, C].

@@ -57,11 +57,11 @@ class PvtConfig:
     activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based); a remainder is dropped."""
+        """Rows and columns of a stage's map (0-based stage); a remainder is dropped."""
         return self.image_size[0] // (PATCH << stage), self.image_size[1] // (PATCH << stage)
 
     def at(self, image_size: tuple[int, int]) -> "PvtConfig":
-        """Returns this configuration for another input size.
+        """Same model at another input size.
 
         Raises:
             ShapeError: a stage would have nothing to look at.
@@ -92,21 +92,21 @@ class PyramidVisionTransformer(nn.Module):
         self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         last = self.maps(images, class_token=self.config.class_token)[-1]
         if not self.config.class_token:
             return self.head(self.norm(last).mean(dim=(1, 2)))
         return self.head(self.norm(last[:, :, :1]).reshape(-1, last.shape[3]))  # an index would become a Gather
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
 
         Source: detection/pvt.py, forward_features: the last stage has no class token there.
         """
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images, class_token=False))
 
     def maps(self, images: Tensor, *, class_token: bool) -> list[Tensor]:
-        """Returns the map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""
+        """Map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""
         x, maps = images, []
         for stage in range(self.stages):
             x = self.get_submodule(f"patch_embed{stage + 1}")(x)
@@ -117,7 +117,7 @@ class PyramidVisionTransformer(nn.Module):
         return maps
 
     def _place(self, x: Tensor, stage: int, *, class_token: bool) -> Tensor:
-        """Returns x [B, H, W, C] plus its position embedding.
+        """Add the position embedding: [B, H, W, C] -> [B, H, W, C], or [B, 1, 1 + H*W, C] with a class token.
 
         The class token and its position are one row of the sum, so that no target has to repeat it for a batch.
         """
@@ -148,7 +148,7 @@ def _block(config: PvtConfig, stage: int) -> nn.Module:
 
 
 def is_pvt(state: State) -> bool:
-    """Returns whether the keys are those of a PVT with any attention."""
+    """Whether the keys are those of a PVT with any attention."""
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
@@ -178,7 +178,7 @@ def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
-    """Returns PVT's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
+    """PVT's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
 
     Source: classification/datasets.py, build_transform.
     """
@@ -186,7 +186,7 @@ def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
 
 
 def resize(config: PvtConfig, size: PvtConfig) -> PvtConfig:
-    """Returns `config` with the widths, depths, heads, ratios and reductions of `size`."""
+    """Copy `config` with the widths, depths, heads, MLP ratios and reductions of `size`."""
     return replace(
         config,
         embed_dims=size.embed_dims,
@@ -198,7 +198,7 @@ def resize(config: PvtConfig, size: PvtConfig) -> PvtConfig:
 
 
 def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
-    """Returns the state dict with its position embeddings resized to `wanted`."""
+    """Resize the position embeddings to the maps of `wanted`."""
     adapted = dict(state)
     for stage in range(len(trained.depths)):
         key, token = f"pos_embed{stage + 1}", trained.class_token and stage + 1 == len(trained.depths)
@@ -209,7 +209,7 @@ def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
 
 
 def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Returns position embeddings [1, H*W, C] of a map of size `old` for one of size `new`.
+    """Resize position embeddings from a map of size `old` to one of size `new`: [1, oh*ow, C] -> [1, nh*nw, C].
 
     Source: _get_pos_embed: bilinear, corners not aligned. Upstream leaves a table alone where the new map has as many
     tokens as the first stage's native one, which at input 448 breaks it in stage 2; here every stage is resized.

@@ -48,12 +48,12 @@ class PvtV2Config:
     reduced_eps: float = NORM_EPS
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based): overlapping patches round up."""
+        """Rows and columns of a stage's map (0-based stage): overlapping patches round up."""
         stride = 4 << stage
         return -(-self.image_size[0] // stride), -(-self.image_size[1] // stride)
 
     def at(self, image_size: tuple[int, int]) -> "PvtV2Config":
-        """Returns this configuration for another input size.
+        """Same model at another input size.
 
         Raises:
             ShapeError: a stage would have nothing to look at.
@@ -81,18 +81,18 @@ class PyramidVisionTransformerV2(nn.Module):
         self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         return self.head(self.maps(images)[-1].mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
 
         Source: detection/pvt_v2.py, forward_features: after the stage's norm.
         """
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Returns the normed map of each stage, [B, H, W, C]."""
+        """Normed map of each stage, [B, H, W, C]."""
         x, maps = images, []
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"patch_embed{stage}")(x)
@@ -118,7 +118,7 @@ def _attention(config: PvtV2Config, stage: int) -> nn.Module:
 
 
 def is_pvt_v2(state: State) -> bool:
-    """Returns whether the keys are those of a PVTv2 with any attention."""
+    """Whether the keys are those of a PVTv2 with any attention."""
     return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
 
 
@@ -147,7 +147,7 @@ def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
 
 
 def resize(config: PvtV2Config, size: PvtV2Config) -> PvtV2Config:
-    """Returns `config` with the widths, depths, heads, ratios, reductions and attention of `size`."""
+    """Copy `config` with the widths, depths, heads, MLP ratios, reductions and attention of `size`."""
     return replace(
         config,
         embed_dims=size.embed_dims,

@@ -65,7 +65,7 @@ class SwinConfig:
         return WindowRule(self.small_maps, self.roll_first)
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based)."""
+        """Rows and columns of a stage's map (0-based stage)."""
         stride = PATCH * 2**stage
         return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
 
@@ -124,7 +124,7 @@ class SwinTransformer(nn.Module):
         return self.head(self.norm(x).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
         x, maps = self.patch_embed(images), []
         for number, stage in enumerate(self.layers):
             if not isinstance(stage, Stage):
@@ -150,17 +150,17 @@ class Stage(nn.Module):
         self.downsample = PatchMerging(dim) if stage + 1 < len(config.depths) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the next stage's map, [B, H/2, W/2, 2C], for x [B, H, W, C]."""
+        """Run the blocks, then merge patches: [B, H, W, C] -> [B, H/2, W/2, 2C]."""
         return self.merge(self.attend(x))
 
     def attend(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] after this stage's blocks."""
+        """Run the stage's blocks: [B, H, W, C] -> [B, H, W, C]."""
         for block in self.blocks:
             x = block(x)
         return x
 
     def merge(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] merged to [B, H/2, W/2, 2C], or x after the last stage."""
+        """Merge patches: [B, H, W, C] -> [B, H/2, W/2, 2C]; the identity in the last stage."""
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -186,7 +186,7 @@ def matches(state: State) -> bool:
 
 
 def infer(state: State) -> SwinConfig:
-    """Returns the configuration that the shapes of a Swin or Slide-Swin state dict tell.
+    """Infer the configuration of a Swin or Slide-Swin from its tensor shapes.
 
     The window is that of the widest table; a stage with a smaller table has a map of that size, which tells the input
     size. Where all tables are alike a shift mask tells it or, without one, the last stage: its map is one window in
@@ -279,7 +279,7 @@ UNMODELLED = {
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
-    """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop; from 384 on no crop.
+    """Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop; from 384 on no crop.
 
     Source: Swin data/build.py, build_transform; `TEST.CROP False`, which the 384 models have, resizes both sides and
     crops nothing. `DATA.MEAN` and `DATA.STD` are this project's addition: upstream's code has them as constants.
@@ -290,7 +290,7 @@ def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
 
 
 def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
-    """Returns `default` with what upstream's config tree says about images.
+    """Override `default` with the image settings of upstream's config tree.
 
     Source: timm 0.3.2, _pil_interp, which Swin data/build.py calls: a name that it does not know is bilinear.
 
@@ -320,7 +320,7 @@ def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, f
 
 
 def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
-    """Returns the state dict with its window tables resized to `wanted` and without the buffers that follow from it."""
+    """Resize the window bias tables to `wanted` and drop the buffers that the model rebuilds."""
     adapted = {key: value for key, value in state.items() if not key.endswith(REBUILT)}
     for key, table in adapted.items():
         stage = re.fullmatch(r"layers\.(\d+)\.blocks\.\d+\.attn\.relative_position_bias_table", key)
@@ -337,12 +337,12 @@ def _window(config: SwinConfig, stage: int) -> tuple[int, int]:
 
 
 def is_swin(state: State) -> bool:
-    """Returns whether the keys are those of a Swin with any attention."""
+    """Whether the keys are those of a Swin with any attention."""
     return "patch_embed.proj.weight" in state and any(key.startswith("layers.0.blocks.0.attn.") for key in state)
 
 
 def _image_side(state: State, windows: list[int], stages: int) -> int:
-    """Returns rows of the input: from a window cut to its map, else from a shift mask, else from the last window."""
+    """Rows of the input: from a window cut to its map, else from a shift mask, else from the last window."""
     masks = {int(key.split(".")[1]): value for key, value in state.items() if key.endswith(".attn_mask")}
     if windows and windows[-1] == max(windows) and masks:
         stage, mask = next(iter(masks.items()))
@@ -363,7 +363,7 @@ def guessed_input(state: State) -> str:
 
 
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
-    """Returns `config` with the widths, depths and heads of `size`."""
+    """Copy `config` with the widths, depths and heads of `size`."""
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
 
 

@@ -53,15 +53,18 @@ class _Progress(logging.Handler):
         self._console, self._status, self._log = console, status, logging.getLogger("slide_export")
 
     def attach(self) -> None:
+        """Listen to the log from level INFO on."""
         self._level = self._log.level
         self._log.setLevel(logging.INFO)
         self._log.addHandler(self)
 
     def detach(self) -> None:
+        """Stop listening and restore the log's level."""
         self._log.removeHandler(self)
         self._log.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning; show anything less as the status of the step."""
         if record.levelno >= logging.WARNING:
             self._console.print(f" [yellow]![/] {escape(record.getMessage())}")
         else:
@@ -339,8 +342,8 @@ def _proved(targets: Mapping[str, Iterable[str]]) -> str:
         for precision in precisions:
             by_precision.setdefault(precision, []).append(target)
     everything = list(backends.names())
-    said = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
-    return "; ".join(said) or "-"
+    parts = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
+    return "; ".join(parts) or "-"
 
 
 def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
     name = "SIZE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Returns rows and columns."""
+        """Rows and columns: "224" -> (224, 224), "224x320" -> (224, 320)."""
         if isinstance(value, tuple):
             return value
         numbers = str(value).split("x")
@@ -32,7 +32,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     name = "N,N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Returns the numbers, each once."""
+        """Numbers, each once: "1,8,8" -> (1, 8)."""
         if isinstance(value, tuple):
             return value
         numbers = str(value).split(",")
@@ -47,7 +47,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     name = "NAME,NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Returns the names."""
+        """Names without the blanks around them: "onnx, coreml" -> ("onnx", "coreml")."""
         return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(",") if name)
 
 
@@ -121,14 +121,18 @@ def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | N
 
 
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the command with the options of a measurement, in their order."""
+    """Add the options of a measurement to a command, in their order."""
     for option in reversed(MEASURING):
         command = option(command)
     return command
 
 
 def read_pairs(pairs: tuple[str, ...], form: str = "--option NAME=VALUE") -> dict[str, str]:
-    """Returns what was given as NAME=VALUE; `form` is how the message says it."""
+    """Parse NAME=VALUE pairs; `form` is how the message names them.
+
+    Raises:
+        click.UsageError: a pair has no `=`.
+    """
     if bare := [pair for pair in pairs if "=" not in pair]:
         raise click.UsageError(f"expected {form}, found {bare[0]!r}")
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}

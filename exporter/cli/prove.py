@@ -36,9 +36,9 @@ def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None,
 
     from .console import Steps, show_outcomes
 
-    for place in (junit, markdown):
-        if place is not None:
-            whole_file.refuse_unwritable(place)
+    for path in (junit, markdown):
+        if path is not None:
+            whole_file.refuse_unwritable(path)
     began = datetime.now(UTC)
     with Steps() as step:
         found = api.verify_all(bundles, **demand, step=step)

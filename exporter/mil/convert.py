@@ -134,7 +134,7 @@ def _input(form: Form, name: str) -> Any:
 
 @contextlib.contextmanager
 def no_progress() -> Iterator[None]:
-    """Keeps coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
+    """Keep coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # an error is raised as well
@@ -196,7 +196,7 @@ def _grouped(names: Mapping[str, str]) -> str:
 
 
 def _write_canonically(path: Path, spec: Any, form: Form, metadata: Mapping[str, str]) -> None:
-    """Rewrites what differs from run to run: the date, the order of protobuf maps, and the manifest's random UUIDs."""
+    """Rewrite what differs from run to run: the date, the order of protobuf maps, and the manifest's random UUIDs."""
     import coremltools as ct
 
     if form.labels:  # the dictionary takes the output's name; coremltools has one of its own for it

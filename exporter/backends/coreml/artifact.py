@@ -127,7 +127,10 @@ def _entrance(source: ServedModel, options: LoweringOptions, form: Form) -> nn.M
     from slide_export.inference.export_wrapper import ExportWrapper
 
     class Picture(ExportWrapper):
+        """Wrapper of a picture as Core ML feeds it: [1, 3, H, W] in place of [1, H, W, 3]."""
+
         def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+            """Move the channels last, then as `ExportWrapper`: [1, 3, H, W] -> outputs by position."""
             return super().forward(*(image.permute(0, 2, 3, 1) for image in images))
 
     return (Picture if form.image else ExportWrapper)(source.module, source.trained.data, source.io, source.task).eval()
