@@ -36,6 +36,10 @@ class NumericFormat:
     recipe: QuantizationRecipe | None = None
     keep: tuple[str, ...] = ()
 
+    def on_this_machine(self) -> NumericFormat:
+        """The same with what this machine's CPU needs of its recipe."""
+        return self if self.recipe is None else replace(self, recipe=self.recipe.resolved())
+
     def keeping(self, modules: Sequence[str]) -> NumericFormat:
         """The same with more modules in float."""
         if self.recipe is None:

@@ -46,6 +46,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
+    plan = plan.on_this_machine()
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
     tuning = _tuning(plan, prepared, step)
     with step("choose the form"):
@@ -150,7 +151,7 @@ def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) 
 def _judge(plan: Plan, made: Made) -> None:
     kept: Path = store.rejected(plan.destination.path)
     against = plan.source.checkpoint.path
-    hint = f"; `slide-export diagnose {kept} {option('against')} {against}` tells which layer loses most"
+    hint = f"; diagnose {kept} {option('against')} {against} tells which layer loses most"
     gate.judge(
         made.proof,
         made.dtype_stats,

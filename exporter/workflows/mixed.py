@@ -47,6 +47,7 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
         AccuracyError: the goal is not reached with every layer in float.
         ParityError: the proof is not passed, whatever is kept in float.
     """
+    plan = plan.on_this_machine()
     precision = plan.numbers.precision.name
     tries = _tries(plan, prepared, step)
     reports: dict[tuple[str, ...], AccuracyReport] = {}

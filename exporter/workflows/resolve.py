@@ -97,6 +97,10 @@ class Plan:
     search: bool = False
     found: MixedSearch | None = None
 
+    def on_this_machine(self) -> Plan:
+        """The plan with what this machine's CPU needs, which takes torch to tell."""
+        return replace(self, numbers=self.numbers.on_this_machine())
+
     def keeping(self, found: MixedSearch) -> Plan:
         """The plan of the export that a search ends in."""
         source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *found.kept))
@@ -169,7 +173,7 @@ def numeric_format(request: ExportRequest, name: str, backend: Backend) -> Numer
             "will see, 100 to 500 of them; w8 needs none"
         )
     recipes.refuse_other_library(chosen, request.target, in_graph=backend.PRECISIONS[name])
-    return NumericFormat(precision, replace(chosen, keep_fp32=(*chosen.keep_fp32, *keep)).resolved())
+    return NumericFormat(precision, replace(chosen, keep_fp32=(*chosen.keep_fp32, *keep)))
 
 
 def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: NumericFormat, *, search: bool) -> None:

@@ -30,6 +30,7 @@ from slide_export.inference.choose import choose  # noqa: E402
 from slide_export.inference.fuse import fuse  # noqa: E402
 from slide_export.inference.served import in_form  # noqa: E402
 from slide_export.proof import parity  # noqa: E402
+from slide_export.tasks import task_of  # noqa: E402
 from slide_export.verification import bundle as verification  # noqa: E402  # after the skip
 from slide_export.workflows import export as pipeline  # noqa: E402
 from tests.conftest import reference_of  # noqa: E402
@@ -99,7 +100,7 @@ def test_bundle_is_proved(checkpoint: Path, tmp_path: Path, interface: ModelIO) 
     assert manifest.parity.evaluator == f"OpenVINO {openvino.__version__.split('-')[0]} on CPU (f32)"
     own = [] if manifest.options.batch else [1]
     assert manifest.artifact.settings == {**CPU, "static_batches": own}
-    assert [output.name for output in manifest.outputs] == list(interface.output_names)
+    assert [output.name for output in manifest.outputs] == list(task_of("classify", interface).outputs(interface))
 
 
 def test_bundle_is_proved_again_by_its_golden_file(checkpoint: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_wrong_lowering_is_named_by_its_first_attention(
 ) -> None:
     with monkeypatch.context() as context:
         wrong(context)
-        with pytest.raises(ParityError, match=r"`slide-export diagnose .*small-onnx-fp32\.rejected --against"):
+        with pytest.raises(ParityError, match=r"; diagnose .*small-onnx-fp32\.rejected against"):
             pipeline.export(ExportRequest(checkpoint, form="grouped", out=tmp_path, image_count=2))
         found = diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint) if still_wrong else None
     found = found or diagnose(tmp_path / "small-onnx-fp32.rejected", checkpoint)

@@ -198,7 +198,7 @@ def test_without_classes_outputs_are_compared(model: Model) -> None:
     assert report.pytorch is None
     same = replace(report, sqnr_db=30.0, drop=0.0)
     assert same.passed
-    assert "top-1 agreement with PyTorch" in evaluation.sentence(evaluation.described(report) or {})
+    assert "top-1 agreement with PyTorch" in evaluation.sentence(asdict(report))
 
 
 def test_a_limit_without_images_is_refused(checkpoint: Path) -> None:

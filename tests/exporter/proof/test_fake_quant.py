@@ -69,5 +69,5 @@ def test_values_beyond_the_observed_range_are_clipped() -> None:
 def test_kept_modules_and_kinds_stay_exact() -> None:
     module = nn.Sequential(linear([[127.0, 0.4]]), nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 1, groups=4))
     assert [kind_of(layer) for layer in module] == ["linear", "convolution", "depthwise"]
-    copied = simulated(Served(module[:1]), replace(WEIGHTS_ALONE, keep_fp32=("0",)), [])
+    copied = simulated(Served(module[:1]), replace(WEIGHTS_ALONE, keep_fp32=("module.0",)), [])
     assert torch.equal(copied.module[0].weight, module[0].weight)

@@ -20,7 +20,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
-from slide_export.inference.served import in_form
+from slide_export.inference.served import in_form, serve
 from slide_export.proof import parity
 from slide_export.proof.reference import subset
 from tests.conftest import reference_of
@@ -135,7 +135,7 @@ def test_every_interface_is_proved(interface: ModelIO, model: Model, tmp_path: P
     session = backend.Session(export(model, tmp_path, interface), {})
     proof = parity.check(own, session, interface.batch, decision_axis=None if interface.features else 1)
     assert proof.passed
-    assert [output.name for output in proof.outputs] == list(interface.output_names)
+    assert [output.name for output in proof.outputs] == list(serve(model, interface).output_names)
 
 
 def test_embedded_preprocessing_is_the_callers(model: Model, reference: Reference) -> None:
