@@ -17,7 +17,7 @@ from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, classifier, depths, one_of, slides
 from .layers import ACTIVATIONS, NORM_EPS, PatchEmbed, PatchMerging
 from .slide_attention import SlideBlock
-from .window_attention import SmallMaps, WindowBlock, WindowRule, resize_table, window_size
+from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
@@ -170,11 +170,8 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
     return WindowBlock(
         dim,
         config.heads[stage],
-        config.resolution(stage),
-        config.window,
-        shifted=index % 2 == 1,
+        Windows(config.resolution(stage), config.window, shifted=index % 2 == 1, rule=config.rule),
         mlp_ratio=config.mlp_ratio,
-        rule=config.rule,
         activation=config.activation,
         eps=config.norm_eps,
     )

@@ -100,11 +100,8 @@ class WindowBlock(nn.Module):
     Args:
         dim: channels C.
         heads: number of heads nH.
-        resolution: rows and columns of the map.
-        window: rows and columns of a window; on an axis no longer than its window there is one window and no shift.
-        shifted: whether this block rolls the map by half a window.
+        windows: how the map is cut.
         mlp_ratio: hidden width of the MLP over C.
-        rule: what becomes of windows that do not fit the map.
         activation: of the MLP.
         eps: of both norms.
     """
@@ -115,17 +112,14 @@ class WindowBlock(nn.Module):
         self,
         dim: int,
         heads: int,
-        resolution: tuple[int, int],
-        window: tuple[int, int],
+        windows: "Windows",
         *,
-        shifted: bool,
         mlp_ratio: float,
-        rule: WindowRule = OWN_RULE,
         activation: str = "gelu",
         eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.windows = Windows(resolution, window, shifted=shifted, rule=rule)
+        self.windows = windows
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = WindowAttention(dim, heads, self.windows.size)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
@@ -160,7 +154,14 @@ class FusedWindowBlock(nn.Module):
 
 
 class Windows:
-    """How one block cuts its map into windows: sizes, shifts and the padding that makes them fit."""
+    """How one block cuts its map into windows: sizes, shifts and the padding that makes them fit.
+
+    Args:
+        resolution: rows and columns of the map.
+        window: rows and columns of a window; on an axis no longer than its window there is one window and no shift.
+        shifted: whether this block rolls the map by half a window.
+        rule: what becomes of windows that do not fit the map.
+    """
 
     def __init__(
         self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool, rule: WindowRule = OWN_RULE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
-from slide_export.core.artifact import Artifact, DtypeStats, ModelIO
+from slide_export.core.artifact import Artifact, DtypeStats
 from slide_export.core.model import BlockCertificate, FusedModel, Model
 from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
@@ -120,7 +120,7 @@ def describe(made: Made) -> Manifest:
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         labels=tuple(io.labels),
-        preprocessing=_preprocessing(trained, io),
+        preprocessing=_preprocessing(made.served),
         assumptions=made.assumptions,
         fusion=made.certificate,
         parity=_parity(made.proof),
@@ -174,12 +174,10 @@ def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -
     )
 
 
-def _preprocessing(model: Model, interface: ModelIO) -> PreprocessingRecord:
-    data, (rows, cols) = model.data, model.image_size
-    resized = data.resized((rows, cols))
-    return PreprocessingRecord(
-        **asdict(data), resize=resized, crop=(rows, cols), embedded=interface.embed_preprocessing
-    )
+def _preprocessing(served: ServedModel) -> PreprocessingRecord:
+    data, size = served.trained.data, served.trained.image_size
+    embedded = served.io.embed_preprocessing
+    return PreprocessingRecord(**asdict(data), resize=data.resized(size), crop=size, embedded=embedded)
 
 
 def _parity(proof: ParityReport) -> ParityRecord:

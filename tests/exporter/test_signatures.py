@@ -33,3 +33,22 @@ def test_the_count_sees_every_kind_of_parameter() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_signature_is_longer_than_a_reader_can_hold(path: Path) -> None:
     assert crowded(path.read_text()) == []
+
+
+PAIRS_MADE_HERE = {"serve", "run", "__init__"}  # the maker of `ServedModel`, a task, and the wrapper that calls it
+
+
+def doubled(source: str) -> list[str]:
+    """Functions that take a model and how it is served apart, which `ServedModel` holds together."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            names = {one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+            if names & {"model", "module", "trained"} and names & {"interface", "io"}:
+                found.append(node.name)
+    return found
+
+
+def test_a_model_and_its_service_travel_as_one_value() -> None:
+    assert doubled("def f(model, images, interface): pass") == ["f"]
+    assert {name for path in SOURCES for name in doubled(path.read_text())} == PAIRS_MADE_HERE

@@ -61,7 +61,7 @@ def test_resize_table_keeps_a_constant_and_follows_a_ramp() -> None:
 @pytest.mark.parametrize(("resolution", "window"), CASES)
 def test_fused_block_is_the_trained_one(resolution: tuple[int, int], window: tuple[int, int], shifted: bool) -> None:
     torch.manual_seed(0)
-    block = WindowBlock(12, 3, resolution, window, shifted=shifted, mlp_ratio=2.0).eval()
+    block = WindowBlock(12, 3, Windows(resolution, window, shifted=shifted), mlp_ratio=2.0).eval()
     x = torch.randn(2, *resolution, 12)
     with torch.inference_mode():
         assert (block.fuse()(x) - block(x)).abs().max() < FOLDED
