@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from . import cswin, im2col_swin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
+from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
@@ -34,6 +35,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "Family",
+    "ModelValue",
     "Published",
     "ShapeError",
     "State",

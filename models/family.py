@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from torch import Tensor, nn
 
 from .data import DataConfig
+from .model_value import ModelValue
 
 State = Mapping[str, Tensor]
 
@@ -52,13 +53,14 @@ class Family:
         name: the architecture's name, also its file's.
         variants: named sizes.
         matches: whether a state dict is of this family, from its key names alone.
-        infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none.
+        infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none. Takes the
+            fields of `values` that are `needed` as keywords.
         resize: (configuration, variant name) -> that configuration at the variant's widths, depths and heads.
         read_config: the configuration in the training code's own config tree, or None where it says too little.
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
-        assumed: what `infer` takes for granted because no shape tells it, for people; "" where shapes tell all.
+        values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
@@ -67,13 +69,13 @@ class Family:
     name: str
     variants: Mapping[str, Any]
     matches: Callable[[State], bool]
-    infer: Callable[[State], Any]
+    infer: Callable[..., Any]
     resize: Callable[[Any, str], Any]
     read_config: Callable[[Mapping[str, Any]], Any | None]
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
-    assumed: str = ""
+    values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from . import config_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, depths, slides
 from .layers import Mlp
+from .model_value import ModelValue, one_of, trained_size
 from .neighborhood_attention import NeighborhoodAttention
 from .slide_attention import SlideAttention
 from .swin import data_from_tree
@@ -48,6 +49,11 @@ class NatConfig:
         """Returns rows and columns of the map of a level (0-based): every convolution halves, rounded up."""
         rows, cols = (-(-side // (4 << stage)) for side in self.image_size)
         return rows, cols
+
+    @property
+    def dilation(self) -> int:
+        """Distance of two neighbours: they touch."""
+        return 1
 
     def at(self, image_size: tuple[int, int]) -> "NatConfig":
         """Returns this configuration for another input size."""
@@ -226,6 +232,17 @@ PUBLISHED = {
     "nat_base": Published(90, 13.7, 84.3, README),
 }
 
+VALUES = (
+    trained_size("224x224, as published"),
+    ModelValue(
+        "dilation",
+        one_of({"1": 1}),
+        "distance of two neighbours: 1, since DiNAT's other ones are not exported",
+        "neighbours touch in every NAT, while a DiNAT has the same keys",
+        apply=lambda config, _: config,
+    ),
+)
+
 FAMILY = Family(
     name="nat",
     variants=VARIANTS,
@@ -235,6 +252,6 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "nat", NatConfig),
     read_data=read_data,
     build=Nat,
-    assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
+    values=VALUES,
     published=PUBLISHED,
 )

@@ -17,6 +17,7 @@ from . import config_tree, pyramid
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, slides
 from .layers import ConvEmbed, Mlp
+from .model_value import IMAGE_SIZE, ModelValue
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -141,29 +142,46 @@ def is_pvt(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
-def infer(state: State) -> PvtConfig:
-    """Returns the configuration that the shapes of a PVT or Slide-PVT state dict tell, for a square input.
+def infer(
+    state: State, *, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None
+) -> PvtConfig:
+    """Returns the configuration that the shapes of a PVT or Slide-PVT tell, for a square input unless one is said.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.
     """
     dims = pyramid.dims(state)
     side = math.isqrt(state["pos_embed1"].shape[1])
-    if side**2 != state["pos_embed1"].shape[1]:
+    if image_size is None and side**2 != state["pos_embed1"].shape[1]:
         raise ShapeError(f"{state['pos_embed1'].shape[1]} positions in stage 1, which is no square")
     slide_stages, kernel_size = pyramid.slide_stages(state)
     return PvtConfig(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=pyramid.heads(state, dims),
+        heads=pyramid.heads(state, dims, heads),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=pyramid.reductions(state, PvtConfig.reductions),
-        image_size=(side * PATCH, side * PATCH),
+        image_size=image_size or (side * PATCH, side * PATCH),
         num_classes=classes(state),
         slide_stages=slide_stages,
         kernel_size=kernel_size,
         class_token="cls_token" in state,
     )
+
+
+def check_positions(state: State, image_size: tuple[int, int]) -> None:
+    """Refuse an input whose maps have not as many places as there are position embeddings.
+
+    Raises:
+        ShapeError: a stage has more or fewer.
+    """
+    stages = len(pyramid.dims(state))
+    for stage in range(stages):
+        places = (image_size[0] // (PATCH << stage)) * (image_size[1] // (PATCH << stage))
+        token = "cls_token" in state and stage + 1 == stages
+        found = state[f"pos_embed{stage + 1}"].shape[1] - token
+        if places != found:
+            raise ShapeError(f"{found} positions in stage {stage + 1}, where that input has {places}")
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
@@ -227,6 +245,16 @@ PUBLISHED = {
     "pvt_large": Published(61.4, 9.8, 81.7, SOURCE),
 }
 
+IMAGE_VALUE = ModelValue(
+    "image_size",
+    IMAGE_SIZE,
+    "the input that it was trained with, where that is no square; --input-size makes it another one afterwards",
+    "a square of the position embeddings",
+    needed=True,
+    assumed=False,
+    check=check_positions,
+)
+
 FAMILY = Family(
     name="pvt",
     variants=VARIANTS,
@@ -237,6 +265,6 @@ FAMILY = Family(
     read_data=read_data,
     build=PyramidVisionTransformer,
     adapt=adapt,
-    assumed=pyramid.ASSUMED,
+    values=(pyramid.HEADS_VALUE, IMAGE_VALUE),
     published=PUBLISHED,
 )

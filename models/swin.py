@@ -15,12 +15,14 @@ from . import config_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, depths, slides
 from .layers import PatchEmbed, PatchMerging
+from .model_value import trained_size
 from .slide_attention import SlideBlock
 from .window_attention import WindowBlock, resize_table
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
 OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
+TABLE = ".attn.relative_position_bias_table"
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -258,6 +260,14 @@ def _image_side(state: State, windows: list[int], stages: int) -> int:
     return windows[-1] * PATCH << (stages - 1) if windows else 224
 
 
+def told_size(state: State) -> tuple[int, int] | None:
+    """Input that a window cut to its map or a shift mask tells; None where every stage's table is alike."""
+    tables = [table for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2]
+    masked = any(key.endswith(".attn_mask") for key in state)
+    told = masked or len({table.shape[0] for table in tables}) > 1
+    return infer(state).image_size if told else None
+
+
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
     """Returns `config` with the widths, depths and heads of `size`."""
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
@@ -295,6 +305,7 @@ FAMILY = Family(
     read_data=read_data,
     build=SwinTransformer,
     adapt=adapt,
+    values=(trained_size("the last stage is one window, as published; 224x224 where every stage slides", told_size),),
     optional=REBUILT,
     published=PUBLISHED,
 )

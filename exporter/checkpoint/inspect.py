@@ -27,6 +27,7 @@ def inspect_model(model: Model) -> Inspection:
             name: layer.drift() for name, layer in model.module.named_modules() if isinstance(layer, SlideAttention)
         },
         notes=model.provenance.notes,
+        values=model.provenance.values,
     )
 
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.files import sha256_of
-from slide_export.core.model import Model, Provenance
+from slide_export.core.model import ASSUMED, Model, Provenance
 from slide_export.models import COMPARISON, FAMILIES, Config, DataConfig, Family, ShapeError, State, family_of
+
+from .values import NOTHING_SAID, configure
 
 RAW = ("model", "state_dict", "model_state")  # names that training codes give the trained weights
 EMA = ("state_dict_ema", "model_ema")  # and their exponential moving average
@@ -29,6 +31,7 @@ def load_checkpoint(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    values: Mapping[str, str] = NOTHING_SAID,
     families: Sequence[Family] = FAMILIES,
 ) -> Model:
     """Returns the trained model in a checkpoint, in eval mode, every key accounted for.
@@ -38,11 +41,12 @@ def load_checkpoint(
         variant: a name of `slide_export.models.variants()`; None recognises the model.
         weights: "raw" or "ema".
         input_size: rows and columns; None takes the trained size. Window tables are resized to another one.
+        values: what no file tells, by the names of the family's `values`.
         families: which it may be of; those for comparison only are refused unless they are among them.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
-        RequestError: the variant or the kind of weights does not exist.
+        RequestError: the variant, the kind of weights or a value does not exist, or the file contradicts a value.
     """
     path = Path(path)
     if variant is not None:
@@ -51,7 +55,11 @@ def load_checkpoint(
     notes: list[str] = []
     state = _sound(_tensors(content, weights, path, notes), notes)
     tree = content.get("config") if isinstance(content.get("config"), Mapping) else None
-    family, trained = _recognise(state, tree, variant, families, notes)
+    family = _recognise(state, variant, families)
+    found = configure(family, state, tree, variant, values)
+    trained = found.config
+    _refuse_headless(family, trained)
+    notes += [*(one.assumption for one in found.values if one.source == ASSUMED), f"architecture from {found.source}"]
     wanted = trained if input_size is None else _at(trained, input_size)
     with torch.random.fork_rng():
         module = _build(family, trained)
@@ -61,7 +69,7 @@ def load_checkpoint(
             module, state = family.build(wanted), dict(family.adapt(state, trained, wanted))
     module.load_state_dict(state, strict=False)  # what is missing now is what `_check_keys` allowed
     module.eval().requires_grad_(False)
-    provenance = Provenance(path, sha256_of(path), weights, tuple(notes))
+    provenance = Provenance(path, sha256_of(path), weights, tuple(notes), found.values)
     return Model(module, family.name, _name(family, trained), wanted, _data(family, tree, trained), provenance)
 
 
@@ -166,10 +174,8 @@ def _sound(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def _recognise(
-    state: State, tree: Mapping[str, Any] | None, variant: str | None, families: Sequence[Family], notes: list[str]
-) -> tuple[Family, Config]:
-    """Returns the family and the trained configuration: from the file's own config, else from the shapes."""
+def _recognise(state: State, variant: str | None, families: Sequence[Family]) -> Family:
+    """Find the family by the names of the keys, and refuse a variant of another one."""
     for refused in COMPARISON:
         if refused not in families and refused.matches(state):
             raise CheckpointError(f"expected a model to export, found the weights of {_comparison_only(refused.name)}")
@@ -182,22 +188,14 @@ def _recognise(
             f"expected the keys of a {family.name}, found those of a {found.name}: "
             f"leave out --variant {variant}, or name a {found.name}"
         )
-    config = family.read_config(tree) if tree is not None else None
-    source = "the checkpoint's own config"
-    if config is None:
-        source = "the tensor shapes"
-        config = _infer(family, state, variant)
-        if family.assumed and not variant:
-            notes.append(family.assumed)
-    if variant:
-        source = f"--variant {variant}"
-        config = family.resize(config, variant)
+    return family
+
+
+def _refuse_headless(family: Family, config: Config) -> None:
     if not config.num_classes:
         raise CheckpointError(
             f"expected a {family.name} with its classification head, found no head.weight: export the file that has it"
         )
-    notes.append(f"architecture from {source}")
-    return family, config
 
 
 def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
@@ -210,19 +208,6 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
         )
     known = ", ".join(family.name for family in families)
     raise CheckpointError(f"expected the keys of {known}; found {_list(list(state))}: no known model has these")
-
-
-def _infer(family: Family, state: State, variant: str | None) -> Config:
-    try:
-        config: Config = family.infer(state)
-    except (ShapeError, KeyError, IndexError, ValueError) as error:
-        if variant is None:
-            raise CheckpointError(
-                f"expected the shapes of a {family.name}, found others ({error}): name it with --variant, "
-                "or write its configuration into the file under 'config'"
-            ) from error
-        config = family.variants[variant]
-    return config
 
 
 def _build(family: Family, config: Config) -> nn.Module:

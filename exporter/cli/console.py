@@ -18,7 +18,7 @@ from rich.table import Table
 
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Availability
-from slide_export.core.model import Inspection
+from slide_export.core.model import ASSUMED, Inspection
 
 if TYPE_CHECKING:
     from slide_export.bundle.manifest import Manifest
@@ -253,6 +253,9 @@ def show_inspection(found: Inspection) -> None:
     for key, value in found.preprocessing.items():
         table.add_row(key.replace("_", " "), str(value))
     table.add_row("sha256", found.sha256)
+    for value in found.values:
+        told = f"{value.value}  from {value.source}" if value.source != ASSUMED else f"{value.value}  assumed"
+        table.add_row(f"--model {value.name}", f"{told} [dim]({value.expected}): {escape(value.help)}[/]")
     for note in found.notes:
         table.add_row("note", note)
     _console(stderr=False).print(table)

@@ -13,6 +13,37 @@ if TYPE_CHECKING:
     from slide_export.models import Config, DataConfig
 
 
+ASSUMED = "assumed"
+"""Source of a value that nobody told."""
+
+
+@dataclass(frozen=True)
+class ValueInForce:
+    """One of a family's values as it was taken for a model; see `models.model_value`.
+
+    Attributes:
+        value: as `--model NAME=VALUE` would have it.
+        source: what told it: "--model", the variant, the checkpoint's config or shapes; `ASSUMED` where nothing did.
+        expected: how it is written.
+        help: what it is.
+        default: what is taken where nobody says, and why.
+    """
+
+    name: str
+    value: str
+    source: str
+    expected: str
+    help: str
+    default: str
+
+    @property
+    def assumption(self) -> str:
+        """A sentence for people, where the value was assumed."""
+        return (
+            f"assumed {self.name}={self.value}, no file tells it: {self.default} (--model {self.name}=... says another)"
+        )
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a model's weights came from.
@@ -22,12 +53,14 @@ class Provenance:
         sha256: of that file.
         weights: "raw" or "ema".
         notes: what the loader decided, one sentence each.
+        values: what files may not tell, as it was taken.
     """
 
     path: Path
     sha256: str
     weights: str
     notes: tuple[str, ...] = ()
+    values: tuple[ValueInForce, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +131,7 @@ class Inspection:
         macs: multiply-adds of convolutions and matrix products at batch 1, both convolution paths counted.
         fused_macs: the same after fusion.
         drift: how far each slide block's shift path has moved from the pure shift, by module name.
+        values: what `--model` may say of it, with what is in force.
     """
 
     family: str
@@ -110,3 +144,4 @@ class Inspection:
     fused_macs: int
     drift: Mapping[str, float]
     notes: tuple[str, ...]
+    values: tuple[ValueInForce, ...] = ()

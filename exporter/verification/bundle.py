@@ -217,8 +217,10 @@ def served_by(made: Bundle, against: Path | Model) -> ServedModel:
     """
     said, model = made.manifest.checkpoint, against
     if isinstance(model, Path):
-        variant, size = made.manifest.options.variant, made.manifest.model.image_size
-        model = load_checkpoint(model, variant=variant, weights=said.weights, input_size=size)
+        options, size = made.manifest.options, made.manifest.model.image_size
+        model = load_checkpoint(
+            model, variant=options.variant, weights=said.weights, input_size=size, values=options.values
+        )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(
             f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "

@@ -125,7 +125,12 @@ def _load(request: SourceRequest) -> Model:
     asked = request.checkpoint
     families = asked.families or (ALL if asked.comparison else FAMILIES)
     return load_checkpoint(
-        asked.path, variant=asked.variant, weights=asked.weights, input_size=asked.input_size, families=families
+        asked.path,
+        variant=asked.variant,
+        weights=asked.weights,
+        input_size=asked.input_size,
+        values=asked.values,
+        families=families,
     )
 
 
