@@ -74,6 +74,13 @@ class ModelValue:
         """Its value in a configuration."""
         return getattr(config, self.field_name)
 
+    def shown(self, value: Any) -> str:
+        """The value as a user would write it; as Python does where a file's own configuration has something else."""
+        try:
+            return self.kind.show(value)
+        except (TypeError, KeyError, ValueError, IndexError):
+            return str(value)
+
     def applied(self, config: Any, value: Any) -> Any:
         """A configuration with the value, as `apply` makes it."""
         return replace(config, **{self.field_name: value}) if self.apply is None else self.apply(config, value)
@@ -127,13 +134,24 @@ NUMBER = ValueKind("a number", float, lambda value: f"{value:g}")
 YES_OR_NO = one_of({"yes": True, "no": False})
 
 
+def _at_size(config: Any, size: tuple[int, int]) -> Any:
+    return config if size == config.image_size else config.at(size)
+
+
 def trained_size(
     default: str,
     told: Callable[[Mapping[str, Tensor]], Any] = nothing_told,
+    *,
+    resizes: bool = True,
 ) -> ModelValue:
     """The input that a model was trained with, which windows and stripes follow from.
 
     Not what `--input-size` asks for: that resizes the trained model.
+
+    Args:
+        default: see `ModelValue`.
+        told: see `ModelValue`.
+        resizes: whether windows or stripes grow with the input; False where shapes tell them.
     """
     return ModelValue(
         "image_size",
@@ -141,5 +159,5 @@ def trained_size(
         "the input that it was trained with; --input-size makes it another one afterwards",
         default,
         told=told,
-        apply=lambda config, size: config if size == config.image_size else config.at(size),
+        apply=_at_size if resizes else None,
     )

@@ -305,7 +305,11 @@ FAMILY = Family(
     read_data=read_data,
     build=SwinTransformer,
     adapt=adapt,
-    values=(trained_size("the last stage is one window, as published; 224x224 where every stage slides", told_size),),
+    values=(
+        trained_size(
+            "the last stage is one window, as published; 224x224 where every stage slides", told_size, resizes=False
+        ),
+    ),
     optional=REBUILT,
     published=PUBLISHED,
 )

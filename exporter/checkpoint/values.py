@@ -105,23 +105,21 @@ def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:
     Raises:
         RequestError: they tell another one, or fit no model that has it.
     """
-    asked = f"--model {value.name}={value.kind.show(said)}"
+    asked = f"--model {value.name}={value.shown(said)}"
     try:
         told = value.told(state)
         value.check(state, said)
     except (ShapeError, KeyError, IndexError) as error:
         raise RequestError(f"expected a value that the tensors' shapes can have, {asked} gives {error}") from error
     if told is not None and told != said:
-        raise RequestError(
-            f"expected {value.name}={value.kind.show(told)}, which the tensors' shapes tell; found {asked}"
-        )
+        raise RequestError(f"expected {value.name}={value.shown(told)}, which the tensors' shapes tell; found {asked}")
 
 
 def _applied(value: ModelValue, config: Any, said: Any) -> Any:
     try:
         return value.applied(config, said)
     except ShapeError as error:
-        asked = f"--model {value.name}={value.kind.show(said)}"
+        asked = f"--model {value.name}={value.shown(said)}"
         raise RequestError(f"expected a value that this model can have, {asked} gives {error}") from error
 
 
@@ -142,7 +140,7 @@ def _refuse_others(family: Family, said: Mapping[str, Any], config: Config, sour
     """
     for value in family.values:
         if value.name in said and value.of(config) != said[value.name]:
-            found, told = value.kind.show(said[value.name]), value.kind.show(value.of(config))
+            found, told = value.shown(said[value.name]), value.shown(value.of(config))
             raise RequestError(
                 f"expected {value.name}={told}, which {source} tells; found --model {value.name}={found}: "
                 "leave one of them out"
@@ -163,5 +161,5 @@ def _source(value: ModelValue, state: State, said: Mapping[str, Any], own: Confi
 
 
 def _in_force(value: ModelValue, config: Config, source: str) -> ValueInForce:
-    shown = value.kind.show(value.of(config))
+    shown = value.shown(value.of(config))
     return ValueInForce(value.name, shown, source, value.kind.expected, value.help, value.default)

@@ -1,19 +1,19 @@
 """The options of a bundle, taken for a retrained checkpoint."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import slide_export
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
+from slide_export.calibration.images import bundled
 from slide_export.cli import main as cli
 from slide_export.core.errors import RequestError
 from slide_export.workflows.like import options_like
-from tests.bundles import restate
 
 LABELS = tuple(f"digit {number}" for number in range(10))
 HEAD = "head"
@@ -64,9 +64,7 @@ def test_a_retrained_checkpoint_gets_every_option(made: Bundle, retrained: Path,
     assert new.parity.passed
 
 
-def test_what_is_given_wins(
-    made: Bundle, retrained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_given_wins(made: Bundle, retrained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     asked = ["export", str(retrained), "--like", str(made.path), "--out", str(tmp_path), "--batch", "1"]
     assert cli.run([*asked, "--precision", "fp32", "--form", "auto"]) == 0
     assert capfd.readouterr().out == f"{tmp_path / 'better-onnx-fp32'}\n"
@@ -83,16 +81,29 @@ def test_another_target_leaves_out_what_it_does_not_understand(made: Bundle) -> 
     assert (target, options["form"], options["options"]["opset"]) == ("onnx", "taps", "17")
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corners of the bundled photographs, different ones each."""
+    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    photographs = [Image.open(file).convert("RGB") for file in bundled().files]
+    for index in range(24):
+        whole = photographs[index % len(photographs)]
+        left, top = (int(rng.integers(0, size - 150)) for size in whole.size)
+        whole.crop((left, top, left + 150, top + 150)).save(root / f"{index}.png")
+    return root
+
+
 def test_images_that_no_manifest_holds_have_to_be_given(
-    checkpoint: Path, retrained: Path, tmp_path: Path, photographs: Path
+    checkpoint: Path, retrained: Path, tmp_path: Path, pictures: Path
 ) -> None:
-    common: Any = {"out": tmp_path, "images": photographs, "image_count": 2, "quantization_recipe": accepting(tmp_path)}
-    made = slide_export.export(checkpoint, "onnx", precision="int8", calibration_size=6, seed=3, **common)
-    with pytest.raises(RequestError, match="expected images: .* was calibrated on [0-9]+ images"):
+    made = slide_export.export(
+        checkpoint, "onnx", out=tmp_path, precision="int8", images=pictures, image_count=2, calibration_size=16, seed=3
+    )
+    with pytest.raises(RequestError, match=r"expected images: .* was calibrated on [0-9]+ images"):
         slide_export.export(retrained, like=made, out=tmp_path)
-    again = slide_export.export(retrained, like=made, out=tmp_path, images=photographs)
+    again = slide_export.export(retrained, like=made, out=tmp_path, images=pictures)
     assert again.manifest.options == made.manifest.options
-    assert (again.manifest.options.calibration_size, again.manifest.options.seed) == (6, 3)
+    assert (again.manifest.options.calibration_size, again.manifest.options.seed) == (16, 3)
     assert (again.path / "quantization.yaml").read_text().splitlines()[1:] == (
         (made.path / "quantization.yaml").read_text().splitlines()[1:]
     )

@@ -86,5 +86,5 @@ def test_what_is_no_picture_is_refused_in_one_sentence(
     said = capfd.readouterr()
     assert said.out == ""
     assert f"error: expected an image, {broken} cannot be decoded (not an image)" in said.err
-    with pytest.raises(CalibrationError, match="expected an image or a folder of images at .*absent"):
+    with pytest.raises(CalibrationError, match=r"expected an image or a folder of images at .*absent"):
         slide_export.run(onnx_bundle.path, [tmp_path / "absent"])
