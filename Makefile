@@ -30,6 +30,7 @@ test: system lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
 slow: $(DEV_READY)
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --no-build-isolation --editable '.[formats-dev]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 bench: $(DEV_READY)

@@ -25,13 +25,13 @@ from .image_cache import PictureStore
 from .images import decoded, from_directory
 from .significance import better_than_chance, drop_interval, mcnemar
 
-CHUNK = 48  # images in memory at a time; whole batches of 8
-PREVIEW = 192  # images on which a labelling is tried before anything is exported
-TOP = 5
+CHUNK_IMAGES = 48  # images in memory at a time; whole batches of 8
+PREVIEW_IMAGES = 192  # images on which a labelling is tried before anything is exported
+TOP_K = 5
 MAX_DROP = 1.0
 MIN_SQNR_DB = 20.0  # where there are no classes
-CERTAIN = 1e-3  # chance of calling classes swapped that the model confuses as often as not
-FARTHEST = 1_000_000  # images that could be asked for
+MAX_SWAP_P_VALUE = 1e-3  # chance of calling classes swapped that the model confuses as often as not
+MAX_SUGGESTED_IMAGES = 1_000_000  # more than that nobody collects to settle a doubt
 Scores = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, NDArray[np.generic]]]
 """From cropped pictures, uint8 [B, H, W, 3] an input, to the outputs by name, [B, ...]; scores are one output alone."""
 
@@ -117,7 +117,7 @@ def compare(
 
 
 def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
-    """Refuses images whose classes are not the model's, after a few of them spread over the whole set.
+    """Refuse images whose classes are not the model's, after a few of them spread over the whole set.
 
     Raises:
         CalibrationError: the trained model itself does no better than guessing on them, and why that may be.
@@ -125,8 +125,8 @@ def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
     if data.classes is None:
         return
     total = len(data.images.files)
-    picked = [index * total // min(total, PREVIEW) for index in range(min(total, PREVIEW))]
-    few = EvaluationSet(data.images.spread(PREVIEW), data.classes[picked], data.names)
+    picked = [index * total // min(total, PREVIEW_IMAGES) for index in range(min(total, PREVIEW_IMAGES))]
+    few = EvaluationSet(data.images.spread(PREVIEW_IMAGES), data.classes[picked], data.names)
     tally = Tally()
     for pictures, classes in _chunks(few, store):
         scores = pytorch(pictures)
@@ -139,7 +139,7 @@ def _chunks(
 ) -> Iterator[tuple[tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
     """Pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
     found = decoded(data.images, store.load)
-    while chunk := list(islice(found, CHUNK)):
+    while chunk := list(islice(found, CHUNK_IMAGES)):
         places, samples = zip(*chunk, strict=True)
         pictures = tuple(np.stack(column) for column in zip(*samples, strict=True))
         yield pictures, None if data.classes is None else data.classes[list(places)]
@@ -166,7 +166,7 @@ class Tally:
         found: Mapping[str, NDArray[np.generic]],
         classes: NDArray[np.int64] | None,
     ) -> None:
-        """Counts one chunk."""
+        """Count one chunk."""
         for name, values in expected.items():
             exact = np.asarray(values, np.float64)
             self.signal += float(np.square(exact).sum())
@@ -187,8 +187,8 @@ class Tally:
     def _score(self, scores: NDArray[np.generic], classes: NDArray[np.int64], into: list[int]) -> NDArray[np.bool_]:
         right = np.asarray(scores.argmax(axis=1) == classes)
         into[0] += int(right.sum())
-        if self.width > TOP:
-            best = np.argpartition(scores, -TOP, axis=1)[:, -TOP:]
+        if self.width > TOP_K:
+            best = np.argpartition(scores, -TOP_K, axis=1)[:, -TOP_K:]
             into[1] += int((best == classes[:, None]).any(axis=1).sum())
         return right
 
@@ -220,28 +220,29 @@ def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: st
         max_drop=max_drop if scored else None,
         min_sqnr_db=min_sqnr_db,
         skipped=len(data.images.files) - tally.images,
-        enough=_enough(tally, max_drop) if known else None,
+        enough=_images_needed(tally, max_drop) if known else None,
     )
 
 
-def _enough(tally: Tally, max_drop: float) -> int | None:
-    """Returns about how many images like these rule out a larger drop; None where these do, or where none would."""
+def _images_needed(tally: Tally, max_drop: float) -> int | None:
+    """Number of images like these that would rule out a larger drop; None where these do, or where none would."""
     lost, won, count = tally.lost / tally.images, tally.won / tally.images, tally.images
 
     def shown(images: int) -> bool:
+        """Whether the interval of the drop on so many images, in points, stays within the limit."""
         return 100 * drop_interval(round(images * lost), round(images * won), images)[1] <= max_drop
 
     if shown(count):
         return None
     while not shown(count):
         count = math.ceil(count * 1.02)
-        if count > FARTHEST:
+        if count > MAX_SUGGESTED_IMAGES:
             return None
     return round(count, 1 - math.floor(math.log10(count)))  # two digits
 
 
 def _hits(right: list[int], tally: Tally) -> Hits:
-    return Hits(right[0] / tally.images, right[1] / tally.images if tally.width > TOP else None)
+    return Hits(right[0] / tally.images, right[1] / tally.images if tally.width > TOP_K else None)
 
 
 def _decibel(signal: float, noise: float) -> float:
@@ -251,7 +252,7 @@ def _decibel(signal: float, noise: float) -> float:
 
 
 def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
-    """Refuses classes that the trained model itself contradicts, naming the likely cause.
+    """Refuse classes that the trained model itself contradicts, naming the likely cause.
 
     Raises:
         CalibrationError: it does no better than guessing, or it calls a whole class by another's name and back.
@@ -259,10 +260,10 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
     if data.classes is None:
         return
     if swapped := _swapped(tally.answers):
-        said = ", ".join(f"{data.names[index] or index} is what it calls {answer}" for index, answer in swapped[:4])
+        swaps = ", ".join(f"{data.names[index] or index} is what it calls {answer}" for index, answer in swapped[:4])
         raise CalibrationError(
             f"expected the classes of {data.images.source} in the order of the model's head, found {len(swapped)} in "
-            f"another order ({said}): give the class names in the head's order with --labels, or rename the folders"
+            f"another order ({swaps}): give the class names in the head's order with --labels, or rename the folders"
         )
     if not tally.width:
         raise CalibrationError(f"expected scores of classes to compare with {data.images.source}, found other outputs")
@@ -279,7 +280,7 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
 
 
 def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Returns (class, answer) of each class that the model calls another one, where these form closed rings.
+    """(class, answer) of each class that the model calls another one, where these form closed rings.
 
     A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one. Twins,
     which a model confuses as often as not, look like a ring of two on a few images, so McNemar's test has to rule out
@@ -295,13 +296,17 @@ def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     for label in moved:
         ring = [] if label in swapped else _ring(label, moved)
         given, undone = sum(answers[one, one] for one in ring), sum(answers[one, moved[one]] for one in ring)
-        if undone > given and mcnemar(given, undone) < CERTAIN:
+        if undone > given and mcnemar(given, undone) < MAX_SWAP_P_VALUE:
             swapped |= {one: moved[one] for one in ring}
     return sorted(swapped.items())
 
 
 def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
-    """Returns the classes from `start` on that lead one to the next and back to it; none where they do not."""
+    """Classes from `start` on that lead one to the next and back to it; empty where they do not.
+
+    Given   start 0, moved {0: 1, 1: 2, 2: 0, 7: 3}
+    Result  [0, 1, 2]; for start 7 []
+    """
     ring = [start]
     while moved.get(ring[-1], start) != start and len(ring) < len(moved):
         ring.append(moved[ring[-1]])
@@ -309,7 +314,7 @@ def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
 
 
 def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path, store: PictureStore) -> float:
-    """Returns the share of images below `root` whose best score is of their class.
+    """Share of the images below `root` whose best score is of their class, 0..1.
 
     Args:
         scores: from cropped images, uint8 [B, H, W, 3], to [B, classes].

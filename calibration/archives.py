@@ -19,7 +19,7 @@ ARRAY = "images"  # its name, where an .npz holds several
 
 
 def members(archive: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
-    """Returns every image of an archive, in order.
+    """Paths of all images in an archive, in order.
 
     Raises:
         CalibrationError: the archive cannot be read, or an .npz has no array of pictures.
@@ -31,7 +31,7 @@ def members(archive: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
 
 
 def open_member(file: Path) -> Image.Image:
-    """Returns the picture at a path below an archive; it is decoded when it is used.
+    """Open the picture at a path below an archive; it is decoded when it is used.
 
     Raises:
         FileNotFoundError: no part of the path is an archive, or it holds no such file.
@@ -53,7 +53,7 @@ def open_member(file: Path) -> Image.Image:
 
 @contextmanager
 def _unpacking(archive: Path, name: str) -> Iterator[None]:
-    """Says in one sentence what a zip meets: a password, a compression that Python lacks, or damage."""
+    """Raise one clear sentence for what unpacking meets: a password, a compression that Python lacks, or damage."""
     try:
         yield
     except (RuntimeError, zlib.error, zipfile.BadZipFile, EOFError) as error:
@@ -64,9 +64,9 @@ def _unpacking(archive: Path, name: str) -> Iterator[None]:
 
 
 def _stamp(archive: Path) -> tuple[Path, int, int]:
-    """Returns what tells whether an opened archive is still the same file."""
-    said = archive.stat()
-    return archive, said.st_mtime_ns, said.st_size
+    """Path, modification time and size of an archive: the key of what is kept open, stale once the file changes."""
+    stat = archive.stat()
+    return archive, stat.st_mtime_ns, stat.st_size
 
 
 @functools.lru_cache(maxsize=2)  # the directory of a large archive takes seconds to read
@@ -79,7 +79,7 @@ def _zip(archive: Path, _changed: int, _size: int) -> zipfile.ZipFile:
 
 @functools.lru_cache(maxsize=2)
 def _named(archive: Path, changed: int, size: int) -> dict[Path, str]:
-    """Returns the name in a zip of each file below it: names may begin with / or hold ./ and //, paths do not."""
+    """Name in a zip of each file below it: names may begin with / or hold ./ and //, paths do not."""
     names = sorted(_zip(archive, changed, size).namelist())
     return {archive / name.lstrip("/"): name for name in names if not name.endswith("/")}
 
@@ -103,7 +103,7 @@ class _Rows:
         self._shape = shape[1:3] if len(shape) == 4 and shape[3] == 1 else shape[1:]
 
     def read(self, index: int) -> Any:
-        """Returns one picture, uint8 [H, W, 3] or [H, W]; forward is fast, backward starts over."""
+        """Read one picture, uint8 [H, W, 3] or [H, W]; forward is fast, backward starts over."""
         size = int(np.prod(self._shape))
         self._file.seek(self._start + index * size)
         return np.frombuffer(self._file.read(size), np.uint8).reshape(self._shape)

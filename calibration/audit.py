@@ -35,19 +35,19 @@ from .recipe import ACCEPTABLE
 if TYPE_CHECKING:
     from slide_export.models import DataConfig
 
-TOLERATED = 0.1  # share of images that may be random or constant before ranges suffer
-SMOOTHEST_NOISE = (
+MAX_BAD_SHARE = 0.1  # share of images that may be random or constant before ranges suffer
+MIN_NEIGHBOUR_CORRELATION = (
     0.3  # correlation of neighbouring pixels: white noise has 0.0, grass.jpg 0.6, photographs 0.8 and more
 )
-FLATTEST = 2.0  # standard deviation of the pixels, of 255
-FEWEST_DISTINCT = 0.5  # share
-ENOUGH = 32  # images; more narrow the ranges' error by little (NNCF and Intel advise 300)
-FARTHEST_MEAN = 1.8  # of the normalised images, where training has about 0; a set of night skies has 1.8
-SPREAD = (0.15, 3.0)  # of the normalised images, where training has about 1; 0.25 where a checkpoint's std is 1
-UNEQUAL_MEANS = 0.03  # of red and blue, from which the order shows
-COLOURS = 16  # images with colour, from which the order shows
-CERTAIN = 4.0  # standard errors
-NARROWEST = 0.25  # of 0..255, without the outermost percent on each side
+MIN_PIXEL_DEVIATION = 2.0  # standard deviation of the pixels, of 255
+MIN_DISTINCT_SHARE = 0.5  # of the images; fewer different ones are an error
+MIN_CALIBRATION_IMAGES = 32  # images; more narrow the ranges' error by little (NNCF and Intel advise 300)
+MAX_NORMALISED_MEAN = 1.8  # of the normalised images, where training has about 0; a set of night skies has 1.8
+NORMALISED_STD_RANGE = (0.15, 3.0)  # of the normalised images: training has about 1, a checkpoint's std of 1 gives 0.25
+MIN_RED_BLUE_DIFFERENCE = 0.03  # of the checkpoint's means; closer ones do not show the order
+MIN_COLOURED_IMAGES = 16  # fewer do not show the order
+MIN_STANDARD_ERRORS = 4.0  # of the mean difference of red and blue, before the order counts as swapped
+MIN_VALUE_RANGE_SHARE = 0.25  # of 0..255, without the outermost percent on each side
 
 _log = logging.getLogger(__name__)
 
@@ -77,15 +77,21 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
     Raises:
         CalibrationError: an error was found that `accept` does not name.
     """
-    said, data = _statistics(pictures), pictures.store.data
+    statistics, data = _statistics(pictures), pictures.store.data
     found = (
         *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
-        *_share("constant-images", said.deviations < FLATTEST, pictures.names, "pictures", "a single colour"),
-        *_duplicates(said, pictures.names),
-        *_few(said),
-        *_normalisation(said, data),
-        *_channel_order(said, data),
-        *_narrow(said),
+        *_share(
+            "constant-images",
+            statistics.deviations < MIN_PIXEL_DEVIATION,
+            pictures.names,
+            "pictures",
+            "a single colour",
+        ),
+        *_duplicates(statistics, pictures.names),
+        *_few(statistics),
+        *_normalisation(statistics, data),
+        *_channel_order(statistics, data),
+        *_narrow(statistics),
     )
     refused = [finding for finding in found if finding.severity == "error" and finding.name not in accept]
     if refused:
@@ -95,7 +101,7 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
         raise CalibrationError(f"{refused[0].name}: {refused[0].message}{more}{hint}")
     for finding in found:
         _log.warning("%s: %s", finding.name, finding.message)
-    total = hashlib.sha256("".join(said.digests).encode()).hexdigest()
+    total = hashlib.sha256("".join(statistics.digests).encode()).hexdigest()
     return CalibrationReport(pictures.source, len(pictures), total, found)
 
 
@@ -113,7 +119,7 @@ def _statistics(pictures: ImageCache) -> Statistics:
 
 
 def _random(pictures: ImageCache) -> NDArray[np.bool_]:
-    random: NDArray[np.bool_] = np.abs(np.array(pictures.smoothness)) < SMOOTHEST_NOISE
+    random: NDArray[np.bool_] = np.abs(np.array(pictures.smoothness)) < MIN_NEIGHBOUR_CORRELATION
     return random
 
 
@@ -123,36 +129,42 @@ def _share(
     if not wrong.any():
         return
     first = names[int(np.flatnonzero(wrong)[0])]
-    severity = "error" if wrong.mean() > TOLERATED else "warning"
+    severity = "error" if wrong.mean() > MAX_BAD_SHARE else "warning"
     yield AuditFinding(
         name, severity, f"expected {expected}, found {found} in {wrong.sum()} of {len(names)}, the first is {first}"
     )
 
 
-def _duplicates(said: Statistics, names: tuple[str, ...]) -> Iterator[AuditFinding]:
+def _duplicates(statistics: Statistics, names: tuple[str, ...]) -> Iterator[AuditFinding]:
     first: dict[str, str] = {}
-    again = [(name, first.setdefault(digest, name)) for name, digest in zip(names, said.digests, strict=True)]
+    again = [(name, first.setdefault(digest, name)) for name, digest in zip(names, statistics.digests, strict=True)]
     copies = [(name, origin) for name, origin in again if name != origin]
     if copies:
-        severity = "error" if len(first) < FEWEST_DISTINCT * len(names) else "warning"
+        severity = "error" if len(first) < MIN_DISTINCT_SHARE * len(names) else "warning"
         name, origin = copies[0]
         message = f"expected {len(names)} different images, found {len(first)}; {name} is {origin} again"
         yield AuditFinding("duplicate-images", severity, message)
 
 
-def _few(said: Statistics) -> Iterator[AuditFinding]:
-    count = len(set(said.digests))
-    if count < ENOUGH:
+def _few(statistics: Statistics) -> Iterator[AuditFinding]:
+    count = len(set(statistics.digests))
+    if count < MIN_CALIBRATION_IMAGES:
         yield AuditFinding(
-            "few-images", "warning", f"expected {ENOUGH} images or more, found {count}: others may exceed their ranges"
+            "few-images",
+            "warning",
+            f"expected {MIN_CALIBRATION_IMAGES} images or more, found {count}: others may exceed their ranges",
         )
 
 
-def _normalisation(said: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
-    mean = said.means.mean(axis=0) / 255
-    spread = np.sqrt(said.squares.mean(axis=0) / 255**2 - mean**2)
+def _normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+    mean = statistics.means.mean(axis=0) / 255
+    spread = np.sqrt(statistics.squares.mean(axis=0) / 255**2 - mean**2)
     centre, width = (mean - data.mean) / data.std, spread / data.std
-    if np.abs(centre).max() > FARTHEST_MEAN or width.min() < SPREAD[0] or width.max() > SPREAD[1]:
+    if (
+        np.abs(centre).max() > MAX_NORMALISED_MEAN
+        or width.min() < NORMALISED_STD_RANGE[0]
+        or width.max() > NORMALISED_STD_RANGE[1]
+    ):
         yield AuditFinding(
             "wrong-normalisation",
             "error",
@@ -167,15 +179,15 @@ def _numbers(values: object) -> str:
     return "(" + ", ".join(f"{value:.2g}" for value in np.asarray(values)) + ")"
 
 
-def _channel_order(said: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
-    """Finds images whose red and blue differ the other way around than the checkpoint's means."""
+def _channel_order(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+    """Find images whose red and blue differ the other way around than the checkpoint's means."""
     usual = data.mean[0] - data.mean[2]
-    difference = (said.means[:, 0] - said.means[:, 2]) / 255
-    coloured = difference[np.ptp(said.means, axis=1) > 1]
-    if abs(usual) < UNEQUAL_MEANS or len(coloured) < COLOURS:
+    difference = (statistics.means[:, 0] - statistics.means[:, 2]) / 255
+    coloured = difference[np.ptp(statistics.means, axis=1) > 1]
+    if abs(usual) < MIN_RED_BLUE_DIFFERENCE or len(coloured) < MIN_COLOURED_IMAGES:
         return
     error = float(coloured.std(ddof=1)) / len(coloured) ** 0.5
-    if -float(coloured.mean()) * np.sign(usual) > CERTAIN * error:
+    if -float(coloured.mean()) * np.sign(usual) > MIN_STANDARD_ERRORS * error:
         yield AuditFinding(
             "channel-order",
             "error",
@@ -184,10 +196,10 @@ def _channel_order(said: Statistics, data: DataConfig) -> Iterator[AuditFinding]
         )
 
 
-def _narrow(said: Statistics) -> Iterator[AuditFinding]:
-    below = said.histogram.cumsum() / said.histogram.sum()
+def _narrow(statistics: Statistics) -> Iterator[AuditFinding]:
+    below = statistics.histogram.cumsum() / statistics.histogram.sum()
     low, high = int(np.searchsorted(below, 0.01)), int(np.searchsorted(below, 0.99))
-    if high - low < NARROWEST * 255:
+    if high - low < MIN_VALUE_RANGE_SHARE * 255:
         yield AuditFinding(
             "narrow-range", "warning", f"expected values over most of 0..255, found nearly all within {low}..{high}"
         )

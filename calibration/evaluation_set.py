@@ -24,7 +24,7 @@ class EvaluationSet:
     """Images to score.
 
     Attributes:
-        classes: the place of each image's class in the model's head, int64 [N]; None where nobody says.
+        classes: index of each image's class in the model's head, int64 [N]; None where nobody says.
         names: what each class of the head is called here, "" where no image has it; empty without classes.
     """
 
@@ -33,33 +33,33 @@ class EvaluationSet:
     names: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Returns a sha256 of the images' names and classes."""
+        """sha256 of the images' names and classes."""
         text = "\n".join(self.images.names()) + "\n" + ("" if self.classes is None else str(self.classes.tolist()))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(place: Path, labels: Sequence[str], count: int) -> EvaluationSet:
-    """Returns the images at `place` with their classes; a directory without folders has none.
+def load(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
+    """Load the images at `path` with their classes; a directory without folders has none.
 
     Args:
-        place: a directory with one folder a class, a directory of images without any, or a CSV list.
+        path: a directory with one folder a class, a directory of images without any, or a CSV list.
         labels: the model's class names in the order of its head, where they are known.
         count: classes of the head.
 
     Raises:
         CalibrationError: the images cannot be found, or their classes are not the model's.
     """
-    if place.suffix.lower() == ".csv":
-        return _from_csv(place, labels, count)
-    images = from_directory(place)
+    if path.suffix.lower() == ".csv":
+        return _from_csv(path, labels, count)
+    images = from_directory(path)
     inside = [file for file in images.files if file.parent != images.root]
     if not inside:
         return EvaluationSet(images)
     if len(inside) < len(images.files):
         stray = next(file for file in images.files if file.parent == images.root)
-        raise CalibrationError(f"expected one folder a class in {place}, found {stray.name} outside them")
+        raise CalibrationError(f"expected one folder a class in {path}, found {stray.name} outside them")
     folders = [file.relative_to(images.root).parts[0] for file in images.files]
-    order = _order(sorted(set(folders)), labels, count, place)
+    order = _order(sorted(set(folders)), labels, count, path)
     return _with_classes(images, [order[folder] for folder in folders], folders, count)
 
 
@@ -70,38 +70,38 @@ def _with_classes(images: ImageSet, classes: list[int], called: Sequence[str], c
     return EvaluationSet(images, np.array(classes, np.int64), tuple(names))
 
 
-def _order(folders: list[str], labels: Sequence[str], count: int, place: Path) -> dict[str, int]:
-    """Returns the class of each folder: by the model's labels or its number, or by the order of the names.
+def _order(folders: list[str], labels: Sequence[str], count: int, path: Path) -> dict[str, int]:
+    """Class of each folder: by the model's labels or its number, or by the order of the names.
 
     Source: torchvision's ImageFolder, which training code reads its classes with, sorts the names as text.
     """
     if labels:
-        return {folder: _class_of(folder, labels, count, str(place)) for folder in folders}
+        return {folder: _class_of(folder, labels, count, str(path)) for folder in folders}
     if len(folders) == count:
-        return _by_place(folders, place)
+        return _by_position(folders, path)
     if all(folder.isdecimal() for folder in folders):
-        return {folder: _class_of(folder, (), count, f"the folder {folder} of {place}") for folder in folders}
+        return {folder: _class_of(folder, (), count, f"the folder {folder} of {path}") for folder in folders}
     raise CalibrationError(
-        f"expected {count} class folders in {place}, one a class of the model's head; found {len(folders)}: "
+        f"expected {count} class folders in {path}, one a class of the model's head; found {len(folders)}: "
         "give the class names with --labels, or the evaluation set that the model was trained for"
     )
 
 
-def _by_place(folders: list[str], place: Path) -> dict[str, int]:
-    """Returns the place of each folder, refusing numbers that text and value order differently."""
+def _by_position(folders: list[str], path: Path) -> dict[str, int]:
+    """Class of each folder by its position, refusing numbers that text and value order differently."""
     if all(folder.isdecimal() for folder in folders):
         numeric = sorted(folders, key=int)
         if numeric != folders:
             first = next(index for index, pair in enumerate(zip(folders, numeric, strict=True)) if pair[0] != pair[1])
             raise CalibrationError(
-                f"expected one order of the class folders in {place}, found two: class {first} is {folders[first]} as "
+                f"expected one order of the class folders in {path}, found two: class {first} is {folders[first]} as "
                 f"text and {numeric[first]} by number; give the order of the model's head with --labels"
             )
     return {folder: index for index, folder in enumerate(folders)}
 
 
 def _class_of(name: str, labels: Sequence[str], count: int, where: str) -> int:
-    """Returns the place in the head of a class that is called by its label or, where none is called so, its number."""
+    """Index in the head of the class with this label or, where no label is alike, this number."""
     if (times := labels.count(name)) > 1:
         raise CalibrationError(
             f"expected one class called {name!r}, as {where} says, found {times} in the labels: call it by its number, "
@@ -126,7 +126,7 @@ def _in_range(index: int, count: int, where: str) -> int:
 
 
 def _from_csv(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
-    """Returns the images of a list with the columns file and label; files are relative to the list."""
+    """Read a CSV list with the columns file and label; files are relative to the list."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.reader(lines))

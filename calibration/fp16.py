@@ -26,7 +26,7 @@ from slide_export.graph.shapes import forget, infer
 from .fp16_reasons import Kept, kept_in_float
 
 FULL, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
-LARGEST = float(np.finfo(np.float16).max)  # 65504
+FLOAT16_MAX = float(np.finfo(np.float16).max)  # 65504
 
 _log = logging.getLogger(__name__)
 
@@ -178,9 +178,9 @@ def _cast(value: ir.Value, name: str, kind: ir.DataType) -> ir.Node:
 def _rounded(value: ir.Value, name: str) -> ir.Value:
     """A weight in float16, under another name."""
     numbers: NDArray[np.float32] = value.const_value.numpy() if value.const_value else np.zeros(0, np.float32)
-    if not bool((np.abs(numbers) <= LARGEST).all()):  # a NaN is not
+    if not bool((np.abs(numbers) <= FLOAT16_MAX).all()):  # a NaN is not
         raise LoweringError(
-            f"expected weights within ±{LARGEST:.0f}, the range of float16; found {np.abs(numbers).max():g} in "
+            f"expected weights within ±{FLOAT16_MAX:.0f}, the range of float16; found {np.abs(numbers).max():g} in "
             f"{value.name}: export with precision fp32"
         )
     return constant(ir.tensor(numbers.astype(np.float16), name=name))

@@ -12,18 +12,18 @@ import onnx_ir as ir
 
 from slide_export.graph.convert import constant
 
-from .fp16 import FULL, LARGEST
+from .fp16 import FLOAT16_MAX, FULL
 from .layer_selection import in_modules
 
-LEAST = 2**14  # elements: 64 KiB of float32
+MIN_TABLE_ELEMENTS = 2**14  # 64 KiB of float32
 ADDING = frozenset({"Add", "Sub"})
 
 
 class HalveTables(ir.passes.InPlacePass):
     """Store large constants that are only added as float16.
 
-    1. A float32 constant of at least `LEAST` elements that nodes add and nobody else reads: float16, with a cast to
-       float32 in front of the graph.
+    1. A float32 constant of at least `MIN_TABLE_ELEMENTS` that nodes add and nobody else reads: float16, with a cast
+       to float32 in front of the graph.
     2. A smaller one, or one that some node multiplies, gathers or gives out: as it is.
     3. One that a module takes which stays in float: as it is.
     4. One beyond float16: as it is.
@@ -55,11 +55,11 @@ class HalveTables(ir.passes.InPlacePass):
 
     def _fits(self, value: ir.Value) -> bool:
         tensor, users = value.const_value, [use.node for use in value.uses()]
-        if tensor is None or tensor.dtype != FULL or tensor.size < LEAST or value.is_graph_output():  # Case 2
-            return False
+        if tensor is None or tensor.dtype != FULL or value.is_graph_output() or tensor.size < MIN_TABLE_ELEMENTS:
+            return False  # Case 2
         if not users or any(node.op_type not in ADDING or in_modules(node.name or "", self.keep) for node in users):
             return False  # Cases 2 and 3
-        return bool(np.abs(tensor.numpy()).max() <= LARGEST)  # Case 4
+        return bool(np.abs(tensor.numpy()).max() <= FLOAT16_MAX)  # Case 4
 
 
 def _halved(table: ir.Value) -> ir.Node:

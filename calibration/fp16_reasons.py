@@ -17,8 +17,8 @@ from .layer_selection import in_modules
 
 INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
 FRONT = frozenset({"Cast", "Mul", "Add", "Sub", "Div", "Transpose", "Reshape"})
-"""What embedded preprocessing is made of, see `inference/serve.py`."""
-VANISHES = float(np.finfo(np.float16).smallest_subnormal) / 2  # what is smaller rounds to 0
+"""What embedded preprocessing is made of, see `inference/export_wrapper.py`."""
+ROUNDS_TO_ZERO_BELOW = float(np.finfo(np.float16).smallest_subnormal) / 2  # what is smaller rounds to 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class VanishingWeight:
         for value in node.inputs:
             if value is not None and _is_weight(value) and value.dtype == ir.DataType.FLOAT:
                 largest = float(np.abs(_numbers(value)).max(initial=0))
-                if 0 < largest < VANISHES:
+                if 0 < largest < ROUNDS_TO_ZERO_BELOW:
                     return f"the largest of {value.name} is {largest:g}, which float16 rounds to 0"
         return None
 
@@ -137,10 +137,10 @@ def kept_in_float(graph: ir.Graph, modules: Sequence[str] = ()) -> dict[ir.Node,
     )
     kept = {}
     for node in graph:
-        found = [(reason, said) for reason in reasons if (said := reason.because(node))]  # each sees every node
+        found = [(reason, because) for reason in reasons if (because := reason.because(node))]  # each sees every node
         if found:
-            reason, said = found[0]
-            kept[node] = Kept(node.name or "", type(reason).__name__, said)
+            reason, because = found[0]
+            kept[node] = Kept(node.name or "", type(reason).__name__, because)
     return kept
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATCH = 256  # pixels a side
 PROGRESS_EVERY = 25  # images between two words of progress
-LARGEST_BYTES = 2 << 30  # on disk; what comes after is decoded each time it is asked for
+MAX_DISK_BYTES = 2 << 30  # on disk; what comes after is decoded each time it is asked for
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class PictureStore:
             self._kept[file] = error
             raise
         cropped = crop(picture, self.data, self.size)
-        if self._end + cropped.nbytes <= LARGEST_BYTES:
+        if self._end + cropped.nbytes <= MAX_DISK_BYTES:
             self._content.seek(self._end)
             self._content.write(cropped.tobytes())
             self._kept[file] = _Kept(self._end, smoothness(picture))

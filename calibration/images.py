@@ -51,29 +51,33 @@ class ImageSet:
     files: tuple[Path, ...]
 
     def names(self) -> tuple[str, ...]:
-        """Returns each file's path relative to the root, with forward slashes."""
+        """Path of each file relative to the root, with forward slashes."""
         return tuple(file.relative_to(self.root).as_posix() for file in self.files)
 
     def sample(self, count: int, seed: int) -> ImageSet:
-        """Returns at most `count` files in their order, drawn with a seed: the same ones every time."""
+        """Sample at most `count` files, in their order, by a seed: the same ones every time."""
         if len(self.files) <= count:
             return self
         drawn = sorted(random.Random(seed).sample(range(len(self.files)), count))
         return ImageSet(self.source, self.root, tuple(self.files[index] for index in drawn))
 
     def without(self, others: ImageSet) -> ImageSet:
-        """Returns the set without the files of another one, which may come to them by another path."""
-        taken = set(others.places())
-        placed = zip(self.files, self.places(), strict=True)
-        return ImageSet(self.source, self.root, tuple(file for file, place in placed if place not in taken))
+        """Remove the files of another set, which may come to them by another path."""
+        taken = set(others.paths())
+        placed = zip(self.files, self.paths(), strict=True)
+        return ImageSet(self.source, self.root, tuple(file for file, path in placed if path not in taken))
 
-    def places(self) -> tuple[Path, ...]:
-        """Returns each file's path from the root of the file system."""
+    def paths(self) -> tuple[Path, ...]:
+        """Absolute path of each file."""
         root = self.root.resolve()
         return tuple(root / name for name in self.names())
 
     def spread(self, count: int) -> ImageSet:
-        """Returns at most `count` files, evenly spread over the set: the same ones every time."""
+        """Pick at most `count` files, evenly spread over the set: the same ones every time.
+
+        Given   files 0..9, count 4
+        Result  files 0, 2, 5, 7
+        """
         if len(self.files) <= count:
             return self
         picked = tuple(self.files[index * len(self.files) // count] for index in range(count))
@@ -81,13 +85,13 @@ class ImageSet:
 
 
 def bundled() -> ImageSet:
-    """Returns the photographs that come with slide-export (public domain and CC0; see photos/README.md)."""
+    """Photographs that come with slide-export (public domain and CC0; see photos/README.md)."""
     root = Path(str(importlib.resources.files("slide_export.calibration") / "photos"))
     return ImageSet("bundled photographs", root, _images_below(root))
 
 
 def from_directory(root: Path) -> ImageSet:
-    """Returns the images below a directory, in the order of their paths.
+    """Images below a directory, in the order of their paths.
 
     Raises:
         CalibrationError: there is no such directory, or no image in it.
@@ -101,26 +105,26 @@ def from_directory(root: Path) -> ImageSet:
     return ImageSet(root.name, root, files)
 
 
-def find(place: Path) -> ImageSet:
-    """Returns the images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
+def find(path: Path) -> ImageSet:
+    """Images of a directory, a `.zip`, an `.npz` or a `.csv` list, in a fixed order.
 
     Raises:
-        CalibrationError: there is nothing like that at `place`, or no image in it.
+        CalibrationError: there is nothing like that at `path`, or no image in it.
     """
-    kind = place.suffix.lower()
-    if place.is_dir() or kind not in (".zip", ".npz", ".csv"):
-        return from_directory(place)
-    if not place.is_file():
-        raise CalibrationError(f"expected images in {place}, found no such file")
-    root = place.parent if kind == ".csv" else place
-    files = _listed(place) if kind == ".csv" else members(place, SUFFIXES)
+    kind = path.suffix.lower()
+    if path.is_dir() or kind not in (".zip", ".npz", ".csv"):
+        return from_directory(path)
+    if not path.is_file():
+        raise CalibrationError(f"expected images in {path}, found no such file")
+    root = path.parent if kind == ".csv" else path
+    files = _listed(path) if kind == ".csv" else members(path, SUFFIXES)
     if not files:
-        raise CalibrationError(f"expected images in {place}, found none")
-    return ImageSet(place.name, root, files)
+        raise CalibrationError(f"expected images in {path}, found none")
+    return ImageSet(path.name, root, files)
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
-    """Returns the files in the first column of a list, relative to it; a heading without a suffix is none."""
+    """Files in the first column of a CSV list, relative to it; a first cell without a suffix is a heading."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             names = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
@@ -131,7 +135,7 @@ def _listed(path: Path) -> tuple[Path, ...]:
 
 
 def listed(root: Path, name: str, where: str) -> Path:
-    """Returns the file that a list in `root` names, relative to it or not, as a path below `root`.
+    """Path below `root` of a file that a list in `root` names, relative to it or not.
 
     Args:
         where: what names the file, for the error.
@@ -142,14 +146,14 @@ def listed(root: Path, name: str, where: str) -> Path:
     file = root / name
     if not file.is_file():
         raise CalibrationError(f"expected an image at {file}, as {where} says; found none")
-    place, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
-    if not place.is_relative_to(top):
+    inside, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
+    if not inside.is_relative_to(top):
         raise CalibrationError(f"expected a file below {top} in {where}, found {name!r}: put the list above its images")
-    return root / place.relative_to(top)
+    return root / inside.relative_to(top)
 
 
 def decode(file: Path) -> Image.Image:
-    """Returns the upright RGB picture in a file, 8 bits a channel.
+    """Decode a file to an upright RGB picture, 8 bits a channel.
 
     Raises:
         CalibrationError: the file cannot be decoded, or its pixels have no known range.
@@ -170,14 +174,14 @@ def decode(file: Path) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Returns 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion cuts them off at 255."""
+    """Convert to 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion clips them at 255."""
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) / DEEP_STEP).round().astype(np.uint8))
     return picture.convert("RGB")
 
 
 def read(files: Sequence[Path], data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns the decoded, rotated (EXIF), resized and cropped images, uint8 [B, H, W, 3] RGB.
+    """Decode, rotate (EXIF), resize and crop: uint8 [B, H, W, 3] RGB.
 
     Raises:
         CalibrationError: a file cannot be decoded.

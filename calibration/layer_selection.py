@@ -16,7 +16,10 @@ HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     """Module and kind (see `recipe.KINDS`) of every node that has weights, by the node's name.
 
-    A product of two activations has none, so it is never among them.
+    A product of two activations has no weights, so it is never among them.
+
+        Given   /layers.0/blocks.0/attn/qkv/MatMul(x, qkv.weight), /layers.0/blocks.0/attn/MatMul(q, k)
+        Result  {"/layers.0/blocks.0/attn/qkv/MatMul": ("layers.0.blocks.0.attn.qkv", "linear")}
     """
     weights = {tensor.name for tensor in proto.graph.initializer}
     return {

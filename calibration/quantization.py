@@ -10,7 +10,7 @@ from slide_export.calibration.report import AuditFinding, CalibrationReport
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP16, FP32, Precision
 
-from .audit import ENOUGH, audit
+from .audit import MIN_CALIBRATION_IMAGES, audit
 from .fp16 import to_half
 from .image_cache import FedImages
 from .images import ImageSet
@@ -49,7 +49,7 @@ def calibration_images(
     """The images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
     rest = images.without(proof)
     apart = rest if judged_on is None else rest.without(judged_on)
-    if len(apart.files) < ENOUGH:
+    if len(apart.files) < MIN_CALIBRATION_IMAGES:
         apart = rest if len(rest.files) >= len(proof.files) else images
     return apart.sample(count, seed)
 

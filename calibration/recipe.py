@@ -277,8 +277,8 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
         )
     for field in fields(recipe):
         value = getattr(recipe, field.name)
-        said = (field.name, value) != ("reduce_range", "off") and value != field.default  # "off" is what the others do
-        if field.name not in recipe.used and said:
+        given = (field.name, value) != ("reduce_range", "off") and value != field.default  # "off" is what the others do
+        if field.name not in recipe.used and given:
             raise RequestError(
                 f"expected no {field.name} in {name}, which {recipe.library} does not read for such a recipe; "
                 f"found {value!r}: leave it out"

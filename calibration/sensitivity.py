@@ -44,7 +44,7 @@ class MixedSearch:
 
 
 def rank(layers: Sequence[str], measure: Callable[[Sequence[str]], float]) -> tuple[Sensitivity, ...]:
-    """Returns every layer with what it costs alone, the most sensitive first; equal ones stay in order.
+    """Rank the layers by what quantizing each one alone costs, most sensitive first; ties keep their order.
 
     Args:
         measure: from the layers that stay in float to decibels of the outputs; NaN, an overflow, is worst.
@@ -54,7 +54,7 @@ def rank(layers: Sequence[str], measure: Callable[[Sequence[str]], float]) -> tu
 
 
 def fewest(ranking: Sequence[str], reaches: Callable[[Sequence[str]], bool]) -> tuple[str, ...] | None:
-    """Returns the shortest beginning of a ranking that reaches the goal; None where even the whole does not.
+    """Shortest beginning of a ranking that reaches the goal; None where even the whole does not.
 
     Args:
         reaches: whether the goal is met with these layers in float.

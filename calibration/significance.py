@@ -4,7 +4,7 @@ import math
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """Returns the exact two-sided p-value of McNemar's test: 1 where the two never disagree.
+    """Exact two-sided p-value of McNemar's test: 1 where the two never disagree.
 
     Args:
         lost: images that only the first classifier has right.
@@ -18,7 +18,7 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def drop_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the confidence interval of the accuracy lost from first to second classifier, as shares of the images.
+    """Confidence interval of the accuracy lost from first to second classifier, as shares of the images.
 
     Source: Bonett and Price, Journal of Educational and Behavioral Statistics 37 (2012), 479: the Wald interval of
     paired proportions after an image is added to either disagreement; it covers well for few of them.
@@ -32,7 +32,7 @@ def drop_interval(lost: int, won: int, images: int, confidence: float = 0.95) ->
 
 
 def better_than_chance(right: int, images: int, classes: int) -> bool:
-    """Returns whether so many right answers are no luck of guessing among the classes, at one in a thousand."""
+    """Whether so many right answers are no luck of guessing among the classes, at one in a thousand."""
     from scipy.stats import binomtest
 
     return bool(binomtest(right, images, 1 / classes, alternative="greater").pvalue < 1e-3)

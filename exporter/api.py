@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of
 from .core.errors import RequestError
+from .core.task import Known
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from .core.model import Inspection, Model
     from .core.progress import Progress
     from .core.proof import ParityReport
+    from .core.task import Task
     from .diagnosis import Diagnosis
     from .linter import Finding
+    from .models import Family
     from .verification.bundle import Opening
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
@@ -105,21 +108,28 @@ def inspect(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    weights_key: str | None = None,
     values: Mapping[str, str] | None = None,
 ) -> Inspection:
-    """Tell what a checkpoint holds: variant, sizes, parameters, multiply-adds, drift, and what no file tells.
+    """Tell what a checkpoint holds: format, variant, sizes, parameters, multiply-adds, drift, what was assumed.
 
-    Args:
-        values: what no file tells, by the names that the family declares.
+    A head may be missing. `values` says what no file tells.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
     """
     from .checkpoint.inspect import inspect_model
 
-    return inspect_model(
-        load_checkpoint(checkpoint, variant=variant, weights=weights, input_size=input_size, values=values)
+    model = load_checkpoint(
+        checkpoint,
+        variant=variant,
+        weights=weights,
+        input_size=input_size,
+        weights_key=weights_key,
+        values=values,
+        features=True,
     )
+    return inspect_model(model)
 
 
 def lint(
@@ -146,6 +156,8 @@ def verify(
     *,
     device: str | None = None,
     keep: bool = False,
+    families: Sequence[Family] = (),
+    tasks: Sequence[Task] = (),
     step: Progress | None = None,
 ) -> ParityReport:
     """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
@@ -153,6 +165,7 @@ def verify(
     Args:
         device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
         keep: leave on the device what was copied there, and log where.
+        families, tasks: of your own; see `ExportOptions`.
         step: told of each stage.
 
     Raises:
@@ -165,7 +178,8 @@ def verify(
 
     step = step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
-        return verification.verify(Path(bundle), None if against is None else Path(against), step, opening)
+        known = Known(tuple(families), tuple(tasks))
+        return verification.verify(Path(bundle), None if against is None else Path(against), step, opening, known)
 
 
 def verify_all(
@@ -394,11 +408,19 @@ def measure_accuracy(
     return verification.measure_accuracy(Path(bundle), Path(against), goal, step or no_progress)
 
 
-def diagnose(bundle: Path | str, against: Path | str, *, step: Progress | None = None) -> Diagnosis:
+def diagnose(
+    bundle: Path | str,
+    against: Path | str,
+    *,
+    families: Sequence[Family] = (),
+    tasks: Sequence[Task] = (),
+    step: Progress | None = None,
+) -> Diagnosis:
     """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
 
     Args:
         against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
+        families, tasks: of your own; see `ExportOptions`.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
@@ -407,7 +429,8 @@ def diagnose(bundle: Path | str, against: Path | str, *, step: Progress | None =
     from . import diagnosis
     from .core.progress import no_progress
 
-    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress)
+    known = Known(tuple(families), tuple(tasks))
+    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress, known)
 
 
 def targets() -> tuple[Availability, ...]:
@@ -445,11 +468,19 @@ def load_checkpoint(
     variant: str | None = None,
     weights: str = "raw",
     input_size: tuple[int, int] | None = None,
+    weights_key: str | None = None,
     values: Mapping[str, str] | None = None,
+    features: bool = False,
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load.load_checkpoint`."""
     from .checkpoint import load as checkpoint
 
     return checkpoint.load_checkpoint(
-        path, variant=variant, weights=weights, input_size=input_size, values=values or {}
+        path,
+        variant=variant,
+        weights=weights,
+        input_size=input_size,
+        weights_key=weights_key,
+        values=values or {},
+        features=features,
     )

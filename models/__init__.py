@@ -2,7 +2,22 @@
 
 from collections.abc import Sequence
 
-from . import cswin, im2col_swin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
+from . import (
+    cswin,
+    dat,
+    im2col_swin,
+    mvitv2,
+    nat,
+    pvt,
+    pvt_v2,
+    slide_cswin,
+    slide_nat,
+    slide_pvt,
+    slide_pvt_v2,
+    slide_swin,
+    swin,
+    twins,
+)
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
 from .model_value import ModelValue
@@ -18,6 +33,9 @@ FAMILIES: tuple[Family, ...] = (
     pvt.FAMILY,
     slide_pvt_v2.FAMILY,
     pvt_v2.FAMILY,
+    twins.FAMILY,
+    dat.FAMILY,
+    mvitv2.FAMILY,
 )
 
 COMPARISON: tuple[Family, ...] = (
@@ -39,6 +57,7 @@ __all__ = [
     "Published",
     "ShapeError",
     "State",
+    "family_named",
     "family_of",
     "ships",
     "variants",
@@ -46,17 +65,26 @@ __all__ = [
 
 
 def ships(family: str) -> bool:
-    """Returns whether models of the family may be exported, rather than measured only."""
+    """Whether models of the family may be exported, rather than measured only."""
     return all(family != refused.name for refused in COMPARISON)
 
 
 def variants() -> tuple[str, ...]:
-    """Returns every variant's name, family by family."""
+    """Names of all variants, family by family."""
     return tuple(name for family in FAMILIES for name in family.variants)
 
 
+def family_named(name: str) -> Family:
+    """Find the family of this name, of those for comparison too.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return next(family for family in ALL if family.name == name)
+
+
 def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:
-    """Returns the one of the families that has a variant of this name.
+    """Family that has a variant of this name.
 
     Raises:
         KeyError: none has it.

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from .family import Config
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+FUNCTION = ("norm_eps", "embed_eps", "reduced_eps", "activation", "dilations")  # fields that a tree may leave out
 ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
 
 
 def write_config(config: Any, family: str) -> dict[str, Any]:
-    """Returns the tree of a configuration, a frozen dataclass."""
+    """Config tree of a frozen dataclass."""
     values = asdict(config)
     numbers = {name.upper(): value for name, value in values.items() if name not in ELSEWHERE}
     return {
@@ -27,7 +28,7 @@ def write_config(config: Any, family: str) -> dict[str, Any]:
 
 
 def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> ConfigT | None:
-    """Returns the configuration in a tree, None where the tree is another family's or says too little.
+    """Read a configuration; None if the tree is another family's or incomplete.
 
     Args:
         kind: the family's configuration, a frozen dataclass.
@@ -37,7 +38,7 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
         if model["TYPE"] != family:
             return None
         numbers = model[family.upper()]
-        values = {name: _plain(numbers[name.upper()]) for name in _names(kind) if name not in ELSEWHERE}
+        values = {name: _plain(numbers[name.upper()]) for name in _told(kind, numbers) if name not in ELSEWHERE}
         size = sides(tree["DATA"]["IMG_SIZE"])
         return kind(**values, **{"image_size": size, "num_classes": int(model["NUM_CLASSES"])})
     except (KeyError, TypeError, ValueError, IndexError):
@@ -45,20 +46,21 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
 
 
 def branch(tree: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    """Returns a branch of a tree, an empty one where there is none."""
+    """Branch of a tree; empty where it is absent."""
     found = None if tree is None else tree.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def sides(value: Any) -> tuple[int, int]:
-    """Returns rows and columns of an input that is told as one number or as two."""
+    """Rows and columns of an input size given as one number or as two: 224 -> (224, 224)."""
     rows, cols = (value, value) if isinstance(value, int) else value
     return int(rows), int(cols)
 
 
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _told(kind: type[Any], numbers: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the fields to read: all that a shape could tell, and of the others those that the tree has."""
+    return tuple(f.name for f in fields(kind) if f.name not in FUNCTION or f.name.upper() in numbers)
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_plain(item) for item in value) if isinstance(value, list) else value

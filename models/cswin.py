@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
 from .layers import ChannelsLast
 from .model_value import ModelValue, ValueKind, numbers, trained_size
 from .slide_attention import SlideBlock
@@ -49,17 +49,17 @@ class CSwinConfig:
     lepe: bool = False
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based): kernel 7, stride 4, padding 2, then halves."""
+        """Rows and columns of a stage's map (0-based stage): kernel 7, stride 4, padding 2, then halves."""
         rows, cols = ((side + 1) // 4 for side in self.image_size)
         return -(-rows // 2**stage), -(-cols // 2**stage)
 
     def stripe(self, stage: int) -> tuple[int, int]:
-        """Returns rows of a horizontal and columns of a vertical stripe of a stage (0-based)."""
+        """Rows of a horizontal and columns of a vertical stripe of a stage (0-based)."""
         width = self.stripes[stage]
         return width if isinstance(width, tuple) else (width, width)
 
     def at(self, image_size: tuple[int, int]) -> "CSwinConfig":
-        """Returns this configuration for another input size.
+        """Same model at another input size, with its stripes scaled to the map.
 
         Source: CSwin's own 384 models: stripes of 7 become 12, those of 1 and 2 stay.
 
@@ -103,19 +103,19 @@ class CSwinTransformer(nn.Module):
         for stage, dim in enumerate(dims[:-1]):
             self.add_module(f"merge{stage + 1}", Merging(dim))
         self.norm = nn.LayerNorm(dims[-1])
-        self.head = nn.Linear(dims[-1], config.num_classes)
+        self.head = classifier(dims[-1], config.num_classes)
         self.stages = len(dims)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Returns the map of each stage, [B, H, W, C]."""
+        """Map of each stage, [B, H, W, C]."""
         x, maps = self.stage1_conv_embed(images), []
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"stage{stage}")(x)
@@ -126,7 +126,7 @@ class CSwinTransformer(nn.Module):
 
 
 class Merging(nn.Module):
-    """Halves the resolution and doubles the width: a strided 3x3 convolution, then LayerNorm."""
+    """Halve the resolution and double the width: a strided 3x3 convolution, then LayerNorm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Merging(nn.Module):
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        """Halve the map by a strided convolution: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2C]."""
         return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
@@ -145,7 +145,7 @@ def _block(config: CSwinConfig, stage: int, dim: int) -> nn.Module:
 
 
 def is_cswin(state: State) -> bool:
-    """Returns whether the keys are those of a CSwin with any attention."""
+    """Whether the keys are those of a CSwin with any attention."""
     return "stage1_conv_embed.0.weight" in state
 
 
@@ -228,7 +228,7 @@ def with_stripes(config: CSwinConfig, widths: tuple[int | tuple[int, int], ...])
 
 
 def read_data(tree: Mapping[str, Any] | None, config: CSwinConfig) -> DataConfig:
-    """Returns CSwin's preprocessing: short side to 1/0.9 of the input, bicubic, centre crop; from 384 on no crop.
+    """CSwin's preprocessing: short side to 1/0.9 of the input, bicubic, centre crop; from 384 on no crop.
 
     Source: CSwin models/cswin.py, default_cfgs: crop_pct 0.9 and 1.0, timm's evaluation pipeline.
     """
@@ -236,7 +236,7 @@ def read_data(tree: Mapping[str, Any] | None, config: CSwinConfig) -> DataConfig
 
 
 def resize(config: CSwinConfig, size: CSwinConfig) -> CSwinConfig:
-    """Returns `config` with the widths, depths and heads of `size`, and its input where that is not the usual 224."""
+    """Copy `config` with the widths, depths and heads of `size`, and its input where that is not the usual 224."""
     config = replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
     usual = size.image_size == CSwinConfig.image_size
     return config if usual or config.image_size == size.image_size else config.at(size.image_size)

@@ -73,7 +73,7 @@ class DatSlideAttention(TwoPaths):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the k*k neighbours: [B, H, W, C] -> [B, H, W, C]."""
         batch, rows, cols, _ = x.shape
         mixed = self.qkv(x)
         q, k, v = head_maps(torch.cat((mixed,) * 3, dim=-1), 1) if self.parts == 1 else head_maps(mixed, self.heads)
@@ -83,11 +83,11 @@ class DatSlideAttention(TwoPaths):
         return self.proj(slide(q * self.scale, self.keys(k), self.values(v), self._table(), shape))
 
     def values(self, v: Tensor) -> Tensor:
-        """Returns the values of every tap, [B*nH, d*k*k, H, W], for v [B*nH, d, H, W]."""
+        """Values of every tap: v [B*nH, d, H, W] -> [B*nH, d*k*k, H, W]."""
         return self.dep_conv(v) + (self.dep_conv1 if self.dep_conv2 is None else self.dep_conv2)(v)
 
     def fuse(self) -> FusedSlideAttention:
-        """Returns the inference form: one convolution for keys, another for values where they do not share it."""
+        """Inference form: one convolution for keys, another for values where they do not share it."""
         values = None
         if self.dep_conv2 is not None:
             values = every_head(merged(self.dep_conv, self.dep_conv2), self.heads)
@@ -101,11 +101,12 @@ class DatSlideAttention(TwoPaths):
         return self.proj.weight.new_zeros(1, self.heads, 1, self.kernel_size**2, 1, 1) if table is None else table
 
     def _three_parts(self) -> nn.Linear:
-        """Returns qkv with a row for each of q, k and v, head by head, also where one projection is all three."""
+        """Projection with separate rows for q, k and v, head by head, also where one projection serves as all three."""
         if self.parts == 3:
             return self.qkv
 
         def tripled(rows: Tensor) -> Tensor:
+            """Repeat the rows of each head three times: [nH*d, ...] -> [nH*3*d, ...]."""
             by_head = rows.detach().reshape(self.heads, 1, self.width, *rows.shape[1:])  # [nH, 1, d, ...]
             return by_head.repeat(1, 3, *(1,) * rows.dim()).flatten(0, 2)
 

@@ -25,5 +25,5 @@ class DataConfig:
     scale: float = 256 / 224
 
     def resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Returns rows and columns before the centre crop to `size`, rounded down as the sources do."""
+        """Rows and columns before the centre crop to `size`, rounded down as the sources do."""
         return int(size[0] * self.scale + 1e-6), int(size[1] * self.scale + 1e-6)

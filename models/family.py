@@ -25,7 +25,7 @@ class Config(Protocol):
         """Width of the head."""
 
     def at(self, image_size: tuple[int, int]) -> Self:
-        """Returns the same model for another input size."""
+        """Same model at another input size."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Family:
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
+        canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
+        assumed: what else `infer` takes for granted, for people: a sentence, or what makes one of a state dict.
         values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
@@ -75,6 +77,8 @@ class Family:
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
+    canonical: Callable[[State], State] = field(default=lambda state: state)
+    assumed: str | Callable[[State], str] = ""
     values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
@@ -85,18 +89,27 @@ class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
 
 
-def classes(state: State) -> int:
-    """Returns the width of a state dict's head, 0 where it has none."""
-    return state["head.weight"].shape[0] if "head.weight" in state else 0
+def classes(state: State, head: str = "head") -> int:
+    """Returns the width of a state dict's head, 0 where it has none.
+
+    Args:
+        head: name of its linear layer.
+    """
+    return state[f"{head}.weight"].shape[0] if f"{head}.weight" in state else 0
+
+
+def classifier(width: int, num_classes: int) -> nn.Module:
+    """Make the last linear layer; one that passes its input on where a model has no classes."""
+    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
 
 
 def slides(state: State) -> bool:
-    """Returns whether any block has slide attention."""
+    """Whether any block has slide attention."""
     return any(".dep_conv1." in key for key in state)
 
 
 def depths(state: State, block: str) -> tuple[int, ...]:
-    """Returns the number of blocks of each stage.
+    """Number of blocks of each stage.
 
     Args:
         block: what the keys of a block begin with, a pattern with a group for the stage's number and one for its own.

@@ -40,7 +40,7 @@ class Im2colAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the k*k neighbours, gathered by `F.unfold`: [B, H, W, C] -> [B, H, W, C]."""
         q, k, v = head_maps(self.qkv(x), self.heads)
         side = self.kernel_size
         k, v = (functional.unfold(part, side, padding=side // 2) for part in (k, v))  # [B*nH, d*k*k, HW]
@@ -48,7 +48,7 @@ class Im2colAttention(nn.Module):
 
 
 def build(config: swin.SwinConfig) -> nn.Module:
-    """Returns the module of a configuration: the Slide-Swin of the same numbers, its slide attention replaced."""
+    """Build the Slide-Swin of the same numbers, its slide attention replaced by Im2Col attention."""
     model = swin.SwinTransformer(config)
     for stage, layer in enumerate(model.layers):
         for block in layer.modules():
@@ -59,7 +59,7 @@ def build(config: swin.SwinConfig) -> nn.Module:
 
 
 def matches(state: State) -> bool:
-    """Returns whether the keys are those of a Swin whose first stage has a bias for each tap and no convolution."""
+    """Whether the keys are those of a Swin whose first stage has a bias per tap and no convolution."""
     table = state.get("layers.0.blocks.0.attn.relative_position_bias_table")
     return swin.matches(state) and table is not None and table.ndim == 6
 

@@ -1,21 +1,35 @@
 """Blocks that several families share. Every map is channels last: [B, H, W, C]."""
 
+from collections.abc import Callable, Iterable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NORM_EPS = 1e-5  # LayerNorm's own
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": functional.gelu, "relu": functional.relu}
+"""What may stand between an MLP's layers; gelu is the exact (erf) one."""
+
 
 class Mlp(nn.Module):
-    """Two linear layers with an exact (erf) GELU between them."""
+    """Two linear layers with an activation between them.
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    Args:
+        dim: channels C.
+        hidden: channels between the layers.
+        outputs: channels of the result; None takes `dim`.
+        activation: a name of `ACTIVATIONS`; no weight tells which one.
+    """
+
+    def __init__(self, dim: int, hidden: int, outputs: int | None = None, *, activation: str = "gelu") -> None:
         super().__init__()
+        self.activation = activation
         self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, outputs or dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns a tensor of x's shape, [..., C]."""
-        return self.fc2(functional.gelu(self.fc1(x)))
+        """The MLP of x [..., C], [..., outputs]."""
+        return self.fc2(ACTIVATIONS[self.activation](self.fc1(x)))
 
 
 class PatchEmbed(nn.Module):
@@ -28,14 +42,14 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the patch map [B, ceil(H/patch), ceil(W/patch), dim] of images [B, 3, H, W]."""
+        """Embed patches by a strided convolution: [B, 3, H, W] -> [B, ceil(H/patch), ceil(W/patch), dim]."""
         rows, cols = images.shape[2:]
         images = pad_end(images, -rows % self.patch, -cols % self.patch, channels_last=False)
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 
 class PatchMerging(nn.Module):
-    """Halves the resolution: each 2x2 square becomes one token of twice the width.
+    """Halve the resolution: each 2x2 square becomes one token of twice the width.
 
     Source: Swin, `PatchMerging`: the square's tokens are concatenated column by column.
     """
@@ -67,28 +81,49 @@ class ConvEmbed(nn.Module):
         kernel: side of the kernel; patches do not overlap where it equals the stride.
         stride: rows and columns to the next patch.
         padding: zeros around the map.
+        eps: of the LayerNorm.
     """
 
-    def __init__(self, inputs: int, dim: int, kernel: int, stride: int, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, dim: int, kernel: int, stride: int, padding: int = 0, *, eps: float = NORM_EPS
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inputs, dim, kernel, stride=stride, padding=padding)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, inputs, rows, cols]."""
+        """Convolve, then normalise channels last: [B, inputs, rows, cols] -> [B, H, W, C]."""
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
 
 
 class ChannelsLast(nn.Module):
-    """Turns a convolution's output into the layout of the blocks."""
+    """Move a convolution's output to the layout of the blocks."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, C, H, W]."""
+        """Move the channels last: [B, C, H, W] -> [B, H, W, C]."""
         return x.permute(0, 2, 3, 1)
 
 
+class Numbered(nn.Module):
+    """Layers under numbers, as `nn.ModuleList` has them, that are called through it: `layers(x, 2)`.
+
+    A container that is never called is no scope of a trace. Where several lists of layers lie side by side, CoreML's
+    converter then cannot tell the layers of one number apart, and a diagnosis could not name them.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        for index, layer in enumerate(layers):
+            self.add_module(str(index), layer)
+
+    def forward(self, x: Tensor, *indices: int) -> Tensor:
+        """Run the layer of the first index on x; a layer that is numbered too takes the others."""
+        first, *others = indices
+        return self.get_submodule(str(first))(x, *others)
+
+
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:
-    """Returns x with `rows` and `cols` zeros after its last row and column, or x itself when there is nothing to add.
+    """Pad with `rows` and `cols` zeros after the last row and column; x itself when there is nothing to add.
 
     Source: the detection forks of Swin pad at the bottom and right; the classification code asserts divisibility.
     """
@@ -98,7 +133,7 @@ def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> T
 
 
 def roll(x: Tensor, rows: int, cols: int) -> Tensor:
-    """Returns x [B, H, W, C] rolled towards its origin: out(y, x) = in(y + rows, x + cols), cyclic.
+    """Roll x [B, H, W, C] towards its origin: out(y, x) = in(y + rows, x + cols), cyclic.
 
     Slices and one concatenation an axis: CoreML turns `torch.roll` into two gathers a roll.
     """

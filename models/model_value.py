@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .layers import ACTIVATIONS
+
 
 @dataclass(frozen=True)
 class ValueKind:
@@ -131,6 +133,13 @@ def _size(text: str) -> tuple[int, int]:
 
 IMAGE_SIZE = ValueKind("rows and columns, 224 or 224x320", _size, lambda size: f"{size[0]}x{size[1]}")
 NUMBER = ValueKind("a number", float, lambda value: f"{value:g}")
+ACTIVATION = ModelValue(
+    "activation",
+    one_of({name: name for name in ACTIVATIONS}),
+    "activation of the MLPs",
+    "what the authors' code has",
+    assumed=False,
+)
 YES_OR_NO = one_of({"yes": True, "no": False})
 
 

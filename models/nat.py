@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
-from .layers import Mlp
-from .model_value import ModelValue, one_of, trained_size
-from .neighborhood_attention import NeighborhoodAttention
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .layers import NORM_EPS, Mlp
+from .model_value import ACTIVATION, ModelValue, numbers, trained_size
+from .neighborhood_attention import NeighborhoodAttention, grown
 from .slide_attention import SlideAttention
 from .swin import data_from_tree
 
@@ -32,6 +32,9 @@ class NatConfig:
         image_size: rows and columns of the input.
         slide_stages: the levels (0-based) with slide attention in the place of neighbourhood attention.
         slide_kernel: side of the slide neighbourhood.
+        dilations: of each block of each level, the distance of two neighbours (DiNAT); none: they touch.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        activation: of the MLPs.
     """
 
     embed_dim: int
@@ -44,20 +47,39 @@ class NatConfig:
     num_classes: int = 1000
     slide_stages: tuple[int, ...] = ()
     slide_kernel: int = SLIDE_KERNEL
+    dilations: tuple[tuple[int, ...], ...] = ()
+    norm_eps: float = NORM_EPS
+    activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a level (0-based): every convolution halves, rounded up."""
+        """Rows and columns of a level's map (0-based level): every convolution halves, rounded up."""
         rows, cols = (-(-side // (4 << stage)) for side in self.image_size)
         return rows, cols
 
-    @property
-    def dilation(self) -> int:
-        """Distance of two neighbours: they touch."""
-        return 1
-
     def at(self, image_size: tuple[int, int]) -> "NatConfig":
-        """Returns this configuration for another input size."""
-        return replace(self, image_size=image_size)
+        """Returns this configuration for another input size.
+
+        Raises:
+            ShapeError: a dilation does not divide its map.
+        """
+        config = replace(self, image_size=image_size)
+        refuse_uneven(config)
+        return config
+
+
+def refuse_uneven(config: NatConfig) -> None:
+    """Refuse a map whose rows or columns a dilation parts unevenly.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for level, dilations in enumerate(config.dilations):
+        for dilation in dilations:
+            rows, cols = grown(config.resolution(level), config.kernel_size, dilation)
+            if rows % dilation or cols % dilation:
+                raise ShapeError(
+                    f"a map of {rows}x{cols} in level {level + 1}, which its dilation {dilation} does not divide"
+                )
 
 
 class Nat(nn.Module):
@@ -68,19 +90,19 @@ class Nat(nn.Module):
         self.patch_embed = Tokenizer(config.embed_dim)
         self.levels = nn.ModuleList(Level(config, level) for level in range(len(config.depths)))
         width = config.embed_dim * 2 ** (len(config.depths) - 1)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.num_classes)
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.head = classifier(width, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         return self.head(self.norm(self.maps(images)[-1]).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        """Map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Returns the map of each level before it is halved, [B, H, W, C]."""
+        """Map of each level before it is halved, [B, H, W, C]."""
         x, maps = self.patch_embed(images), []
         for level in self.levels:
             whole, x = level(x)
@@ -100,12 +122,12 @@ class Tokenizer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns [B, ceil(H/4), ceil(W/4), dim] for images [B, 3, H, W]."""
+        """Embed patches of 4x4 by two strided convolutions: [B, 3, H, W] -> [B, ceil(H/4), ceil(W/4), dim]."""
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 
 class Downsampler(nn.Module):
-    """Halves the resolution and doubles the width: a strided 3x3 convolution without bias, then LayerNorm."""
+    """Halve the resolution and double the width: a strided 3x3 convolution without bias, then LayerNorm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -113,7 +135,7 @@ class Downsampler(nn.Module):
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        """Halve the map by a strided convolution: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2C]."""
         return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
@@ -123,11 +145,11 @@ class Level(nn.Module):
     def __init__(self, config: NatConfig, level: int) -> None:
         super().__init__()
         dim = config.embed_dim * 2**level
-        self.blocks = nn.ModuleList(Block(config, level, dim) for _ in range(config.depths[level]))
+        self.blocks = nn.ModuleList(Block(config, level, dim, index) for index in range(config.depths[level]))
         self.downsample = Downsampler(dim) if level + 1 < len(config.depths) else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the map after this level's blocks, [B, H, W, C], and at half the resolution unless it is the last."""
+        """Map after this level's blocks, [B, H, W, C], and what the next level takes; after the last, the map again."""
         for block in self.blocks:
             x = block(x)
         return x, x if self.downsample is None else self.downsample(x)
@@ -136,19 +158,19 @@ class Level(nn.Module):
 class Block(nn.Module):
     """Pre-norm block: attention, then an MLP, each with a residual that may have a learned scale."""
 
-    def __init__(self, config: NatConfig, level: int, dim: int) -> None:
+    def __init__(self, config: NatConfig, level: int, dim: int, index: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = _attention(config, level, dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+        self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.attn = _attention(config, level, dim, index)
+        self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), activation=config.activation)
         self.scaled = config.layer_scale is not None
         if config.layer_scale is not None:
             self.gamma1 = nn.Parameter(torch.full((dim,), config.layer_scale))
             self.gamma2 = nn.Parameter(torch.full((dim,), config.layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attention and MLP with residuals, each scaled by gamma where trained so: [B, H, W, C] -> [B, H, W, C]."""
         if not self.scaled:
             x = x + self.attn(self.norm1(x))
             return x + self.mlp(self.norm2(x))
@@ -156,19 +178,20 @@ class Block(nn.Module):
         return x + self.gamma2 * self.mlp(self.norm2(x))
 
 
-def _attention(config: NatConfig, level: int, dim: int) -> nn.Module:
+def _attention(config: NatConfig, level: int, dim: int, index: int) -> nn.Module:
     if level in config.slide_stages:
         return SlideAttention(dim, config.heads[level], config.slide_kernel)
-    return NeighborhoodAttention(dim, config.heads[level], config.resolution(level), config.kernel_size)
+    dilation = config.dilations[level][index] if config.dilations else 1
+    return NeighborhoodAttention(dim, config.heads[level], config.resolution(level), config.kernel_size, dilation)
 
 
 def is_nat(state: State) -> bool:
-    """Returns whether the keys are those of a NAT with any attention."""
+    """Whether the keys are those of a NAT with any attention."""
     return "levels.0.blocks.0.attn.qkv.weight" in state and "patch_embed.proj.1.weight" in state
 
 
 def infer(state: State) -> NatConfig:
-    """Returns the configuration that the shapes of a NAT or Slide-NAT state dict tell, for input 224.
+    """Infer the configuration of a NAT or Slide-NAT from its tensor shapes, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model.
@@ -196,7 +219,7 @@ def infer(state: State) -> NatConfig:
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: NatConfig) -> DataConfig:
-    """Returns NAT's preprocessing, timm's default: short side to 1/0.875 of the input, bicubic, centre crop.
+    """NAT's preprocessing, timm's default: short side to 1/0.875 of the input, bicubic, centre crop.
 
     Source: NAT classification/validate.py, `resolve_data_config` of a model without a default_cfg.
     """
@@ -204,7 +227,7 @@ def read_data(tree: Mapping[str, Any] | None, _config: NatConfig) -> DataConfig:
 
 
 def resize(config: NatConfig, size: NatConfig) -> NatConfig:
-    """Returns `config` with the widths, depths, heads and residual scales of `size`."""
+    """Copy `config` with the widths, depths, heads and residual scales of `size`."""
     return replace(
         config,
         embed_dim=size.embed_dim,
@@ -232,15 +255,21 @@ PUBLISHED = {
     "nat_base": Published(90, 13.7, 84.3, README),
 }
 
+_GROUPS = numbers("level by level, 1,2,1/1,4,1,4/...", apart="/")
+DILATIONS = replace(
+    _GROUPS,
+    read=lambda text: () if text == "1" else _GROUPS.read(text),
+    show=lambda dilations: _GROUPS.show(dilations) if dilations else "1",
+)
 VALUES = (
     trained_size("224x224, as published"),
     ModelValue(
-        "dilation",
-        one_of({"1": 1}),
-        "distance of two neighbours: 1, since DiNAT's other ones are not exported",
+        "dilations",
+        DILATIONS,
+        "distance of two neighbours in each block of each level; 1: they touch everywhere",
         "neighbours touch in every NAT, while a DiNAT has the same keys",
-        apply=lambda config, _: config,
     ),
+    ACTIVATION,
 )
 
 FAMILY = Family(

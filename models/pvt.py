@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, slides
-from .layers import ConvEmbed, Mlp
-from .model_value import IMAGE_SIZE, ModelValue
+from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .layers import NORM_EPS, ConvEmbed, Mlp
+from .model_value import ACTIVATION, IMAGE_SIZE, ModelValue
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -36,6 +36,10 @@ class PvtConfig:
         slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
         kernel_size: side k of the slide neighbourhood.
         class_token: whether a class token is read in the last stage; else the mean of its map.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        embed_eps: epsilon of the patch embeddings' LayerNorm.
+        reduced_eps: epsilon of the reduced map's LayerNorm.
+        activation: of the MLPs.
     """
 
     embed_dims: tuple[int, ...]
@@ -48,13 +52,17 @@ class PvtConfig:
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
     class_token: bool = True
+    norm_eps: float = EPS
+    embed_eps: float = NORM_EPS
+    reduced_eps: float = NORM_EPS
+    activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based); a remainder is dropped."""
+        """Rows and columns of a stage's map (0-based stage); a remainder is dropped."""
         return self.image_size[0] // (PATCH << stage), self.image_size[1] // (PATCH << stage)
 
     def at(self, image_size: tuple[int, int]) -> "PvtConfig":
-        """Returns this configuration for another input size.
+        """Same model at another input size.
 
         Raises:
             ShapeError: a stage would have nothing to look at.
@@ -75,29 +83,31 @@ class PyramidVisionTransformer(nn.Module):
             patch = 2 if stage else PATCH
             blocks = (_block(config, stage) for _ in range(config.depths[stage]))
             tokens = math.prod(config.resolution(stage)) + self._has_token(stage)
-            self.add_module(f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch))
+            self.add_module(
+                f"patch_embed{stage + 1}", ConvEmbed(inputs[stage], dim, patch, patch, eps=config.embed_eps)
+            )
             self.register_parameter(f"pos_embed{stage + 1}", _embedding(tokens, dim))
             self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
         self.cls_token = _embedding(1, dim) if config.class_token else None
-        self.norm = nn.LayerNorm(dim, eps=EPS)
-        self.head = nn.Linear(dim, config.num_classes)
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         last = self.maps(images, class_token=self.config.class_token)[-1]
         if not self.config.class_token:
             return self.head(self.norm(last).mean(dim=(1, 2)))
         return self.head(self.norm(last[:, :, :1]).reshape(-1, last.shape[3]))  # an index would become a Gather
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
 
         Source: detection/pvt.py, forward_features: the last stage has no class token there.
         """
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images, class_token=False))
 
     def maps(self, images: Tensor, *, class_token: bool) -> list[Tensor]:
-        """Returns the map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""
+        """Map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""
         x, maps = images, []
         for stage in range(self.stages):
             x = self.get_submodule(f"patch_embed{stage + 1}")(x)
@@ -108,7 +118,7 @@ class PyramidVisionTransformer(nn.Module):
         return maps
 
     def _place(self, x: Tensor, stage: int, *, class_token: bool) -> Tensor:
-        """Returns x [B, H, W, C] plus its position embedding.
+        """Add the position embedding: [B, H, W, C] -> [B, H, W, C], or [B, 1, 1 + H*W, C] with a class token.
 
         The class token and its position are one row of the sum, so that no target has to repeat it for a batch.
         """
@@ -131,14 +141,15 @@ def _embedding(tokens: int, dim: int) -> nn.Parameter:
 
 def _block(config: PvtConfig, stage: int) -> nn.Module:
     dim, heads = config.embed_dims[stage], config.heads[stage]
-    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage])
+    attention: nn.Module = ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
     if stage in config.slide_stages:
         attention = SlideAttention(dim, heads, config.kernel_size)
-    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])))
+    mlp = Mlp(dim, int(dim * config.mlp_ratios[stage]), activation=config.activation)
+    return ReducedBlock(dim, attention, mlp, eps=config.norm_eps)
 
 
 def is_pvt(state: State) -> bool:
-    """Returns whether the keys are those of a PVT with any attention."""
+    """Whether the keys are those of a PVT with any attention."""
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
@@ -185,7 +196,7 @@ def check_positions(state: State, image_size: tuple[int, int]) -> None:
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
-    """Returns PVT's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
+    """PVT's preprocessing: short side to 256/224 of the input, bicubic, centre crop.
 
     Source: classification/datasets.py, build_transform.
     """
@@ -193,7 +204,7 @@ def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
 
 
 def resize(config: PvtConfig, size: PvtConfig) -> PvtConfig:
-    """Returns `config` with the widths, depths, heads, ratios and reductions of `size`."""
+    """Copy `config` with the widths, depths, heads, MLP ratios and reductions of `size`."""
     return replace(
         config,
         embed_dims=size.embed_dims,
@@ -205,7 +216,7 @@ def resize(config: PvtConfig, size: PvtConfig) -> PvtConfig:
 
 
 def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
-    """Returns the state dict with its position embeddings resized to `wanted`."""
+    """Resize the position embeddings to the maps of `wanted`."""
     adapted = dict(state)
     for stage in range(len(trained.depths)):
         key, token = f"pos_embed{stage + 1}", trained.class_token and stage + 1 == len(trained.depths)
@@ -216,7 +227,7 @@ def adapt(state: State, trained: PvtConfig, wanted: PvtConfig) -> State:
 
 
 def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Returns position embeddings [1, H*W, C] of a map of size `old` for one of size `new`.
+    """Resize position embeddings from a map of size `old` to one of size `new`: [1, oh*ow, C] -> [1, nh*nw, C].
 
     Source: _get_pos_embed: bilinear, corners not aligned. Upstream leaves a table alone where the new map has as many
     tokens as the first stage's native one, which at input 448 breaks it in stage 2; here every stage is resized.
@@ -265,6 +276,6 @@ FAMILY = Family(
     read_data=read_data,
     build=PyramidVisionTransformer,
     adapt=adapt,
-    values=(pyramid.HEADS_VALUE, IMAGE_VALUE),
+    values=(pyramid.HEADS_VALUE, IMAGE_VALUE, ACTIVATION),
     published=PUBLISHED,
 )

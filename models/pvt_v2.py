@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State, classes, slides
-from .layers import ConvEmbed
+from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .layers import NORM_EPS, ConvEmbed
 from .model_value import YES_OR_NO, ModelValue, trained_size
 from .pvt import read_data
 from .slide_attention import SlideAttention
@@ -29,6 +29,9 @@ class PvtV2Config:
         image_size: rows and columns of the input.
         slide_stages: the stages (0-based) with slide attention in the place of attention to a reduced map.
         kernel_size: side k of the slide neighbourhood.
+        norm_eps: epsilon of the blocks' and the last LayerNorm.
+        embed_eps: epsilon of the patch embeddings' LayerNorm.
+        reduced_eps: epsilon of the reduced map's LayerNorm.
     """
 
     embed_dims: tuple[int, ...]
@@ -41,14 +44,17 @@ class PvtV2Config:
     num_classes: int = 1000
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
+    norm_eps: float = EPS
+    embed_eps: float = NORM_EPS
+    reduced_eps: float = NORM_EPS
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based): overlapping patches round up."""
+        """Rows and columns of a stage's map (0-based stage): overlapping patches round up."""
         stride = 4 << stage
         return -(-self.image_size[0] // stride), -(-self.image_size[1] // stride)
 
     def at(self, image_size: tuple[int, int]) -> "PvtV2Config":
-        """Returns this configuration for another input size.
+        """Same model at another input size.
 
         Raises:
             ShapeError: a stage would have nothing to look at.
@@ -69,25 +75,25 @@ class PyramidVisionTransformerV2(nn.Module):
         for stage, dim in enumerate(config.embed_dims):
             kernel, stride = (3, 2) if stage else (7, 4)
             blocks = (_block(config, stage) for _ in range(config.depths[stage]))
-            embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2)
+            embed = ConvEmbed(inputs[stage], dim, kernel, stride, padding=kernel // 2, eps=config.embed_eps)
             self.add_module(f"patch_embed{stage + 1}", embed)
             self.add_module(f"block{stage + 1}", nn.Sequential(*blocks))
-            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=EPS))
-        self.head = nn.Linear(dim, config.num_classes)
+            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=config.norm_eps))
+        self.head = classifier(dim, config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
         return self.head(self.maps(images)[-1].mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck.
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
 
         Source: detection/pvt_v2.py, forward_features: after the stage's norm.
         """
         return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Returns the normed map of each stage, [B, H, W, C]."""
+        """Normed map of each stage, [B, H, W, C]."""
         x, maps = images, []
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"patch_embed{stage}")(x)
@@ -100,7 +106,7 @@ class PyramidVisionTransformerV2(nn.Module):
 def _block(config: PvtV2Config, stage: int) -> nn.Module:
     dim = config.embed_dims[stage]
     mlp = ConvMlp(dim, int(dim * config.mlp_ratios[stage]), relu=config.linear)
-    return ReducedBlock(dim, _attention(config, stage), mlp)
+    return ReducedBlock(dim, _attention(config, stage), mlp, eps=config.norm_eps)
 
 
 def _attention(config: PvtV2Config, stage: int) -> nn.Module:
@@ -108,12 +114,12 @@ def _attention(config: PvtV2Config, stage: int) -> nn.Module:
     if stage in config.slide_stages:
         return SlideAttention(dim, heads, config.kernel_size)
     if config.linear:
-        return PooledAttention(dim, heads, config.resolution(stage))
-    return ReducedAttention(dim, heads, config.reductions[stage])
+        return PooledAttention(dim, heads, config.resolution(stage), eps=config.reduced_eps)
+    return ReducedAttention(dim, heads, config.reductions[stage], eps=config.reduced_eps)
 
 
 def is_pvt_v2(state: State) -> bool:
-    """Returns whether the keys are those of a PVTv2 with any attention."""
+    """Whether the keys are those of a PVTv2 with any attention."""
     return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
 
 
@@ -149,7 +155,7 @@ def told_linear(state: State) -> bool | None:
 
 
 def resize(config: PvtV2Config, size: PvtV2Config) -> PvtV2Config:
-    """Returns `config` with the widths, depths, heads, ratios, reductions and attention of `size`."""
+    """Copy `config` with the widths, depths, heads, MLP ratios, reductions and attention of `size`."""
     return replace(
         config,
         embed_dims=size.embed_dims,

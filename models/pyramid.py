@@ -16,13 +16,13 @@ HEADS: dict[tuple[int, ...], tuple[int, ...]] = {(64, 128, 320, 512): (1, 2, 5, 
 
 
 def dims(state: State) -> tuple[int, ...]:
-    """Returns the width of each stage."""
+    """Width C of each stage."""
     stages = sum(bool(re.fullmatch(r"patch_embed\d+\.proj\.weight", key)) for key in state)
     return tuple(state[f"patch_embed{n}.proj.weight"].shape[0] for n in range(1, stages + 1))
 
 
 def depths(state: State) -> tuple[int, ...]:
-    """Returns the number of blocks of each stage."""
+    """Number of blocks of each stage."""
     return family.depths(state, r"block(\d+)\.(\d+)\.")
 
 
@@ -78,12 +78,12 @@ HEADS_VALUE = ModelValue(
 
 
 def ratios(state: State, dims: tuple[int, ...]) -> tuple[float, ...]:
-    """Returns the MLPs' hidden width over each stage's width."""
+    """MLP ratio of each stage: hidden width over the stage's width."""
     return tuple(state[f"block{n}.0.mlp.fc1.bias"].shape[0] / dim for n, dim in enumerate(dims, start=1))
 
 
 def reductions(state: State, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns each stage's reduction; of a slide stage, which has none, the default's."""
+    """Spatial reduction of each stage; the default's for a slide stage, which has none."""
     convolutions = [state.get(f"block{n}.0.attn.sr.weight") for n in range(1, len(default) + 1)]
     return tuple(
         default[n] if f"block{n + 1}.0.attn.dep_conv1.weight" in state else 1 if conv is None else conv.shape[2]
@@ -92,7 +92,7 @@ def reductions(state: State, default: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def slide_stages(state: State) -> tuple[tuple[int, ...], int]:
-    """Returns the stages (0-based) that slide, and the side of their neighbourhood."""
+    """Slide stages (0-based), and the side k of their neighbourhood."""
     tables = {
         int(m[1]) - 1: value
         for key, value in state.items()
@@ -114,11 +114,11 @@ class Pyramid(Protocol):
         """The stages (0-based) that slide."""
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based)."""
+        """Rows and columns of a stage's map (0-based stage)."""
 
 
 def refuse_empty(config: Pyramid) -> None:
-    """Refuses maps that a reduction, or the stages before, leave nothing of; a stage that slides reduces nothing.
+    """Refuse maps that a reduction, or the stages before, leave nothing of; a stage that slides reduces nothing.
 
     Raises:
         ShapeError: one is smaller than its reduction.

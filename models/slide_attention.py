@@ -30,15 +30,15 @@ class TwoPaths(nn.Module):
     kernel_size: int
 
     def keys(self, k: Tensor) -> Tensor:
-        """Returns the keys of every tap, [B*nH, d*k*k, H, W], for k [B*nH, d, H, W]."""
+        """Keys of every tap: k [B*nH, d, H, W] -> [B*nH, d*k*k, H, W]."""
         return self.dep_conv(k) + self.dep_conv1(k)
 
     def values(self, v: Tensor) -> Tensor:
-        """Returns the values of every tap, like `keys`."""
+        """Values of every tap: v [B*nH, d, H, W] -> [B*nH, d*k*k, H, W]."""
         return self.dep_conv(v) + self.dep_conv1(v)
 
     def drift(self) -> float:
-        """Returns the largest distance of the stored shift path from the pure shift: 0 where training left it alone."""
+        """Largest distance of the stored shift path from the pure shift: 0 where training left it alone."""
         return float((self.dep_conv.weight - shift_kernel(self.width, self.kernel_size)).abs().max())
 
 
@@ -73,13 +73,13 @@ class SlideAttention(TwoPaths):
         return nn.Conv2d(self.width, self.width * taps, self.kernel_size, padding="same", groups=self.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the k*k neighbours: [B, H, W, C] -> [B, H, W, C]."""
         q, k, v = head_maps(self.qkv(x), self.heads)
         table = self.relative_position_bias_table
         return self.proj(slide(q * self.scale, self.keys(k), self.values(v), table, x.shape))
 
     def fuse(self) -> "FusedSlideAttention":
-        """Returns the inference form, from the stored tensors of both paths: the shift path may have been trained."""
+        """Inference form, from the stored tensors of both paths: the shift path may have been trained."""
         table = self.relative_position_bias_table
         return FusedSlideAttention(self.qkv, self.proj, merged(self.dep_conv, self.dep_conv1), table, self.scale)
 
@@ -98,7 +98,7 @@ class LepeSlideAttention(SlideAttention):
         self.get_v = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the k*k neighbours and add LePE: [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, dim = x.shape
         q, k, v = head_maps(self.qkv(x), self.heads)
         lepe = self.get_v(v.reshape(-1, dim, rows, cols)).permute(0, 2, 3, 1)
@@ -106,13 +106,16 @@ class LepeSlideAttention(SlideAttention):
         return self.proj(slide(q * self.scale, self.keys(k), super().values(v), table, x.shape) + lepe)
 
     def values(self, v: Tensor) -> Tensor:
-        """Returns the values of every tap with LePE in each of them, [B*nH, d*k*k, H, W]."""
+        """Values of every tap with LePE added to each: v [B*nH, d, H, W] -> [B*nH, d*k*k, H, W].
+
+        The softmax weights of a query sum to 1, so LePE added to every tap's value is LePE added to the result.
+        """
         _, width, rows, cols = v.shape
         lepe = self.get_v(v.reshape(-1, width * self.heads, rows, cols)).reshape(v.shape)
         return super().values(v) + lepe.repeat_interleave(self.kernel_size**2, dim=1)
 
     def fuse(self) -> "FusedSlideAttention":
-        """Returns the inference form, with LePE in the values' convolution."""
+        """Inference form, with LePE merged into the convolution of the values."""
         shared = merged(self.dep_conv, self.dep_conv1)
         values = merged(*(every_head(path, self.heads) for path in (self.dep_conv, self.dep_conv1)), self._lepe_taps())
         return FusedSlideAttention(
@@ -120,7 +123,7 @@ class LepeSlideAttention(SlideAttention):
         )
 
     def _lepe_taps(self) -> nn.Conv2d:
-        """Returns LePE as a convolution that gives every tap the same."""
+        """LePE as a depthwise convolution that repeats it for every tap, its 3x3 kernel padded to k x k."""
         margin, taps = self.kernel_size // 2 - 1, self.kernel_size**2
         every_tap = every_head(self.dep_conv, self.heads)
         kernel = nn.functional.pad(self.get_v.weight.detach(), (margin,) * 4)
@@ -166,7 +169,7 @@ class FusedSlideAttention(nn.Module):
         self.register_buffer("relative_position_bias", table.detach().reshape(self.heads, -1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Same function, both paths in one convolution: [B, H, W, C] -> [B, H, W, C]."""
         batch, rows, cols, _ = x.shape
         q, k, v = head_maps(self.qkv(x), self.heads)
         table = self.relative_position_bias.reshape(1, self.heads, 1, -1, 1, 1)
@@ -174,11 +177,11 @@ class FusedSlideAttention(nn.Module):
         return self.proj(slide(q * self.scale, self.keys(k), self.values(v), table, shape))
 
     def keys(self, k: Tensor) -> Tensor:
-        """Returns the keys of every tap, [B*nH, d*k*k, H, W], for k [B*nH, d, H, W]."""
+        """Keys of every tap: k [B*nH, d, H, W] -> [B*nH, d*k*k, H, W]."""
         return self.dep_conv(k)
 
     def values(self, v: Tensor) -> Tensor:
-        """Returns the values of every tap, like `keys`."""
+        """Values of every tap: v [B*nH, d, H, W] -> [B*nH, d*k*k, H, W]."""
         if self.value_conv is None:
             return self.dep_conv(v)
         _, width, rows, cols = v.shape
@@ -187,7 +190,7 @@ class FusedSlideAttention(nn.Module):
 
 
 def merged(*paths: nn.Conv2d) -> nn.Conv2d:
-    """Returns one convolution that is the sum of several of the same shape, rounded once."""
+    """Sum of convolutions of one shape as one convolution, summed in float64 and rounded once."""
     one = copy.deepcopy(paths[0])
     with torch.no_grad():
         one.weight.copy_(torch.stack([path.weight.double() for path in paths]).sum(dim=0))
@@ -196,7 +199,7 @@ def merged(*paths: nn.Conv2d) -> nn.Conv2d:
 
 
 def refuse_side(kernel_size: int) -> None:
-    """Refuses a neighbourhood without a middle, or of a middle alone.
+    """Refuse a neighbourhood without a middle, or of a middle alone.
 
     Raises:
         ShapeError: its side is even or below 3.
@@ -206,7 +209,7 @@ def refuse_side(kernel_size: int) -> None:
 
 
 def every_head(conv: nn.Conv2d, heads: int) -> nn.Conv2d:
-    """Returns a depthwise convolution of one head's channels as one of all heads' channels."""
+    """Depthwise convolution of one head's channels, repeated for all heads: [d*k*k, 1, k, k] -> [nH*d*k*k, 1, k, k]."""
     with torch.device("meta"):
         wide = nn.Conv2d(
             conv.in_channels * heads,
@@ -231,13 +234,13 @@ class SlideBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Slide attention and MLP with residuals: [B, H, W, C] -> [B, H, W, C]."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 def shift_kernel(channels: int, kernel_size: int) -> Tensor:
-    """Returns the one-hot kernel [channels*k*k, 1, k, k]: output c*k*k + o is channel c shifted by tap o.
+    """One-hot kernel [channels*k*k, 1, k, k]: output channel c*k*k + o is channel c shifted by tap o.
 
     Source: upstream SlideAttention, `dep_conv.weight`; row o // k, column o % k.
     """
@@ -246,7 +249,7 @@ def shift_kernel(channels: int, kernel_size: int) -> Tensor:
 
 
 def head_maps(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns q, k, v, each [B*nH, d, H, W], of qkv [B, H, W, 3C] in upstream's order (head, q|k|v, channel)."""
+    """Split qkv [B, H, W, 3C], in upstream's order (head, q|k|v, channel), into maps [B*nH, d, H, W]."""
     _, rows, cols, width = qkv.shape
     maps = qkv.permute(0, 3, 1, 2).reshape(-1, width // heads, rows, cols)  # [B*nH, 3d, H, W]
     q, k, v = maps.chunk(3, dim=1)
@@ -254,7 +257,7 @@ def head_maps(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def slide(q: Tensor, k: Tensor, v: Tensor, table: Tensor, shape: torch.Size) -> Tensor:
-    """Returns the attended map [B, H, W, C].
+    """Attend to the k*k taps of each position: softmax over o of (q . (K_o + r_o)), times V_o.
 
     Args:
         q: scaled queries [B*nH, d, H, W].

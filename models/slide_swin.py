@@ -15,12 +15,12 @@ from .family import Published, State, slides
 
 
 def matches(state: State) -> bool:
-    """Returns whether the keys are those of a Swin with slide attention."""
+    """Whether the keys are those of a Swin with slide attention."""
     return swin.is_swin(state) and slides(state)
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataConfig:
-    """Returns Slide-Transformer's preprocessing: both sides to 256/224 of the input, bicubic, centre crop.
+    """Slide-Transformer's preprocessing: both sides to 256/224 of the input, bicubic, centre crop.
 
     Source: slide_transformer/data/build.py, build_transform: `Resize((size, size))`, so the aspect is not kept.
     """

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .layers import NORM_EPS
 from .window_attention import linear
 
 EPS = 1e-6  # of a block's norms; the norm of the reduced map has LayerNorm's own 1e-5
@@ -21,27 +22,28 @@ class ReducedAttention(nn.Module):
         dim: channels C.
         heads: number of heads nH.
         reduction: kernel and stride of the convolution; 1 leaves the map as it is.
+        eps: of the reduced map's norm.
     """
 
-    def __init__(self, dim: int, heads: int, reduction: int) -> None:
+    def __init__(self, dim: int, heads: int, reduction: int, *, eps: float = NORM_EPS) -> None:
         super().__init__()
         self.heads, self.scale = heads, (dim // heads) ** -0.5
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
         self.sr = nn.Conv2d(dim, dim, reduction, stride=reduction) if reduction > 1 else None
-        self.norm = nn.LayerNorm(dim) if reduction > 1 else None
+        self.norm = nn.LayerNorm(dim, eps=eps) if reduction > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the reduced map: [B, H, W, C] -> [B, H, W, C]."""
         return self.proj(attend(self.q(x) * self.scale, self.kv(self.reduced(x)), self.heads))
 
     def reduced(self, x: Tensor) -> Tensor:
-        """Returns the map that is looked at, [B, H/reduction, W/reduction, C]."""
+        """Map that keys and values come from: [B, H, W, C] -> [B, H/reduction, W/reduction, C]."""
         return x if self.sr is None or self.norm is None else Reduction(self.sr, self.norm)(x)
 
     def fuse(self) -> "FusedReducedAttention":
-        """Returns this layer's inference form, sharing the weights that stay as they are."""
+        """Inference form, sharing the weights that stay as they are."""
         reduction = None if self.sr is None or self.norm is None else Reduction(self.sr, self.norm)
         return FusedReducedAttention(self, reduction)
 
@@ -55,21 +57,22 @@ class PooledAttention(ReducedAttention):
         dim: channels C.
         heads: number of heads nH.
         resolution: rows and columns of the map.
+        eps: of the pooled map's norm.
     """
 
-    def __init__(self, dim: int, heads: int, resolution: tuple[int, int]) -> None:
+    def __init__(self, dim: int, heads: int, resolution: tuple[int, int], *, eps: float = NORM_EPS) -> None:
         super().__init__(dim, heads, reduction=1)
         self.resolution = resolution
         self.sr = nn.Conv2d(dim, dim, 1)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
 
     def reduced(self, x: Tensor) -> Tensor:
-        """Returns the map that is looked at, [B, 7, 7, C]."""
+        """Map that keys and values come from: [B, H, W, C] -> [B, 7, 7, C]."""
         pooled = functional.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), POOLED)
         return functional.gelu(self.norm(self.sr(pooled).permute(0, 2, 3, 1)))  # type: ignore[misc]  # never None here
 
     def fuse(self) -> "FusedReducedAttention":
-        """Returns this layer's inference form, sharing the weights that stay as they are."""
+        """Inference form, sharing the weights that stay as they are."""
         return FusedReducedAttention(self, Pooling(self.sr, self.norm, self.resolution))  # type: ignore[arg-type]
 
     reparameterize = fuse
@@ -84,7 +87,7 @@ class FusedReducedAttention(nn.Module):
         self.q = linear(trained.q.weight.detach() * trained.scale, trained.q.bias.detach() * trained.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attend to the reduced map, query scale folded: [B, H, W, C] -> [B, H, W, C]."""
         seen = x if self.reduction is None else self.reduction(x)
         return self.proj(attend(self.q(x), self.kv(seen), self.heads))
 
@@ -97,7 +100,7 @@ class Reduction(nn.Module):
         self.sr, self.norm = sr, norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H/stride, W/stride, C] for x [B, H, W, C]."""
+        """Reduce by a strided convolution: [B, H, W, C] -> [B, H/stride, W/stride, C]."""
         return self.norm(self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
@@ -115,7 +118,7 @@ class Pooling(nn.Module):
         self.register_buffer("cols", averages(resolution[1], POOLED).to(sr.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, 7, 7, C] for x [B, H, W, C]."""
+        """Pool by two constant matrices, then convolve 1x1: [B, H, W, C] -> [B, 7, 7, C]."""
         (rows, cols), dim = self.resolution, x.shape[3]
         x = (self.rows @ x.reshape(-1, rows, cols * dim)).reshape(-1, POOLED, cols, dim)
         return functional.gelu(self.norm(self.sr(self.cols @ x)))
@@ -124,21 +127,21 @@ class Pooling(nn.Module):
 class ReducedBlock(nn.Module):
     """Pre-norm block of a given attention and a given MLP, each with a residual."""
 
-    def __init__(self, dim: int, attention: nn.Module, mlp: nn.Module) -> None:
+    def __init__(self, dim: int, attention: nn.Module, mlp: nn.Module, *, eps: float = EPS) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = attention
-        self.norm2 = nn.LayerNorm(dim, eps=EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Attention to the reduced map and MLP with residuals: [B, H, W, C] -> [B, H, W, C]."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 def attend(q: Tensor, kv: Tensor, heads: int) -> Tensor:
-    """Returns softmax(q kT) v as [B, H, W, C] for scaled queries [B, H, W, C] and kv [B, h, w, 2C], k before v."""
+    """softmax(q kT) v: scaled queries [B, H, W, C], kv [B, h, w, 2C] with k before v -> [B, H, W, C]."""
     _, rows, cols, dim = q.shape
     tokens = kv.shape[1] * kv.shape[2]
     q = q.reshape(-1, rows * cols, heads, dim // heads).transpose(1, 2)  # [B, nH, HW, d]
@@ -148,7 +151,14 @@ def attend(q: Tensor, kv: Tensor, heads: int) -> Tensor:
 
 
 def averages(length: int, bins: int) -> Tensor:
-    """Returns the matrix [bins, length] of adaptive average pooling: bin i averages floor(i*L/n) to ceil((i+1)*L/n)."""
+    """Adaptive average pooling as a matrix [bins, length]: bin i averages floor(i*L/n) to ceil((i+1)*L/n).
+
+    Example, 3 bins of 5 positions: neighbouring bins overlap where 3 does not divide 5.
+
+        bin 0    1/2 1/2  .   .   .
+        bin 1     .  1/3 1/3 1/3  .
+        bin 2     .   .   .  1/2 1/2
+    """
     position, bin_ = torch.arange(length), torch.arange(bins)[:, None]
     first, end = bin_ * length // bins, -(-(bin_ + 1) * length // bins)
     return ((position >= first) & (position < end)).float() / (end - first)

@@ -27,7 +27,7 @@ class StripeAttention(nn.Module):
         self.get_v = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for q, k, v [B, H, W, C]."""
+        """Attend within each stripe and add LePE: q, k, v [B, H, W, C] -> [B, H, W, C]."""
         stripes = self.windows.cut(torch.cat((q * self.scale, k, v), dim=-1))  # [B*nW, N, 3C]
         return self.windows.join(attend(stripes, self.heads) + lepe(stripes, self.windows.size, self.get_v))
 
@@ -41,7 +41,7 @@ class FusedStripeAttention(nn.Module):
         self.qkv, self.get_v = qkv, within(trained.get_v, trained.windows.size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns this branch's channels, [B, H, W, C/2] or [B, H, W, C], for x [B, H, W, C]."""
+        """Attend within this branch's stripes: [B, H, W, C] -> [B, H, W, C/2], or C channels where it is alone."""
         stripes = self.qkv(self.windows.cut(x))  # [B*nW, N, 3C/2]
         return self.windows.join(attend(stripes, self.heads) + lepe(stripes, self.windows.size, self.get_v))
 
@@ -80,7 +80,7 @@ class StripeBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
     def fuse(self) -> "FusedStripeBlock":
-        """Returns this block's inference form, sharing the weights that stay as they are."""
+        """Inference form, sharing the weights that stay as they are."""
         return FusedStripeBlock(self)
 
     reparameterize = fuse
@@ -106,6 +106,7 @@ def _fused_branches(trained: StripeBlock) -> list[FusedStripeAttention]:
     count = len(trained.attns)
 
     def rows(stored: Tensor, branch: int, scale: float) -> Tensor:
+        """Rows of q, k and v that belong to one branch, queries scaled: [3C, ...] -> [3C/count, ...]."""
         parts = stored.detach().reshape(3, count, -1, *stored.shape[1:])[:, branch].clone()  # [3, C/count, ...]
         parts[0] *= scale
         return parts.flatten(0, 1)
@@ -123,7 +124,7 @@ def _fused_branches(trained: StripeBlock) -> list[FusedStripeAttention]:
 
 
 def stripes(resolution: tuple[int, int], width: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Returns rows and columns of each branch's windows: vertical stripes first; the whole map alone for width 0, 0.
+    """Window sizes (rows, columns) of each branch: vertical stripes first; the whole map alone for width 0, 0.
 
     Args:
         width: rows of a horizontal and columns of a vertical stripe.
@@ -142,21 +143,30 @@ def stripes(resolution: tuple[int, int], width: tuple[int, int]) -> tuple[tuple[
 
 
 def attend(qkv: Tensor, heads: int) -> Tensor:
-    """Returns softmax(q kT) v as [B*nW, N, C] for qkv [B*nW, N, 3C] with scaled queries."""
+    """softmax(q kT) v: qkv [B*nW, N, 3C] with scaled queries -> [B*nW, N, C]."""
     q, k, v = split_heads(qkv, heads)  # [B*nW, nH, N, d]
     out = (q @ k.transpose(-2, -1)).softmax(dim=-1) @ v
     return out.transpose(1, 2).flatten(2)
 
 
 def lepe(qkv: Tensor, size: tuple[int, int], conv: nn.Module) -> Tensor:
-    """Returns the convolved values, [B*nW, N, C], of qkv [B*nW, N, 3C]; outside a stripe there are zeros."""
+    """Locally enhanced position encoding: depthwise convolution of the values, qkv [B*nW, N, 3C] -> [B*nW, N, C].
+
+    A stripe is convolved alone: outside it there are zeros.
+    """
     _, tokens, width = qkv.shape
     values = qkv[..., 2 * width // 3 :].transpose(1, 2).reshape(-1, width // 3, *size)  # [B*nW, C, rows, cols]
     return conv(values).reshape(-1, width // 3, tokens).transpose(1, 2)
 
 
 def within(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Conv2d:
-    """Returns a 3x3 convolution without the taps that lie outside every window of `size`, a single pixel wide."""
+    """Crop a 3x3 convolution to the taps that can fall inside a window of `size`, which is one pixel wide.
+
+    Example, stripes of one column, size (56, 1): the outer columns of the kernel only ever meet zeros.
+
+        Given   weight [C, 1, 3, 3], padding (1, 1)
+        Result  weight [C, 1, 3, 1], padding (1, 0): its middle column
+    """
     rows, cols = (slice(1, 2) if side == 1 else slice(0, 3) for side in size)
     weight = conv.weight.detach()[:, :, rows, cols].contiguous()
     kernel = (weight.shape[2], weight.shape[3])

@@ -7,17 +7,18 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, depths, slides
-from .layers import PatchEmbed, PatchMerging
-from .model_value import trained_size
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .layers import NORM_EPS, PatchEmbed, PatchMerging
+from .model_value import ACTIVATION, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
-from .window_attention import WindowBlock, resize_table
+from .window_attention import SmallMaps, WindowBlock, WindowRule, resize_table, window_size
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
@@ -35,6 +36,13 @@ class SwinConfig:
         window: rows and columns of a window; a stage no larger than its window attends globally.
         slide_stages: how many stages, from the first, use slide attention.
         kernel_size: side k of the slide neighbourhood.
+        resized_window: of another input size: "scale" keeps the number of windows a side, "keep" the window; "floor"
+            scales and rounds down, as timm's set_input_size does.
+        small_maps: what becomes of a window that is no smaller than its map; see `WindowRule`.
+        roll_first: whether a shifted map is rolled before it is padded.
+        activation: of the MLPs.
+        norm_eps: epsilon of the blocks' and the last LayerNorm; the others have LayerNorm's own.
+        feature_norms: the stages (0-based) whose maps `features` norms; the last stage's norm is the classifier's.
     """
 
     embed_dim: int
@@ -46,20 +54,54 @@ class SwinConfig:
     slide_stages: int = 0
     kernel_size: int = 3
     mlp_ratio: float = 4.0
+    resized_window: Literal["scale", "floor", "keep"] = "scale"
+    small_maps: SmallMaps = "shrink"
+    roll_first: bool = False
+    activation: str = "gelu"
+    norm_eps: float = NORM_EPS
+    feature_norms: tuple[int, ...] = ()
+
+    @property
+    def rule(self) -> WindowRule:
+        """What becomes of windows that do not fit a map."""
+        return WindowRule(self.small_maps, self.roll_first)
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Returns rows and columns of the map of a stage (0-based)."""
+        """Rows and columns of a stage's map (0-based stage)."""
         stride = PATCH * 2**stage
         return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
 
     def at(self, image_size: tuple[int, int]) -> "SwinConfig":
-        """Returns this configuration for another input size, with as many windows a side as before.
+        """Returns this configuration for another input size, by default with as many windows a side as before.
 
         Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
+
+        Raises:
+            ShapeError: a map would be smaller than a window that does not shrink.
         """
-        pairs = zip(self.window, image_size, self.image_size, strict=True)
-        window = tuple(max(1, round(w * new / old)) for w, new, old in pairs)
-        return replace(self, image_size=image_size, window=(window[0], window[1]))
+        resized = replace(self, image_size=image_size)
+        if self.resized_window != "keep":
+            whole = math.floor if self.resized_window == "floor" else round
+            pairs = zip(self.window, image_size, self.image_size, strict=True)
+            rows, cols = (max(1, whole(w * new / old)) for w, new, old in pairs)
+            resized = replace(resized, window=(rows, cols))
+        refuse_small_maps(resized)
+        return resized
+
+
+def refuse_small_maps(config: SwinConfig) -> None:
+    """Refuse a map that is shorter than its window where the library that trained the model cannot run it.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for stage in range(len(config.depths)):
+        rows, cols = config.resolution(stage)
+        if config.small_maps == "joint" and (rows < config.window[0] or cols < config.window[1]):
+            raise ShapeError(
+                f"a map of {rows}x{cols} in stage {stage + 1}, smaller than its window of "
+                f"{config.window[0]}x{config.window[1]}, which the library that wrote the checkpoint cannot run"
+            )
 
 
 class SwinTransformer(nn.Module):
@@ -69,27 +111,35 @@ class SwinTransformer(nn.Module):
         super().__init__()
         self.patch_embed = PatchEmbed(config.embed_dim, PATCH)
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
-        width = config.embed_dim * 2 ** (len(config.depths) - 1)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.num_classes)
+        self.last = len(config.depths) - 1
+        self.norm = nn.LayerNorm(config.embed_dim * 2**self.last, eps=config.norm_eps)
+        self.head = classifier(config.embed_dim * 2**self.last, config.num_classes)
+        self.feature_norms = config.feature_norms
+        for stage in set(config.feature_norms) - {self.last}:
+            self.add_module(f"norm{stage}", nn.LayerNorm(config.embed_dim * 2**stage, eps=config.norm_eps))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]."""
+        """Returns logits [B, classes] of normalised images [B, 3, H, W]; without a head, the mean it would see."""
         x = self.patch_embed(images)
         for stage in self.layers:
             x = stage(x)
         return self.head(self.norm(x).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for a detector's or segmenter's neck."""
+        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
         x, maps = self.patch_embed(images), []
-        for stage in self.layers:
+        for number, stage in enumerate(self.layers):
             if not isinstance(stage, Stage):
                 raise TypeError(f"expected a Stage in layers, found {type(stage).__name__}")
             x = stage.attend(x)
-            maps.append(x.permute(0, 3, 1, 2))
+            maps.append(self._normed(x, number).permute(0, 3, 1, 2))
             x = stage.merge(x)
         return tuple(maps)
+
+    def _normed(self, x: Tensor, stage: int) -> Tensor:
+        if stage not in self.feature_norms:
+            return x
+        return self.norm(x) if stage == self.last else self.get_submodule(f"norm{stage}")(x)
 
 
 class Stage(nn.Module):
@@ -102,17 +152,17 @@ class Stage(nn.Module):
         self.downsample = PatchMerging(dim) if stage + 1 < len(config.depths) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the next stage's map, [B, H/2, W/2, 2C], for x [B, H, W, C]."""
+        """Run the blocks, then merge patches: [B, H, W, C] -> [B, H/2, W/2, 2C]."""
         return self.merge(self.attend(x))
 
     def attend(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] after this stage's blocks."""
+        """Run the stage's blocks: [B, H, W, C] -> [B, H, W, C]."""
         for block in self.blocks:
             x = block(x)
         return x
 
     def merge(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] merged to [B, H/2, W/2, 2C], or x after the last stage."""
+        """Merge patches: [B, H, W, C] -> [B, H/2, W/2, 2C]; the identity in the last stage."""
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -126,6 +176,9 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
         config.window,
         shifted=index % 2 == 1,
         mlp_ratio=config.mlp_ratio,
+        rule=config.rule,
+        activation=config.activation,
+        eps=config.norm_eps,
     )
 
 
@@ -135,7 +188,7 @@ def matches(state: State) -> bool:
 
 
 def infer(state: State) -> SwinConfig:
-    """Returns the configuration that the shapes of a Swin or Slide-Swin state dict tell.
+    """Infer the configuration of a Swin or Slide-Swin from its tensor shapes.
 
     The window is that of the widest table; a stage with a smaller table has a map of that size, which tells the input
     size. Where all tables are alike a shift mask tells it or, without one, the last stage: its map is one window in
@@ -153,6 +206,10 @@ def infer(state: State) -> SwinConfig:
     windows = [math.isqrt(table.shape[0]) // 2 + 1 for table in present if table.ndim == 2]
     if len(slide) + len(windows) != len(stages) or any(table.ndim == 6 for table in present[len(slide) :]):
         raise ShapeError("slide attention must stand in the first stages and window attention in the others")
+    if any(later > earlier for earlier, later in pairwise(windows)):
+        raise ShapeError(
+            f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
+        )
     side = _image_side(state, windows, len(stages))
     return SwinConfig(
         embed_dim=state["patch_embed.proj.weight"].shape[0],
@@ -168,7 +225,12 @@ def infer(state: State) -> SwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little."""
+    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+
+    Raises:
+        ShapeError: it says what no model here does.
+    """
+    refuse_unmodelled(tree)
     try:
         swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
         is_slide = tree["MODEL"]["TYPE"] == "slide_swin"
@@ -187,8 +249,39 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
         return None
 
 
+def refuse_unmodelled(tree: Mapping[str, Any]) -> None:
+    """Refuse fields of upstream's config tree that change the function and are not modelled.
+
+    Source: microsoft/Swin-Transformer f82860b, config.py and models/build.py, build_model.
+
+    Raises:
+        ShapeError: one has a value that no model here has.
+    """
+    model = config_tree.branch(tree, "MODEL")
+    swin = config_tree.branch(model, "SWIN")
+    told = model.get("TYPE", "swin")
+    if swin and told not in ("swin", "slide_swin"):
+        raise ShapeError(f"MODEL.TYPE {told!r}, where swin or slide_swin is expected")
+    for name, value in UNMODELLED.items():
+        if name in swin and swin[name] != value:
+            raise ShapeError(
+                f"MODEL.SWIN.{name} {swin[name]!r}, where {value!r} is expected: the others are not exported"
+            )
+
+
+UNMODELLED = {
+    "PATCH_SIZE": PATCH,
+    "IN_CHANS": 3,
+    "QKV_BIAS": True,
+    "QK_SCALE": None,
+    "APE": False,
+    "PATCH_NORM": True,
+}
+"""Fields under MODEL.SWIN -> the only value that is exported."""
+
+
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
-    """Returns Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop; from 384 on no crop.
+    """Swin's preprocessing: short side to 256/224 of the input, bicubic, centre crop; from 384 on no crop.
 
     Source: Swin data/build.py, build_transform; `TEST.CROP False`, which the 384 models have, resizes both sides and
     crops nothing. `DATA.MEAN` and `DATA.STD` are this project's addition: upstream's code has them as constants.
@@ -199,7 +292,7 @@ def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
 
 
 def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
-    """Returns `default` with what upstream's config tree says about images.
+    """Override `default` with the image settings of upstream's config tree.
 
     Source: timm 0.3.2, _pil_interp, which Swin data/build.py calls: a name that it does not know is bilinear.
 
@@ -229,7 +322,7 @@ def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, f
 
 
 def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
-    """Returns the state dict with its window tables resized to `wanted` and without the buffers that follow from it."""
+    """Resize the window bias tables to `wanted` and drop the buffers that the model rebuilds."""
     adapted = {key: value for key, value in state.items() if not key.endswith(REBUILT)}
     for key, table in adapted.items():
         stage = re.fullmatch(r"layers\.(\d+)\.blocks\.\d+\.attn\.relative_position_bias_table", key)
@@ -242,17 +335,16 @@ def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:
 
 
 def _window(config: SwinConfig, stage: int) -> tuple[int, int]:
-    rows, cols = config.resolution(stage)
-    return min(config.window[0], rows), min(config.window[1], cols)
+    return window_size(config.window, config.resolution(stage), config.rule)
 
 
 def is_swin(state: State) -> bool:
-    """Returns whether the keys are those of a Swin with any attention."""
+    """Whether the keys are those of a Swin with any attention."""
     return "patch_embed.proj.weight" in state and any(key.startswith("layers.0.blocks.0.attn.") for key in state)
 
 
 def _image_side(state: State, windows: list[int], stages: int) -> int:
-    """Returns rows of the input: from a window cut to its map, else from a shift mask, else from the last window."""
+    """Rows of the input: from a window cut to its map, else from a shift mask, else from the last window."""
     masks = {int(key.split(".")[1]): value for key, value in state.items() if key.endswith(".attn_mask")}
     if windows and windows[-1] == max(windows) and masks:
         stage, mask = next(iter(masks.items()))
@@ -269,7 +361,7 @@ def told_size(state: State) -> tuple[int, int] | None:
 
 
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
-    """Returns `config` with the widths, depths and heads of `size`."""
+    """Copy `config` with the widths, depths and heads of `size`."""
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
 
 
@@ -306,9 +398,16 @@ FAMILY = Family(
     build=SwinTransformer,
     adapt=adapt,
     values=(
-        trained_size(
-            "the last stage is one window, as published; 224x224 where every stage slides", told_size, resizes=False
+        trained_size("32 times the window, as published; 224x224 where every stage slides", told_size, resizes=False),
+        ModelValue(
+            "window",
+            one_of({"keep": "keep", "scale": "scale", "floor": "floor"}),
+            "what becomes of windows at another --input-size: as many a side, as large, or as many rounded down",
+            "as many a side",
+            field="resized_window",
+            assumed=False,
         ),
+        ACTIVATION,
     ),
     optional=REBUILT,
     published=PUBLISHED,

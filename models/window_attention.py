@@ -4,13 +4,39 @@ Windows are cut in two rank-4 steps (rows, then columns), never through the rank
 Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py, WindowAttention and SwinTransformerBlock.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import Mlp, pad_end, roll
+from .layers import NORM_EPS, Mlp, pad_end, roll
 
 MASKED = -100.0  # Swin's mask value: not -inf, so a device without IEEE infinities computes the same
+
+SmallMaps = Literal["shrink", "joint", "pad", "pad-and-shift"]
+
+
+@dataclass(frozen=True)
+class WindowRule:
+    """What libraries do differently where windows and map do not fit; the weights are the same.
+
+    Attributes:
+        small_maps: on an axis no longer than its window
+            shrink: the window becomes the axis, unshifted (this project; timm, WindowAttention and _calc_window_shift);
+            joint: the same, but one such axis stops the shift of both, and none may be shorter (transformers,
+                SwinLayer.set_shift_and_window_size; mmpretrain, ShiftWindowMSA);
+            pad: the window stays, zeros fill it and are attended to, unshifted (torchvision, shifted_window_attention);
+            pad-and-shift: the same, but shifted (mmsegmentation and mmdetection, ShiftWindowMSA).
+        roll_first: a shifted map is rolled before it is padded to whole windows (timm from 0.9 on), not after.
+    """
+
+    small_maps: SmallMaps = "shrink"
+    roll_first: bool = False
+
+
+OWN_RULE = WindowRule()
 
 
 class WindowAttention(nn.Module):
@@ -37,11 +63,11 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative_position_index", relative_position_index(window))
 
     def bias(self) -> Tensor:
-        """Returns the bias of every pair of tokens, [nH, N, N]."""
+        """Position bias of every pair of tokens, [nH, N, N]."""
         return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
-        """Returns [B*nW, N, C] for windows [B*nW, N, C] and a mask [nW, N, N] to add to the logits."""
+        """Attend within each window; `mask` [nW, N, N] is added to the logits: [B*nW, N, C] -> [B*nW, N, C]."""
         q, k, v = split_heads(self.qkv(windows), self.heads)
         bias = self.bias().unsqueeze(0)  # [1, nH, N, N]
         if mask is not None:
@@ -63,7 +89,7 @@ class FusedWindowAttention(nn.Module):
         self.register_buffer("bias", bias.clone() if mask is None else bias + mask.unsqueeze(1))  # [nW, nH, N, N]
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Returns [B*nW, N, C] for windows [B*nW, N, C]."""
+        """Attend within each window, bias gathered and query scale folded: [B*nW, N, C] -> [B*nW, N, C]."""
         q, k, v = split_heads(self.qkv(windows), self.heads)
         return self.proj(attend(q, k, v, self.bias))
 
@@ -78,6 +104,9 @@ class WindowBlock(nn.Module):
         window: rows and columns of a window; on an axis no longer than its window there is one window and no shift.
         shifted: whether this block rolls the map by half a window.
         mlp_ratio: hidden width of the MLP over C.
+        rule: what becomes of windows that do not fit the map.
+        activation: of the MLP.
+        eps: of both norms.
     """
 
     attn_mask: Tensor | None
@@ -91,22 +120,25 @@ class WindowBlock(nn.Module):
         *,
         shifted: bool,
         mlp_ratio: float,
+        rule: WindowRule = OWN_RULE,
+        activation: str = "gelu",
+        eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.windows = Windows(resolution, window, shifted=shifted)
-        self.norm1 = nn.LayerNorm(dim)
+        self.windows = Windows(resolution, window, shifted=shifted, rule=rule)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = WindowAttention(dim, heads, self.windows.size)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), activation=activation)
         self.register_buffer("attn_mask", self.windows.mask())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Window attention and MLP with residuals: [B, H, W, C] -> [B, H, W, C]."""
         x = x + self.windows.join(self.attn(self.windows.cut(self.norm1(x)), self.attn_mask))
         return x + self.mlp(self.norm2(x))
 
     def fuse(self) -> "FusedWindowBlock":
-        """Returns this block's inference form, sharing its weights."""
+        """Inference form, sharing this block's weights."""
         return FusedWindowBlock(self)
 
     reparameterize = fuse
@@ -122,7 +154,7 @@ class FusedWindowBlock(nn.Module):
         self.attn = FusedWindowAttention(trained.attn, trained.attn_mask)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Same function, the mask added to the bias in advance: [B, H, W, C] -> [B, H, W, C]."""
         x = x + self.windows.join(self.attn(self.windows.cut(self.norm1(x))))
         return x + self.mlp(self.norm2(x))
 
@@ -130,16 +162,25 @@ class FusedWindowBlock(nn.Module):
 class Windows:
     """How one block cuts its map into windows: sizes, shifts and the padding that makes them fit."""
 
-    def __init__(self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool) -> None:
+    def __init__(
+        self, resolution: tuple[int, int], window: tuple[int, int], *, shifted: bool, rule: WindowRule = OWN_RULE
+    ) -> None:
         self.resolution = resolution
-        self.size = (min(window[0], resolution[0]), min(window[1], resolution[1]))
-        self.shift = tuple(w // 2 if shifted and w < r else 0 for w, r in zip(self.size, resolution, strict=True))
+        self.size = window_size(window, resolution, rule)
         self.padding = (-resolution[0] % self.size[0], -resolution[1] % self.size[1])
         self.padded = (resolution[0] + self.padding[0], resolution[1] + self.padding[1])
+        longer = [w < side for w, side in zip(self.size, self.padded, strict=True)]
+        moves = {"joint": [all(longer)] * 2, "pad-and-shift": [True, True]}.get(rule.small_maps, longer)
+        self.shift = tuple(w // 2 if shifted and m else 0 for w, m in zip(self.size, moves, strict=True))
+        self.roll_first = rule.roll_first
 
     def cut(self, x: Tensor) -> Tensor:
         """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
-        x = roll(pad_end(x, *self.padding), *self.shift)
+        x = (
+            pad_end(roll(x, *self.shift), *self.padding)
+            if self.roll_first
+            else roll(pad_end(x, *self.padding), *self.shift)
+        )
         (wh, ww), dim = self.size, x.shape[3]
         if ww == self.padded[1]:  # a window is rows of the map as they lie in memory
             return x.reshape(-1, wh * ww, dim)
@@ -147,17 +188,24 @@ class Windows:
         return x.transpose(1, 2).reshape(-1, wh * ww, dim)
 
     def join(self, windows: Tensor) -> Tensor:
-        """Returns the map [B, H, W, C] of windows [B*nW, N, C]: the inverse of `cut`."""
+        """Join the windows to a map, the inverse of `cut`: [B*nW, N, C] -> [B, H, W, C]."""
         (wh, ww), (rows, cols), dim = self.size, self.padded, windows.shape[2]
         x = windows
         if ww != cols:
             x = x.reshape(-1, cols // ww, wh, ww * dim).transpose(1, 2)  # [B*rows of windows, wh, columns, ww*C]
-        x = x.reshape(-1, rows, cols, dim)
-        x = roll(x, *(-s % r for s, r in zip(self.shift, self.padded, strict=True)))
+        x = x.reshape(-1, rows, cols, dim)  # [B, Hp, Wp, C]
+        if self.roll_first:
+            return self._roll_back(self._cut_padding(x))
+        return self._cut_padding(self._roll_back(x))
+
+    def _cut_padding(self, x: Tensor) -> Tensor:
         return x[:, : self.resolution[0], : self.resolution[1]] if any(self.padding) else x
 
+    def _roll_back(self, x: Tensor) -> Tensor:
+        return roll(x, *(-s % r for s, r in zip(self.shift, x.shape[1:3], strict=True)))
+
     def mask(self) -> Tensor | None:
-        """Returns what keeps tokens apart that only the roll made neighbours, [nW, N, N], or None without a shift."""
+        """Mask [nW, N, N] between tokens that only the roll made neighbours: 0 or MASKED; None without a shift."""
         if not any(self.shift):
             return None
         axes = [_regions(n, w, s) for n, w, s in zip(self.padded, self.size, self.shift, strict=True)]
@@ -167,8 +215,23 @@ class Windows:
         return (region[:, None, :] != region[:, :, None]).float() * MASKED
 
 
+def window_size(window: tuple[int, int], resolution: tuple[int, int], rule: WindowRule) -> tuple[int, int]:
+    """Rows and columns of the windows of a map."""
+    if rule.small_maps == "shrink":
+        return min(window[0], resolution[0]), min(window[1], resolution[1])
+    return window
+
+
 def _regions(length: int, window: int, shift: int) -> Tensor:
-    """Returns the region number of each position of a rolled axis: bulk, last window, wrapped part."""
+    """Region number of each position of a rolled axis: 0 bulk, 1 rest of the last window, 2 wrapped part.
+
+    Example, length 8, window 4, shift 2: positions 0 and 1 were rolled to the end.
+
+        position after the roll    2 3 4 5 | 6 7 0 1
+        region                     0 0 0 0 | 1 1 2 2
+
+    Tokens of one window attend to each other where their regions are equal.
+    """
     position = torch.arange(length)
     if not shift:
         return torch.zeros_like(position)
@@ -176,7 +239,7 @@ def _regions(length: int, window: int, shift: int) -> Tensor:
 
 
 def relative_position_index(window: tuple[int, int]) -> Tensor:
-    """Returns the row of the bias table for each pair (query, key) of tokens, int64 [N, N].
+    """Row of the bias table for each pair (query, key) of tokens, int64 [N, N].
 
     Source: Swin, WindowAttention: (dy + wh - 1) * (2*ww - 1) + (dx + ww - 1), tokens in row-major order.
     """
@@ -186,7 +249,9 @@ def relative_position_index(window: tuple[int, int]) -> Tensor:
 
 
 def resize_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Returns a bias table [(2*oh-1)*(2*ow-1), nH] resized to the window `new`, one bicubic image a head.
+    """Resize a bias table to another window, one bicubic image a head.
+
+    [(2*oh-1)*(2*ow-1), nH] -> [(2*nh-1)*(2*nw-1), nH].
 
     Source: Swin, utils.load_pretrained.
     """
@@ -196,7 +261,7 @@ def resize_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> T
 
 
 def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns q, k, v, each [B*nW, nH, N, d], of qkv [B*nW, N, 3C] in the order (q|k|v, head, channel)."""
+    """Split qkv [B*nW, N, 3C], in the order (q|k|v, head, channel), into q, k, v [B*nW, nH, N, d]."""
     _, tokens, width = qkv.shape
     q, k, v = (
         part.reshape(-1, tokens, heads, width // (3 * heads)).transpose(1, 2) for part in qkv.split(width // 3, dim=-1)
@@ -205,7 +270,7 @@ def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Returns softmax(q kT + bias) v as [B*nW, N, C] for q, k, v [B*nW, nH, N, d] and bias [nW or 1, nH, N, N]."""
+    """softmax(q kT + bias) v: q, k, v [B*nW, nH, N, d], bias [nW or 1, nH, N, N] -> [B*nW, N, C]."""
     _, heads, tokens, width = q.shape
     logits = q @ k.transpose(-2, -1)  # [B*nW, nH, N, N]
     if bias.shape[0] > 1:
@@ -216,7 +281,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 
 def fold_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
-    """Returns a copy of qkv whose first third of outputs, the queries, is multiplied by scale."""
+    """Copy qkv with its first third of outputs, the queries, multiplied by `scale`."""
     weight, bias = qkv.weight.detach().clone(), qkv.bias.detach().clone()
     queries = slice(0, qkv.out_features // 3)
     weight[queries] *= scale
@@ -225,7 +290,7 @@ def fold_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Returns the linear layer of weight [out, in] and bias [out]."""
+    """Linear layer of weight [out, in] and bias [out]."""
     with torch.device("meta"):
         layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight, layer.bias = (nn.Parameter(value, requires_grad=False) for value in (weight, bias))

@@ -15,7 +15,7 @@ from slide_export.core.artifact import Array, Feeds
 
 from . import Images
 
-CHUNK = 1  # images whose activations are in memory at a time; their ranges are merged
+CHUNK_IMAGES = 1  # images whose activations are in memory at a time; their ranges are merged
 
 
 def quantize(
@@ -44,7 +44,7 @@ def quantize(
                 "ActivationSymmetric": signed,
                 "QuantizeBias": recipe.quantize_bias,
                 "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-                "CalibStridedMinMax": CHUNK,  # else every image's activations are kept until the last
+                "CalibStridedMinMax": CHUNK_IMAGES,  # else every image's activations are kept until the last
                 "CalibPercentile": recipe.percentile,
             },
         )
@@ -58,7 +58,7 @@ def _preprocessed(proto: onnx.ModelProto) -> None:
 
 
 class _Reader:
-    """What `quantize_static` reads: feeds, in ranges of `CHUNK`."""
+    """What `quantize_static` reads: feeds, in ranges of `CHUNK_IMAGES`."""
 
     def __init__(self, images: Images) -> None:
         self._count, self._left = len(images), 0

@@ -75,7 +75,10 @@ def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
     sizes: dict[str, tuple[int, int, int]] = {}
 
     def record(name: str) -> Callable[..., None]:
+        """Hook that records the map size in front of the layer `name`."""
+
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            """Read rows, columns and channels off the input [B, H, W, C]."""
             _, rows, cols, channels = inputs[0].shape
             sizes[name] = (rows, cols, channels)
 

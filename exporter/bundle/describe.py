@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 class AskedFor:
     """What an export was asked for and nothing that it made tells; the last fields of `OptionsRecord`."""
 
+    weights_key: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     backend: Mapping[str, str] | None = None
     image_count: int | None = None
@@ -90,6 +91,7 @@ class Made:
         assumptions: what no file tells and nobody said.
         properties: what the checkpoint says of the model beside its configuration.
         plain_load: what a load without this package's code computes; None where it was not tried.
+        weights_key, values: of the request; see `CheckpointRequest`.
     """
 
     name: str
@@ -128,7 +130,7 @@ def describe(made: Made) -> Manifest:
             typed_json.plain(artifact.settings),
         ),
         checkpoint=_checkpoint(trained),
-        model=_model(made.fused, made.properties),
+        model=_model(made.fused, made.properties, len(made.served.input_names)),
         options=OptionsRecord(
             made.served.form,
             made.variant,
@@ -169,10 +171,21 @@ def _shipped_bytes(artifact: Artifact) -> int:
 
 def _checkpoint(model: Model) -> CheckpointRecord:
     source = model.provenance
-    return CheckpointRecord(source.path.name, source.sha256, source.weights, tuple(source.notes))
+    return CheckpointRecord(
+        source.path.name,
+        source.sha256,
+        source.weights,
+        tuple(source.notes),
+        source.format,
+        source.container,
+        source.wrapper,
+        source.prefix,
+        tuple(source.dropped),
+        tuple(source.assumed),
+    )
 
 
-def _model(fused: FusedModel, properties: Mapping[str, Property]) -> ModelRecord:
+def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -> ModelRecord:
     model = fused.trained
     rows, cols = model.image_size
     return ModelRecord(
@@ -181,7 +194,7 @@ def _model(fused: FusedModel, properties: Mapping[str, Property]) -> ModelRecord
         (rows, cols),
         sum(value.numel() for value in model.module.parameters()),
         typed_json.plain(model.config),  # every family's is a dataclass
-        macs_of(fused),
+        macs_of(fused, inputs),
         properties,
     )
 

@@ -75,12 +75,24 @@ class CheckpointRecord:
         file: name of the checkpoint.
         weights: "raw" or "ema".
         notes: what the loader decided, one sentence each.
+        format: the library that named the tensors.
+        container: what the file or folder is.
+        wrapper: the key that the weights stood under; "" where they were the top level.
+        prefix: what was removed from every name.
+        dropped: what the file holds that is no part of the model.
+        assumed: what no file told; these sentences stand in `notes` too.
     """
 
     file: str
     sha256: Sha256
     weights: str
     notes: tuple[str, ...] = ()
+    format: str = "official names"
+    container: str = ""
+    wrapper: str = ""
+    prefix: str = ""
+    dropped: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,7 @@ class OptionsRecord:
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
         keep_fp32: modules that stay in float.
+        weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
         backend: every option of the target's backend; None where an older bundle does not tell.
         image_count: how many images the proof takes at most; None where an older bundle does not tell.
@@ -127,6 +140,7 @@ class OptionsRecord:
     softmax: bool
     features: bool
     keep_fp32: tuple[str, ...] = ()
+    weights_key: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     backend: Mapping[str, str] | None = None
     image_count: Size | None = None

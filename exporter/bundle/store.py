@@ -173,6 +173,7 @@ def golden(bundle: Bundle) -> Reference:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
 
     def part(prefix: str) -> dict[str, Any]:
+        """Tensors whose name begins with `prefix`, without it."""
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
     return Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED))

@@ -108,13 +108,13 @@ def count(family: Family, name: str) -> Counts:
     )
 
 
-def macs_of(fused: FusedModel) -> int:
+def macs_of(fused: FusedModel, inputs: int = 1) -> int:
     """Returns the multiply-adds of the inference form for one image; those of a variant as it stands are known."""
     trained, counted = fused.trained, read_table("counts.json")
     as_it_stands = [each.variants.get(trained.variant) for each in FAMILIES if each.name == trained.family]
     if trained.config in as_it_stands and trained.variant in counted:
         return int(counted[trained.variant]["fused_macs"])
-    return count_macs(fused.module, trained.image_size)
+    return count_macs(fused.module, trained.image_size, inputs)
 
 
 def count_all() -> dict[str, dict[str, int]]:

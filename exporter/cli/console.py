@@ -53,15 +53,18 @@ class _Progress(logging.Handler):
         self._console, self._status, self._log = console, status, logging.getLogger("slide_export")
 
     def attach(self) -> None:
+        """Listen to the log from level INFO on."""
         self._level = self._log.level
         self._log.setLevel(logging.INFO)
         self._log.addHandler(self)
 
     def detach(self) -> None:
+        """Stop listening and restore the log's level."""
         self._log.removeHandler(self)
         self._log.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning; show anything less as the status of the step."""
         if record.levelno >= logging.WARNING:
             self._console.print(f" [yellow]![/] {escape(record.getMessage())}")
         else:
@@ -242,7 +245,12 @@ def show_inspection(found: Inspection) -> None:
     table.add_column(overflow="fold")
     rows, cols = found.config["image_size"]
     table.add_row("variant", f"[bold]{found.variant}[/]")
-    table.add_row("input", f"{rows}x{cols}, {found.config['num_classes']} classes")
+    read = {"format": found.format, "container": found.container, "wrapper": found.wrapper, "prefix": found.prefix}
+    for key, value in {**read, "dropped": ", ".join(found.dropped)}.items():
+        if value:
+            table.add_row(key, value)
+    classes = f"{found.config['num_classes']} classes" if found.config["num_classes"] else "no classification head"
+    table.add_row("input", f"{rows}x{cols}, {classes}")
     for key, value in found.config.items():
         if key not in ("image_size", "num_classes"):
             table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
@@ -253,11 +261,13 @@ def show_inspection(found: Inspection) -> None:
     for key, value in found.preprocessing.items():
         table.add_row(key.replace("_", " "), str(value))
     table.add_row("sha256", found.sha256)
-    for value in found.values:
-        told = f"{value.value}  from {value.source}" if value.source != ASSUMED else f"{value.value}  assumed"
-        table.add_row(f"--model {value.name}", f"{told} [dim]({value.expected}): {escape(value.help)}[/]")
+    if found.labels:
+        table.add_row("labels", ", ".join(found.labels[:5]) + (", ..." if len(found.labels) > 5 else ""))
+    for one in found.values:
+        told = f"{one.value}  from {one.source}" if one.source != ASSUMED else f"{one.value}  assumed"
+        table.add_row(f"--model {one.name}", f"{told} [dim]({escape(one.expected)}): {escape(one.help)}[/]")
     for note in found.notes:
-        table.add_row("note", note)
+        table.add_row("assumed" if note in found.assumed else "note", note)
     _console(stderr=False).print(table)
 
 
@@ -333,8 +343,8 @@ def _proved(targets: Mapping[str, Iterable[str]]) -> str:
         for precision in precisions:
             by_precision.setdefault(precision, []).append(target)
     everything = list(backends.names())
-    said = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
-    return "; ".join(said) or "-"
+    parts = (f"{p}: {'all' if on == everything else ', '.join(on)}" for p, on in sorted(by_precision.items()))
+    return "; ".join(parts) or "-"
 
 
 def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from slide_export.inference.forms import FORMS
 from .options import (
     CHECKPOINT,
     DIRECTORY,
+    FILE,
     IMAGES,
     as_json,
     evaluation,
@@ -27,6 +28,7 @@ from .options import (
     values,
     variant,
     weights,
+    weights_key,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace a bundle of the same name.")
 @variant
 @weights
+@weights_key
 @values
 @input_size
 @click.option(
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
 @click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
-@click.option("--labels", type=CHECKPOINT, help="Text file of class names, one a line, for the metadata.")
+@click.option("--labels", type=FILE, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")
 @evaluation
@@ -76,7 +79,7 @@ if TYPE_CHECKING:
 )
 @click.option("--calibration-size", type=click.IntRange(min=1), help="Images for int8 at most; 300.")
 @click.option("--seed", type=int, help="Draws the calibration images; 0.")
-@click.option("--quantization-recipe", type=CHECKPOINT, help="YAML of what is quantized, as a bundle has it.")
+@click.option("--quantization-recipe", type=FILE, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
@@ -116,6 +119,7 @@ def export(
 @click.argument("checkpoint", type=CHECKPOINT)
 @variant
 @weights
+@weights_key
 @values
 @input_size
 @as_json

@@ -29,7 +29,7 @@ class DefaultExport(click.Group):
     """A group whose command is `export` unless another one is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `export` before arguments that name no command."""
+        """Put `export` before arguments that name no command."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
             self._refuse_misspelt(ctx, args[0])
             args = ["export", *args]
@@ -43,7 +43,7 @@ class DefaultExport(click.Group):
             )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Completes commands and, because `export` needs no verb, files."""
+        """Complete commands and, because `export` needs no verb, files."""
         return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
 
 
@@ -135,12 +135,12 @@ def completion(shell: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 proof failed, 2 bad request or input, 3 backend not installed."""
+    """Run the command line and exit: 0 done, 1 proof failed, 2 bad request or input, 3 backend not installed."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Returns the exit code of one command line."""
+    """Run one command line; errors are printed, the exit code is given back."""
     try:
         return int(cli.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -165,7 +165,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Returns whether an error came of ending what Ctrl-C interrupted."""
+    """Whether an error came of ending what Ctrl-C interrupted."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

@@ -11,13 +11,13 @@ import click
 
 from slide_export import api
 
-from .options import CHECKPOINT, DIRECTORY, Names, as_json, input_size, measuring, read_pairs
+from .options import DIRECTORY, FILE, Names, as_json, input_size, measuring, read_pairs
 
 
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=DIRECTORY)
 @measuring
-@click.option("-o", "--result", "out", type=CHECKPOINT, help="File for the result, JSON.")
+@click.option("-o", "--result", "out", type=FILE, help="File for the result, JSON.")
 @as_json
 def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
     """Measure bundles on this machine or on --device, in interleaved rounds, and tell which is faster."""
@@ -85,13 +85,13 @@ def compare(pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=CHECKPOINT)
+@click.argument("results", nargs=-1, required=True, type=FILE)
 @click.option(
     "-o",
     "--out",
     "outs",
     multiple=True,
-    type=CHECKPOINT,
+    type=FILE,
     default=(Path("report.html"),),
     show_default="report.html",
     help="Where to; .html or .md, repeat it for both.",

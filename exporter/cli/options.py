@@ -17,7 +17,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
     name = "SIZE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Returns rows and columns."""
+        """Rows and columns: "224" -> (224, 224), "224x320" -> (224, 320)."""
         if isinstance(value, tuple):
             return value
         numbers = str(value).split("x")
@@ -32,7 +32,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     name = "N,N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Returns the numbers, each once."""
+        """Numbers, each once: "1,8,8" -> (1, 8)."""
         if isinstance(value, tuple):
             return value
         numbers = str(value).split(",")
@@ -47,17 +47,29 @@ class Names(click.ParamType[tuple[str, ...]]):
     name = "NAME,NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Returns the names."""
+        """Names without the blanks around them: "onnx, coreml" -> ("onnx", "coreml")."""
         return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(",") if name)
 
 
-CHECKPOINT = click.Path(path_type=Path, dir_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+CHECKPOINT = click.Path(path_type=Path)  # a file, or a folder as a hub or a trainer writes it
 IMAGES = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 PATTERN = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 variant = click.option("--variant", metavar="NAME", help="The model's name; recognised from the file without it.")
 weights = click.option("--weights", default="raw", show_default=True, metavar="raw|ema", help="Which weights to take.")
+weights_key = click.option(
+    "--weights-key", metavar="NAME", help="Where in the file the weights are, where it holds several sets: a or a.b."
+)
+values = click.option(
+    "--model",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _parameter, pairs: read_pairs(pairs, "--model NAME=VALUE"),
+    help="What no file tells: window=keep|scale|floor, heads=1,2,5,8, activation=relu, ...; repeatable.",
+)
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
@@ -103,9 +115,7 @@ MEASURING = (
         help="What the result calls this machine; or another one: ssh://[user@]host[:port][/directory], adb:SERIAL.",
     ),
     keep,
-    click.option(
-        "--runner", type=CHECKPOINT, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."
-    ),
+    click.option("--runner", type=FILE, help="For adb: onnxruntime_perf_test or benchmark_app, built for the phone."),
     click.option(
         "--timeout", "timeout_s", type=float, default=TIMEOUT_S, show_default=True, help="Seconds to load, or a round."
     ),
@@ -119,14 +129,18 @@ def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | N
 
 
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the command with the options of a measurement, in their order."""
+    """Add the options of a measurement to a command, in their order."""
     for option in reversed(MEASURING):
         command = option(command)
     return command
 
 
 def read_pairs(pairs: tuple[str, ...], form: str = "--option NAME=VALUE") -> dict[str, str]:
-    """Returns what was given as NAME=VALUE; `form` is how the message says it."""
+    """Parse NAME=VALUE pairs; `form` is how the message names them.
+
+    Raises:
+        click.UsageError: a pair has no `=`.
+    """
     if bare := [pair for pair in pairs if "=" not in pair]:
         raise click.UsageError(f"expected {form}, found {bare[0]!r}")
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}

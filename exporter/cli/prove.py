@@ -11,7 +11,7 @@ import click
 
 from slide_export import api
 
-from .options import CHECKPOINT, DIRECTORY, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
+from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
 
 
 @click.command()
@@ -40,8 +40,8 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: b
 @min_sqnr
 @click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep
-@click.option("--junit", type=CHECKPOINT, help="Write JUnit XML to this file, a test case a bundle.")
-@click.option("--markdown", type=CHECKPOINT, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
+@click.option("--junit", type=FILE, help="Write JUnit XML to this file, a test case a bundle.")
+@click.option("--markdown", type=FILE, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
 @as_json
 def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None, as_json: bool, **demand: Any) -> int:
     """Repeat the proof of bundles, from their golden files alone or against the checkpoint.
@@ -54,9 +54,9 @@ def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None,
 
     from .console import Steps, show_outcomes
 
-    for place in (junit, markdown):
-        if place is not None:
-            whole_file.refuse_unwritable(place)
+    for path in (junit, markdown):
+        if path is not None:
+            whole_file.refuse_unwritable(path)
     began = datetime.now(UTC)
     with Steps() as step:
         found = api.verify_all(bundles, **demand, step=step)

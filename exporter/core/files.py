@@ -12,26 +12,26 @@ from .errors import RequestError
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the file's sha256 in hexadecimal, read piece by piece."""
+    """sha256 of a file in hexadecimal, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(path: Path, text: str) -> None:
-    """Writes text beside its place and renames it; directories that are missing are made.
+    """Write text beside its destination and rename it there; missing directories are made.
 
     Raises:
         RequestError: the system does not let it.
     """
     try:
-        place = path.resolve()  # a link stays one
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+        resolved = path.resolve()  # a link stays one
+        resolved.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{resolved.name}.", dir=resolved.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
             Path(partial).chmod(0o644)
-            Path(partial).replace(place)
+            Path(partial).replace(resolved)
         finally:
             with suppress(FileNotFoundError):
                 Path(partial).unlink()
@@ -40,7 +40,7 @@ def write(path: Path, text: str) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Writes text after what a file holds, a blank line between the two; a file that is missing is made.
+    """Append text to a file after a blank line; a missing file is made.
 
     Raises:
         RequestError: the system does not let it.
@@ -53,7 +53,7 @@ def append(path: Path, text: str) -> None:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Refuses a place where no file can be, before the work whose result it is for.
+    """Refuse a path that no file can be written to, before the work whose result it is for.
 
     Raises:
         RequestError: it is a directory, a device or a pipe, or a file stands where its directory would be.

@@ -49,10 +49,16 @@ class Provenance:
     """Where a model's weights came from.
 
     Attributes:
-        path: the checkpoint file.
-        sha256: of that file.
+        path: the checkpoint file or folder.
+        sha256: of that file; of several, of the list of their hashes and names.
         weights: "raw" or "ema".
         notes: what the loader decided, one sentence each.
+        format: the library that named the tensors, for people.
+        container: what the file or folder is.
+        wrapper: the key that the weights stood under, "" where they were the top level.
+        prefix: what was removed from every name.
+        dropped: what the file holds that is no part of the model.
+        assumed: what no file told; these sentences stand in `notes` too.
         values: what files may not tell, as it was taken.
     """
 
@@ -60,6 +66,12 @@ class Provenance:
     sha256: str
     weights: str
     notes: tuple[str, ...] = ()
+    format: str = "official names"
+    container: str = ""
+    wrapper: str = ""
+    prefix: str = ""
+    dropped: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     values: tuple[ValueInForce, ...] = ()
 
 
@@ -70,6 +82,7 @@ class Model:
     Attributes:
         variant: name of the size, or "FAMILY (custom)".
         task: name of what the family's models are for; see `core.task`.
+        labels: class names that stand beside the weights; none where there are none.
     """
 
     module: nn.Module
@@ -79,6 +92,7 @@ class Model:
     data: DataConfig
     provenance: Provenance
     task: str = "classify"
+    labels: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -131,6 +145,9 @@ class Inspection:
         macs: multiply-adds of convolutions and matrix products at batch 1, both convolution paths counted.
         fused_macs: the same after fusion.
         drift: how far each slide block's shift path has moved from the pure shift, by module name.
+        format, container, wrapper, prefix, dropped, assumed: see `Provenance`.
+        labels: class names that stand beside the weights.
+        options: what a user may say of the model with --model.
         values: what `--model` may say of it, with what is in force.
     """
 
@@ -144,4 +161,12 @@ class Inspection:
     fused_macs: int
     drift: Mapping[str, float]
     notes: tuple[str, ...]
+    format: str = "official names"
+    container: str = ""
+    wrapper: str = ""
+    prefix: str = ""
+    dropped: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     values: tuple[ValueInForce, ...] = ()

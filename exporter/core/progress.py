@@ -9,5 +9,5 @@ Progress = Callable[[str], AbstractContextManager[Any]]
 
 
 def no_progress(_what: str) -> AbstractContextManager[None]:
-    """Reports nothing."""
+    """Report nothing."""
     return nullcontext()

@@ -38,6 +38,7 @@ class CheckpointRequest:
         path: the checkpoint.
         variant: a model's name; None recognises it.
         weights: "raw" or "ema".
+        weights_key: where in the checkpoint the weights are; None finds them.
         input_size: rows and columns; None takes the trained size.
         values: what no file tells, by name, as the family declares it; see `Family.values`.
         comparison: take models too that are for comparison only; what becomes of them is measured and never ships.
@@ -52,6 +53,7 @@ class CheckpointRequest:
     comparison: bool = False
     families: tuple[Family, ...] = ()
     tasks: tuple[Task, ...] = ()
+    weights_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class ExportRequest:
         name: of the bundle; None takes the checkpoint's file name.
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
-        values, families, tasks, comparison: see `CheckpointRequest`.
+        weights_key, values, families, tasks, comparison: see `CheckpointRequest`.
         accuracy: what the artifact may lose; None measures nothing.
         keep_fp32: modules that stay in float, beside those that a quantization recipe keeps.
         mixed_base: what `mixed` mixes with float.
@@ -84,6 +86,7 @@ class ExportRequest:
     overwrite: bool = False
     variant: str | None = None
     weights: str = "raw"
+    weights_key: str | None = None
     input_size: tuple[int, int] | None = None
     images: Path | None = None
     image_count: int = 8
@@ -112,4 +115,5 @@ class ExportRequest:
             self.comparison,
             self.families,
             self.tasks,
+            self.weights_key,
         )

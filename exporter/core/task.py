@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from slide_export.models import Family
+
     from .artifact import ModelIO, Outputs
 
 
@@ -51,3 +53,14 @@ class Task:
     labelled: bool = False
     sample: Callable[[Path], tuple[Path, ...]] = same_file
     check: Callable[[ModelIO, Any], None] = nothing_to_check
+
+
+@dataclass(frozen=True)
+class Known:
+    """Families and tasks of the caller's own, which a checkpoint or a bundle may be of; empty takes slide_export's."""
+
+    families: tuple[Family, ...] = ()
+    tasks: tuple[Task, ...] = ()
+
+
+NOTHING_MORE = Known()

@@ -16,6 +16,7 @@ from slide_export.bundle.store import Bundle
 from slide_export.core.artifact import Array, Feeds
 from slide_export.core.errors import LoweringError
 from slide_export.core.progress import Progress, no_progress
+from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
@@ -30,48 +31,48 @@ from .report import Diagnosis, Row
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
 
-def diagnose(path: Path, against: Path, step: Progress = no_progress) -> Diagnosis:
-    """Returns where a bundle's artifact leaves the trained model, on the bundle's own golden images.
+def diagnose(path: Path, against: Path, step: Progress = no_progress, known: Known = NOTHING_MORE) -> Diagnosis:
+    """Compare a bundle's artifact with the trained model, module by module, on the bundle's golden images.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         LoweringError: the artifact shows none of the model's modules.
     """
     with step("read the bundle and the checkpoint"):
-        made = bundle.read(path)
-        served = verification.served_by(made, against)
-        golden = bundle.golden(made)
+        shipped = bundle.read(path)
+        served = verification.served_by(shipped, against, known)
+        golden = bundle.golden(shipped)
     fed = golden.feeds
     count = len(golden.images)
     with step("find the trained model's modules in the artifact"):
-        inside = look_inside(*verification.artifact_of(made))
-        modules = _comparable(served, made, first(fed, 1))
-        places = _told_apart(outputs_of(inside.values, modules), served.module)
-        session = inside.open(tuple(dict.fromkeys(places.values())))
-    if not places:
+        inside = look_inside(*verification.artifact_of(shipped))
+        modules = _comparable(served, shipped, first(fed, 1))
+        value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
+        session = inside.open(tuple(dict.fromkeys(value_names.values())))
+    if not value_names:
         raise LoweringError(f"expected values named after the model's modules in {path}, found none")
-    with step(f"compare {len(places)} modules on {count} images"):
-        rows, shown = _rows(served, session, places, fed, made)
+    with step(f"compare {len(value_names)} modules on {count} images"):
+        rows, shown = _rows(served, session, value_names, fed, shipped)
     hidden = tuple(name for name in modules if name not in shown)
-    least_db = _refused_below_db(made)
-    return Diagnosis(session.evaluator, made.manifest.precision.name, golden.source, count, rows, hidden, least_db)
+    least_db = _refused_below_db(shipped)
+    return Diagnosis(session.evaluator, shipped.manifest.precision.name, golden.source, count, rows, hidden, least_db)
 
 
-def _refused_below_db(made: Bundle) -> float | None:
-    """Returns what a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
-    proof, accuracy = made.manifest.parity, made.manifest.accuracy
+def _refused_below_db(shipped: Bundle) -> float | None:
+    """SQNR in dB that a refused bundle's recipe asks of the outputs; None where it passed or has no recipe."""
+    proof, accuracy = shipped.manifest.parity, shipped.manifest.accuracy
     passed = proof.passed and (accuracy is None or accuracy.passed)
     return None if passed else proof.accepted.min_sqnr_db
 
 
-def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...]:
-    """Returns the modules that the trained and the lowered model share, in the order of execution.
+def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[str, ...]:
+    """Modules that the trained and the inference model share, in the order of execution.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
     fusing or lowering, it counts if it was not replaced.
     """
-    inference = choose(fuse(served.trained), made.manifest.options.form)
+    inference = choose(fuse(served.trained), shipped.manifest.options.form)
     names = [name for name, _ in served.module.named_modules() if name]
     images = served.tensors(fed, torch.float64)
     ours, theirs = (recorded(one.in_float64(), names, images) for one in (served, served.running(inference)))
@@ -82,19 +83,20 @@ def _comparable(served: ServedModel, made: Bundle, fed: Feeds) -> tuple[str, ...
     )
 
 
-def _told_apart(places: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
-    """Returns the places without a last child that stands for its whole parent.
+def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
+    """Drop a child whose output is also its parent's, if a sibling is hidden: its error would include the sibling's.
 
     In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
     """
     weighted = {name.rpartition(".")[0] for name, _ in trained.named_parameters()}
-    hidden = weighted - set(places)
+    hidden = weighted - set(value_names)  # modules with weights that the artifact does not show
 
     def stands_for_parent(name: str) -> bool:
+        """Whether a module's output is its parent's too, and another module inside that parent is hidden."""
         parent = name.rpartition(".")[0]
-        return places.get(parent) == places[name] and any(other.startswith(f"{parent}.") for other in hidden)
+        return value_names.get(parent) == value_names[name] and any(other.startswith(f"{parent}.") for other in hidden)
 
-    return {name: value for name, value in places.items() if not stands_for_parent(name)}
+    return {name: value for name, value in value_names.items() if not stands_for_parent(name)}
 
 
 def _agrees(expected: Tensor, found: Tensor | None) -> bool:
@@ -104,7 +106,7 @@ def _agrees(expected: Tensor, found: Tensor | None) -> bool:
 
 
 def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
-    """Returns whether a module is not in the lowered model, or inside a layer of another class there."""
+    """Whether a module is absent from the lowered model, or inside a layer of another class there."""
     there = dict(lowered.named_modules())
     parts = name.split(".")
     around = [".".join(parts[:end]) for end in range(1, len(parts))]
@@ -114,19 +116,19 @@ def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
 
 
 def _rows(
-    served: ServedModel, session: Session, places: Mapping[str, str], fed: Feeds, made: Bundle
+    served: ServedModel, session: Session, value_names: Mapping[str, str], fed: Feeds, shipped: Bundle
 ) -> tuple[tuple[Row, ...], set[str]]:
     """Rows in the order of execution, and which modules the artifact shows."""
-    exact, numbers = served.in_float64(), verification.numbers_of(made)
+    exact, numbers = served.in_float64(), verification.numbers_of(shipped)
     floor = reference.imitation(served, fed, numbers)
     powers: dict[str, _Powers] = {}
     for batch in _batches(fed, served.io.batch):
         images, images32 = served.tensors(batch, torch.float64), served.tensors(batch, torch.float32)
-        expected = recorded(exact, places, images)
+        expected = recorded(exact, value_names, images)
         raw = session.run(batch)
-        found = _aligned(expected, {name: raw[value] for name, value in places.items()})
-        added = anchored(exact, found, images)
-        rounded = recorded(floor, found, images32)
+        found = _aligned(expected, {name: raw[value] for name, value in value_names.items()})
+        added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
+        rounded = recorded(floor, found, images32)  # the same two for an ideal artifact: what rounding alone explains
         rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
             power = powers.setdefault(name, _Powers())
@@ -144,13 +146,21 @@ def _batches(fed: Feeds, batch: int | None) -> Iterator[Feeds]:
 
 
 def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Returns the artifact's values in float64 in the shapes of the trained modules', without those of another size."""
+    """Artifact's values as float64 tensors in the trained outputs' shapes; those of another size are dropped."""
     tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
     return {
-        name: tensors[name].reshape(output.shape)
+        name: _channels_back(tensors[name], output.shape).reshape(output.shape)
         for name, output in expected.items()
         if tensors[name].numel() == output.numel()
     }
+
+
+def _channels_back(value: Tensor, shape: torch.Size) -> Tensor:
+    """Put the channels of a map where the trained module has them: converters move a transpose out of its module."""
+    if value.shape == shape or value.ndim != 4:
+        return value
+    orders = ((0, 2, 3, 1), (0, 3, 1, 2))  # to channels last, to channels first
+    return next((moved for order in orders if (moved := value.permute(order)).shape == shape), value)
 
 
 class _Powers:
@@ -161,19 +171,24 @@ class _Powers:
         self.floor: float | None = None
         self.added_floor: float | None = None
 
-    def add(self, expected: Tensor, found: Tensor, made: Tensor) -> None:
+    def add(self, expected: Tensor, found: Tensor, anchored_output: Tensor) -> None:
+        """Add one image's error powers: against the trained output, and against the module's own of these inputs."""
         self.signal += _power(expected)
         self.error += _power(found - expected)
-        self.added += _power(found - made)
+        self.added += _power(found - anchored_output)
 
-    def add_floor(self, expected: Tensor, rounded: Tensor, made: Tensor) -> None:
+    def add_floor(self, expected: Tensor, rounded: Tensor, anchored_output: Tensor) -> None:
+        """Add one image's powers of the noise floor: the same two differences of the rounded model."""
         self.floor = (self.floor or 0.0) + _power(rounded - expected)
-        self.added_floor = (self.added_floor or 0.0) + _power(rounded - made)
+        self.added_floor = (self.added_floor or 0.0) + _power(rounded - anchored_output)
 
     def row(self, name: str, known: Mapping[str, object], smallest: float | None, multiple: float) -> Row:
+        """Row of the report: SQNR in dB of the error and of the error added here, each with its floor."""
+        # A floor is not below one rounding of the signal.
         least = 0.0 if smallest is None else self.signal * smallest**2
 
         def level(noise: float | None) -> float | None:
+            """SQNR of a floor in dB; noise below the precision's smallest step counts as one step."""
             return None if noise is None else _decibel(self.signal, max(noise, least))
 
         depth = sum(name.startswith(f"{other}.") for other in known)
@@ -193,7 +208,7 @@ def _power(values: Tensor) -> float:
 
 
 def _decibel(signal: float, noise: float) -> float:
-    """Returns the ratio in decibels, infinite without noise, NaN where the noise is not finite."""
+    """Ratio of two powers in dB: infinite without noise, NaN where the noise is not finite."""
     if noise == 0:
         return math.inf
     if not math.isfinite(noise):

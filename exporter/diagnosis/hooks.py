@@ -15,7 +15,7 @@ Values = Mapping[str, Tensor]
 
 
 def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Returns the output of each module in float64, by its name in the model; modules that give no one tensor are out.
+    """Record the output of each module in float64, by its name; modules that do not give one tensor are left out.
 
     Args:
         root: an `ExportWrapper`, or a module that holds one.
@@ -24,7 +24,10 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:
+        """Hook that stores a module's output under its name."""
+
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            """Store a tensor; anything else is not comparable."""
             if isinstance(output, Tensor):
                 seen.setdefault(name, []).append(output.detach().double().clone())
 
@@ -36,23 +39,26 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
 
 
 def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Returns what each module makes of another model's values: its inputs are theirs, so its own error is left alone.
+    """Output of each module for another model's values: its inputs are theirs, so only its own error shows.
 
     Every module's output is replaced by the value of its name once it is computed, so nothing downstream inherits what
     differs upstream.
     """
-    made: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def replace(name: str) -> Callable[[Any, Any, Any], Tensor]:
+        """Hook that stores a module's output and passes the other model's value on."""
+
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            made[name] = output.detach().clone()
+            """Store the output; return the value in its dtype."""
+            outputs[name] = output.detach().clone()
             return values[name].to(output.dtype)
 
         return hook
 
     with _hooked(root, {name: replace(name) for name in values}), torch.inference_mode():
         root(*images)
-    return made
+    return outputs
 
 
 @contextmanager

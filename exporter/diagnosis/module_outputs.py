@@ -12,7 +12,7 @@ from slide_export.core.graph import Value
 
 
 def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, str]:
-    """Returns the name of the value that is each module's output; modules that the artifact does not show are left out.
+    """Name of the value that is each module's output; modules that the artifact does not show are left out.
 
     Args:
         values: of the artifact, in the order of execution.
@@ -25,38 +25,38 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
             users[name].add(owners[value.name])
     found: dict[str, str] = {}
     for value in values:  # the last one that leaves wins: earlier ones are shapes and parts of it
-        for module in _around(owners[value.name]):
-            outside = any(module not in _around(user) for user in users[value.name])
+        for module in _ancestors(owners[value.name]):
+            outside = any(module not in _ancestors(user) for user in users[value.name])
             if outside or not users[value.name]:
                 found[module] = value.name
     return {module: found[module] for module in modules if module in found}
 
 
 def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
-    """Returns the innermost module of each value.
+    """Innermost module of each value.
 
     Where the artifact gives a value no scope it is that of its first user or, at the end, of what it is computed from.
     """
     owners: dict[str, str] = {}
     wanted: dict[str, str] = {}  # value -> module of its first user
-    for value in reversed(values):
+    for value in reversed(values):  # users come later in the order of execution: they are known first
         owner = wanted.get(value.name, "") if value.scope is None else _innermost(value.scope, modules)
         owners[value.name] = owner
         wanted.update((name, owner) for name in value.takes)
     for value in values:
         if value.scope is None and not owners[value.name] and value.takes:
-            owners[value.name] = owners.get(value.takes[0], "")
+            owners[value.name] = owners.get(value.takes[0], "")  # no user inside a module
     return owners
 
 
 def _innermost(scope: str, modules: frozenset[str]) -> str:
-    """Returns the longest beginning of a scope that is a module: what a lowering or a tool added is cut off."""
+    """Longest beginning of a scope that is a module: what a form or a tool added is cut off."""
     while scope and scope not in modules:
         scope = scope.rpartition(".")[0]
     return scope
 
 
-def _around(module: str) -> set[str]:
-    """Returns a module and every one that it is in; the model itself, "", is none."""
+def _ancestors(module: str) -> set[str]:
+    """The module and its ancestors, without the root: `a.b` -> {`a`, `a.b`}, the root `""` -> {}."""
     parts = module.split(".") if module else []
     return {".".join(parts[: end + 1]) for end in range(len(parts))}

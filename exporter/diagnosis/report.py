@@ -123,7 +123,7 @@ class Diagnosis:
 
 
 def decibels(value: float | None) -> str:
-    """Returns "33 dB", "exact" where nothing differs, "overflow" where values are not finite, "-" for no value."""
+    """Format decibels: "33 dB", "exact" where nothing differs, "overflow" where values are not finite, "-" for None."""
     if value is None:
         return "-"
     if math.isnan(value):

@@ -35,6 +35,7 @@ def choose(fused: FusedModel, form: str, *, auto: str = "taps") -> InferenceMode
     stages = stages_of(fused)
     asked = _forms(form, len(stages))
     forms = [auto if name == AUTO else name for name in asked]
+    # A stage is known by its channels, which no two of a family share.
     by_stage = dict(zip(stages, forms * len(stages) if len(forms) == 1 else forms, strict=False))
     module = replace_layers(
         fused.module, lambda x: FORMS[by_stage[_width(x)]](x) if isinstance(x, FusedSlideAttention) else None

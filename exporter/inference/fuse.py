@@ -18,7 +18,7 @@ SLACK = 1e-9  # relative; float64 arithmetic of the certificate itself
 
 
 def fuse(model: Model) -> FusedModel:
-    """Returns the inference form of a model; weights that fusing leaves alone are shared, the model is not changed.
+    """Inference form of a model; weights that fusing leaves alone are shared, the model is not changed.
 
     Raises:
         FusionError: the model is fused already.
@@ -29,19 +29,20 @@ def fuse(model: Model) -> FusedModel:
 
 
 def inference_form(module: nn.Module) -> nn.Module:
-    """Returns a copy of a module, in eval mode, sharing its weights, where each layer's own `fuse()` replaced it."""
+    """Copy a module in eval mode, sharing its weights, with each layer replaced by its own `fuse()`."""
     return replace_layers(module, lambda layer: layer.fuse() if hasattr(layer, "fuse") else None)
 
 
 def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) -> nn.Module:
-    """Returns a copy of a module, in eval mode, sharing its weights, with layers replaced; the module is not changed.
+    """Copy a module in eval mode, sharing its weights, with layers replaced; the module is not changed.
 
     Args:
         new: the layer to put in another's place, None to leave it.
     """
+    # The memo of deepcopy: what it holds is shared, not copied.
     shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
     copied = copy.deepcopy(module, shared)
-    for name, layer in list(copied.named_modules()):
+    for name, layer in list(copied.named_modules()):  # a list: layers are replaced meanwhile
         replacement = new(layer)
         if replacement is not None:
             parent, _, child = name.rpartition(".")
@@ -50,11 +51,14 @@ def replace_layers(module: nn.Module, new: Callable[[Any], nn.Module | None]) ->
 
 
 def certify(fused: FusedModel, images: tuple[Tensor, ...]) -> tuple[BlockCertificate, ...]:
-    """Returns a certificate for each pair of fused convolutions.
+    """Certify each pair of fused convolutions.
 
     The keys and the values of every tap are computed by both forms in float64 on the features that reach them, from
     the stored float32 tensors, so their only difference is the rounding of the summed weights:
-    |fused - two paths| <= u * (|w| * |x| + |b|), u = 2^-24.
+
+        two paths    shift(x) + learned(x)           w_s * x + b_s + w_l * x + b_l
+        fused        one(x)                          fl32(w_s + w_l) * x + fl32(b_s + b_l)
+        bound        |fused - two paths|             <= u * (|w| * |x| + |b|), u = 2^-24
 
     Args:
         images: a normalised batch [B, 3, H, W] an input, float32.
@@ -77,13 +81,13 @@ def certify(fused: FusedModel, images: tuple[Tensor, ...]) -> tuple[BlockCertifi
 
 
 def _features(module: nn.Module, images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
-    """Returns what each two-path convolution receives (keys, then values), by its attention's module name."""
+    """Inputs of each two-path convolution (keys, then values) in float64, by its attention's module name."""
     import torch
 
     seen: dict[str, list[torch.Tensor]] = {}
     hooks = []
     for name, layer in module.named_modules():
-        if hasattr(layer, "dep_conv1"):
+        if hasattr(layer, "dep_conv1"):  # both paths: slide attention in its train-time form
             seen[name] = []
             hooks.append(layer.dep_conv.register_forward_pre_hook(_recorder(seen[name])))
     try:
@@ -107,9 +111,10 @@ def _certify(name: str, trained: Any, fused: Any, inputs: list[Tensor]) -> Block
     two, one, magnitude = (copy.deepcopy(layer).double() for layer in (trained, fused, fused))
     with torch.inference_mode():
         for stored in magnitude.parameters():
-            stored.abs_()
+            stored.abs_()  # |w| and |b|: each term may be off by u of its size
         for taps, x in zip(("keys", "values"), inputs, strict=True):
             gap = (getattr(one, taps)(x) - getattr(two, taps)(x)).abs()
+            # SLACK**2: where |w| * |x| + |b| is 0.
             allowed = getattr(magnitude, taps)(x.abs()) * UNIT_ROUNDOFF * (1 + SLACK) + SLACK**2
             within = within and bool((gap <= allowed).all())
             difference, bound = max(difference, float(gap.max())), max(bound, float(allowed.max()))

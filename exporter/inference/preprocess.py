@@ -15,7 +15,7 @@ FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BIL
 
 
 def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns the resized, centre-cropped picture, uint8 [H, W, 3] RGB.
+    """Resize and centre-crop a picture: uint8 [H, W, 3] RGB.
 
     Source: torchvision Resize and CenterCrop on PIL images, as every training code of the zoo uses them.
     """
@@ -29,7 +29,7 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
 
 
 def normalise(pictures: NDArray[np.uint8], data: DataConfig) -> NDArray[np.float32]:
-    """Returns float32 [B, 3, H, W] for uint8 [B, H, W, 3] RGB: (value/255 - mean) / std."""
+    """Normalise: uint8 [B, H, W, 3] RGB -> float32 [B, 3, H, W], (value/255 - mean) / std."""
     mean, std = np.array(data.mean, np.float32), np.array(data.std, np.float32)
     scaled = (pictures.astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -57,13 +57,21 @@ def _lint_path(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
     readers = _readers(path)
     if readers:
         return tuple(finding for name in readers if name in targets for finding in readers[name].lint_artifact(path))
-    if path.is_dir():
-        raise BundleError(f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json")
+    if path.is_dir() and not has_weights(path):
+        raise BundleError(
+            f"expected a bundle or an .mlpackage, {path} has neither {MANIFEST} nor Manifest.json, and no weights"
+        )
     if path.suffix == ".onnx":
         return _lint_onnx(path, targets)
     from slide_export.checkpoint.load import load_checkpoint
 
     return _lint_model(load_checkpoint(path), targets)
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder may be a checkpoint's: weights, or an index of shards."""
+    names = [file.name for file in folder.iterdir()]
+    return any(name.endswith((".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".index.json")) for name in names)
 
 
 def _lint_onnx(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:

@@ -182,6 +182,11 @@ def limited(by_limit: Callable[[int], Find[T]]) -> Check[T]:
     """The check of a fact that counts: what is above its limit."""
 
     def check(fact: LintFact) -> Find[T]:
+        """Check by the fact's own limit.
+
+        Raises:
+            TypeError: the fact has none.
+        """
         if fact.limit is None:
             raise TypeError(f"expected a limit in the fact of {fact.rule}, found none")
         return by_limit(fact.limit)

@@ -23,6 +23,7 @@ def calls(*names: str, live: bool = True) -> Find:
     """Find operators of these names, on activations or (live=False) on constants alone."""
 
     def find(seen: Observation) -> Iterator[Device]:
+        """Calls of these operators."""
         return ((call.module, _text(call)) for call in seen.calls if call.name in names and call.live is live)
 
     return find
@@ -32,6 +33,7 @@ def computed_rank(limit: int) -> Find:
     """Find operators other than views on activations above a rank."""
 
     def find(seen: Observation) -> Iterator[Device]:
+        """Calls at a rank above `limit` that do not only move data."""
         for call in seen.calls:
             if _rank(call) > limit and call.name not in VIEWS:
                 yield call.module, f"{call.name} at rank {_rank(call)}"
@@ -43,6 +45,7 @@ def viewed_rank(limit: int) -> Find:
     """Find views above a rank in modules that do nothing else at that rank."""
 
     def find(seen: Observation) -> Iterator[Device]:
+        """Transposes at a rank above `limit` in modules that compute nothing there."""
         computing = {module for module, _ in computed_rank(limit)(seen)}
         for call in seen.calls:
             turned = call.name in ("aten.permute", "aten.transpose") and call.module not in computing
@@ -66,6 +69,7 @@ def element(*kinds: torch.dtype) -> Find:
     """Find weights and activations of these element types."""
 
     def find(seen: Observation) -> Iterator[Device]:
+        """Parameters and buffers, then results that depend on the input, of these dtypes."""
         for name, weight in (*seen.module.named_parameters(), *seen.module.named_buffers()):
             if weight.dtype in kinds and weight.is_floating_point() | weight.is_complex():
                 yield name.rpartition(".")[0], f"{name} is {_name(weight.dtype)}"

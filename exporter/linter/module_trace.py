@@ -77,7 +77,7 @@ class Observation:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records each call; `stack` is kept by the hooks of `_scopes`."""
+    """Record each call; `stack` is kept by the hooks of `_scopes`."""
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -106,12 +106,14 @@ class _Recorder(TorchDispatchMode):
 
 @contextmanager
 def _scopes(module: nn.Module, stack: list[str]) -> Iterator[None]:
-    """Keeps the name of the innermost running module on top of the stack."""
+    """Keep the name of the innermost running module on top of the stack."""
 
     def enter(name: str, *_: Any) -> None:
+        """Push a module that begins its forward."""
         stack.append(name)
 
     def leave(*_: Any) -> None:
+        """Pop a module that ends its forward."""
         stack.pop()
 
     hooks = []
@@ -190,7 +192,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Ignores what tracing warns about: its deprecation in torch 2.13, and sizes that become constants."""
+    """Ignore what tracing warns about: its deprecation in torch 2.13, and sizes that become constants."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", TracerWarning)

@@ -18,9 +18,10 @@ NO_NUMBERS = frozenset({TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.C
 
 
 def computed_rank(limit: int) -> Callable[[Graph], Iterator[Device]]:
-    """Returns a rule: activations above a rank that something other than a reshape or transpose makes or takes."""
+    """Find activations above a rank that something other than a reshape or transpose makes or takes."""
 
     def find(graph: Graph) -> Iterator[Device]:
+        """Nodes that compute at a rank above `limit`."""
         for node in graph.nodes:
             high = _high(graph, node, limit)
             if high and not _only_views(graph, node, limit):
@@ -33,6 +34,7 @@ def viewed_rank(limit: int) -> Callable[[Graph], Iterator[Device]]:
     """Find reshape-transpose-reshape through a rank above a limit."""
 
     def find(graph: Graph) -> Iterator[Device]:
+        """Transposes at a rank above `limit` that lie between reshapes."""
         for node in graph.nodes:
             high = _high(graph, node, limit)
             if high and node.op_type == "Transpose" and _only_views(graph, node, limit):
@@ -47,7 +49,7 @@ def _high(graph: Graph, node: onnx.NodeProto, limit: int) -> list[int]:
 
 
 def _only_views(graph: Graph, node: onnx.NodeProto, limit: int) -> bool:
-    """Returns whether the node and everything that touches its high-rank values only moves data."""
+    """Whether the node and everything that touches its high-rank values only moves data."""
     around = [node]
     for name in (*node.input, *node.output):
         if (graph.rank(name) or 0) > limit and name in graph.live:
@@ -56,7 +58,7 @@ def _only_views(graph: Graph, node: onnx.NodeProto, limit: int) -> bool:
 
 
 def multiplier(graph: Graph) -> Iterator[Device]:
-    """Yields depthwise convolutions with more than one output channel a group."""
+    """Find depthwise convolutions with more than one output channel a group."""
     for node in graph.nodes:
         if node.op_type != "Conv" or node.input[1] not in graph.types:
             continue
@@ -69,7 +71,7 @@ def multiplier(graph: Graph) -> Iterator[Device]:
 
 
 def fixed_batch(graph: Graph) -> Iterator[Device]:
-    """Yields an input whose first size is a number."""
+    """Find an input whose first size is a number."""
     for value in graph.inputs:
         shape = graph.types[value.name].shape
         if shape and len(shape) > 1 and isinstance(shape[0], int):
@@ -77,7 +79,7 @@ def fixed_batch(graph: Graph) -> Iterator[Device]:
 
 
 def baked_batch(graph: Graph) -> Iterator[Device]:
-    """Yields reshapes and outputs with a constant batch in a graph whose input leaves it open."""
+    """Find reshapes and outputs with a constant batch in a graph whose input leaves it open."""
     if not graph.dynamic_batch:
         return
     for node in graph.nodes:
@@ -89,9 +91,10 @@ def baked_batch(graph: Graph) -> Iterator[Device]:
 
 
 def element(*kinds: int) -> Callable[[Graph], Iterator[Device]]:
-    """Returns a rule: weights and activations of these element types."""
+    """Find weights and activations of these element types."""
 
     def find(graph: Graph) -> Iterator[Device]:
+        """Inputs, then nodes, that take or give one of these types; one finding a node."""
         for value in graph.inputs:
             if graph.types[value.name].element in kinds:
                 yield "", f"input {value.name} is {_name(graph, value.name)}"
@@ -107,7 +110,7 @@ def element(*kinds: int) -> Callable[[Graph], Iterator[Device]]:
 
 
 def int64_activations(graph: Graph) -> Iterator[Device]:
-    """Yields 64-bit integers that depend on the input's content; sizes and constant indices do not."""
+    """Find 64-bit integers that depend on the input's content; sizes and constant indices do not."""
     names = [(value.name, "") for value in graph.inputs]
     names += [(name, graph.module(node)) for node in graph.nodes for name in node.output if name in graph.live]
     for name, module in names:
@@ -116,7 +119,7 @@ def int64_activations(graph: Graph) -> Iterator[Device]:
 
 
 def inner_uint8(graph: Graph) -> Iterator[Device]:
-    """Yields 8-bit activations between the operators; an input of that type may only be cast."""
+    """Find 8-bit activations between the operators; an input of that type may only be cast."""
     outputs = {value.name for value in graph.proto.graph.output}
     for node in graph.nodes:
         for name in node.output:
@@ -136,12 +139,12 @@ def _name(graph: Graph, name: str) -> str:
 
 
 def operators(*types: str) -> Callable[[Graph], Iterator[Device]]:
-    """Returns a rule: nodes of these types."""
+    """Find nodes of these operator types."""
     return lambda graph: ((graph.module(node), node.op_type) for node in graph.nodes if node.op_type in types)
 
 
 def scalar_integers(graph: Graph) -> Iterator[Device]:
-    """Yields integer arithmetic on tensors of rank 0."""
+    """Find integer arithmetic on tensors of rank 0."""
     for node in graph.nodes:
         if node.op_type == "Constant" or not node.output or node.output[0] not in graph.types:
             continue
@@ -151,9 +154,10 @@ def scalar_integers(graph: Graph) -> Iterator[Device]:
 
 
 def opset_above(limit: int) -> Callable[[Graph], Iterator[Device]]:
-    """Returns a rule: the graph's opset is newer than `limit`."""
+    """Find an opset newer than `limit`."""
 
     def find(graph: Graph) -> Iterator[Device]:
+        """Standard-domain imports above `limit`."""
         for item in graph.proto.opset_import:
             if item.domain in STANDARD[:2] and item.version > limit:
                 yield "", f"opset {item.version}"
@@ -162,12 +166,12 @@ def opset_above(limit: int) -> Callable[[Graph], Iterator[Device]]:
 
 
 def unreleased_opset(graph: Graph) -> Iterator[Device]:
-    """Yields an opset newer than the installed onnx knows."""
+    """Find an opset newer than the installed onnx knows."""
     yield from opset_above(onnx.defs.onnx_opset_version())(graph)
 
 
 def custom_operators(graph: Graph) -> Iterator[Device]:
-    """Yields operators that ONNX does not define."""
+    """Find operators that ONNX does not define."""
     for node in graph.nodes:
         if node.domain not in STANDARD:
             yield graph.module(node), f"{node.domain}::{node.op_type}"

@@ -20,11 +20,11 @@ from .rules import Device
 GATHERS = frozenset({"Gather", "GatherElements", "GatherND"})
 SCATTERS = frozenset({"Scatter", "ScatterElements", "ScatterND"})
 FOLDS = frozenset({"Col2Im", "Unfold"})
-STACKED = 3  # slices that make a stack an unfold; two are a roll, or two halves
+MIN_UNFOLD_SLICES = 3  # slices that make a stack an unfold; two are a roll, or two halves
 
 
 def im2col(graph: Graph) -> Iterator[Device]:
-    """Yields unfolds and folds of activations."""
+    """Find unfolds and folds of activations."""
     for node in graph.nodes:
         if node.op_type in FOLDS:
             yield graph.module(node), f"{node.op_type}: a fold"
@@ -35,16 +35,20 @@ def im2col(graph: Graph) -> Iterator[Device]:
 
 
 def stacked_slices(graph: Graph) -> Iterator[Device]:
-    """Yields concatenations of overlapping windows of one value."""
+    """Find concatenations of overlapping windows of one value.
+
+    Given   Concat(Unsqueeze(x[:, 0:3]), Unsqueeze(x[:, 1:4]), Unsqueeze(x[:, 2:5]))
+    Result  "a stack of 3 overlapping slices: Tensor.unfold"
+    """
     for node in graph.nodes:
         slices = [_unsqueezed_slice(graph, name) for name in node.input] if node.op_type == "Concat" else []
         windows = [window for window in slices if window is not None]
-        if len(windows) >= STACKED and len(windows) == len(slices) and _overlap(windows):
+        if len(windows) >= MIN_UNFOLD_SLICES and len(windows) == len(slices) and _overlap(windows):
             yield graph.module(node), f"a stack of {len(windows)} overlapping slices: Tensor.unfold"
 
 
 def gathers(graph: Graph) -> Iterator[Device]:
-    """Yields data movement by indices that is no unfold, no roll and no plain selection."""
+    """Find data movement by indices that is no unfold, no roll and no plain selection."""
     for node in graph.nodes:
         if node.op_type not in GATHERS | SCATTERS or not _takes_activations(graph, node):
             continue
@@ -54,14 +58,14 @@ def gathers(graph: Graph) -> Iterator[Device]:
 
 
 def selections(graph: Graph) -> Iterator[Device]:
-    """Yields Gathers of one constant index, `x[:, 0]`."""
+    """Find Gathers of one constant index, `x[:, 0]`."""
     for node in graph.nodes:
         if _selects(graph, node):
             yield graph.module(node), "Gather of one index of activations"
 
 
 def constant_gathers(graph: Graph) -> Iterator[Device]:
-    """Yields Gathers whose result is known before the model runs."""
+    """Find Gathers whose result is known before the model runs."""
     for node in graph.nodes:
         constant = node.op_type in GATHERS and all(graph.constant(name) is not None for name in node.input)
         if constant and (graph.rank(node.input[0]) or 0) > 1:
@@ -69,14 +73,18 @@ def constant_gathers(graph: Graph) -> Iterator[Device]:
 
 
 def roll_gathers(graph: Graph) -> Iterator[Device]:
-    """Yields Gathers whose indices are a rotation."""
+    """Find Gathers whose indices are a rotation."""
     for node in graph.nodes:
         if _rolls(graph, node):
             yield graph.module(node), "Gather by rotated indices: a roll"
 
 
 def roll_slices(graph: Graph) -> Iterator[Device]:
-    """Yields pairs of Slices that a Concat puts together in the other order."""
+    """Find pairs of Slices that a Concat puts together in the other order.
+
+    Given   Concat(x[:, 3:], x[:, :3], axis=1)
+    Result  "two Slices and a Concat on axis 1: a roll"
+    """
     for node in graph.nodes:
         if node.op_type != "Concat" or len(node.input) != 2:
             continue
@@ -122,7 +130,7 @@ def _rolls(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _window(graph: Graph, name: str) -> _Window | None:
-    """Returns the range of a Slice on one axis with step 1; opset 10 and later, where the operands are inputs."""
+    """Range of a Slice on one axis with step 1; opset 10 and later, where the operands are inputs."""
     node = graph.producer.get(name)
     if node is None or node.op_type != "Slice" or node.input[0] not in graph.live:
         return None

@@ -65,12 +65,12 @@ class Graph:
         return frozenset(live)
 
     def rank(self, name: str) -> int | None:
-        """Returns the rank of a value where it is known."""
+        """Rank of a value, or None where it is unknown."""
         kind = self.types.get(name)
         return None if kind is None or kind.shape is None else len(kind.shape)
 
     def constant(self, name: str) -> np.ndarray[Any, Any] | None:
-        """Returns a constant's values, None where it has none in the file itself."""
+        """Values of a constant; None for a computed value or one stored outside the file."""
         tensor = self.weights.get(name)
         if tensor is None and name in self.producer and self.producer[name].op_type == "Constant":
             tensor = attributes(self.producer[name]).get("value")
@@ -79,12 +79,12 @@ class Graph:
         return onnx.numpy_helper.to_array(tensor)
 
     def integers(self, node: onnx.NodeProto, position: int) -> list[int] | None:
-        """Returns the constant integers in an operand, None where it is absent or computed."""
+        """Constant integers in an operand, or None where it is absent or computed."""
         values = self.constant(node.input[position]) if len(node.input) > position else None
         return None if values is None else [int(value) for value in values.reshape(-1)]
 
     def first_integer(self, name: str) -> int | None:
-        """Returns the first of some integers where it is a constant, though the others may be computed."""
+        """First of some integers where it is constant, though the others may be computed; else None."""
         values, node = self.constant(name), self.producer.get(name)
         if values is not None:
             return int(values.reshape(-1)[0]) if values.size else None
@@ -99,7 +99,7 @@ class Graph:
         return bool(shape) and not isinstance(shape[0], int)  # type: ignore[index]  # bool() has seen it
 
     def module(self, node: onnx.NodeProto) -> str:
-        """Returns the PyTorch module that a node comes from: from its metadata, its name, its result or a weight."""
+        """PyTorch module that a node comes from: by its metadata, its name, its result or a weight."""
         scopes = next((item.value for item in node.metadata_props if item.key == NAME_SCOPES), None)
         if scopes is not None:
             path = ast.literal_eval(scopes)  # ['', 'layers.0', 'layers.0.norm', 'layer_norm']: the last is the operator
@@ -112,12 +112,15 @@ class Graph:
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Returns a node's attributes as Python values."""
+    """Attributes of a node as Python values."""
     return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
 
 
 def dotted(scopes: Sequence[str]) -> str:
-    """Returns `blocks.0.attn` of the tracer's `blocks`, `blocks.0`, `attn`: a called Sequential repeats its name."""
+    """Module path of nested tracer scopes: `blocks`, `blocks.0`, `attn` -> `blocks.0.attn`.
+
+    A scope that begins with the one before it, as a called Sequential's does, replaces it.
+    """
     path: list[str] = []
     for scope in scopes:
         if path and scope.startswith(path[-1] + "."):

@@ -58,7 +58,7 @@ class Arguments:
 
     def tensors(self, name: str) -> list[Tensor]:
         """All operands of the variadic parameter `name`."""
-        self.value(name)
+        self.value(name)  # refuses a missing one
         return [value for value in self.groups[name] if isinstance(value, Tensor)]
 
     def number(self, name: str, default: float) -> float:
@@ -102,7 +102,7 @@ class Arguments:
         return value
 
 
-BenchmarkResult = Value | tuple[Value, ...]
+KernelResult = Value | tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Kernel:
         moves: the result has only elements of operands of its own type, so that rounding it again changes nothing.
     """
 
-    compute: Callable[[Arguments], BenchmarkResult]
+    compute: Callable[[Arguments], KernelResult]
     parameters: frozenset[str]
     moves: bool = False
 
 
-def kernel(compute: Callable[[Arguments], BenchmarkResult], parameters: str, *, moves: bool = False) -> Kernel:
+def kernel(compute: Callable[[Arguments], KernelResult], parameters: str, *, moves: bool = False) -> Kernel:
     """A kernel for the operands named in `parameters`, separated by blanks."""
     return Kernel(compute, frozenset(parameters.split()), moves)
 
@@ -140,5 +140,5 @@ def per_channel(vector: Tensor, rank: int, axis: int = 1) -> Tensor:
     if vector.dim() == 0:
         return vector
     shape = [1] * rank
-    shape[axis] = -1
+    shape[axis] = -1  # [1, C, 1, 1] for axis 1 of rank 4
     return torch.reshape(vector, shape)

@@ -73,6 +73,7 @@ def unpack_bits(packed: npt.NDArray[np.uint8], bits: int, count: int) -> npt.NDA
         raise MilError(
             f"{count} elements of {bits} bits were expected, found {packed.size} bytes: the data is cut short"
         )
+    # -> [count, bits], the lowest bit first
     digits = np.unpackbits(packed, bitorder="little")[: bits * count].reshape(count, bits)
     return np.asarray(np.packbits(digits, axis=1, bitorder="little")[:, 0])
 
@@ -97,7 +98,7 @@ def decode(data: npt.NDArray[np.uint8], element: str, shape: tuple[int, ...]) ->
     if values.size != count:
         raise MilError(f"{count} elements of {element} were expected for shape {shape}, found {values.size}")
     if element in ("uint16", "uint32", "uint64"):
-        values = values.astype(np.int64)
+        values = values.astype(np.int64)  # as `STORAGE`: a wider signed type
     return torch.from_numpy(values.reshape(shape).copy()).to(STORAGE[element])
 
 
@@ -124,7 +125,7 @@ class BlobFile:
         """
         if not path.is_file() or path.stat().st_size < HEADER_BYTES:
             raise MilError(f"a weight file of at least {HEADER_BYTES} bytes was expected at {path}")
-        data = np.memmap(path, dtype=np.uint8, mode="r")
+        data = np.memmap(path, dtype=np.uint8, mode="r")  # a page is read when an entry on it is decoded
         count, version = struct.unpack_from("<II", data[:HEADER_BYTES].tobytes())
         if version != VERSION:
             raise MilError(f"{path}: weight file format {VERSION} was expected, found {version}")

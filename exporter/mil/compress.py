@@ -32,6 +32,7 @@ def compress(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe)
     if not names:
         raise MilError("the recipe keeps every layer in float: use fp32 or fp16")
     if recipe.weights == "palettized":
+        # 0: small ones too, the recipe decides.
         how = optimize.OpPalettizerConfig(mode="kmeans", nbits=recipe.weight_bits, weight_threshold=0)
     else:
         scales = "per_channel" if recipe.per_channel else "per_tensor"

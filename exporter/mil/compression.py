@@ -27,7 +27,7 @@ def _shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
     Given   data  1 2 3 4     scale  10 100     Result  10 20 300 400
     """
     for axis, (size, blocks) in enumerate(zip(data.shape, scale.shape, strict=True)):
-        scale = scale.repeat_interleave(size // blocks, axis)
+        scale = scale.repeat_interleave(size // blocks, axis)  # a block's scale for each of its elements
         offset = offset if offset is None else offset.repeat_interleave(size // blocks, axis)
     shifted = data.to(torch.float32)
     return scale * (shifted if offset is None else shifted - offset.to(torch.float32))
@@ -51,7 +51,7 @@ def _unpacked(packed: Tensor, bits: int, shape: list[int]) -> Tensor:
 def _lut_to_dense(a: Arguments) -> Tensor:
     if "shape" in a:  # iOS16: one table for the whole tensor, indices packed into bytes
         table = a.tensor("lut")
-        bits = int(table.numel()).bit_length() - 1
+        bits = int(table.numel()).bit_length() - 1  # 16 entries: indices of 4 bits
         return table[_unpacked(a.tensor("indices"), bits, a.integers("shape")).to(torch.int64)]
     return _look_up(a.tensor("indices"), a.tensor("lut"), a.integer("vector_axis", 0))
 
@@ -96,7 +96,7 @@ def _sparse_to_dense(a: Arguments) -> Tensor:
 def _lut_to_sparse(a: Arguments) -> tuple[Value, ...]:
     mask, tables, axis = a.tensor("indices_mask"), a.tensor("lut"), a.integer("vector_axis", 0)
     dense = _look_up(_scatter(a.tensor("indices_nonzero_data"), mask), tables, axis)
-    mask = mask.repeat_interleave(tables.shape[-1], axis)
+    mask = mask.repeat_interleave(tables.shape[-1], axis)  # an index stands for as many elements as an entry has
     return mask, dense[mask.to(torch.bool)]
 
 
@@ -122,7 +122,7 @@ def _quantize(a: Arguments) -> Tensor:
     x = a.tensor("input")
     scale, zero = _scale_and_zero(a, x.dim())
     low, high = QUANTIZED_RANGES[a.one_of("output_dtype", None, *QUANTIZED_RANGES)]
-    return torch.clamp(torch.round(x / scale) + zero, low, high)
+    return torch.clamp(torch.round(x / scale) + zero, low, high)  # half to even, then the type's range
 
 
 def _dequantize(a: Arguments) -> Tensor:

@@ -49,8 +49,8 @@ class Form:
     """What a package is to look like from outside, and how it is to compute.
 
     Attributes:
-        input: name of the only input.
-        shape: of the input without its batch axis; (3, H, W) where it is an image.
+        inputs: names, in the order that the module takes them; all have the same shape.
+        shape: of an input without its batch axis; (3, H, W) where it is an image.
         batches: permitted batch sizes, the first is the default one; a single one makes every shape fixed.
         image: the input is a picture of 0..255 in RGB.
         outputs: names, in the module's order; all are float32.
@@ -59,7 +59,7 @@ class Form:
         deployment: oldest system that has to run it, `iOS16` for instance.
     """
 
-    input: str
+    inputs: tuple[str, ...]
     shape: tuple[int, ...]
     batches: tuple[int, ...]
     image: bool
@@ -75,7 +75,7 @@ def save(
     """Write the package at `path` and give the name of the PyTorch module of each operation, by operation name.
 
     Args:
-        module: takes one tensor, returns a tuple of them.
+        module: takes one tensor an input, returns a tuple of them.
         metadata: texts for a reader of the package; the names of the modules are added.
         recipe: how weights are compressed; None leaves them.
 
@@ -104,14 +104,15 @@ def _convert(module: nn.Module, path: Path, form: Form) -> Any:
 
     batch = form.batches[0] if len(form.batches) == 1 else 2  # tracing one image would bake a batch of 1 in
     with torch.no_grad():
-        traced = torch.jit.trace(module, torch.zeros(batch, *form.shape), check_trace=False)
+        examples = tuple(torch.zeros(batch, *form.shape) for _ in form.inputs)
+        traced = torch.jit.trace(module, examples, check_trace=False)
     passes = ct.PassPipeline()
     passes.remove_passes(WRONG_PASSES)
     return ct.convert(
         traced,
         pass_pipeline=passes,
         convert_to="mlprogram",
-        inputs=[_input(form)],
+        inputs=[_input(form, name) for name in form.inputs],
         outputs=[ct.TensorType(name=name, dtype=np.float32) for name in form.outputs],
         classifier_config=ct.ClassifierConfig(list(form.labels), CLASS_LABEL) if form.labels else None,
         minimum_deployment_target=getattr(ct.target, form.deployment),
@@ -121,19 +122,19 @@ def _convert(module: nn.Module, path: Path, form: Form) -> Any:
     )
 
 
-def _input(form: Form) -> Any:
+def _input(form: Form, name: str) -> Any:
     import coremltools as ct
 
     shapes = [(batch, *form.shape) for batch in form.batches]
     if form.image:
-        return ct.ImageType(name=form.input, shape=shapes[0], color_layout=ct.colorlayout.RGB)
+        return ct.ImageType(name=name, shape=shapes[0], color_layout=ct.colorlayout.RGB)
     shape = ct.EnumeratedShapes(shapes, default=shapes[0]) if len(shapes) > 1 else ct.Shape(shapes[0])
-    return ct.TensorType(name=form.input, shape=shape, dtype=np.float32)
+    return ct.TensorType(name=name, shape=shape, dtype=np.float32)
 
 
 @contextlib.contextmanager
 def no_progress() -> Iterator[None]:
-    """Keeps coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
+    """Keep coremltools' progress bars, its advice on versions and its own faults' warnings off the terminal."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # an error is raised as well
@@ -195,7 +196,7 @@ def _grouped(names: Mapping[str, str]) -> str:
 
 
 def _write_canonically(path: Path, spec: Any, form: Form, metadata: Mapping[str, str]) -> None:
-    """Rewrites what differs from run to run: the date, the order of protobuf maps, and the manifest's random UUIDs."""
+    """Rewrite what differs from run to run: the date, the order of protobuf maps, and the manifest's random UUIDs."""
     import coremltools as ct
 
     if form.labels:  # the dictionary takes the output's name; coremltools has one of its own for it

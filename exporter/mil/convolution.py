@@ -48,6 +48,7 @@ def margins(a: Arguments, sizes: Sequence[int], kernels: Sequence[int], strides:
     if kind == "custom":
         pad = a.integers("pad", [0] * (2 * len(sizes)))
         return list(zip(pad[::2], pad[1::2], strict=True))
+    # `same`: ceil(n / s) results, whatever the kernel.
     totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, kernels, strides, strict=True)]
     halves = [(total // 2, total - total // 2) for total in totals]
     return halves if kind == "same" else [(after, before) for before, after in halves]
@@ -63,10 +64,11 @@ def _conv(a: Arguments) -> Tensor:
     x, weight = a.tensor("x"), a.tensor("weight")
     spatial = x.dim() - 2
     strides, dilations = a.integers("strides", [1] * spatial), a.integers("dilations", [1] * spatial)
+    # Elements that a dilated kernel spans.
     kernels = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     padding = margins(a, x.shape[2:], kernels, strides)
     amounts: list[int] = [before for before, _ in padding]
-    if any(before != after for before, after in padding):
+    if any(before != after for before, after in padding):  # torch pads both ends alike: other amounts are padded first
         x, amounts = _padded(x, padding), [0] * spatial
     bias, groups = a.optional("bias"), a.integer("groups", 1)
     return CONVOLUTIONS[spatial - 1](x, weight, bias, strides, amounts, dilations, groups)
@@ -92,7 +94,8 @@ def _cropping(a: Arguments, x: Tensor, full: Tensor, strides: Sequence[int]) -> 
         before = pad[::2]
         sizes = [n - low - high for n, low, high in zip(sizes, before, pad[1::2], strict=True)]
     elif kind == "same":
-        sizes = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
+        sizes = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]  # `same`: n * s results
+        # `same`: the surplus evenly, an odd one at the end.
         before = [max(n - size, 0) // 2 for n, size in zip(full.shape[2:], sizes, strict=True)]
     if "output_shape" in a:
         sizes = a.integers("output_shape")[2:]
@@ -116,6 +119,7 @@ def _ceil_extra(size: int, kernel_size: int, stride: int, pad: tuple[int, int]) 
     """Elements beyond the padding that the last window reaches (`spatial_dimensions_out_shape`, `ceil_mode`)."""
     padded = size + sum(pad)
     windows = math.ceil((padded - kernel_size) / stride) + 1
+    # A window that would begin beyond the input is not computed.
     if (windows - 1) * stride >= size + sum(pad) / 2 and sum(pad) > 0:
         windows -= 1
     return max((windows - 1) * stride + kernel_size - padded, 0)
@@ -128,7 +132,7 @@ def _beyond(padding: Margins, extra: Sequence[int]) -> Margins:
 def _max_pool(a: Arguments) -> Tensor:
     x = a.tensor("x")
     kernels, strides, padding, extra = _windows(a, x)
-    return MAXIMA[x.dim() - 3](_padded(x, _beyond(padding, extra), -math.inf), kernels, strides)
+    return MAXIMA[x.dim() - 3](_padded(x, _beyond(padding, extra), -math.inf), kernels, strides)  # padding never wins
 
 
 def _avg_pool(a: Arguments) -> Tensor:
@@ -136,7 +140,7 @@ def _avg_pool(a: Arguments) -> Tensor:
     kernels, strides, padding, extra = _windows(a, x)
     average = AVERAGES[x.dim() - 3]
     mean = average(_padded(x, _beyond(padding, extra)), kernels, strides)
-    inside = torch.ones((1, 1, *x.shape[2:]))
+    inside = torch.ones((1, 1, *x.shape[2:]))  # 1 where an element counts: its mean is the share that does
     if a.flag("exclude_padding_from_average", False):
         return mean / average(_padded(inside, _beyond(padding, extra)), kernels, strides)
     if any(extra):  # padding counts, what lies beyond the padding does not
@@ -149,7 +153,7 @@ def _l2_pool(a: Arguments) -> Tensor:
     x = a.tensor("x")
     kernels, strides, padding, extra = _windows(a, x)
     mean = AVERAGES[x.dim() - 3](_padded(x.square(), _beyond(padding, extra)), kernels, strides)
-    return torch.sqrt(mean * math.prod(kernels))
+    return torch.sqrt(mean * math.prod(kernels))  # the sum of a window, from its mean
 
 
 POOLING = "x kernel_sizes strides pad_type pad ceil_mode"

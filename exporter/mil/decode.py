@@ -64,6 +64,7 @@ def mil_type(message: Message) -> MilType:
 
 
 def _size(dimension: Message) -> int | None:
+    # Unknown until the program runs: None.
     return int(dimension.constant.size) if dimension.WhichOneof("dimension") == "constant" else None
 
 
@@ -96,7 +97,7 @@ def _tensor(message: Message, declared: MilType) -> Value:
         raise MilError(
             f"element type {declared.element!r} is not implemented; implemented: {', '.join(sorted(STORAGE))}"
         )
-    if field is None:
+    if field is None:  # protobuf leaves out an empty list: a tensor of zeros
         return torch.zeros(shape, dtype=STORAGE[declared.element])
     values = getattr(message, field).values
     if field == "bytes":
@@ -133,7 +134,7 @@ def program(message: Message, function: str) -> Program:
     main = message.functions[function]
     if main.opset not in main.block_specializations:
         raise MilError(f"a block for opset {main.opset!r} was expected, found {sorted(main.block_specializations)}")
-    block = main.block_specializations[main.opset]
+    block = main.block_specializations[main.opset]  # one of them may be there for each opset; this is the one that runs
     return Program(
         opset=main.opset,
         inputs={item.name: mil_type(item.type) for item in main.inputs},
@@ -174,6 +175,7 @@ def _image(name: str, image: Message) -> Feature:
     if flexible == "imageSizeRange":
         limits = image.imageSizeRange
         sides = (limits.heightRange, limits.widthRange)
+        # As (1, C, H, W): an image has one of each.
         ranges = ((1, 1), (channels, channels), *((int(s.lowerBound), int(s.upperBound)) for s in sides))
     elif flexible == "enumeratedSizes":
         choices = tuple((1, channels, int(size.height), int(size.width)) for size in image.enumeratedSizes.sizes)

@@ -45,7 +45,7 @@ def _prelu(a: Arguments) -> Tensor:
 
 def _elu(a: Arguments) -> Tensor:
     x = a.tensor("x")
-    return torch.where(x > 0, x, a.tensor("alpha") * torch.expm1(x))
+    return torch.where(x > 0, x, a.tensor("alpha") * torch.expm1(x))  # exp(x) - 1 would lose digits near 0
 
 
 def _leaky_relu(a: Arguments) -> Tensor:

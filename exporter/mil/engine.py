@@ -21,12 +21,11 @@ class Engine(Protocol):
     name: str
     """Says who speaks, as a report says it."""
 
-    def run(self, name: str, images: Array) -> Mapping[str, Any]:
-        """Outputs by feature name for the input `name`.
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Outputs by feature name for the inputs by name.
 
         Args:
-            name: of the only input.
-            images: an array of the input's shape and type, or one picture, uint8 (H, W, 3) in RGB.
+            feeds: arrays of the inputs' shapes and types, or one picture each, uint8 (H, W, 3) in RGB.
 
         Raises:
             MilError: the package cannot be run, or not with these images.
@@ -57,9 +56,9 @@ class Evaluated:
         self.name = f"evaluated on {platform.system()} ({mode})"
         self._evaluator = Evaluator(package, mode)
 
-    def run(self, name: str, images: Array) -> Mapping[str, Any]:
-        """Outputs by feature name for the input `name`."""
-        return self._evaluator.run({name: images})
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Outputs by feature name for the inputs by name."""
+        return self._evaluator.run(feeds)
 
 
 class Predicted:
@@ -81,13 +80,13 @@ class Predicted:
         except Exception as error:  # CoreML's errors have no class of their own
             raise MilError(f"CoreML cannot load {path}: {error}") from error
 
-    def run(self, name: str, images: Array) -> Mapping[str, Any]:
-        """Outputs by feature name for the input `name`; a dictionary of probabilities comes as a list."""
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Outputs by feature name for the inputs by name; a dictionary of probabilities comes as a list."""
         from PIL import Image
 
-        fed = Image.fromarray(images) if images.ndim == 3 else images
+        fed = {name: Image.fromarray(images) if images.ndim == 3 else images for name, images in feeds.items()}
         try:
-            results = self._model.predict({name: fed})
+            results = self._model.predict(fed)
         except Exception as error:
             raise MilError(f"CoreML cannot run the package: {error}") from error
         return {key: self._ordered(value) if isinstance(value, dict) else value for key, value in results.items()}

@@ -61,7 +61,7 @@ class Evaluator:
         for operation in operations:
             if operation.is_constant:
                 constants.update(self._evaluate(operation, constants))
-        object.__setattr__(self, "_constants", constants)
+        object.__setattr__(self, "_constants", constants)  # frozen: set once, on construction
         object.__setattr__(self, "_expiring", _last_uses(operations))
 
     def run(
@@ -83,17 +83,17 @@ class Evaluator:
         self._check_names(watch)
         returned = list(dict.fromkeys((*self.package.program.outputs, *watch)))
         values = self._inputs(feeds)
-        results = {name: values[name] for name in returned if name in values}
+        results = {name: values[name] for name in returned if name in values}  # an input may be an output as it is
         results.update({name: self._constants[name] for name in returned if name in self._constants})
         for index, operation in enumerate(self.package.operations()):
             if not operation.is_constant:
-                made = self._evaluate(operation, values)
-                values.update(made)
-                results.update({name: value for name, value in made.items() if name in returned})
+                computed = self._evaluate(operation, values)
+                values.update(computed)
+                results.update({name: value for name, value in computed.items() if name in returned})
                 if observe is not None:
-                    _show(observe, operation, made)
+                    _show(observe, operation, computed)
             for name in self._expiring.get(index, ()):
-                values.pop(name, None)
+                values.pop(name, None)  # the memory goes back: a program holds few values at a time
         return {name: _array(results[name]) for name in returned}
 
     def _inputs(self, feeds: Mapping[str, Array]) -> dict[str, Value]:
@@ -111,14 +111,14 @@ class Evaluator:
         try:
             with torch.no_grad():
                 result = known.compute(Arguments(operation, groups))
-        except MilError:
+        except MilError:  # it names the operation already
             raise
         except KERNEL_ERRORS as error:
             raise MilError(f"{operation} could not be evaluated: {error}") from error
-        made = result if isinstance(result, tuple) else (result,)
-        if len(made) != len(operation.outputs):
-            raise MilError(f"{operation}: {len(operation.outputs)} outputs are declared, {len(made)} were computed")
-        pairs = zip(operation.outputs, made, strict=True)
+        computed = result if isinstance(result, tuple) else (result,)
+        if len(computed) != len(operation.outputs):
+            raise MilError(f"{operation}: {len(operation.outputs)} outputs are declared, {len(computed)} were computed")
+        pairs = zip(operation.outputs, computed, strict=True)
         return {output.name: self._stored(value, output.type, exact=known.moves) for output, value in pairs}
 
     def _operand(self, operation: Operation, binding: ProgramLiteral | Reference, values: Mapping[str, Value]) -> Value:
@@ -138,11 +138,11 @@ class Evaluator:
             declared: its type.
             exact: it is on the fp16 grid already.
         """
-        if not isinstance(value, torch.Tensor) or declared.element not in STORAGE:
+        if not isinstance(value, torch.Tensor) or declared.element not in STORAGE:  # a label, or a list of classes
             return value
         value = value.to(STORAGE[declared.element])
         if self.mode == "typed" and declared.element == "fp16" and not exact:
-            value = value.to(torch.float16).to(torch.float32)
+            value = value.to(torch.float16).to(torch.float32)  # to nearest even, as a store does
         return value
 
     def _check_names(self, watch: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ def _last_uses(operations: Sequence[Operation]) -> dict[int, tuple[str, ...]]:
     last: dict[str, int] = {}
     for index, operation in enumerate(operations):
         for output in operation.outputs:
-            last[output.name] = index
+            last[output.name] = index  # a value without a user ends with its own operation
         for _, bindings in operation.bindings():
             last.update({binding.name: index for binding in bindings if isinstance(binding, Reference)})
     expiring: dict[int, list[str]] = {}
@@ -166,8 +166,8 @@ def _last_uses(operations: Sequence[Operation]) -> dict[int, tuple[str, ...]]:
     return {index: tuple(names) for index, names in expiring.items()}
 
 
-def _show(observe: Observer, operation: Operation, made: Mapping[str, Value]) -> None:
-    for name, value in made.items():
+def _show(observe: Observer, operation: Operation, computed: Mapping[str, Value]) -> None:
+    for name, value in computed.items():
         if isinstance(value, torch.Tensor):
             observe(operation, name, value)
 

@@ -72,11 +72,11 @@ def _planes(array: Array, feature: Feature) -> Array:
     """
     if array.ndim == 4:
         return array
-    if array.ndim == 2:
+    if array.ndim == 2:  # a gray picture (H, W)
         return array[None, None]
     if array.ndim != 3 or array.dtype != np.uint8:
         raise MilError(f"input {feature.name!r}: uint8 (H, W, C) or (1, C, H, W) was expected, found {array.shape}")
-    channels = array[..., ::-1] if feature.color == "bgr" else array
+    channels = array[..., ::-1] if feature.color == "bgr" else array  # a picture is RGB, whatever the model stores
     return np.moveaxis(channels, -1, 0)[None]
 
 
@@ -89,5 +89,5 @@ def _check_shape(shape: tuple[int, ...], feature: Feature, declared: MilType) ->
     if feature.choices and shape not in feature.choices:
         raise MilError(f"input {feature.name!r}: one of the shapes {feature.choices} was expected, found {shape}")
     for size, (low, high) in zip(shape, feature.ranges, strict=bool(feature.ranges)):
-        if size < low or 0 <= high < size:
+        if size < low or 0 <= high < size:  # a high of -1 is no limit
             raise MilError(f"input {feature.name!r}: sizes within {feature.ranges} were expected, found {shape}")

@@ -27,11 +27,11 @@ def _slices(a: Arguments, x: Tensor) -> tuple[list[range], list[bool]]:
     for axis, size in enumerate(x.shape):
         begin = None if from_start[axis] else begins[axis]
         if squeezed[axis]:
-            position = (begin or 0) % size
+            position = (begin or 0) % size  # one position, whatever its end
             kept.append(range(position, position + 1))
         else:
             end = None if to_end[axis] else ends[axis]
-            kept.append(range(*slice(begin, end, strides[axis]).indices(size)))
+            kept.append(range(*slice(begin, end, strides[axis]).indices(size)))  # Python's rules: clipped to the size
     return kept, squeezed
 
 
@@ -50,6 +50,7 @@ def _slice_update(a: Arguments) -> Tensor:
     x, update = a.tensor("x").clone(), a.tensor("update")
     kept, _ = _slices(a, x)
     positions = [torch.tensor(list(axis), dtype=torch.int64) for axis in kept]
+    # Every combination of the kept positions.
     x[torch.meshgrid(*positions, indexing="ij")] = update.reshape([len(axis) for axis in kept])
     return x
 
@@ -58,7 +59,7 @@ def _slice_by_size(a: Arguments) -> Tensor:
     x = a.tensor("x")
     for axis, (begin, size) in enumerate(zip(a.integers("begin"), a.integers("size"), strict=True)):
         start = begin % x.shape[axis]
-        x = x.narrow(axis, start, x.shape[axis] - start if size == -1 else size)
+        x = x.narrow(axis, start, x.shape[axis] - start if size == -1 else size)  # -1: up to the end
     return x
 
 

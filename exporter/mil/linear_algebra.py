@@ -38,7 +38,7 @@ def _scaled_dot_product_attention(a: Arguments) -> Tensor:
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     mask = a.optional("attn_mask")
     if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask, -math.inf)
+        scores = scores.masked_fill(~mask, -math.inf)  # true: may be seen
     elif mask is not None:
         scores = scores + mask
     return torch.softmax(scores, -1) @ a.tensor("value")

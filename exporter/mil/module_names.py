@@ -50,6 +50,7 @@ def _owners(operations: Sequence[Operation]) -> dict[str, str]:
     for op in operations:
         named = [(users[name], name) for name in references(op) if _module(name)]
         if named:
+            # The weight with the fewest users: a shared one names several.
             owners[op.outputs[0].name] = _module(min(named)[1])
     return owners
 
@@ -82,7 +83,7 @@ def _dotted(flat_names: Iterable[str]) -> dict[str, str]:
         name = path[0]
         for length in range(1, len(path)):
             parts = len(next_words[path[:length]]) > 1 or path[length].isdigit() or path[length - 1].isdigit()
-            whole = "_" in path[length - 1] or "_" in path[length]
+            whole = "_" in path[length - 1] or "_" in path[length]  # one of `JOINED` is a name of its own
             name += ("." if parts or whole else "_") + path[length]
         names[flat] = name
     return names
@@ -99,7 +100,7 @@ def _before(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str
         sources = [last[name] for name in references(op) if name in last]
         name = own.get(op.outputs[0].name)
         if name is not None:
-            sources.append((position, name))
+            sources.append((position, name))  # its own module is the latest
         if sources:
             last.update((output.name, max(sources)) for output in op.outputs)
     return {result: name for result, (_, name) in last.items()}
@@ -108,7 +109,7 @@ def _before(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str
 def _after(operations: Sequence[Operation], own: Mapping[str, str]) -> dict[str, str]:
     """First named module that each result flows into."""
     first: dict[str, tuple[int, str]] = {}
-    for position, op in reversed(list(enumerate(operations))):
+    for position, op in reversed(list(enumerate(operations))):  # users before what they take
         name = own.get(op.outputs[0].name)
         uses = [first[output.name] for output in op.outputs if output.name in first]
         entry = (position, name) if name is not None else min(uses, default=None)

@@ -22,10 +22,11 @@ def _layer_norm(a: Arguments) -> Tensor:
     x, gamma, beta = a.tensor("x"), a.optional("gamma"), a.optional("beta")
     epsilon = a.number("epsilon", 1e-5)
     axes = sorted(axis % x.dim() for axis in a.integers("axes", range(x.dim())))
-    if axes == list(range(axes[0], x.dim())):
+    if axes == list(range(axes[0], x.dim())):  # the trailing axes: what torch has a kernel for
         return functional.layer_norm(x, x.shape[axes[0] :], gamma, beta, epsilon)
     deviation = x - x.mean(axes, keepdim=True)
     y = deviation * torch.rsqrt(deviation.square().mean(axes, keepdim=True) + epsilon)
+    # Gamma and beta have the normalised axes alone.
     shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
     y = y if gamma is None else y * gamma.reshape(shape)
     return y if beta is None else y + beta.reshape(shape)
@@ -46,7 +47,7 @@ def _batch_norm(a: Arguments) -> Tensor:
 
 def _instance_norm(a: Arguments) -> Tensor:
     x = a.tensor("x")
-    axes = list(range(2, x.dim()))
+    axes = list(range(2, x.dim()))  # the spatial ones of (N, C, ...)
     deviation = x - x.mean(axes, keepdim=True)
     variance = deviation.square().mean(axes, keepdim=True)
     return _affine(a, deviation / torch.sqrt(variance + a.number("epsilon", 1e-5)))
@@ -54,7 +55,7 @@ def _instance_norm(a: Arguments) -> Tensor:
 
 def _l2_norm(a: Arguments) -> Tensor:
     x = a.tensor("x")
-    total = x.square().sum((-3, -2, -1), keepdim=True)
+    total = x.square().sum((-3, -2, -1), keepdim=True)  # over channels, rows and columns of each item
     return x / torch.sqrt(total + a.number("epsilon", 1e-6))
 
 

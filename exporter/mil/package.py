@@ -55,6 +55,7 @@ class Package:
             raise MilError(f"{path}: an ML Program was expected, found {spec.WhichOneof('Type')}")
         description = spec.description
         function = description.defaultFunctionName or "main"
+        # Before iOS18 the model has one function and no list.
         interface = next((item for item in description.functions if item.name == function), description)
         program = decode.program(spec.mlProgram, function)
         return cls(
@@ -90,7 +91,7 @@ class Package:
         Raises:
             MilError: the weight file's entry does not match the declared type and shape.
         """
-        if literal.value is not None:
+        if literal.value is not None:  # written in the program itself
             return literal.value
         shape = tuple(size or 0 for size in literal.type.shape)
         return self.weights[literal.file].tensor(literal.offset, literal.type.element, shape)
@@ -125,5 +126,5 @@ def _specification(path: Path) -> decode.Message:
 
 def _weight_files(program: Program, model_directory: Path) -> dict[str, BlobFile]:
     bindings = (b for op in program.operations for _, group in op.bindings() for b in group)
-    names = sorted({b.file for b in bindings if isinstance(b, Literal) and b.file})
+    names = sorted({b.file for b in bindings if isinstance(b, Literal) and b.file})  # each file is mapped once
     return {name: BlobFile.read(model_directory / name) for name in names}

@@ -21,6 +21,7 @@ def _over_axes(function: Reduction) -> Kernel:
     """A kernel that reduces the dimensions `axes`, all of them by default."""
 
     def compute(a: Arguments) -> Tensor:
+        """Reduce over `axes`, all of them where none is given."""
         x = a.tensor("x")
         return function(x, a.integers("axes", range(x.dim())), a.flag("keep_dims", False))
 
@@ -33,6 +34,7 @@ def _float(function: Reduction) -> Kernel:
 
 
 def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    # From the last: dropping one moves those behind it.
     for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
         x = torch.prod(x, axis, keepdim=keep)
     return x
@@ -46,6 +48,7 @@ def _argument(function: Callable[[Tensor, int, bool], Tensor]) -> Kernel:
     """A kernel that returns positions along one axis."""
 
     def compute(a: Arguments) -> Tensor:
+        """Index along `axis`, the last where none is given."""
         if "output_dtype" in a:
             a.one_of("output_dtype", None, *STORAGE)  # the declared type of the output says the same
         return function(a.tensor("x"), a.integer("axis", -1), a.flag("keep_dims", False))
@@ -63,7 +66,7 @@ def _cumsum(a: Arguments) -> Tensor:
     ordered = x.flip(axis) if backwards else x
     total = torch.cumsum(ordered, axis)
     if a.flag("exclusive", False):
-        total = total - ordered
+        total = total - ordered  # without the element itself
     return total.flip(axis) if backwards else total
 
 
@@ -76,12 +79,12 @@ def _topk(a: Arguments) -> tuple[Tensor, ...]:
     if not a.flag("sort", True):
         raise a.fail("sort=False leaves the order undefined and is not implemented")
     x, axis, k = a.tensor("x"), a.integer("axis", -1), a.integer("k", 1)
-    k = x.shape[axis] if k == -1 else k
+    k = x.shape[axis] if k == -1 else k  # -1: all of them
     # A stable sort: of equal elements the first one comes first, as in `value_inference`.
     order = torch.argsort(x, dim=axis, descending=not a.flag("ascending", False), stable=True)
     order = order.narrow(axis, 0, k)
     values = torch.gather(x, axis, order)
-    return (values, order)[: len(a.operation.outputs)]
+    return (values, order)[: len(a.operation.outputs)]  # a program may declare the values alone
 
 
 TABLE: Mapping[str, Kernel] = {

@@ -37,7 +37,7 @@ def grid(mode: str, size: int, target: int) -> Tensor:
         size: number of elements of the source axis.
         target: number of samples.
     """
-    steps = torch.arange(target, dtype=torch.float64)
+    steps = torch.arange(target, dtype=torch.float64)  # float64: positions decide which elements are taken
     if mode == "UNALIGN_CORNERS":
         positions = (steps + 0.5) * (size / target) - 0.5
     elif mode == "OFFSET_CORNERS":
@@ -54,8 +54,9 @@ def grid(mode: str, size: int, target: int) -> Tensor:
 def interpolate(x: Tensor, axis: int, positions: Tensor) -> Tensor:
     """`x` sampled linearly at fractional `positions` along `axis`."""
     low = positions.floor().to(torch.int64)
-    high = (low + 1).clamp(max=x.shape[axis] - 1)
+    high = (low + 1).clamp(max=x.shape[axis] - 1)  # beyond the last element its weight is 0
     weight = (positions - low).to(torch.float32)
+    # Broadcast along the other axes.
     weight = weight.reshape([-1 if i == axis % x.dim() else 1 for i in range(x.dim())])
     return torch.lerp(x.index_select(axis, low), x.index_select(axis, high), weight)
 
@@ -63,13 +64,14 @@ def interpolate(x: Tensor, axis: int, positions: Tensor) -> Tensor:
 def _linear(x: Tensor, mode: str, targets: Sequence[int]) -> Tensor:
     first = x.dim() - len(targets)
     for axis, target in enumerate(targets, first):
-        x = interpolate(x, axis, grid(mode, x.shape[axis], target))
+        x = interpolate(x, axis, grid(mode, x.shape[axis], target))  # one axis after the other: bilinear is separable
     return x
 
 
 def _nearest(x: Tensor, targets: Sequence[int]) -> Tensor:
     first = x.dim() - len(targets)
     for axis, target in enumerate(targets, first):
+        # In integers: a quotient is cut exactly.
         positions = torch.arange(target, dtype=torch.int64) * x.shape[axis] // target
         x = x.index_select(axis, positions)
     return x
@@ -111,7 +113,7 @@ def _resize_nearest_neighbor(a: Arguments) -> Tensor:
 def _resize(a: Arguments) -> Tensor:
     x, count = a.tensor("x"), a.integer("resized_dims")
     asked = a.integers("shape")[-count:] if count else []
-    targets = [size or x.shape[axis] for axis, size in enumerate(asked, x.dim() - count)]
+    targets = [size or x.shape[axis] for axis, size in enumerate(asked, x.dim() - count)]  # 0 keeps the size
     linear = a.one_of("interpolation_mode", "LINEAR", "LINEAR", "NEAREST_NEIGHBOR") == "LINEAR"
     mode = a.one_of("sampling_mode", "DEFAULT", *SAMPLING)
     return _linear(x, mode, targets) if linear else _rounded(a, x, mode, targets)

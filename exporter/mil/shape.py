@@ -18,7 +18,7 @@ from .arguments import Arguments, Kernel, kernel, unary
 def _reshape(a: Arguments) -> Tensor:
     """`x` in the given shape; there 0 keeps a dimension of `x`, counted from the right, or is 1 where `x` has none."""
     x, shape = a.tensor("x"), a.integers("shape")
-    if 0 in shape and x.numel() > 0:
+    if 0 in shape and x.numel() > 0:  # in an empty tensor a 0 is a size
         kept = [1] * max(len(shape) - x.dim(), 0) + list(x.shape[max(x.dim() - len(shape), 0) :])
         shape = [size or kept[axis] for axis, size in enumerate(shape)]
     return x.reshape(shape)
@@ -29,12 +29,13 @@ def _reshape_like(a: Arguments) -> Tensor:
     begins, ends = (torch.stack(a.tensors(name)).tolist() for name in ("begins", "ends"))
     masks = torch.stack(a.tensors("end_masks")).tolist()
     for tensor, begin, end, mask in zip(a.tensors("ref_tensors"), begins, ends, masks, strict=True):
-        shape += tensor.shape[begin:] if mask else tensor.shape[begin:end]
+        shape += tensor.shape[begin:] if mask else tensor.shape[begin:end]  # a mask takes all that is left
     return a.tensor("x").reshape(shape)
 
 
 def _expand_dims(a: Arguments) -> Tensor:
     x, axes = a.tensor("x"), a.integers("axes")
+    # Ascending: an axis counts those inserted before it.
     for axis in sorted(axis % (x.dim() + len(axes)) for axis in axes):
         x = x.unsqueeze(axis)
     return x
@@ -47,7 +48,7 @@ def _squeeze(a: Arguments) -> Tensor:
 
 def _concat(a: Arguments) -> Tensor:
     values, axis = a.tensors("values"), a.integer("axis")
-    if values[0].dim() == 0:
+    if values[0].dim() == 0:  # scalars make a vector
         return torch.stack(values)
     if not a.flag("interleave", False):
         return torch.cat(values, axis)
@@ -75,7 +76,7 @@ def _pad(a: Arguments) -> Tensor:
     pairs = list(zip(pad[::2], pad[1::2], strict=True))
     mode = a.one_of("mode", "constant", "constant", "reflect", "replicate")
     if mode == "constant":
-        flat = [amount for pair in reversed(pairs) for amount in pair]
+        flat = [amount for pair in reversed(pairs) for amount in pair]  # torch names the last axis first
         return functional.pad(x, flat, value=a.number("constant_val", 0.0))
     for axis, (before, after) in enumerate(pairs, x.dim() - len(pairs)):
         if before or after:
@@ -102,7 +103,7 @@ def _reverse(a: Arguments) -> Tensor:
 
 def _fill(a: Arguments) -> Tensor:
     value = a.tensor("value") if "value" in a else torch.zeros(())
-    return value.expand(a.integers("shape")).clone()
+    return value.expand(a.integers("shape")).clone()  # expanded alone, all elements would be one in memory
 
 
 def _fill_like(a: Arguments) -> Tensor:
@@ -119,6 +120,7 @@ def _one_hot(a: Arguments) -> Tensor:
     indices, depth, axis = a.tensor("indices"), a.integer("one_hot_vector_size"), a.integer("axis", -1)
     on, off = a.number("on_value", 1.0), a.number("off_value", 0.0)
     axis %= indices.dim() + 1
+    # 0..depth-1 along the new axis.
     classes = torch.arange(depth).reshape([-1 if i == axis else 1 for i in range(indices.dim() + 1)])
     return torch.where(indices.unsqueeze(axis) == classes, on, off)
 
@@ -127,6 +129,7 @@ def _band_part(a: Arguments) -> Tensor:
     x, lower, upper = a.tensor("x"), a.integer("lower", -1), a.integer("upper", -1)
     rows, columns = (torch.arange(size) for size in x.shape[-2:])
     distance = rows[:, None] - columns[None, :]
+    # A negative bound keeps its whole triangle.
     band = ((distance <= lower) | (lower < 0)) & ((-distance <= upper) | (upper < 0))
     return torch.where(band, x, torch.zeros_like(x))
 
@@ -135,8 +138,10 @@ def _blocks_out(x: Tensor, block: int, order: Sequence[int]) -> Tensor:
     """Channels moved into blocks of `block` x `block` pixels; `order` says how a channel index splits."""
     batch, channels, height, width = x.shape
     if order == (0, 1):  # block position is the slow part of the channel index
+        # -> [B, C', H, b, W, b]
         y = x.reshape(batch, block, block, channels // block**2, height, width).permute(0, 3, 4, 1, 5, 2)
     else:  # block position is the fast part
+        # -> [B, C', H, b, W, b]
         y = x.reshape(batch, channels // block**2, block, block, height, width).permute(0, 1, 4, 2, 5, 3)
     return y.reshape(batch, channels // block**2, height * block, width * block)
 
@@ -152,6 +157,7 @@ def _pixel_shuffle(a: Arguments) -> Tensor:
 def _space_to_depth(a: Arguments) -> Tensor:
     x, block = a.tensor("x"), a.integer("block_size")
     batch, channels, height, width = x.shape
+    # -> [B, b, b, C, H', W']
     y = x.reshape(batch, channels, height // block, block, width // block, block).permute(0, 3, 5, 1, 2, 4)
     return y.reshape(batch, channels * block**2, height // block, width // block)
 
@@ -165,6 +171,7 @@ def _space_to_batch(a: Arguments) -> Tensor:
     top, bottom, left, right = a.integers("paddings")
     x = functional.pad(x, (left, right, top, bottom))
     batch, channels, height, width = x.shape
+    # -> [rows, columns, B, C, H', W']
     y = x.reshape(batch, channels, height // rows, rows, width // columns, columns).permute(3, 5, 0, 1, 2, 4)
     return y.reshape(rows * columns * batch, channels, height // rows, width // columns)
 
@@ -173,19 +180,21 @@ def _batch_to_space(a: Arguments) -> Tensor:
     x, (rows, columns) = a.tensor("x"), a.integers("block_shape")
     top, bottom, left, right = a.integers("crops")
     batch, channels, height, width = x.shape
+    # -> [B', C, H, rows, W, columns]
     y = x.reshape(rows, columns, batch // (rows * columns), channels, height, width).permute(2, 3, 4, 0, 5, 1)
     y = y.reshape(batch // (rows * columns), channels, height * rows, width * columns)
-    return functional.pad(y, (-left, -right, -top, -bottom))
+    return functional.pad(y, (-left, -right, -top, -bottom))  # a negative amount crops
 
 
 def _flatten2d(a: Arguments) -> Tensor:
     x = a.tensor("x")
-    return x.reshape(x.shape[: a.integer("axis", 1)].numel(), -1)
+    return x.reshape(x.shape[: a.integer("axis", 1)].numel(), -1)  # [product of the axes before, of the rest]
 
 
 def _sliding_windows(a: Arguments) -> Tensor:
     x, axis = a.tensor("x"), a.integer("axis")
     axis %= x.dim()
+    # Torch puts the window last, MIL behind its axis.
     return x.unfold(axis, a.integer("size"), a.integer("stride", 1)).movedim(-1, axis + 1)
 
 

@@ -26,6 +26,7 @@ def spent_ms(evaluator: Evaluator, feeds: Mapping[str, Array]) -> dict[str, floa
     last = time.perf_counter_ns()
 
     def note(operation: Operation, name: str, value: Tensor) -> None:
+        """Charge the time since the last operation to this one."""
         nonlocal last
         now = time.perf_counter_ns()
         spent[operation.outputs[0].name] += now - last
@@ -47,11 +48,13 @@ def products(package: Package) -> dict[str, Product | None]:
     }
 
     def shape(operation: Operation, parameter: str) -> list[int]:
+        """Declared shape of an operand, 0 for an open size."""
         (operand,) = operation.inputs[parameter]
         declared = types[operand.name] if isinstance(operand, Reference) else operand.type
         return [size or 0 for size in declared.shape]  # 0 where it is open, as the batch is
 
     def product(operation: Operation) -> Product | None:
+        """Kind of an operation's product (see `Product`), None where it multiplies no matrices."""
         if operation.type in ("linear", "matmul"):
             operands = (operation.inputs[name][0] for name in ("x", "y") if name in operation.inputs)
             variable = [one for one in operands if isinstance(one, Reference) and one.name not in constants]

@@ -40,20 +40,20 @@ def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) ->
     if not task.labelled:
         return EvaluationSet(images_at(goal.images, task))
     data = labelled.load(goal.images, served.io.labels, served.trained.config.num_classes)
-    accuracy.preview(of_pytorch(served), data, store)
+    accuracy.preview(of_pytorch(served), data, store)  # before anything is exported: wrong classes cost seconds
     return data
 
 
-def images_at(place: Path, task: Task) -> ImageSet:
+def images_at(path: Path, task: Task) -> ImageSet:
     """The samples of a task in a directory, archive or list.
 
     Raises:
         CalibrationError: there are none.
     """
-    found = find(place)
+    found = find(path)
     files = tuple(file for file in found.files if task.sample(file))
     if not files:
-        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {place}, found none")
+        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {path}, found none")
     return ImageSet(found.source, found.root, files)
 
 
@@ -73,6 +73,7 @@ def of_pytorch(served: ServedModel) -> Scores:
     wrapper = served.wrapper()
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Outputs by name of decoded pictures, float32."""
         with torch.inference_mode():
             return served.named(wrapper(*served.tensors(served.feeds(pictures), torch.float32)))
 
@@ -84,6 +85,7 @@ def of_session(session: Session, served: ServedModel) -> Scores:
     size = served.io.batch or BATCH_SIZES[-1]
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Outputs by name of decoded pictures, run in parts of the artifact's batch."""
         fed = served.feeds(pictures)
         parts = [
             _run(session, {name: value[start : start + size] for name, value in fed.items()}, served.io.batch)
@@ -99,11 +101,11 @@ def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
     count = len(next(iter(fed.values())))
     if batch:
         fed = {name: repeated(value, batch) for name, value in fed.items()}
-    return {name: values[:count] for name, values in session.run(fed).items()}
+    return {name: values[:count] for name, values in session.run(fed).items()}  # without the repeated images
 
 
 def sentence(report: Mapping[str, Any]) -> str:
-    """Returns the accuracy in words, the same for a terminal, a report and an error."""
+    """Describe the accuracy in words, the same for a terminal, a report and an error."""
     skipped = f", {report['skipped']} that cannot be decoded left out" if report.get("skipped") else ""
     where = f"on {report['images']} images ({report['source']}{skipped})"
     if report["pytorch"] is None:
@@ -117,9 +119,9 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 
 def _doubt(report: Mapping[str, Any]) -> str:
-    """Returns what a passed goal leaves open: the images may be too few to rule out a larger drop."""
+    """What a passed goal leaves open, in words: the images may be too few to rule out a larger drop; else empty."""
     drop, high, limit = report["drop"], report["interval"][1], report["max_drop"]
-    if not drop <= limit < high:
+    if not drop <= limit < high:  # refused, or the whole interval is within the limit
         return ""
     enough = f", about {report['enough']} like them would" if report.get("enough") else ""
     return f"; {report['images']} images cannot rule out more than {limit:g} points{enough}"

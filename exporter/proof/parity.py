@@ -28,7 +28,7 @@ SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 
 
 def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
-    """Returns what a proof accepts of an artifact that is quantized in this way, or not at all (None)."""
+    """Tolerances for a quantized artifact, or for a float one where `recipe` is None."""
     if recipe is None:
         return Acceptance(MULTIPLE)
     return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
@@ -54,7 +54,7 @@ def check(
     order: list[NDArray[np.intp]] = []
     for index in _batches(count, batch):
         outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
-        order.append(index)
+        order.append(index)  # an image may be in several batches; each of its results is compared
         for name in found:
             found[name].append(outputs[name])
     picked = np.concatenate(order)
@@ -75,11 +75,15 @@ def check(
 
 
 def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
-    """Yields image indices: every checked batch size from the first image on, then the rest; short sets repeat."""
+    """Batches of image indices: every checked size from the first image on, then the rest; short sets repeat.
+
+    Given   5 images, sizes 1 and 2
+    Result  [0], [0 1], [2 3], [4 0]
+    """
     sizes = (batch,) if batch else BATCH_SIZES
-    for size in sizes:
+    for size in sizes:  # each from image 0 on: the same images at every size, so that only batching differs
         yield np.arange(size) % count
-    for start in range(sizes[-1], count, sizes[-1]):
+    for start in range(sizes[-1], count, sizes[-1]):  # the rest in batches of the largest size
         yield np.arange(start, start + sizes[-1]) % count
 
 
@@ -87,6 +91,7 @@ def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.i
     exact = reference.exact[name].astype(np.float64)
     floor = np.abs(reference.rounded[name].astype(np.float64) - exact)
     smallest = SMALLEST_FLOOR * float(np.abs(exact).max())
+    # An output that float32 holds exactly has a floor of 0, which no other kernel would meet.
     floor_max, floor_rms = max(float(floor.max()), smallest), max(_rms(floor), smallest / 4)
     expected = exact[picked]
     error = found.astype(np.float64) - expected
@@ -109,7 +114,7 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 
 def sqnr_db(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
-    """Returns 10 log10(sum signal^2 / sum noise^2), infinite without noise."""
+    """10 log10(sum signal^2 / sum noise^2) in dB; infinite without noise."""
     power = float(np.square(noise).sum())
     return float(10 * np.log10(np.square(signal).sum() / power)) if power else float("inf")
 
@@ -125,13 +130,13 @@ def _decisions(reference: Reference, axis: int | None) -> int:
     if axis is None:
         return 0
     shape = next(iter(reference.exact.values())).shape
-    return math.prod(size for place, size in enumerate(shape) if place not in (0, axis))
+    return math.prod(size for index, size in enumerate(shape) if index not in (0, axis))
 
 
 def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int) -> tuple[float, tuple[Flip, ...]]:
     """Share of equal decisions, over every batch that an image was in, and the image's worst flip where one differs.
 
-    An image has one decision, or one at each place of the other axes:
+    An image has one decision, or one at each position of the other axes:
 
         [B, K]         argmax over K          one an image
         [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
@@ -139,16 +144,18 @@ def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis:
     name = next(iter(reference.exact))
     exact, got = reference.exact[name][picked], found[name]
     expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
-    ordered = np.sort(exact, axis=axis)
+    ordered = np.sort(exact, axis=axis)  # the margin: the best score over the second best, of the reference
     if exact.shape[axis] > 1:
         margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
     else:
-        margins = np.full(expected.shape, np.inf)
+        margins = np.full(expected.shape, np.inf)  # one score: there is nothing to confuse it with
     flips: dict[int, Flip] = {}
+    # Argmax takes the first of equal scores on both sides, so equal outputs never flip.
     wrong = np.argwhere(expected != top)
-    for place in map(tuple, wrong):
-        index, margin = int(picked[place[0]]), float(margins[place])
+    for position in map(tuple, wrong):
+        index, margin = int(picked[position[0]]), float(margins[position])
+        # The flip that rounding explains worst stands for the image.
         if index not in flips or margin >= flips[index].margin:
-            where = reference.images[index] + (f" at {','.join(map(str, place[1:]))}" if place[1:] else "")
-            flips[index] = Flip(where, int(expected[place]), int(top[place]), margin)
+            where = reference.images[index] + (f" at {','.join(map(str, position[1:]))}" if position[1:] else "")
+            flips[index] = Flip(where, int(expected[position]), int(top[position]), margin)
     return 1 - len(wrong) / expected.size, tuple(flips[index] for index in sorted(flips))

@@ -24,18 +24,20 @@ def satisfies(stats: DtypeStats, precision: Precision, *, some_kept: bool = Fals
     """
     if not stats.counted:
         return True
-    most = HALF_KEPT if some_kept else 1.0
+    most = HALF_KEPT if some_kept else 1.0  # never more than the precision itself demands
     if share(stats.stored, precision.stored) < min(precision.stored_share, most):
         return False
     if precision.computes_integers:
+        # > 0: a graph without marked products is not int8.
         return stats.computed.get("int8", 0) >= INTEGER_SHARE * stats.marked > 0
     if precision.quantized:
-        return stats.marked > 0
+        return stats.marked > 0  # weights alone are quantized: the products compute in float by design
     return not stats.fixed or share(stats.computed, precision.computed) >= min(precision.computed_share, most)
 
 
 def share(counts: Mapping[str, int], kind: str) -> float:
     """Share of what is a weight or computes with weights that has an element type, 0 to 1; every 8-bit type is one."""
+    # Int8 may be stored as uint8 with a zero point, or as palette indices.
     right = EIGHT_BIT if kind in EIGHT_BIT else {kind}
     total = sum(count for found, count in counts.items() if found in WEIGHTS)
     return sum(count for found, count in counts.items() if found in right) / total if total else 0.0

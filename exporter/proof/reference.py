@@ -31,6 +31,7 @@ def truth(served: ServedModel, source: str, names: Sequence[str], pictures: Sequ
 
 def with_floor(served: ServedModel, reference: Reference, numbers: NumericFormat) -> Reference:
     """`reference` with the outputs of PyTorch as an artifact of this format computes them: the noise floor's."""
+    # As one image a batch, as float64 was: batching is no part of the floor.
     rounded = served.outputs(reference.feeds, torch.float32, imitation(served, reference.feeds, numbers))
     return replace(reference, rounded=rounded)
 

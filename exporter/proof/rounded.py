@@ -17,7 +17,7 @@ LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_nor
 
 
 class _RoundToHalf(TorchDispatchMode):
-    """Rounds every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
+    """Round every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
 
     That is what the fp16 graphs do: softmax, LayerNorm and sums keep float32 interiors. A module that is kept in float
     rounds nothing but what it gives to others, and a LayerNorm before it need not either: the graph has no casts there.
@@ -32,22 +32,23 @@ class _RoundToHalf(TorchDispatchMode):
         self._inside = 0  # kept modules that are being computed
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._inside or func.is_view:
+        if self._inside or func.is_view:  # a view holds what was rounded when it was made
             return func(*args, **(kwargs or {}))
         if not self._some_kept:
-            return _half(func(*args, **(kwargs or {})))
+            return _half(func(*args, **(kwargs or {})))  # whoever made the operands has rounded them
         if func in LAYER_NORM:
+            # Weights and result stay in float32: no cast stands behind it.
             return func(_half(args[0]), *args[1:], **(kwargs or {}))
-        return _half(func(*_half(args), **(kwargs or {})))
+        return _half(func(*_half(args), **(kwargs or {})))  # an operand may be the unrounded result of a LayerNorm
 
     def enter(self, *_: Any) -> None:
-        """Is called before a kept module."""
+        """Enter a kept module."""
         self._inside += 1
 
     def leave(self, _module: nn.Module, _inputs: Any, result: Any) -> Any:
-        """Is called after it."""
+        """Leave a kept module; what the outermost one hands on is rounded."""
         self._inside -= 1
-        return result if self._inside else _half(result)
+        return result if self._inside else _half(result)  # one kept module inside another hands it float32
 
 
 def _half(value: Any) -> Any:
@@ -57,7 +58,7 @@ def _half(value: Any) -> Any:
 
 
 def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] = ()) -> nn.Module:
-    """Returns a module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
+    """Module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
 
     Args:
         serving: the model, or one inside `ExportWrapper`.
@@ -83,5 +84,6 @@ class _Half(nn.Module):
                     stored.data = _half(stored.data)
 
     def forward(self, *images: Tensor) -> Any:
+        """Run with every result rounded to float16, the outputs too."""
         with self.rounding:
             return _half(self.rounded(*images))

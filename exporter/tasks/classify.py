@@ -28,11 +28,15 @@ def run(module: nn.Module, images: tuple[Tensor, ...], io: ModelIO) -> tuple[Ten
 
 
 def check(io: ModelIO, config: Any) -> None:
-    """Refuse labels that are not one a class of the head.
+    """Refuse a backbone that gives no logits, and labels that are not one a class of the head.
 
     Raises:
-        RequestError: there are more or fewer of them.
+        RequestError: it is one, or there are more or fewer of them.
     """
+    if not getattr(config, "has_logits", True):
+        raise RequestError(
+            "expected a classifier, found a backbone that gives maps and no logits: ask for its features"
+        )
     if io.labels and len(io.labels) != config.num_classes:
         raise RequestError(f"expected {config.num_classes} labels, one a class of the head; found {len(io.labels)}")
 

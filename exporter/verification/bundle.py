@@ -23,13 +23,14 @@ from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.request import AccuracyGoal
-from slide_export.core.task import Task
+from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
+from slide_export.models import FAMILIES
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
 from slide_export.proof.reference import rerun
 from slide_export.proof.session import open_session
-from slide_export.tasks import task_of
+from slide_export.tasks import TASKS, task_of
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,19 @@ class OpenedBundle:
     Attributes:
         golden: the reference that it carries.
         numbers: how its artifact computes.
+        known: families and tasks of the caller's own.
     """
 
     bundle: Bundle
     golden: Reference
     numbers: NumericFormat
     artifact: OpenedArtifact
+    known: Known = NOTHING_MORE
+
+    @property
+    def task(self) -> Task:
+        """What the model is for."""
+        return task_in(self.bundle, self.known)
 
 
 Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
@@ -73,7 +81,9 @@ def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
 
 
 @contextmanager
-def open_bundle(path: Path, step: Progress = no_progress, opening: Opening = opened_here) -> Iterator[OpenedBundle]:
+def open_bundle(
+    path: Path, step: Progress = no_progress, opening: Opening = opened_here, known: Known = NOTHING_MORE
+) -> Iterator[OpenedBundle]:
     """Read a bundle and load its artifact, for `prove` and `accuracy`.
 
     Args:
@@ -87,7 +97,7 @@ def open_bundle(path: Path, step: Progress = no_progress, opening: Opening = ope
         made = bundle.read(path)
         golden, numbers = bundle.golden(made), numbers_of(made)
     with opening(made, step) as artifact:
-        yield OpenedBundle(made, golden, numbers, artifact)
+        yield OpenedBundle(made, golden, numbers, artifact, known)
 
 
 def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progress = no_progress) -> ParityReport:
@@ -105,7 +115,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
             reference,
             opened.artifact.session,
             made.manifest.options.batch,
-            decision_axis=task_in(made).decision_axis,
+            decision_axis=opened.task.decision_axis,
             accepted=parity.accepted(numbers.recipe),
         )
 
@@ -141,7 +151,11 @@ def accuracy(
 
 
 def verify(
-    path: Path, against: Path | Model | None = None, step: Progress = no_progress, opening: Opening = opened_here
+    path: Path,
+    against: Path | Model | None = None,
+    step: Progress = no_progress,
+    opening: Opening = opened_here,
+    known: Known = NOTHING_MORE,
 ) -> ParityReport:
     """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
 
@@ -153,7 +167,7 @@ def verify(
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         GateError: the artifact is not the model, or not in the precision that it claims.
     """
-    with open_bundle(path, step, opening) as opened:
+    with open_bundle(path, step, opening, known) as opened:
         proof = prove(opened, trained(opened, against, step), step)
         judge(opened, proof)
     return proof
@@ -174,7 +188,7 @@ def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress =
     if against is None:
         return None
     with step("load the checkpoint"):
-        return served_by(opened.bundle, against)
+        return served_by(opened.bundle, against, opened.known)
 
 
 def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
@@ -195,9 +209,13 @@ def interface_of(made: Bundle) -> ModelIO:
     return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
 
 
-def task_in(made: Bundle) -> Task:
-    """The task of a bundle's model."""
-    return task_of(made.manifest.task, interface_of(made))
+def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:
+    """The task of a bundle's model.
+
+    Raises:
+        RequestError: it is neither slide_export's nor the caller's own.
+    """
+    return task_of(made.manifest.task, interface_of(made), known.tasks or TASKS)
 
 
 def numbers_of(made: Bundle) -> NumericFormat:
@@ -206,7 +224,7 @@ def numbers_of(made: Bundle) -> NumericFormat:
     return NumericFormat(precision_named(manifest.precision.name), quantization_of(made), manifest.options.keep_fp32)
 
 
-def served_by(made: Bundle, against: Path | Model) -> ServedModel:
+def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) -> ServedModel:
     """The trained model that a bundle was made from, served as the bundle is.
 
     Args:
@@ -215,18 +233,24 @@ def served_by(made: Bundle, against: Path | Model) -> ServedModel:
     Raises:
         BundleError: the checkpoint is another one.
     """
-    said, model = made.manifest.checkpoint, against
+    said, model, asked = made.manifest.checkpoint, against, made.manifest.options
     if isinstance(model, Path):
-        options, size = made.manifest.options, made.manifest.model.image_size
         model = load_checkpoint(
-            model, variant=options.variant, weights=said.weights, input_size=size, values=options.values
+            model,
+            variant=asked.variant,
+            weights=said.weights,
+            input_size=made.manifest.model.image_size,
+            weights_key=asked.weights_key,
+            values=asked.values,
+            features=asked.features,
+            families=known.families or FAMILIES,
         )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(
             f"expected the checkpoint with sha256 {said.sha256[:16]}…, {model.provenance.path} has "
             f"{model.provenance.sha256[:16]}…: the bundle was made from another file"
         )
-    return serve(model, interface_of(made))
+    return serve(model, interface_of(made), known.tasks or None)
 
 
 def quantization_of(made: Bundle) -> QuantizationRecipe | None:

@@ -81,12 +81,13 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             return [TargetResult(one.target, first["exit_code"], first["message"], 0.0, None) for one in requests]
 
         def finish(request: ExportRequest) -> TargetResult:
+            """Finish one target in a child process and read its bundle back; a failure is in the result."""
             with step(f"export to {request.target}"):
                 job = {"request": plain(request), "prepared": directory}
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
             end = _end(done)
-            made = store.read(Path(end["path"])) if end["path"] else None
-            return TargetResult(request.target, end["exit_code"], end["message"], done.seconds, made)
+            bundle = store.read(Path(end["path"])) if end["path"] else None
+            return TargetResult(request.target, end["exit_code"], end["message"], done.seconds, bundle)
 
         with ThreadPoolExecutor(jobs) as pool:
             return list(pool.map(finish, requests))
@@ -142,10 +143,10 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
     from .prepared_files import read
 
     try:
-        made = complete(resolve(parsed(order["request"])), read(Path(order["prepared"])))
+        bundle = complete(resolve(parsed(order["request"])), read(Path(order["prepared"])))
     except SlideExportError as error:
         return _failed(error)
-    return {"exit_code": 0, "message": "", "path": str(made.path)}
+    return {"exit_code": 0, "message": "", "path": str(bundle.path)}
 
 
 def _failed(error: SlideExportError) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class JobEnd:
 
 
 class Nursery:
-    """Runs jobs, each a process of its own, several at a time.
+    """Run jobs, each a process of its own, several at a time.
 
     Example:
         with Nursery(preload=("torch", "slide_export.workflows.finish")) as nursery:
@@ -214,11 +214,13 @@ def _answers(lines: Iterator[str]) -> None:
     lock = threading.Lock()
 
     def say(**answer: int) -> None:
+        """Write one JSON line; threads wait for many jobs, so lines must not mix."""
         with lock:
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 
     def wait(job: int, pid: int) -> None:
+        """Wait for one forked job and report its exit status."""
         _, status = os.waitpid(pid, 0)
         say(job=job, status=os.waitstatus_to_exitcode(status))
 

@@ -101,6 +101,7 @@ def _asked(plan: Plan) -> AskedFor:
     recipe = plan.numbers.recipe
     drawn = plan.calibration if recipe is not None and recipe.calibrated else None
     return AskedFor(
+        weights_key=plan.source.checkpoint.weights_key,
         values=plan.source.checkpoint.values,
         backend=plan.options,
         image_count=plan.source.image_count,

@@ -55,6 +55,7 @@ def options_like(like: Path | str | Bundle, target: str | None, given: ExportOpt
 def _of_the_model(manifest: Manifest) -> dict[str, Any]:
     return {
         "variant": manifest.options.variant,
+        "weights_key": manifest.options.weights_key,
         "weights": manifest.checkpoint.weights,
         "values": dict(manifest.options.values),
         "input_size": manifest.model.image_size,

@@ -53,6 +53,7 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
     proofs: dict[tuple[str, ...], ParityReport] = {}
 
     def reaches(keep: Sequence[str]) -> bool:
+        """Whether accuracy and parity pass with these layers in float; each set is tried once."""
         kept = tuple(keep)
         if kept not in reports:
             reports[kept], proofs[kept] = tries.prove(kept)

@@ -32,6 +32,7 @@ class ExportOptions(TypedDict, total=False):
         overwrite: replace a bundle of the same name.
         variant: a model's name; recognised from the file.
         weights: "raw" or "ema".
+        weights_key: where in the checkpoint they are, where it holds several sets; found without it.
         input_size: rows and columns; the trained size.
         form: a form of slide attention, one for each stage that slides with commas between, or "auto".
         tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
@@ -61,6 +62,7 @@ class ExportOptions(TypedDict, total=False):
     overwrite: bool
     variant: str | None
     weights: str
+    weights_key: str | None
     input_size: tuple[int, int] | None
     form: str
     tune: bool

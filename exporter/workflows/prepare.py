@@ -106,6 +106,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     """
     with step("load the checkpoint"):
         model = _load(request)
+        request = _with_labels(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
@@ -129,9 +130,18 @@ def _load(request: SourceRequest) -> Model:
         variant=asked.variant,
         weights=asked.weights,
         input_size=asked.input_size,
-        values=asked.values,
         families=families,
+        weights_key=asked.weights_key,
+        values=asked.values,
+        features=request.io.features,
     )
+
+
+def _with_labels(request: SourceRequest, model: Model) -> SourceRequest:
+    """Take the class names that stand beside the weights, where the request has none and the outputs have classes."""
+    if request.io.labels or request.io.features or not model.labels:
+        return request
+    return replace(request, io=replace(request.io, labels=model.labels))
 
 
 def _refuse_unfit(request: SourceRequest, model: Model) -> None:

@@ -54,9 +54,9 @@ def write(prepared: Prepared, directory: Path) -> None:
     tensors = {FEED + name: value for name, value in truth.feeds.items()}
     tensors |= {EXACT + name: value for name, value in truth.exact.items()}
     (directory / TRUTH).write_bytes(safetensors.numpy.save({n: np.ascontiguousarray(v) for n, v in tensors.items()}))
-    for form, made in prepared.forms.items():
-        if made.exported:
-            (directory / f"{form}.onnx").write_bytes(made.graph.proto.SerializeToString(deterministic=True))
+    for form, prepared_form in prepared.forms.items():
+        if prepared_form.exported:
+            (directory / f"{form}.onnx").write_bytes(prepared_form.graph.proto.SerializeToString(deterministic=True))
     files = {path.name: sha256_of(path) for path in sorted(directory.iterdir())}
     (directory / INDEX).write_text(json.dumps({"schema": SCHEMA, "files": files, **_index(prepared)}, default=str))
 
@@ -190,6 +190,7 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
 
 def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
     def deep(value: Any) -> Any:
+        """Tuples for lists at every depth."""
         return tuple(map(deep, value)) if isinstance(value, list) else value
 
     return {name: deep(value) for name, value in plain.items()}

@@ -116,7 +116,7 @@ def resolve(request: ExportRequest) -> Plan:
     precision = request.mixed_base if search else request.precision
     backend = registry.require(request.target, precision)
     options = registry.complete_options(request.target, request.options)
-    stem = request.name or request.checkpoint.stem
+    stem = request.name or name_of(request.checkpoint)
     name = f"{stem}-{MIXED}" if search else stem
     destination = Destination(request.out, name, request.target, precision, request.overwrite)
     store.refuse_existing(destination.path, overwrite=request.overwrite)
@@ -142,6 +142,11 @@ def resolve(request: ExportRequest) -> Plan:
         request.tune,
         search,
     )
+
+
+def name_of(checkpoint: Path) -> str:
+    """Name a bundle after a file without its ending, or after a folder."""
+    return checkpoint.resolve().name if checkpoint.is_dir() else checkpoint.stem
 
 
 def numeric_format(request: ExportRequest, name: str, backend: Backend) -> NumericFormat:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from slide_export.calibration.accuracy import (
-    CHUNK,
-    PREVIEW,
+    CHUNK_IMAGES,
+    PREVIEW_IMAGES,
     AccuracyReport,
     Hits,
     Tally,
@@ -191,11 +191,11 @@ def test_preview_takes_few_images_and_compare_takes_all_in_chunks(root: Path) ->
         return {"logits": by_brightness(pictures[0])}
 
     preview(scores, data, PictureStore(DATA, (8, 8)))
-    assert sum(seen) == PREVIEW
+    assert sum(seen) == PREVIEW_IMAGES
     seen.clear()
     found = compare(scores, scores, data, PictureStore(DATA, (8, 8)), GOAL, "a fake")
     assert sum(seen) == 2 * 260
-    assert max(seen) <= CHUNK
+    assert max(seen) <= CHUNK_IMAGES
     assert found.pytorch == found.artifact == Hits(1.0, None)
     with pytest.raises(CalibrationError, match="cat is what it calls 1, dog is what it calls 0"):
         preview(lambda pictures: {"logits": by_brightness(pictures[0])[:, ::-1]}, data, PictureStore(DATA, (8, 8)))

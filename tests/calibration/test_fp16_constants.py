@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.calibration.fp16_constants import LEAST, HalveTables
+from slide_export.calibration.fp16_constants import MIN_TABLE_ELEMENTS, HalveTables
 from slide_export.graph.convert import to_ir, to_proto
 
 SIDE = 128  # squared: just enough elements
@@ -73,7 +73,7 @@ def test_a_kept_module_keeps_its_table(keep: str, kind: int, table: NDArray[np.f
 
 
 def test_a_small_table_and_one_beyond_half_stay(table: NDArray[np.float32]) -> None:
-    assert table.size == LEAST
+    assert table.size == MIN_TABLE_ELEMENTS
     assert stored(halve_tables(build(table[1:], "Add"), ())) == [TensorProto.FLOAT]
     table[0, 0] = 7e4
     assert stored(halve_tables(build(table, "Add"), ())) == [TensorProto.FLOAT]

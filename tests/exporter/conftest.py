@@ -8,6 +8,8 @@ import pytest
 
 import slide_export
 from slide_export.bundle.store import Bundle
+from slide_export.verification.batch import prove_each
+from slide_export.verification.outcome import VerifyResult
 from tests.bundles import restate
 
 
@@ -42,3 +44,9 @@ def exported(onnx_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> P
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     found: Bundle = request.getfixturevalue(f"{request.param}_bundle")
     return found
+
+
+@pytest.fixture(scope="session")
+def outcomes(exported: Path) -> tuple[VerifyResult, ...]:
+    """Of a bundle that is altered, one that is not there and one that is sound."""
+    return prove_each([exported / name for name in ("altered", "absent", "small")])

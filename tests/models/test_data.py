@@ -13,7 +13,11 @@ SIDES = {  # family -> side of the input -> whether the aspect is kept, side bef
     "nat": {224: (True, 256), 384: (True, 438)},  # timm's crop_pct 0.875
     "pvt": {224: (True, 256)},
     "pvt_v2": {224: (True, 256)},
+    "twins": {224: (True, 256)},
+    "mvitv2": {224: (True, 256)},
+    "dat": SLIDE,
 }
+UNCROPPED = {384: (False, 384)}  # DAT++ from 384 on: TEST.CROP False
 CASES = [
     (family.name, name, side)
     for family in ALL
@@ -25,7 +29,8 @@ CASES = [
 @pytest.mark.parametrize(("name", "variant", "side"), CASES)
 def test_preprocessing_is_the_sources(name: str, variant: str, side: int) -> None:
     family = next(family for family in ALL if family.name == name)
-    keep_aspect, before = SIDES[name][side]
+    sides = SIDES[name] | (UNCROPPED if variant.startswith(("dat_pp", "dat_p_")) else {})
+    keep_aspect, before = sides[side]
     data = family.read_data(None, family.variants[variant].at((side, side)))
     assert (data.keep_aspect, data.resized((side, side))) == (keep_aspect, (before, before))
     assert (data.interpolation, data.mean, data.std) == ("bicubic", MEAN, STD)

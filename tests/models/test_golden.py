@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from slide_export.models.cswin import CSwinConfig, CSwinTransformer
@@ -15,9 +14,10 @@ from slide_export.models.nat import Nat, NatConfig
 from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 from slide_export.models.pvt_v2 import PvtV2Config, PyramidVisionTransformerV2
 from slide_export.models.swin import SwinConfig, SwinTransformer
+from tests.models.golden_recipe import Case, case
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = json.loads((GOLDEN / "cases.json").read_text())
+NAMES = tuple(json.loads((GOLDEN / "cases.json").read_text()))
 TOLERANCE = 1e-5  # the goal; upstream and we both compute in float32, with sums in another order
 
 
@@ -123,29 +123,30 @@ ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], Callable[..., Iterator[
 """How upstream's options make our model, and the output of each of upstream's stages."""
 
 
-def build(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    make, _ = ARCHITECTURES[CASES[name]["architecture"]]
-    tensors = load_file(GOLDEN / f"{name}.safetensors")
-    model = make(CASES[name]["config"]).eval()
-    model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("state.")}, strict=True)
-    return model, tensors
+def build(name: str) -> tuple[nn.Module, Case]:
+    golden = case(name, GOLDEN)
+    make, _ = ARCHITECTURES[golden.meta["architecture"]]
+    model = make(golden.meta["config"]).eval()
+    model.load_state_dict(golden.state, strict=True)
+    return model, golden
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_match_upstream(name: str) -> None:
-    model, tensors = build(name)
+    model, golden = build(name)
     with torch.inference_mode():
-        logits = model(tensors["input"])
-    assert (logits - tensors["logits"]).abs().max() <= TOLERANCE
+        logits = model(golden.inputs["input"])
+    assert (logits - torch.from_numpy(golden.outputs["logits"])).abs().max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_stage_features_match_upstream(name: str) -> None:
-    model, tensors = build(name)
-    _, outputs = ARCHITECTURES[CASES[name]["architecture"]]
+    model, golden = build(name)
+    _, outputs = ARCHITECTURES[golden.meta["architecture"]]
     with torch.inference_mode():
-        features = list(outputs(model, tensors["input"]))
-    stored = [tensors[key] for key in sorted(tensors) if key.startswith("feature.stage")]  # the last, small ones
+        features = list(outputs(model, golden.inputs["input"]))
+    kept = sorted(key for key in golden.outputs if key.startswith("feature.stage"))  # the last, small ones
+    stored = [torch.from_numpy(golden.outputs[key]) for key in kept]
     assert stored
     pairs = zip(features[-len(stored) :], stored, strict=True)
     worst = max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in pairs)

@@ -39,6 +39,22 @@ FILES = {
     "pvt_v2_b3": "pvt_v2_b3",
     "pvt_v2_b4": "pvt_v2_b4",
     "pvt_v2_b5": "pvt_v2_b5",
+    "twins_pcpvt_small": "twins_pcpvt_small",
+    "twins_pcpvt_base": "twins_pcpvt_base",
+    "twins_pcpvt_large": "twins_pcpvt_large",
+    "twins_svt_small": "twins_svt_small",
+    "twins_svt_base": "twins_svt_base",
+    "twins_svt_large": "twins_svt_large",
+    "dat_tiny_224": "dat_tiny",
+    "dat_small_224": "dat_small",
+    "dat_base_224": "dat_base",
+    "dat_pp_tiny_224": "dat_pp_tiny",
+    "dat_pp_small_224": "dat_pp_small",
+    "dat_pp_base_224": "dat_pp_base",
+    "mvitv2_t": "mvitv2_tiny",
+    "mvitv2_s": "mvitv2_small",
+    "mvitv2_b": "mvitv2_base",
+    "mvitv2_l": "mvitv2_large",
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact
-from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.errors import LoweringError, RequestError, option
 from slide_export.core.graph import MAX_RANK, TensorSpec
 from slide_export.core.precision import FP32
 from slide_export.core.proof import BATCH_SIZES
@@ -51,7 +51,7 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     except MilError as error:
         raise LoweringError(f"expected a model that CoreML can express: {error}") from error
     _check(package, modules, source)
-    inputs, outputs = (_input(form, options),), _outputs(package, form, options)
+    inputs, outputs = tuple(_input(form, name, options) for name in form.inputs), _outputs(package, form, options)
     return Artifact("coreml", options.precision, path, inputs, outputs, _settings(form, options))
 
 
@@ -82,6 +82,11 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
             f"expected input=image with batch 1 or none, found {interface.batch}: a picture is one image"
         )
     batches = (1,) if image else (interface.batch,) if interface.batch else _batches(options.options["batches"])
+    if len(source.input_names) > 1 and len(batches) > 1:
+        raise RequestError(
+            f"coreml takes {len(source.input_names)} inputs at one batch size, found {', '.join(map(str, batches))}: "
+            f"name one with {option('batch')}"
+        )
     channels_last = interface.embed_preprocessing and not image
     # CoreML's classifiers answer for one image with a dictionary, so only one-image packages can be one.
     labels = interface.labels if image and interface.softmax else ()
@@ -89,7 +94,7 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
     if repeated:
         raise RequestError(f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice")
     return Form(
-        input=source.input_names[0],
+        inputs=source.input_names,
         shape=(rows, cols, 3) if channels_last else (3, rows, cols),
         batches=batches,
         image=image,
@@ -122,7 +127,10 @@ def _entrance(source: ServedModel, options: LoweringOptions, form: Form) -> nn.M
     from slide_export.inference.export_wrapper import ExportWrapper
 
     class Picture(ExportWrapper):
+        """Wrapper of a picture as Core ML feeds it: [1, 3, H, W] in place of [1, H, W, 3]."""
+
         def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+            """Move the channels last, then as `ExportWrapper`: [1, 3, H, W] -> outputs by position."""
             return super().forward(*(image.permute(0, 2, 3, 1) for image in images))
 
     return (Picture if form.image else ExportWrapper)(source.module, source.trained.data, source.io, source.task).eval()
@@ -166,12 +174,12 @@ def _check(package: Package, modules: Mapping[str, str], source: ServedModel) ->
             )
 
 
-def _input(form: Form, options: LoweringOptions) -> TensorSpec:
+def _input(form: Form, name: str, options: LoweringOptions) -> TensorSpec:
     """The input that `Session` is fed: a picture as uint8 [B, H, W, 3], else the package's own input."""
     batch = options.interface.batch or "batch"
     if form.image:
-        return TensorSpec(form.input, "uint8", (batch, *form.shape[1:], 3))
-    return TensorSpec(form.input, "float32", (batch, *form.shape))
+        return TensorSpec(name, "uint8", (batch, *form.shape[1:], 3))
+    return TensorSpec(name, "float32", (batch, *form.shape))
 
 
 def _outputs(package: Package, form: Form, options: LoweringOptions) -> tuple[TensorSpec, ...]:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
@@ -33,14 +31,14 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
     from slide_export.mil.module_names import module_names
 
     package = read_package(path)
-    (entry,) = package.inputs
-    images, times = feeds[entry.name], defaultdict[str, list[float]](list)
+    times, count = defaultdict[str, list[float]](list), len(next(iter(feeds.values())))
     try:
         evaluator = Evaluator(package, settings["mode"])
         for _ in range(WARM + calls):
             spent: Counter[str] = Counter()
-            for start, end in pieces(len(images), batch_sizes(entry)):
-                spent.update(timing.spent_ms(evaluator, {entry.name: as_fed(entry, images[start:end])}))
+            for start, end in pieces(count, batch_sizes(package.inputs[0])):
+                fed = {entry.name: as_fed(entry, feeds[entry.name][start:end]) for entry in package.inputs}
+                spent.update(timing.spent_ms(evaluator, fed))
             for result, ms in spent.items():
                 times[result].append(ms)
     except MilError as error:
@@ -96,7 +94,7 @@ class EvaluatorSession:
         from slide_export.mil import Evaluator, MilError
 
         package = read_package(path)
-        (self._input,) = package.inputs
+        self._inputs = package.inputs
         self._names = names
         try:
             self._evaluator = Evaluator(package, settings["mode"])
@@ -112,10 +110,9 @@ class EvaluatorSession:
         """
         from slide_export.mil import MilError
 
-        images = feeds[self._input.name]
-        fed = images[0] if self._input.kind == "image" else images.astype(np.float32)
+        fed = {entry.name: as_fed(entry, feeds[entry.name]) for entry in self._inputs}
         try:
-            results = self._evaluator.run({self._input.name: fed}, watch=self._names)
+            results = self._evaluator.run(fed, watch=self._names)
         except MilError as error:
             raise BundleError(f"expected a package that takes what it declares: {error}") from error
         return {name: results[name] for name in self._names}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide_export.core.artifact import Array, Feeds, Outputs
+from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
 
 from .package import as_fed, batch_sizes, pieces, read_package
@@ -28,7 +28,7 @@ class Session:
         from slide_export.mil.engine import start
 
         package = read_package(path)
-        (self._input,) = package.inputs
+        self._inputs = package.inputs
         self._outputs = [output.name for output in package.outputs if output.kind != "scalar"]  # a label is one
         self._dtypes = ("uint8", "float32") if settings["bytes"] else ("float32",)
         try:
@@ -43,22 +43,26 @@ class Session:
         Images go through in the batch sizes that the package permits; pictures go one by one.
 
         Raises:
-            RequestError: the feeds are not the input, or the permitted batch sizes do not add up to theirs.
+            RequestError: the feeds are not the inputs, or the permitted batch sizes do not add up to theirs.
             BundleError: the package cannot be run.
         """
         found = {name: str(value.dtype) for name, value in feeds.items()}
-        if set(found) != {self._input.name} or found[self._input.name] not in self._dtypes:
-            raise RequestError(f"expected the input {self._input.name} of {' or '.join(self._dtypes)}, found {found}")
-        images = feeds[self._input.name]
-        parts = [self._run(images[start:end]) for start, end in pieces(len(images), batch_sizes(self._input))]
+        names = [entry.name for entry in self._inputs]
+        if set(found) != set(names) or not set(found.values()).issubset(self._dtypes):
+            raise RequestError(f"expected the input {', '.join(names)} of {' or '.join(self._dtypes)}, found {found}")
+        count = len(feeds[names[0]])
+        parts = [
+            self._run({name: value[start:end] for name, value in feeds.items()})
+            for start, end in pieces(count, batch_sizes(self._inputs[0]))
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
-    def _run(self, images: Array) -> Outputs:
+    def _run(self, feeds: Feeds) -> Outputs:
         """The outputs for a permitted batch, [B, ...] each."""
         from slide_export.mil import MilError
 
         try:
-            results = self._engine.run(self._input.name, as_fed(self._input, images))
+            results = self._engine.run({entry.name: as_fed(entry, feeds[entry.name]) for entry in self._inputs})
         except MilError as error:
             raise BundleError(f"expected a package that takes what it declares: {error}") from error
         arrays = {name: np.asarray(results[name], np.float32) for name in self._outputs}

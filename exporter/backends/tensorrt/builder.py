@@ -137,12 +137,14 @@ def _monitor(trt: Any, tell: Callable[[str], None]) -> Any:
             super().__init__()
 
         def phase_start(self, phase: str, _parent: str | None, steps: int) -> None:
+            """Report the phase that begins."""
             tell(f"{phase} ({steps} steps)")
 
         def phase_finish(self, phase: str) -> None:
-            pass
+            """Ignore the end: the next phase says as much."""
 
         def step_complete(self, _phase: str, _step: int) -> bool:
+            """Let the build go on: false would cancel it."""
             return True
 
     return Monitor()

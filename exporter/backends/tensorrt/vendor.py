@@ -64,11 +64,13 @@ def load(flavor: str) -> tuple[Any, Any]:
             self.clear()
 
         def clear(self) -> None:
+            """Forget the messages of the last build."""
             self.errors: list[str] = []
             self.warnings: list[str] = []
             self.sizes: dict[str, int] = {}
 
         def log(self, severity: Any, message: str) -> None:
+            """Collect errors, warnings and sizes; drop the rest."""
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(message)
             elif severity == trt.ILogger.WARNING:

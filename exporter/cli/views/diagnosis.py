@@ -19,7 +19,7 @@ WIDTH = 120  # of a log, where there is no terminal
 
 
 def as_plain(found: Diagnosis) -> dict[str, Any]:
-    """Returns a diagnosis for JSON, decibels that are no number as in the table: "exact" or "overflow"."""
+    """Diagnosis as plain values for JSON; decibels that are not finite as in the table: "exact" or "overflow"."""
     rows = [
         {**{name: _plain(value) for name, value in asdict(row).items()}, "explained": row.explained}
         for row in found.rows
@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
 
 
 def show(found: Diagnosis, *, every: bool = False) -> None:
-    """Prints the table to standard output: the verdict last, where a reader looks."""
+    """Print the table to standard output: the verdict last, where a reader looks."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -50,7 +50,7 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
 
 
 def render(found: Diagnosis, *, every: bool = False) -> Table:
-    """Returns the table: blocks and their parts, whatever is to blame, or every module."""
+    """Table of blocks, their parts and the culprit, or of every module."""
     floor = f"{found.precision} floor"
     table = plain_table(("module", "SQNR", floor, "lost here", floor, ""), words=(0, 5))
     culprit = found.culprit

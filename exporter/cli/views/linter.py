@@ -18,7 +18,7 @@ UNCONFIRMED = "[dim]only the device can confirm[/]"
 
 
 def render(findings: Sequence[Finding]) -> Table:
-    """Returns one row a rule, in the order given, with the modules that break it and the first of what was found."""
+    """Table of one row a rule, in the order given: the modules that break it and the first of what was found."""
     rows: dict[Finding, list[Finding]] = {}
     for finding in findings:
         rows.setdefault(replace(finding, module="", found=""), []).append(finding)

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from slide_export.core.errors import ExportError
+
 LARGE = 2**16  # bytes
 
 
 def detach(model: ir.Model) -> tuple[ir.TensorProtocol, ...]:
-    """Make inputs of the large initializers, in place, and hand out their tensors for `attach`.
+    """Make inputs of the large initializers, in place, and hand out their tensors for `attach`, in the same order.
 
     Given    inputs: x            initializers: weight [200, 200], bias [200]
     Result   inputs: x, weight    initializers: bias                             handed out: weight's tensor
@@ -31,14 +33,18 @@ def detach(model: ir.Model) -> tuple[ir.TensorProtocol, ...]:
 def attach(model: ir.Model, tensors: Sequence[ir.TensorProtocol]) -> None:
     """Make initializers of the detached weights again, behind those that stayed.
 
+    They are the last inputs, in the order of `detach`: a pass may have renamed them, none takes an input away.
+
     1. A weight that a node still uses: an initializer.
     2. A weight that folding has left without a user: dropped.
     """
-    values = {value.name: value for value in model.graph.inputs}
-    for tensor in tensors:
-        if (value := values.get(tensor.name)) is None:
-            continue
+    values = tuple(model.graph.inputs)[len(model.graph.inputs) - len(tensors) :]
+    for value, tensor in zip(values, tensors, strict=True):
+        if value.shape is None or tuple(value.shape.numpy()) != tuple(tensor.shape.numpy()):
+            raise ExportError(
+                f"expected the weight {tensor.name} among the graph's inputs, found {value.name}: a pass moved it"
+            )
         model.graph.inputs.remove(value)
         if value.uses():  # Case 1
-            value.const_value = tensor
+            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
             model.graph.register_initializer(value)

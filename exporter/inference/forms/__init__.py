@@ -23,6 +23,7 @@ def _form(file: str, kind: str) -> Form:
     """The class `kind` of a file in this folder, imported when it is first made."""
 
     def make(fused: FusedSlideAttention) -> nn.Module:
+        """Import the form's file and build the module."""
         module = importlib.import_module(f"{__name__}.{file}")
         return cast("nn.Module", getattr(module, kind)(fused))
 

@@ -25,6 +25,7 @@ def qkv_by_part(fused: FusedSlideAttention) -> nn.Linear:
     heads, width = fused.heads, fused.width
 
     def reorder(rows: Tensor) -> Tensor:
+        """Reorder by (q|k|v, head, channel) and scale the queries: [3C, ...] -> [3C, ...]."""
         parts = rows.detach().reshape(heads, 3, width, -1).transpose(0, 1).clone()  # [3, nH, d, in]
         parts[0] *= fused.scale
         return parts.reshape(rows.shape)

@@ -49,25 +49,29 @@ def test_heads_that_no_shape_tells_can_be_said(tmp_path: Path) -> None:
         "linear": ("no", "the tensor shapes"),
         "image_size": ("64x64", "--model"),
     }
-    assert not any("assumed" in note for note in model.provenance.notes)
+    assert not any(note.startswith("assumed ") for note in model.provenance.notes)
 
 
 def test_what_nobody_says_is_assumed_aloud(tmp_path: Path) -> None:
     model = load(tmp_path, nat, nat.NatConfig(16, (1, 1, 1, 1), (1, 2, 4, 8), 2.0, num_classes=3))
-    assert in_force(model) == {"image_size": ("224x224", ASSUMED), "dilation": ("1", ASSUMED)}
+    assert in_force(model) == {
+        "image_size": ("224x224", ASSUMED),
+        "dilations": ("1", ASSUMED),
+        "activation": ("gelu", "its default"),
+    }
     assert any(
-        note.startswith("assumed dilation=1, no file tells it") and "--model dilation=... says another" in note
+        note.startswith("assumed dilations=1, no file tells it") and "--model dilations=... says another" in note
         for note in model.provenance.notes
     )
     named = load(tmp_path, nat, nat.VARIANTS["nat_mini"], variant="nat_mini")
-    assert in_force(named)["dilation"] == ("1", "--variant nat_mini")
-    assert not any("assumed" in note for note in named.provenance.notes)
+    assert in_force(named)["dilations"] == ("1", "--variant nat_mini")
+    assert not any(note.startswith("assumed ") for note in named.provenance.notes)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"head": "1"}, r"expected --model with a name of pvt_v2 \(heads, linear, image_size\), found 'head'"),
+        ({"head": "1"}, r"expected --model with an option of pvt_v2 \(heads, linear, image_size\), found head"),
         ({"heads": "two"}, "expected --model heads as whole numbers with commas, 1,2,5,8; found 'two'"),
         ({"heads": 2}, "expected --model heads as whole numbers"),
         ({"image_size": "0x64"}, "expected --model image_size as rows and columns"),

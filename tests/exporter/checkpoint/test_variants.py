@@ -24,6 +24,13 @@ TILES = "neighbourhood attention is computed as dense tiles; 49 keys a query giv
 PARENTS = "differs as the parent's does"
 UP = "22.3 and 77.4, rounded up"
 CSWIN_L = "without the 2 blocks of stage 1 it is 31.46 and 96.76: they seem not to be counted"
+PRODUCTS = (
+    "without the products of queries, keys and values, which seem not to be counted, the figures are the published"
+)
+HATS = (
+    "sampling is computed as products with hats; GridSample's own arithmetic is not counted, which gives DAT's figures"
+)
+SPREAD = "relative positions are spread over the keys by a product, of 0.15 to 0.7; upstream's code has 4.68 to 43.7"
 UNKNOWN = "counted from upstream's own code; no reason found"
 DIFFERENT = {
     **{(f"slide_swin_{size}", MACS): WINDOW for size in ("tiny", "small", "base")},
@@ -38,6 +45,15 @@ DIFFERENT = {
     ("pvt_v2_b0", PARAMETERS): "3.41 without the head",
     ("pvt_v2_b1", PARAMETERS): UNKNOWN,
     ("pvt_v2_b5", MACS): UNKNOWN,
+    **{(f"twins_{kind}_{size}", MACS): PRODUCTS for kind in ("pcpvt", "svt") for size in ("small", "base", "large")},
+    ("twins_pcpvt_large", PARAMETERS): "60.99, cut",
+    ("twins_svt_large", PARAMETERS): "99.27, cut",
+    **{(f"dat_{size}", MACS): HATS for size in ("tiny", "small", "base", "base_384")},
+    ("dat_tiny", PARAMETERS): UNKNOWN,
+    **{(f"dat_pp_{size}", MACS): f"{HATS}; {TILES}" for size in ("tiny", "small", "base", "base_384")},
+    ("dat_pp_base", PARAMETERS): "93.69, cut",
+    **{(f"mvitv2_{size}", MACS): SPREAD for size in ("tiny", "small", "base", "large")},
+    ("mvitv2_base", PARAMETERS): UNKNOWN,
     ("slide_pvt_v2_b2", PARAMETERS): "looks like Slide-PVT-S's; the configuration fits all other figures",
 }
 """(variant, figure) that our count does not round to, and why."""

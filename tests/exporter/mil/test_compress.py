@@ -17,7 +17,7 @@ from slide_export.calibration.recipe import QuantizationRecipe, default  # after
 from slide_export.mil import Evaluator, MilError, Package
 from slide_export.mil.convert import Form, save
 
-FORM = Form("x", (3, 8, 8), (1,), False, ("y",), (), "fp32", "iOS16")
+FORM = Form(("x",), (3, 8, 8), (1,), False, ("y",), (), "fp32", "iOS16")
 W8 = default("coreml", "w8")
 
 

@@ -23,7 +23,7 @@ from slide_export.mil.convert import Form, no_progress, save
 
 ROUNDING = 1e-6  # float32, of values near 1; both faults are at least a hundred times as large
 ROOT = Path(__file__).parents[3]
-TINY = Form("x", (3, 8, 8), (1,), False, ("y",), (), "fp32", "iOS16")
+TINY = Form(("x",), (3, 8, 8), (1,), False, ("y",), (), "fp32", "iOS16")
 ALONE = """
 import pathlib, sys, torch
 from tests.exporter.mil.test_convert import TINY, Wrapped

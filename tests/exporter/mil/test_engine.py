@@ -42,7 +42,7 @@ class StandIn:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
-    form = Form("images", (3, 4, 6), (1,), True, ("probabilities",), LABELS, "fp32", "iOS16")
+    form = Form(("images",), (3, 4, 6), (1,), True, ("probabilities",), LABELS, "fp32", "iOS16")
     save(Brightest(), tmp_path / "model.mlpackage", form, {})
     monkeypatch.setattr(engine, "sys", SimpleNamespace(platform="darwin"))
     monkeypatch.setattr(ct.models, "MLModel", StandIn)
@@ -52,7 +52,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
 def test_a_prediction_names_its_units_and_keeps_the_order_of_labels(package: Package) -> None:
     picture = np.random.default_rng(0).integers(0, 3, (4, 6, 3), dtype=np.uint8)
     predictor = engine.start(package, "float32", "CPU_AND_NE", LABELS)
-    found = predictor.run("images", picture)
+    found = predictor.run({"images": picture})
     exact = torch.from_numpy(picture).double().mean(dim=(0, 1)).softmax(dim=-1)
     assert predictor.name == "predicted on macOS (CPU_AND_NE)"
     assert found["probabilities"] == pytest.approx(exact.tolist(), abs=1e-6)
@@ -63,4 +63,4 @@ def test_what_coreml_refuses_is_one_error(package: Package) -> None:
     with pytest.raises(MilError, match=r"CoreML cannot load .*no such device"):
         engine.start(package, "float32", "CPU_ONLY", LABELS)
     with pytest.raises(MilError, match="CoreML cannot run the package: a picture was expected"):
-        engine.start(package, "float32", "ALL", LABELS).run("images", np.zeros((1, 3, 4, 6), np.float32))
+        engine.start(package, "float32", "ALL", LABELS).run({"images": np.zeros((1, 3, 4, 6), np.float32)})

@@ -2,9 +2,13 @@
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from slide_export.core.errors import ExportError
 from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes import run
+from slide_export.graph.passes.unwrap import Unwrap
 from slide_export.graph.passes.weights import LARGE, attach, detach
 
 
@@ -43,3 +47,22 @@ def test_they_come_back_and_unused_ones_do_not() -> None:
     assert back.keys() == {"small", "large"}
     assert np.array_equal(back["large"], numpy_helper.to_array(original.graph.initializer[0]))
     assert original == graph()
+
+
+def test_a_weight_that_a_pass_renames_comes_back_under_its_new_name() -> None:
+    original = graph()
+    original.graph.initializer[0].name = "module.large"
+    original.graph.node[0].input[1] = "module.large"
+    proto = run(original, (Unwrap(),))
+    assert [value.name for value in proto.graph.input] == ["x"]
+    back = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    assert back.keys() == {"small", "large"}
+    assert np.array_equal(back["large"], numpy_helper.to_array(original.graph.initializer[0]))
+
+
+def test_a_weight_that_a_pass_takes_away_is_an_error() -> None:
+    model = to_ir(graph())
+    large = detach(model)
+    del model.graph.inputs[1]
+    with pytest.raises(ExportError, match="expected the weight large among the graph's inputs, found x"):
+        attach(model, large)

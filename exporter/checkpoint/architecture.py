@@ -1,0 +1,281 @@
+"""Which model a state dict is of: the library that named its tensors, the family, the configuration, the preprocessing.
+
+The steps read shapes alone: tensors without values stand for the file's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from slide_export.core.errors import CheckpointError
+from slide_export.core.model import ValueInForce
+from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, family_of
+from slide_export.models.formats import (
+    UNKNOWN_FAMILIES,
+    Beside,
+    Origin,
+    Recognised,
+    Told,
+    recognise,
+    refusal,
+    rename,
+)
+
+from .containers import Contents
+from .tensor_files import shaped
+from .text import listed
+from .values import Library, configure
+
+OFFICIAL = "official names"
+BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
+
+
+@dataclass(frozen=True)
+class Named:
+    """A state dict by its names here.
+
+    Attributes:
+        origins: name here -> the file's tensors that it is made of.
+        shapes: name here -> a tensor without values.
+        format: the library, for people.
+        told: what the library's files say; None of official names.
+        family: the name of the family that the format is of; "" of official names.
+        dropped: what is left out, since it follows from the architecture or is no part of the model.
+        notes: what was decided.
+    """
+
+    origins: Mapping[str, Origin]
+    shapes: State
+    format: str
+    told: Told | None = None
+    family: str = ""
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What model the weights are of.
+
+    Attributes:
+        config: of the model as it was trained.
+        source: what told it, for people.
+        assumed: what nobody told, one sentence each.
+        filled: pattern of tensors that the library leaves out -> the number that stands for them.
+        values: those of the family, as they were taken.
+    """
+
+    family: Family
+    config: Config
+    data: DataConfig
+    labels: tuple[str, ...]
+    source: str
+    assumed: tuple[str, ...] = ()
+    filled: Mapping[str, float] = field(default_factory=dict)
+    values: tuple[ValueInForce, ...] = ()
+
+
+def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
+    """Rename a file's tensors to this project's names.
+
+    Args:
+        contents: what the file holds.
+        like: its tensors, without values.
+        families: which it may be of.
+        features: only the maps of the stages are wanted, so a neck or a head beside a backbone may be left out.
+
+    Raises:
+        CheckpointError: it is told what they are, and they are not exported; or their names are of no known model.
+    """
+    if told := refusal(like.keys()):
+        raise CheckpointError(f"expected a model to export, found {told}")
+    for refused in COMPARISON:
+        if refused not in families and refused.matches(like):
+            raise CheckpointError(f"expected a model to export, found the weights of {comparison_only(refused.name)}")
+    found = recognise(like.keys(), str(contents.config.get("model_type", "")))
+    try:
+        return (
+            _of_library(found, contents, like, features=features)
+            if found
+            else _official(like, families, features=features)
+        )
+    except ShapeError as error:
+        name = found.format.name if found else "known model"
+        raise CheckpointError(f"expected the checkpoint of a {name} that can be exported, found {error}") from error
+
+
+def _of_library(found: Recognised, contents: Contents, like: State, *, features: bool) -> Named:
+    keys = found.keys
+    renamed = rename(found.format.key_map(keys.keys()), keys)
+    outside = sorted(
+        {keys[name].partition(".")[0] for name in renamed.unknown if not keys[name].startswith(found.body)}
+    )
+    if outside and not features and found.body == "backbone.":
+        _refuse_segmenter([keys[name] for name in renamed.unknown])
+    strange = [keys[name] for name in renamed.unknown if not features or keys[name].startswith(found.body)]
+    if strange:
+        theirs = sorted(f"unexpected {key} {shape_of(like[key])}" for key in strange)
+        raise CheckpointError(f"the checkpoint does not fit {found.format.name}: {listed(theirs, '; ')}")
+    origins = {
+        name: Origin(tuple(keys[key] for key in origin.keys), origin.make) for name, origin in renamed.origins.items()
+    }
+    shapes = {name: _without_memory(origin(like)) for name, origin in origins.items()}
+    beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
+    told = found.format.read(shapes, beside)
+    notes: tuple[str, ...] = (f"named by {found.format.name}",)
+    if outside:
+        notes = (*notes, f"left out, no part of the backbone: {listed(outside)}")
+    dropped = (*outside, *(keys[key] for key in renamed.dropped))
+    return Named(origins, shapes, found.format.name, told, found.format.family, dropped, notes)
+
+
+def _without_memory(tensor: Tensor) -> Tensor:
+    return shaped(tensor.shape, tensor.dtype)
+
+
+def _official(like: State, families: Sequence[Family], *, features: bool) -> Named:
+    """Take official names as they are, or without a prefix that stands before the names of the body alone."""
+    for body in ("", *BODIES):
+        inside = {key: key.removeprefix(body) for key in like if key.startswith(body)}
+        outside = [key for key in like if key not in inside]
+        others = [key for key in outside if not key.startswith(("head.", "norm."))]
+        kept = [key for key in outside if key not in others] if features and body else outside
+        names = {**inside, **{key: key for key in kept}}
+        state = {name: like[key] for key, name in names.items()}
+        if any(family.matches(state) for family in families) and (features or not others or not body):
+            notes = () if not body else (f"removed the prefix {body!r} of the body's names",)
+            left = sorted({key.partition(".")[0] for key in others}) if features and body else []
+            notes = (*notes, f"left out, no part of the backbone: {listed(left)}") if left else notes
+            origins = {name: Origin((key,)) for key, name in names.items()}
+            return Named(origins, state, OFFICIAL, dropped=tuple(left), notes=notes)
+    return Named({key: Origin((key,)) for key in like}, like, OFFICIAL)
+
+
+def architecture(
+    named: Named,
+    tree: Mapping[str, Any] | None,
+    families: Sequence[Family],
+    variant: str | None,
+    options: Mapping[str, str],
+    *,
+    features: bool,
+) -> Architecture:
+    """Tell family, configuration and preprocessing: the file's own configuration first, then the shapes.
+
+    Raises:
+        CheckpointError: they are those of no model of the families.
+        RequestError: an option is none of the family's.
+    """
+    family = _family(named, families, variant)
+    try:
+        found = configure(family, named.shapes, tree, variant, options, Library.of(named.told, named.format))
+        config, source, assumed = found.config, found.source, found.assumed
+        data, guess = _images(family, named, tree, config)
+    except ShapeError as error:
+        raise CheckpointError(
+            f"expected a configuration that a {family.name} can have, the checkpoint's own has {error}"
+        ) from error
+    if not config.num_classes and not features:
+        raise CheckpointError(_headless(family, named))
+    told = named.told
+    labels = told.labels if told else ()
+    if labels and len(labels) != config.num_classes:
+        assumed, labels = (
+            (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
+            (),
+        )
+    told_assumptions = told.assumed if told else ()
+    return Architecture(
+        family,
+        config,
+        data,
+        labels,
+        source,
+        (*assumed, *told_assumptions, *guess),
+        told.filled if told else {},
+        found.values,
+    )
+
+
+def _family(named: Named, families: Sequence[Family], variant: str | None) -> Family:
+    """Find the family, and refuse a variant of another one."""
+    if named.told is not None:
+        found = next((family for family in families if family.name == named.family), None)
+        if found is None:
+            raise CheckpointError(
+                f"expected a model of {_names(families)}; found {named.format}, which is not exported"
+            )
+    else:
+        found = next((family for family in families if family.matches(named.shapes)), None)
+    family = family_of(variant, families) if variant else found
+    if family is None:
+        _refuse_unknown(named.shapes, families)
+    if found is not None and found != family:
+        raise CheckpointError(
+            f"expected the keys of a {family.name}, found those of a {found.name}: "
+            f"leave out --variant {variant}, or name a {found.name}"
+        )
+    return family
+
+
+def _images(
+    family: Family, named: Named, tree: Mapping[str, Any] | None, config: Config
+) -> tuple[DataConfig, tuple[str, ...]]:
+    """Tell the preprocessing, and say where it is assumed."""
+    data = named.told.data if named.told else family.read_data(tree, config)
+    if not all(0 < deviation < float("inf") for deviation in data.std) or not all(abs(mean) <= 1 for mean in data.mean):
+        raise ShapeError(
+            f"mean {data.mean} and standard deviation {data.std}, where those of colours in 0..1 are expected "
+            "(of colours in 0..255: divide both by 255)"
+        )
+    if named.told is None and not (tree and isinstance(tree.get("DATA"), Mapping)):
+        return data, (f"no file tells the preprocessing: that of {family.name}'s own training code is assumed",)
+    return data, ()
+
+
+def _headless(family: Family, named: Named) -> str:
+    """Say which head is there, where one is that is not of one linear layer."""
+    heads = sorted(key for key in named.shapes if key.startswith(("head.", "classifier.", "fc.")))
+    if heads:
+        return f"expected a {family.name} whose head is one linear layer (head.weight), found {listed(heads)}"
+    return (
+        f"expected a {family.name} with its classification head, found no head.weight: export the file that has it, "
+        "or the maps of its stages with --features"
+    )
+
+
+def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
+    if any(key.startswith("backbone.") for key in state):
+        _refuse_segmenter(list(state))
+    if told := refusal(state.keys(), UNKNOWN_FAMILIES):
+        raise CheckpointError(f"expected a model of {_names(families)}; found {told}, which is not exported")
+    raise CheckpointError(
+        f"expected the keys of {_names(families)}; found {listed(list(state))}: no known model has these"
+    )
+
+
+def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
+    others = sorted({key.partition(".")[0] for key in keys if not key.startswith("backbone.")})
+    raise CheckpointError(
+        f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "
+        "--features exports the maps of its backbone's four stages"
+    )
+
+
+def _names(families: Sequence[Family]) -> str:
+    return ", ".join(family.name for family in families)
+
+
+def comparison_only(name: str) -> str:
+    """Say of a model that it is measured and never exported."""
+    return (
+        f"{name}, a model for comparison only: it needs operators that targets lack or run badly; "
+        "`slide-export compare` measures it beside what replaces it"
+    )
+
+
+def shape_of(tensor: Any) -> str:
+    """Write a shape."""
+    return f"[{', '.join(map(str, tensor.shape))}]"

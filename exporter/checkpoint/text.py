@@ -1,0 +1,11 @@
+"""Lists in sentences: the first few of them, and how many more there are."""
+
+from collections.abc import Sequence
+
+LISTED = 8  # items that a sentence names one by one
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """Name the first items and count the rest."""
+    rest = len(items) - LISTED
+    return separator.join(items[:LISTED]) + (f"{separator}and {rest} more" if rest > 0 else "")

@@ -1,0 +1,200 @@
+"""The weights themselves: of a kind that can be exported, whole, finite, in float32, in a module without own memory."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from slide_export.core.errors import CheckpointError
+from slide_export.models import Config, Family, ShapeError, State
+from slide_export.models.formats import Origin
+
+from .architecture import shape_of
+from .tensor_files import StoredTensor
+from .text import listed
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+INTEGERS = (".relative_position_index",)  # buffers that hold no weights
+
+
+def refuse_kinds(like: State) -> None:
+    """Refuse tensors that are no dense floats: their numbers are not those of the model.
+
+    Raises:
+        CheckpointError: there are some.
+    """
+    for name, tensor in like.items():
+        if told := _kind(name, tensor):
+            raise CheckpointError(f"expected weights in float, {name} is {told}")
+
+
+def _kind(name: str, tensor: Tensor) -> str:
+    """Say what a tensor is that holds no weights in float; "" where it does."""
+    if tensor.layout is not torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.")
+        return f"a sparse tensor ({kind}): save it dense (tensor.to_dense())"
+    if tensor.is_nested:
+        return "a nested tensor: save its parts"
+    if tensor.is_meta:
+        return "a tensor without values (of the meta device): save the model after its weights are loaded"
+    if tensor.is_quantized:
+        return f"quantized ({str(tensor.dtype).removeprefix('torch.')}): export the float model that it was made from"
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.dtype in FLOATS or (name.endswith(INTEGERS) and dtype.startswith(("int", "uint"))):
+        return ""
+    if dtype.startswith(("float8", "float4", "int", "uint", "bits")):
+        return f"of type {dtype}, as a quantized file has it: export the float model that it was made from"
+    return f"of type {dtype}: save it as float32"
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Build modules whose parameters have no memory and no random numbers: a file's tensors take their places."""
+
+    def empty(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+
+    hook = register_module_parameter_registration_hook(empty)  # type: ignore[arg-type]  # it may return a parameter
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def build(family: Family, config: Config) -> nn.Module:
+    """Build the module of a configuration, without memory for its parameters.
+
+    Raises:
+        CheckpointError: no module has these numbers.
+    """
+    try:
+        with torch.random.fork_rng(), without_memory():
+            return family.build(config)
+    except (ShapeError, ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise CheckpointError(
+            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {error}"
+        ) from error
+
+
+def refuse_misfits(
+    shapes: State, expected: State, family: Family, origins: Mapping[str, Origin], filled: Mapping[str, float]
+) -> list[str]:
+    """Refuse missing, unexpected and misshapen tensors, by the names that the file gives them.
+
+    Returns:
+        The names that the file lacks and may lack: buffers that are rebuilt, and constants that the library leaves out.
+
+    Raises:
+        CheckpointError: the tensors are not those of the module.
+    """
+    missing = [key for key in expected if key not in shapes]
+    rebuilt = [key for key in missing if _rebuilt(key, family) or constant(key, filled) is not None]
+    problems = [f"missing {key} {shape_of(expected[key])}" for key in missing if key not in rebuilt]
+    problems += [f"unexpected {_theirs(key, origins)} {shape_of(shapes[key])}" for key in shapes if key not in expected]
+    problems += [
+        f"misshapen {_theirs(key, origins)}: expected {shape_of(expected[key])}, found {shape_of(shapes[key])}"
+        for key in shapes.keys() & expected.keys()
+        if shapes[key].shape != expected[key].shape
+    ]
+    if problems:
+        raise CheckpointError(f"the checkpoint does not fit {family.name}: {listed(sorted(problems), '; ')}")
+    return rebuilt
+
+
+def _theirs(key: str, origins: Mapping[str, Origin]) -> str:
+    """Name a tensor as the file does, where it has another name there."""
+    keys = origins[key].keys if key in origins else (key,)
+    return key if keys == (key,) else f"{key} (from {', '.join(keys)})"
+
+
+def _rebuilt(key: str, family: Family) -> bool:
+    return bool(family.optional) and key.endswith(family.optional)
+
+
+def constant(key: str, filled: Mapping[str, float]) -> float | None:
+    """Tell the number that stands for a tensor that a library leaves out."""
+    return next((number for pattern, number in filled.items() if re.fullmatch(pattern, key)), None)
+
+
+def weights_of(
+    tensors: Mapping[str, StoredTensor],
+    origins: Mapping[str, Origin],
+    expected: State,
+    family: Family,
+    filled: Mapping[str, float],
+) -> dict[str, Tensor]:
+    """Read every tensor of the module, one after the other, in float32.
+
+    Raises:
+        CheckpointError: one holds a NaN or an infinity, or a buffer says something else than the architecture.
+    """
+    reader = _Reader(tensors)
+    state = dict(family.canonical({key: _as_float(origin(reader)) for key, origin in origins.items()}))
+    broken = [_theirs(key, origins) for key, value in state.items() if not is_finite(value)]
+    altered = [
+        f"altered {_theirs(key, origins)}: its values do not follow from the architecture"
+        for key, value in state.items()
+        if _rebuilt(key, family) and not torch.equal(value, expected[key])
+    ]
+    for key, like in expected.items():
+        if key not in state and (number := constant(key, filled)) is not None:
+            state[key] = torch.full(like.shape, number)
+    if broken:
+        raise CheckpointError(f"expected finite weights, found NaN or Inf in {listed(broken)}: the training diverged")
+    if altered:
+        raise CheckpointError(f"the checkpoint does not fit {family.name}: {listed(sorted(altered), '; ')}")
+    return state
+
+
+def _as_float(value: Tensor) -> Tensor:
+    return value.float().contiguous() if value.is_floating_point() else value.contiguous()
+
+
+class _Reader(Mapping[str, Tensor]):
+    """A file's tensors, each read when it is asked for and kept by nobody."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.tensors[key].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor has no NaN and no infinity: where it has, the sum is not finite, and that takes one pass."""
+    return not tensor.is_floating_point() or bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
+def converted(like: State) -> str:
+    """Say which types become float32; "" where none does."""
+    narrow = sorted(
+        {str(value.dtype) for value in like.values() if value.is_floating_point() and value.dtype != torch.float32}
+    )
+    return f"converted {', '.join(narrow)} weights to float32" if narrow else ""
+
+
+def assign(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Put tensors in the places of a module's empty parameters.
+
+    Raises:
+        CheckpointError: a parameter has none.
+    """
+    module.load_state_dict(dict(state), strict=False, assign=True)
+    if empty := [name for name, value in all_tensors(module) if value.is_meta]:
+        raise CheckpointError(f"expected a tensor for every parameter, found none for {listed(empty)}")
+    return module.eval().requires_grad_(False)
+
+
+def all_tensors(module: nn.Module) -> list[tuple[str, Any]]:
+    """List a module's parameters and buffers by name."""
+    return [*module.named_parameters(), *module.named_buffers()]

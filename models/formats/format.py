@@ -1,0 +1,114 @@
+"""What a library's checkpoint format offers: how it is told apart, its key map, and how its own files are read."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from slide_export.models.data import DataConfig
+from slide_export.models.family import ShapeError, State
+
+from .key_map import Rule
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside the weights, in the file or its folder.
+
+    Attributes:
+        config: the library's own configuration as plain values: config.json, or OpenMMLab's configuration.
+        preprocessor: preprocessor_config.json.
+        labels: class names that a training framework wrote.
+        writer: the library that a training framework names as the file's own ("mmseg", "mmdet", ...), or ""
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    writer: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a library's files say of one model, and what its code does where they say nothing.
+
+    Attributes:
+        fields: of the family's configuration; those that are missing are inferred from the shapes.
+        data: the preprocessing.
+        labels: class names in the order of the head's outputs.
+        source: what told the architecture, for people; "" where nothing did.
+        notes: what was decided, one sentence each.
+        assumed: what nobody told, one sentence each.
+        filled: pattern of tensors here that the library leaves out -> the number that stands for them.
+    """
+
+    fields: Mapping[str, Any]
+    data: DataConfig
+    labels: tuple[str, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    filled: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One family as one library saves it.
+
+    Attributes:
+        name: the library and the model, for people.
+        family: the name of the family here.
+        matches: whether the names of a state dict are of this format.
+        rules: the key map, or what makes it of the names.
+        read: (tensors by their names here, of any device; what lies beside) -> what they tell.
+    """
+
+    name: str
+    family: str
+    matches: Callable[[Collection[str]], bool]
+    rules: tuple[Rule, ...] | Callable[[Collection[str]], tuple[Rule, ...]]
+    read: Callable[[State, Beside], Told]
+
+    def key_map(self, keys: Collection[str]) -> tuple[Rule, ...]:
+        """The key map of a state dict with these names."""
+        return self.rules(keys) if callable(self.rules) else self.rules
+
+
+def refuse_field(where: str, name: str, value: Any, expected: str) -> NoReturn:
+    """Refuse a field that changes the function and is not modelled.
+
+    Raises:
+        ShapeError: always.
+    """
+    raise ShapeError(f"{name} {value!r} in {where}, where {expected} is expected")
+
+
+def expect(where: str, fields: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuse fields that have another value than one of those that are modelled; a field may be missing.
+
+    Raises:
+        ShapeError: one has.
+    """
+    for name, values in wanted.items():
+        if name in fields and fields[name] not in values:
+            refuse_field(where, name, fields[name], " or ".join(map(repr, values)))
+
+
+def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
+    """Read rows and columns that are told as one number or two.
+
+    Raises:
+        ShapeError: they are told otherwise.
+    """
+    try:
+        rows, cols = (value, value) if isinstance(value, int) else value
+        sides = int(rows), int(cols)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name} {value!r}, where one number or two are expected") from error
+    if min(sides) < 1:
+        raise ShapeError(f"{name} {value!r}, where positive numbers are expected")
+    return sides
+
+
+def untold_input(image_size: tuple[int, int], reason: str) -> str:
+    """Say that the input is a guess."""
+    return f"no file tells the input: {image_size[0]}x{image_size[1]} assumed, {reason}; --input-size names another"

@@ -1,0 +1,61 @@
+"""What the shapes of a Swin tell once it has its names here, and what they leave open."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from slide_export.models import swin
+from slide_export.models.family import ShapeError, State
+
+LAST_NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
+"""What stands for the norm before the head where a model has neither: its maps do not need it."""
+TABLE = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table"
+
+
+def has(keys: Collection[str], pattern: str) -> bool:
+    """Whether a key begins with a pattern."""
+    return any(re.match(pattern, key) for key in keys)
+
+
+def windows_alike(state: State) -> bool:
+    """Whether the tables of all stages are alike, and no mask tells the input: any input of 32 windows or more fits."""
+    sizes = {value.shape[0] for key, value in state.items() if re.fullmatch(TABLE, key) and value.ndim == 2}
+    return len(sizes) == 1 and not any(key.endswith(".attn_mask") for key in state)
+
+
+def swin_fields(state: State, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the fields of a Swin's configuration: what is told wins over what the shapes tell.
+
+    Raises:
+        ShapeError: neither tells one of them.
+    """
+    needed = {"window", "image_size"}
+    try:
+        inferred = vars(swin.infer(state))
+    except ShapeError:
+        if not needed <= told.keys():
+            raise
+        inferred = {}
+    if not inferred:
+        inferred = vars(swin.infer(_square_tables(state)))
+    fields = {name: inferred[name] for name in ("embed_dim", "depths", "heads", "window", "image_size", "mlp_ratio")}
+    if "window" in told and "image_size" not in told:
+        side = max(told["window"]) * (swin.PATCH << (len(fields["depths"]) - 1))
+        fields["image_size"] = (side, side) if windows_alike(state) else fields["image_size"]
+    return {**fields, "num_classes": inferred["num_classes"], "feature_norms": feature_norms(state), **told}
+
+
+def feature_norms(state: State) -> tuple[int, ...]:
+    """List the stages whose maps have a norm of their own; the last stage's is the classifier's."""
+    return tuple(int(match[1]) for key in state if (match := re.fullmatch(r"norm(\d+)\.weight", key)))
+
+
+def _square_tables(state: State) -> State:
+    """Give tables of oblong windows a square form, so that all but the window can be inferred."""
+    found = {}
+    for key, value in state.items():
+        if re.fullmatch(TABLE, key) and value.ndim == 2 and math.isqrt(value.shape[0]) ** 2 != value.shape[0]:
+            value = value.new_empty((3 * 3, value.shape[1]))
+        found[key] = value
+    return found

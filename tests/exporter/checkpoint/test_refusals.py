@@ -1,0 +1,204 @@
+"""Sentences that once sent people the wrong way: each names what the file is, and what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.models.swin import SwinConfig, SwinTransformer
+from tests.conftest import randomise
+from tests.exporter.checkpoint.foreign import golden, write
+
+State = dict[str, Tensor]
+SMALL = SwinConfig(16, (1, 1), (1, 2), (4, 4), (64, 64), 10)  # maps of 16 and 8: no table tells the input
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    torch.manual_seed(1)
+    return dict(randomise(SwinTransformer(SMALL)).state_dict())
+
+
+def save(content: Any, tmp_path: Path) -> Path:
+    torch.save(content, tmp_path / "model.pth")
+    return tmp_path / "model.pth"
+
+
+def tree(**fields: Any) -> dict[str, Any]:
+    swin = {"EMBED_DIM": 16, "DEPTHS": [1, 1], "NUM_HEADS": [1, 2], "WINDOW_SIZE": 4}
+    kind = fields.pop("TYPE", "swin")
+    model = {"TYPE": kind, "NUM_CLASSES": 10, "SWIN": {**swin, **fields}}
+    return {"MODEL": model, "DATA": {"IMG_SIZE": 64}, "TEST": {"CROP": True}}
+
+
+CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "scale of the queries": ({"QK_SCALE": 0.9}, r"MODEL\.SWIN\.QK_SCALE 0\.9"),
+    "another model": ({"TYPE": "swinv2"}, r"MODEL\.TYPE 'swinv2'"),
+    "another activation": ({"TYPE": "swin_relu"}, r"MODEL\.TYPE 'swin_relu'"),
+    "patches": ({"PATCH_SIZE": 8}, r"MODEL\.SWIN\.PATCH_SIZE 8"),
+    "positions": ({"APE": True}, r"MODEL\.SWIN\.APE True"),
+    "no norm of patches": ({"PATCH_NORM": False}, r"PATCH_NORM False"),
+    "no biases": ({"QKV_BIAS": False}, r"QKV_BIAS False"),
+    "gray pictures": ({"IN_CHANS": 1}, r"IN_CHANS 1"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_configuration_is_believed_whole_or_refused(name: str, state: State, tmp_path: Path) -> None:
+    fields, sentence = CONFIGURATIONS[name]
+    path = save({"model": state, "config": tree(**fields)}, tmp_path)
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(path)
+    plain = load_checkpoint(save({"model": state, "config": tree(QK_SCALE=None, APE=False)}, tmp_path))
+    assert plain.config.image_size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("colours", "sentence"),
+    [
+        ({"MEAN": [123.675, 116.28, 103.53]}, "divide both by 255"),
+        ({"STD": [0, 1, 1]}, "expected"),
+        ({"STD": [-1, 1, 1]}, "expected"),
+        ({"STD": [float("inf")] * 3}, "expected"),
+        ({"MEAN": [float("nan")] * 3}, "expected"),
+    ],
+)
+def test_colours_that_cannot_be(colours: dict[str, Any], sentence: str, state: State, tmp_path: Path) -> None:
+    config = tree()
+    config["DATA"] |= colours
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(save({"model": state, "config": config}, tmp_path))
+
+
+KINDS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "int8": (lambda t: (t * 100).round().to(torch.int8), r"head\.weight is of type int8, as a quantized file has it"),
+    "int64": (lambda t: t.long(), r"head\.weight is of type int64"),
+    "bool": (lambda t: t > 0, r"head\.weight is of type bool: save it as float32"),
+    "complex": (lambda t: t.to(torch.complex64), r"head\.weight is of type complex64"),
+    "float8": (lambda t: t.to(torch.float8_e4m3fn), r"head\.weight is of type float8_e4m3fn, as a quantized file"),
+    "sparse": (lambda t: t.to_sparse(), r"head\.weight is a sparse tensor \(sparse_coo\): save it dense"),
+    "meta": (lambda t: t.to("meta"), r"head\.weight is a tensor without values"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_no_dense_floats_are_refused(kind: str, state: State, tmp_path: Path) -> None:
+    change, sentence = KINDS[kind]
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(save({**state, "head.weight": change(state["head.weight"])}, tmp_path))
+
+
+def test_float8_in_safetensors_is_refused_too(state: State, tmp_path: Path) -> None:
+    save_file({**state, "head.weight": state["head.weight"].to(torch.float8_e4m3fn)}, tmp_path / "f8.safetensors")
+    with pytest.raises(CheckpointError, match="float8_e4m3fn"):
+        load_checkpoint(tmp_path / "f8.safetensors")
+
+
+def without_learned_path(state: State) -> State:
+    return {key.replace("attn.qkv", "attn.dep_conv"): value for key, value in state.items()}
+
+
+WHAT_IT_IS: dict[str, tuple[Callable[[State], Any], str]] = {
+    "SwinV2 of timm": (lambda s: {**s, "layers.0.blocks.0.attn.logit_scale": torch.ones(1, 1, 1)}, "found SwinV2"),
+    "LoRA": (lambda s: {**s, "layers.0.blocks.0.attn.qkv.lora_A.weight": torch.ones(4, 16)}, "LoRA adapter weights"),
+    "quantized": (lambda s: {**s, "head.zero_point": torch.zeros(1)}, "found a quantized checkpoint"),
+    "pruned": (
+        lambda s: {**s, "head.weight_orig": torch.ones(1), "head.weight_mask": torch.ones(1)},
+        r"torch\.nn\.utils\.prune\.remove",
+    ),
+    "SimMIM": (
+        lambda s: (
+            {f"encoder.{key}": value for key, value in s.items()}
+            | {"encoder.mask_token": torch.zeros(1, 1, 16), "decoder.0.weight": torch.zeros(2)}
+        ),
+        "a SimMIM pre-training file",
+    ),
+    "fused": (without_learned_path, "two convolution paths are already fused"),
+    "ViT": (
+        lambda _: {"blocks.0.attn.qkv.weight": torch.ones(3), "pos_embed": torch.ones(1), "cls_token": torch.ones(1)},
+        "found ViT",
+    ),
+    "ResNet": (lambda _: {"layer1.0.conv1.weight": torch.ones(3), "fc.weight": torch.ones(3)}, "found ResNet"),
+    "no head": (
+        lambda s: {key: value for key, value in s.items() if "head" not in key},
+        r"found no head\.weight: export the file that has it, or the maps of its stages with --features",
+    ),
+    "another head": (
+        lambda s: {key.replace("head.", "head.1."): value for key, value in s.items()},
+        r"whose head is one linear layer \(head\.weight\), found head\.1\.bias, head\.1\.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHAT_IT_IS)
+def test_what_it_is_and_not_a_list_of_keys(name: str, state: State, tmp_path: Path) -> None:
+    change, sentence = WHAT_IT_IS[name]
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(save(change(state), tmp_path))
+
+
+def test_a_first_shard_and_a_timm_swin_are_not_headless(tmp_path: Path) -> None:
+    drawn = golden("timm_swin")
+    loaded = load_checkpoint(write(drawn, tmp_path))
+    assert (loaded.provenance.format, loaded.config.num_classes) == ("timm (0.9 or later) Swin", 10)
+
+
+def test_a_classifier_of_openmmlab_is_no_segmenter(tmp_path: Path) -> None:
+    drawn = golden("mmpretrain_swin")
+    assert load_checkpoint(write(drawn, tmp_path)).provenance.format == "OpenMMLab Swin"
+    whole = {
+        f"backbone.{key.removeprefix('backbone.')}": value for key, value in drawn.state.items() if "head" not in key
+    }
+    whole["decode_head.conv_seg.weight"] = torch.zeros(2)
+    path = save({"state_dict": whole}, tmp_path)
+    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*--features"):
+        load_checkpoint(path)
+    backbone = load_checkpoint(path, features=True)
+    assert any("left out, no part of the backbone: decode_head" in note for note in backbone.provenance.notes)
+
+
+def test_dinat_is_not_taken_for_nat(tmp_path: Path) -> None:
+    drawn = golden("hf_dinat")
+    path = save(dict(drawn.state), tmp_path)
+    with pytest.raises(CheckpointError, match="a DiNAT without its dilations"):
+        load_checkpoint(path)
+
+
+def test_what_nobody_tells_is_assumed_aloud(state: State, tmp_path: Path) -> None:
+    bare = {key: value for key, value in state.items() if not key.endswith(".attn_mask")}
+    loaded = load_checkpoint(save(bare, tmp_path))
+    assert loaded.image_size == (32, 32)
+    assert any(
+        sentence.startswith("assumed image_size=32x32, no file tells it") for sentence in loaded.provenance.assumed
+    )
+    assert any("preprocessing" in sentence for sentence in loaded.provenance.assumed)
+    told = load_checkpoint(save({"model": bare, "config": tree()}, tmp_path))
+    assert told.provenance.assumed == ()
+    assert told.image_size == (64, 64)
+    unread = tree()
+    unread["DATA"]["IMG_SIZE"] = None
+    assumed = load_checkpoint(save({"model": bare, "config": unread}, tmp_path)).provenance.assumed
+    assert any("cannot be read: it is not used" in sentence for sentence in assumed)
+
+
+def test_options_are_those_of_the_family(state: State, tmp_path: Path) -> None:
+    path = save(state, tmp_path)
+    kept = load_checkpoint(path, input_size=(96, 96), values={"window": "keep"})
+    scaled = load_checkpoint(path, input_size=(96, 96), values={"window": "scale"})
+    assert (kept.config.window, scaled.config.window) == ((4, 4), (12, 12))  # as many a side as at the assumed 32
+    with pytest.raises(RequestError, match=r"expected --model with an option of swin .*window.*found heads"):
+        load_checkpoint(path, values={"heads": "1,2"})
+    with pytest.raises(RequestError, match="keep or scale or floor"):
+        load_checkpoint(path, values={"window": "big"})
+
+
+def test_a_window_that_cannot_shrink_refuses_an_input_by_name(tmp_path: Path) -> None:
+    path = write(golden("hf_swin_pad"), tmp_path)  # windows of 3
+    with pytest.raises(RequestError, match="a map of 2x2 in stage 3, smaller than its window of 3x3"):
+        load_checkpoint(path, input_size=(32, 32))

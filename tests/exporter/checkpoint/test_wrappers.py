@@ -1,0 +1,168 @@
+"""The weights of a training file: which set of tensors, raw or averaged, and without which prefix."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from slide_export.checkpoint.wrappers import unwrap
+from slide_export.core.errors import CheckpointError, RequestError
+
+State = dict[str, Tensor]
+STATE: State = {
+    "patch_embed.proj.weight": torch.ones(2, 3),
+    "layers.0.blocks.0.norm1.weight": torch.ones(3),
+    "layers.0.blocks.0.norm1.bias": torch.ones(3),
+    "layers.0.blocks.0.mlp.fc1.weight": torch.ones(3),
+    "layers.0.blocks.0.mlp.fc1.bias": torch.ones(3),
+    "head.weight": torch.ones(2, 3),
+}
+AVERAGE = {key: value * 2 for key, value in STATE.items()}
+
+
+def prefixed(prefix: str, state: State = STATE) -> State:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def opened(content: Any, weights: str = "raw", key: str | None = None) -> Any:
+    return unwrap(content, weights, key, "run.pth")
+
+
+def read(content: Any, weights: str = "raw", key: str | None = None) -> State:
+    return {name: tensor.read() for name, tensor in opened(content, weights, key).tensors.items()}
+
+
+def is_(found: State, expected: State) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+WRAPPERS = (
+    "model", "state_dict", "model_state", "model_state_dict", "net", "network", "weights", "params", "module",
+    "classifier", "generator", "my_best_model",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_any_name_of_one_set_of_tensors(wrapper: str) -> None:
+    found = opened({wrapper: STATE, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "epoch": 3})
+    assert (found.wrapper, found.prefix) == (wrapper, "")
+    assert found.notes == (f"weights from {wrapper!r}",)
+
+
+PREFIXES = (
+    "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module.", "model.", "net.",
+    "network.", "timm_model.", "model.net.", "backbone.", "_forward_module.model.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefixes_are_removed_and_said(prefix: str) -> None:
+    found = opened({"state_dict": prefixed(prefix)})
+    assert is_(read({"state_dict": prefixed(prefix)}), STATE)
+    assert found.prefix == prefix
+    assert any("removed the prefix" in note for note in found.notes)
+
+
+def test_a_lightning_module_has_its_model_beside_losses_and_averages() -> None:
+    module = {**prefixed("model."), "criterion.weight": torch.ones(2)}
+    found = opened({"state_dict": module, "pytorch-lightning_version": "2.6.6", "epoch": 1})
+    assert (found.prefix, found.dropped) == ("model.", ("criterion.weight",))
+    both = {"state_dict": {**prefixed("model."), **prefixed("ema_model.", AVERAGE)}}
+    assert is_(read(both), STATE)
+    assert is_(read(both, "ema"), AVERAGE)
+
+
+def test_an_averaged_model_loses_its_counter() -> None:
+    averaged = {"n_averaged": torch.tensor(7), **prefixed("module.")}
+    for content in (averaged, {"state_dict": averaged}):
+        found = opened(content)
+        assert is_({name: tensor.read() for name, tensor in found.tensors.items()}, STATE)
+        assert found.dropped == ("n_averaged",)
+        assert "the weights are an average (AveragedModel)" in found.notes
+    assert is_(read({"model": STATE, "model_ema": averaged}, "ema"), STATE)
+
+
+EMA: dict[str, Any] = {
+    "timm": {"state_dict": STATE, "state_dict_ema": AVERAGE},
+    "ema": {"model": STATE, "ema": AVERAGE},
+    "params": {"params": STATE, "params_ema": AVERAGE},
+    "DINO": {"student": prefixed("module.backbone."), "teacher": prefixed("backbone.", AVERAGE)},
+    "mmengine": {
+        "state_dict": AVERAGE,
+        "ema_state_dict": {"steps": torch.tensor(9), **prefixed("module.")},
+        "meta": {"mmengine_version": "0.10.7"},
+    },
+    "Lightning": {"state_dict": AVERAGE, "current_model_state": STATE},
+}
+
+
+@pytest.mark.parametrize("name", EMA)
+def test_raw_and_ema_mean_what_they_say_in_each(name: str) -> None:
+    assert is_(read(EMA[name]), STATE)
+    assert is_(read(EMA[name], "ema"), AVERAGE)
+
+
+def test_several_sets_are_listed_and_one_is_named() -> None:
+    content = {"model": STATE, "state_dict": AVERAGE}
+    with pytest.raises(
+        CheckpointError, match=r"'model' \(6 tensors\), 'state_dict' \(6 tensors\): name one with --weights-key"
+    ):
+        opened(content)
+    assert is_(read(content, key="state_dict"), AVERAGE)
+    nested = {"models": {"generator": STATE, "critic": AVERAGE}}
+    with pytest.raises(CheckpointError, match=r"'models.generator' .*'models.critic' .*--weights-key"):
+        opened(nested)
+    assert is_(read(nested, key="models.critic"), AVERAGE)
+    with pytest.raises(
+        CheckpointError, match=r"expected tensors under 'best'.* under 'models.generator', 'models.critic'"
+    ):
+        opened(nested, key="best")
+
+
+def test_another_set_beside_the_weights_is_mentioned() -> None:
+    found = opened({"model": STATE, "critic": AVERAGE})
+    assert found.wrapper == "model"
+    assert any("'critic'" in note for note in found.notes)
+
+
+def test_what_is_no_tensor_among_the_weights_is_left_out_by_name() -> None:
+    assert opened({**STATE, "epoch": 3}).dropped == ("epoch (no tensor)",)
+    extra = {"model": {**STATE, "_step": 5, "layers.0._extra_state": None}}
+    assert opened(extra).dropped == ("_step (no tensor)", "layers.0._extra_state (no tensor)")
+    profiled = {**STATE, "total_ops": torch.ones(1), "layers.0.total_params": torch.ones(1)}
+    assert opened(profiled).dropped == ("total_ops", "layers.0.total_params")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "optimizer": ({"optimizer": {"state": {}}, "epoch": 3}, "the state of a training without its model"),
+    "state of an optimizer": (
+        {"state": {0: {"step": torch.ones(1)}}, "param_groups": []},
+        "training without its model",
+    ),
+    "nothing": ({}, "found nothing, and no set of tensors"),
+    "numbers as names": ({0: torch.ones(3)}, "no set of tensors"),
+    "values": ({"lr": 0.1, "name": "swin"}, "no set of tensors in them"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_without_weights_are_told_by_what_they_are(name: str) -> None:
+    content, sentence = REFUSED[name]
+    with pytest.raises(CheckpointError, match=sentence):
+        opened(content)
+
+
+def test_an_average_that_is_not_there() -> None:
+    with pytest.raises(CheckpointError, match=r"found 'model'; it has 'model': ask for --weights raw"):
+        opened({"model": STATE}, "ema")
+    with pytest.raises(CheckpointError, match=r"it has 'model_ema': ask for --weights ema"):
+        opened({"model_ema": AVERAGE})
+    with pytest.raises(RequestError, match="raw or ema"):
+        opened({"model": STATE}, "best")
+
+
+def test_parameters_are_tensors() -> None:
+    wrap: Callable[[Tensor], Tensor] = torch.nn.Parameter
+    assert is_(read({"model": {key: wrap(value) for key, value in STATE.items()}}), STATE)

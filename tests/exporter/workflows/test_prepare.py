@@ -1,0 +1,145 @@
+"""A checkpoint is loaded, run and exported once, whatever is made of it; what does not fit it is refused at once."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from slide_export.calibration import image_cache
+from slide_export.calibration.images import bundled, decode
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.precision import FP16
+from slide_export.core.request import AccuracyGoal, ExportRequest
+from slide_export.graph import export as onnx_graph
+from slide_export.workflows import prepare as preparing
+from slide_export.workflows import prepared_files
+from slide_export.workflows.export import export
+from slide_export.workflows.finish import finish
+from slide_export.workflows.prepare import Prepared, prepare
+from slide_export.workflows.resolve import resolve
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the expensive steps ran."""
+    calls: Counter[str] = Counter()
+
+    def count(module: Any, name: str) -> None:
+        honest = getattr(module, name)
+
+        def once_more(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return honest(*args, **options)
+
+        monkeypatch.setattr(module, name, once_more)
+
+    count(preparing, "load_checkpoint")
+    count(preparing.reference, "truth")
+    count(preparing, "certify")
+    count(onnx_graph, "export_module")
+    count(onnx_graph, "_passed")
+    return calls
+
+
+def test_two_targets_share_load_reference_and_forms(checkpoint: Path, tmp_path: Path, counted: Counter[str]) -> None:
+    first, second = (
+        resolve(ExportRequest(checkpoint, target, form="taps", out=tmp_path, image_count=2))
+        for target in ("onnx", "openvino")
+    )
+    prepared = prepare(first.source)
+    for plan in (first, second):
+        assert finish(plan, prepared).manifest.parity.passed
+    assert counted == {"load_checkpoint": 1, "truth": 1, "certify": 1, "_passed": 1}
+
+
+def test_every_file_is_decoded_once(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: Counter[Path] = Counter()
+    monkeypatch.setattr(image_cache, "decode", lambda file: decoded.update([file]) or decode(file))
+    root = bundled().root
+    goal = AccuracyGoal(root, min_sqnr_db=1.0)
+    export(ExportRequest(checkpoint, precision="int8", out=tmp_path, images=root, accuracy=goal, form="grouped"))
+    assert set(decoded) == set(bundled().files)
+    assert set(decoded.values()) == {1}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "mixed"])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"interface": ModelIO(labels=("a", "b"))}, "expected 10 labels, one a class of the head; found 2"),
+        ({"keep_fp32": ("layers.9",)}, "expected modules of the model in keep_fp32, found 'layers.9'"),
+        ({"form": "taps,taps,taps"}, "expected one form, or one for each of 2 stages that slide"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_picture_is_decoded(
+    precision: str,
+    asked: dict[str, Any],
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if precision == "fp32" and "keep_fp32" in asked:
+        pytest.skip("refused by the request alone")
+    monkeypatch.setattr(image_cache, "decode", lambda _: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr(preparing, "fuse", lambda _: pytest.fail("the model was fused"))
+    request = ExportRequest(checkpoint, precision=precision, out=tmp_path / "out", images=bundled().root, **asked)
+    with pytest.raises(RequestError, match=message):
+        export(request)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def prepared(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    out = tmp_path_factory.mktemp("out")
+    found = prepare(resolve(ExportRequest(checkpoint, out=out, image_count=2)).source)
+    found.in_form("taps", "onnx").graph  # noqa: B018  # exported, so that it is written too
+    return found
+
+
+def test_another_process_reads_what_one_has_prepared(prepared: Prepared, tmp_path: Path) -> None:
+    prepared_files.write(prepared, tmp_path)
+    read = prepared_files.read(tmp_path)
+    assert (read.certificate, read.request, read.proof_images) == (
+        prepared.certificate,
+        prepared.request,
+        prepared.proof_images,
+    )
+    assert replace(read.served.trained, module=None) == replace(prepared.served.trained, module=None)  # type: ignore[arg-type]
+    state, again = prepared.served.module.state_dict(), read.served.module.state_dict()
+    assert all(bool((again[name] == value).all()) for name, value in state.items())
+    assert np.array_equal(read.truth.exact["logits"], prepared.truth.exact["logits"])
+    graphs = (one.in_form("taps", "onnx").graph.proto.SerializeToString(deterministic=True) for one in (read, prepared))
+    assert len(set(graphs)) == 1
+    numbers = resolve(ExportRequest(Path("c"), precision="fp16", out=tmp_path)).numbers
+    assert numbers.precision == FP16
+    assert np.array_equal(read.reference(numbers).rounded["logits"], prepared.reference(numbers).rounded["logits"])
+    assert not list(tmp_path.glob("*.p*kl*"))
+
+
+@pytest.mark.parametrize("name", ["trained.safetensors", "truth.safetensors", "taps.onnx", "prepared.json"])
+def test_an_altered_or_missing_file_is_refused(name: str, prepared: Prepared, tmp_path: Path) -> None:
+    prepared_files.write(prepared, tmp_path)
+    file = tmp_path / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    if name != "prepared.json":
+        with pytest.raises(BundleError, match="its sha256 differs"):
+            prepared_files.read(tmp_path)
+    file.unlink()
+    with pytest.raises(BundleError, match="expected a prepared checkpoint"):
+        prepared_files.read(tmp_path)
+
+
+def test_a_graph_is_not_eaten_by_what_is_made_of_it(prepared: Prepared, tmp_path: Path) -> None:
+    graph = prepared.in_form("taps", "onnx").graph
+    before = onnx.ModelProto.FromString(graph.proto.SerializeToString())
+    plan = resolve(ExportRequest(prepared.request.checkpoint.path, precision="w8", form="taps", out=tmp_path))
+    finish(plan, prepared)
+    assert graph.proto == before

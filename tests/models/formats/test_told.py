@@ -1,0 +1,205 @@
+"""What the libraries' own files say: preprocessing, labels, fields that are refused, and who assumed what."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError
+from slide_export.core.model import Model
+from slide_export.models.data import IMAGENET_MEAN, IMAGENET_STD
+from tests.exporter.checkpoint.foreign import golden, write_folder
+
+LABELS = [f"class {number}" for number in range(10)]
+
+
+def folder(name: str, tmp_path: Path, config: dict[str, Any], images: dict[str, Any] | None = None) -> Path:
+    drawn = golden(name)
+    place = write_folder(drawn, tmp_path)
+    (place / "config.json").write_text(json.dumps(config))
+    if images is not None:
+        (place / "preprocessor_config.json").write_text(json.dumps(images))
+    return place
+
+
+def transformers(name: str, tmp_path: Path, images: dict[str, Any] | None = None, **changes: Any) -> Model:
+    config = {**golden(name).meta["arguments"], **changes}
+    return load_checkpoint(folder(name, tmp_path, config, images))
+
+
+IMAGES = {
+    "do_resize": True,
+    "size": {"height": 64, "width": 64},
+    "resample": 3,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": list(IMAGENET_MEAN),
+    "image_std": list(IMAGENET_STD),
+    "image_processor_type": "ViTImageProcessor",
+}
+VARIATIONS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
+    "as saved": ({}, (IMAGENET_MEAN, "bicubic", False, (64, 64))),
+    "one number": ({"size": 64, "resample": 2}, (IMAGENET_MEAN, "bilinear", False, (64, 64))),
+    "centre crop": (
+        {"size": {"shortest_edge": 73}, "do_center_crop": True, "crop_size": {"height": 64, "width": 64}},
+        (IMAGENET_MEAN, "bicubic", True, (73, 73)),
+    ),
+    "not normalised": ({"do_normalize": False}, ((0.0, 0.0, 0.0), "bicubic", False, (64, 64))),
+}
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_preprocessor_config_decides(name: str, tmp_path: Path) -> None:
+    changes, (mean, filter_, keep_aspect, resized) = VARIATIONS[name]
+    loaded = transformers("hf_swin", tmp_path, {**IMAGES, **changes})
+    data = loaded.data
+    assert (data.mean, data.interpolation, data.keep_aspect, data.resized((64, 64))) == (
+        mean,
+        filter_,
+        keep_aspect,
+        resized,
+    )
+    assert loaded.provenance.assumed == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"resample": 1}, r"resample 1 in preprocessor_config\.json"),
+        ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
+        ({"do_rescale": False}, "do_rescale False"),
+        ({"image_mean": 0.5}, "image_mean 0.5"),
+    ],
+)
+def test_preprocessing_that_is_not_modelled_is_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        transformers("hf_swin", tmp_path, {**IMAGES, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [
+        ("hf_swin", "5.24.0", ((0.5, 0.5, 0.5), "bilinear")),
+        ("hf_pvt", "5.24.0", (IMAGENET_MEAN, "bicubic")),
+        ("hf_pvt", "4.57.6", (IMAGENET_MEAN, "bilinear")),
+    ],
+)
+def test_the_default_of_transformers_is_assumed_aloud(
+    name: str, version: str, expected: tuple[Any, ...], tmp_path: Path
+) -> None:
+    loaded = transformers(name, tmp_path, transformers_version=version)
+    assert (loaded.data.mean, loaded.data.interpolation) == expected
+    assert any("no preprocessor_config.json" in sentence for sentence in loaded.provenance.assumed)
+
+
+FIELDS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "activation": ("hf_swin", {"hidden_act": "gelu_new"}, "hidden_act 'gelu_new'"),
+    "positions": ("hf_swin", {"use_absolute_embeddings": True}, "use_absolute_embeddings True"),
+    "patches": ("hf_swin", {"patch_size": 2}, "patch_size 2"),
+    "another model": ("hf_swin", {"model_type": "swinv2"}, "model_type 'swinv2'"),
+    "strides": ("hf_pvt", {"strides": [4, 2, 2, 1]}, r"strides \[4, 2, 2, 1\]"),
+    "activation of a pyramid": ("hf_pvt_v2", {"hidden_act": "relu"}, "hidden_act 'relu'"),
+    "depths": ("hf_swin", {"depths": [2, 2, 4, 1]}, "missing layers.2.blocks.2"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_configuration_is_believed_whole_or_refused(name: str, tmp_path: Path) -> None:
+    case, changes, sentence = FIELDS[name]
+    with pytest.raises(CheckpointError, match=sentence):
+        transformers(case, tmp_path, **changes)
+
+
+def test_labels_are_taken_unless_they_are_placeholders(tmp_path: Path) -> None:
+    named = {str(number): name for number, name in enumerate(LABELS)}
+    assert transformers("hf_swin", tmp_path, id2label=named).labels == tuple(LABELS)
+    (tmp_path / "again").mkdir()
+    assert transformers("hf_swin", tmp_path / "again").labels == ()  # LABEL_0, LABEL_1, ...
+
+
+def test_a_field_that_is_not_known_is_said(tmp_path: Path) -> None:
+    loaded = transformers("hf_swin", tmp_path, window_flavour="new")
+    assert any("also has window_flavour" in note for note in loaded.provenance.notes)
+
+
+def timm_config(**changes: Any) -> dict[str, Any]:
+    pretrained = {
+        "input_size": [3, 64, 64],
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "crop_mode": "center",
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+    }
+    arguments = {"img_size": [64, 64], "window_size": 3, **changes.pop("model_args", {})}
+    config = {"architecture": "swin_tiny_patch4_window7_224", "num_classes": 10, "global_pool": "avg"}
+    return {**config, "model_args": arguments, "pretrained_cfg": {**pretrained, **changes.pop("pretrained_cfg", {})}}
+
+
+def test_timm_says_window_input_and_preprocessing(tmp_path: Path) -> None:
+    config = timm_config(pretrained_cfg={"crop_pct": 0.8, "mean": [0.1, 0.2, 0.3]}) | {"label_names": LABELS}
+    loaded = load_checkpoint(folder("timm_swin_pad", tmp_path, config))
+    assert (loaded.config.window, loaded.image_size, loaded.config.roll_first) == ((3, 3), (64, 64), True)
+    assert (loaded.data.mean, loaded.data.resized((64, 64))) == ((0.1, 0.2, 0.3), (80, 80))
+    assert (loaded.labels, loaded.provenance.assumed) == (tuple(LABELS), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model_args": {"in_chans": 1}}, "in_chans 1"),
+        ({"model_args": {"global_pool": "max"}}, "global_pool 'max'"),
+        ({"model_args": {"norm_layer": "rmsnorm"}}, "norm_layer 'rmsnorm'"),
+        ({"model_args": {"window_size": [[3, 3], [2, 2], [3, 3], [2, 2]]}}, "the same window in every stage"),
+        ({"model_args": {"unheard_of": 1}}, "unheard_of 1"),
+        ({"pretrained_cfg": {"crop_mode": "border"}}, "crop_mode 'border'"),
+        ({"pretrained_cfg": {"interpolation": "lanczos"}}, "interpolation 'lanczos'"),
+    ],
+)
+def test_what_timm_says_and_is_not_modelled_is_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(folder("timm_swin_pad", tmp_path, timm_config(**changes)))
+
+
+OPENMMLAB = """
+default_scope = 'mmpretrain'
+size = 64
+model = dict(type='ImageClassifier', backbone=dict(type='SwinTransformer', arch=dict(embed_dims=16, depths=[2, 2, 2, 1],
+    num_heads=[1, 2, 4, 8]), img_size=size, window_size=2), head=dict(type='LinearClsHead', num_classes=10))
+data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[51.0, 51.0, 51.0], to_rgb=True)
+test_pipeline = [dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=73, edge='short', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=64)]
+__import__('os').system('touch ran')
+"""
+
+
+def test_openmmlabs_text_is_read_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    meta = {"mmengine_version": "0.10.7", "cfg": OPENMMLAB, "dataset_meta": {"classes": LABELS}}
+    torch.save({"meta": meta, "state_dict": dict(golden("mmpretrain_swin").state)}, tmp_path / "epoch_1.pth")
+    loaded = load_checkpoint(tmp_path / "epoch_1.pth")
+    assert not (tmp_path / "ran").exists()
+    assert (loaded.image_size, loaded.config.window, loaded.config.small_maps) == ((64, 64), (2, 2), "joint")
+    assert (loaded.data.mean, loaded.data.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    assert loaded.data.resized((64, 64)) == (73, 73)
+    assert (loaded.labels, loaded.provenance.assumed) == (tuple(LABELS), ())
+    assert loaded.provenance.container == "PyTorch file, written by OpenMMLab"
+    meta["cfg"] = OPENMMLAB.replace("window_size=2", "window_size=2, pad_small_map=True")
+    torch.save({"meta": meta, "state_dict": dict(golden("mmpretrain_swin").state)}, tmp_path / "epoch_2.pth")
+    assert load_checkpoint(tmp_path / "epoch_2.pth").config.small_maps == "pad-and-shift"
+
+
+@pytest.mark.parametrize(("third", "resized"), [(6, 232), (18, 246)])
+def test_torchvisions_presets_are_known_by_size(third: int, resized: int, tmp_path: Path) -> None:
+    from slide_export.models.formats.torchvision import RESIZED
+
+    assert RESIZED[96, third] == resized
+    save_file(dict(golden("torchvision_swin").state), tmp_path / "swin.safetensors")
+    small = load_checkpoint(tmp_path / "swin.safetensors")
+    assert any("torchvision's preset of no size of torchvision's" in sentence for sentence in small.provenance.assumed)
