@@ -34,17 +34,24 @@ if TYPE_CHECKING:
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
     from .workflows.demo import DemoRow
+    from .workflows.run import RunResult
     from .workflows.variants import CompareOptions
 
 
 def export(
-    checkpoint: Path | str, target: str = "onnx", *, step: Progress | None = None, **options: Unpack[ExportOptions]
+    checkpoint: Path | str,
+    target: str | None = None,
+    *,
+    like: Path | str | Bundle | None = None,
+    step: Progress | None = None,
+    **options: Unpack[ExportOptions],
 ) -> Bundle:
-    """Returns the proved bundle of a checkpoint, written to `out/NAME-TARGET-PRECISION/`.
+    """Make the proved bundle of a checkpoint, written to `out/NAME-TARGET-PRECISION/`.
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
-        target: a name of `targets()`.
+        target: a name of `targets()`; without it that of `like`, or onnx.
+        like: a bundle whose every option is taken, but for those that are given here; see `workflows.like`.
         step: told of each stage; see `slide_export.core.progress.Step`.
         options: see `ExportOptions`.
 
@@ -55,23 +62,29 @@ def export(
     from .core.progress import no_progress
     from .workflows.export import export as run
 
-    return run(request_of(checkpoint, target, options), step or no_progress)
+    if like is not None:
+        from .workflows.like import options_like
+
+        target, options = options_like(like, target, options)
+    return run(request_of(checkpoint, target or "onnx", options), step or no_progress)
 
 
 def export_all(
     checkpoint: Path | str,
     targets: Sequence[str] | None = None,
     *,
+    like: Path | str | Bundle | None = None,
     timeout_s: float = 900.0,
     jobs: int = 2,
     step: Progress | None = None,
     **options: Unpack[ExportOptions],
 ) -> tuple[TargetResult, ...]:
-    """Returns how the export to each target ended, each in a process of its own.
+    """Tell how the export to each target ended, each in a process of its own.
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         targets: names of `targets()`; None takes all.
+        like: see `export`.
         timeout_s: for one target.
         jobs: how many targets at a time.
         step: told of each target.
@@ -81,6 +94,10 @@ def export_all(
     from .core.progress import no_progress
     from .workflows import all_targets
 
+    if like is not None:
+        from .workflows.like import options_like
+
+        _, options = options_like(like, "all", options)
     request = request_of(checkpoint, "all", options)
     return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
 
@@ -219,6 +236,33 @@ def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Open
 
     with connect_for_proof(device, keep=keep, step=step) as connected:
         yield partial(opened_at, connected)
+
+
+def run(
+    bundle: Path | str,
+    images: Sequence[Path | str],
+    against: Path | str | None = None,
+    *,
+    step: Progress | None = None,
+) -> RunResult:
+    """Answer pictures with a bundle's artifact, and beside it with the PyTorch model.
+
+    Args:
+        bundle: a directory that `export` wrote.
+        images: files, folders, zips, npz archives or CSV lists.
+        against: the checkpoint that the bundle was made from.
+        step: told of each stage.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        CalibrationError: there is no image, or one cannot be decoded.
+        BackendUnavailable: the target is not installed here.
+    """
+    from .core.progress import no_progress
+    from .workflows.run import run as answer
+
+    places = [Path(images)] if isinstance(images, str | Path) else [Path(place) for place in images]
+    return answer(Path(bundle), places, None if against is None else Path(against), step or no_progress)
 
 
 def bench(

@@ -20,6 +20,7 @@ from . import (
 )
 from .data import DataConfig
 from .family import Config, Family, Published, ShapeError, State
+from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
@@ -52,6 +53,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "Family",
+    "ModelValue",
     "Published",
     "ShapeError",
     "State",

@@ -1,7 +1,7 @@
 """CSwin Transformer T, S, B, L: four stages of attention in cross-shaped windows, convolutions between them.
 
 Source: microsoft/CSWin-Transformer f111ae2, models/cswin.py. Keys and shapes of the 224 and 384 models are the same,
-and no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be named.
+and no shape tells the heads: widths 64, 96 and 144 have the published ones, others must be said.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,12 @@ from . import config_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
 from .layers import ChannelsLast
+from .model_value import ModelValue, ValueKind, numbers, trained_size
 from .slide_attention import SlideBlock
 from .stripe_attention import StripeBlock, stripes
 from .swin import data_from_tree
 
+BLOCK = r"stage(\d+)\.(\d+)\."
 NARROW = 2  # stripes up to this width stay when the input grows
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
 
@@ -66,16 +68,24 @@ class CSwinConfig:
         """
         grown = (self._grown(stage, image_size) for stage in range(len(self.stripes)))
         widths = tuple(rows if rows == cols else (rows, cols) for rows, cols in grown)
-        config = replace(self, image_size=image_size, stripes=widths)
-        for stage in range(len(widths)):
-            if stage not in config.slide_stages:
-                stripes(config.resolution(stage), config.stripe(stage))
-        return config
+        return divided(replace(self, image_size=image_size, stripes=widths))
 
     def _grown(self, stage: int, image_size: tuple[int, int]) -> tuple[int, int]:
         sides = zip(self.stripe(stage), image_size, self.image_size, strict=True)
         rows, cols = (width if width <= NARROW else round(width * new / old) for width, new, old in sides)
         return rows, cols
+
+
+def divided(config: CSwinConfig) -> CSwinConfig:
+    """Give a configuration back whose stripes divide its maps.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    for stage in range(len(config.stripes)):
+        if stage not in config.slide_stages:
+            stripes(config.resolution(stage), config.stripe(stage))
+    return config
 
 
 class CSwinTransformer(nn.Module):
@@ -139,22 +149,22 @@ def is_cswin(state: State) -> bool:
     return "stage1_conv_embed.0.weight" in state
 
 
-def infer(state: State) -> CSwinConfig:
+def infer(state: State, *, heads: tuple[int, ...] | None = None) -> CSwinConfig:
     """Returns the configuration that the shapes of a CSwin or Slide-CSwin state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.
     """
     embed_dim = state["stage1_conv_embed.0.weight"].shape[0]
-    stages = depths(state, r"stage(\d+)\.(\d+)\.")
-    heads = next((size.heads for size in VARIANTS.values() if size.embed_dim == embed_dim), None)
+    stages = depths(state, BLOCK)
+    if heads is None:
+        heads = next((size.heads for size in VARIANTS.values() if size.embed_dim == embed_dim), None)
     if heads is None or len(heads) != len(stages):
         raise ShapeError(f"a CSwin of width {embed_dim} and {len(stages)} stages, whose heads no shape tells")
+    check_heads(state, heads)
     tables = {n: state.get(f"stage{n + 1}.0.attn.relative_position_bias_table") for n in range(len(stages))}
     slide = {stage: table for stage, table in tables.items() if table is not None}
-    if any(table.shape[1] != heads[stage] for stage, table in slide.items()):
-        raise ShapeError(f"other heads than {heads}, which a CSwin of width {embed_dim} has")
-    cut = [n in slide or f"stage{n + 1}.0.attns.1.get_v.weight" in state for n in range(len(stages))]
+    cut = cut_stages(state)
     return CSwinConfig(
         embed_dim=embed_dim,
         depths=stages,
@@ -166,6 +176,55 @@ def infer(state: State) -> CSwinConfig:
         kernel_size=next((round(table.shape[3] ** 0.5) for table in slide.values()), 3),
         lepe=any(".attn.get_v." in key for key in state),
     )
+
+
+def cut_stages(state: State) -> tuple[bool, ...]:
+    """Of each stage, whether its map is cut into stripes, as far as shapes tell; a stage that slides counts as cut."""
+    slid = ("attn.relative_position_bias_table", "attns.1.get_v.weight")
+    stages = len(depths(state, BLOCK))
+    return tuple(any(f"stage{n + 1}.0.{key}" in state for key in slid) for n in range(stages))
+
+
+def check_heads(state: State, heads: tuple[int, ...]) -> None:
+    """Refuse heads that do not fit the widths, or are not those of a slide stage's table.
+
+    Raises:
+        ShapeError: a stage has others.
+    """
+    embed_dim, cut = state["stage1_conv_embed.0.weight"].shape[0], cut_stages(state)
+    if len(heads) != len(cut):
+        raise ShapeError(f"{len(heads)} numbers of heads for {len(cut)} stages")
+    for n, count in enumerate(heads):
+        table = state.get(f"stage{n + 1}.0.attn.relative_position_bias_table")
+        if table is not None and table.shape[1] != count:
+            raise ShapeError(f"other heads than {heads}, which a CSwin of width {embed_dim} has")
+        halved = cut[n] and table is None  # half of the heads look along rows, half along columns
+        width = embed_dim << n
+        if count < 1 or width % count or (halved and count % 2):
+            raise ShapeError(f"{count} heads in stage {n + 1}, which do not divide its width {width}, or its halves")
+
+
+def check_stripes(state: State, widths: tuple[int | tuple[int, int], ...]) -> None:
+    """Refuse stripes where a map is one window, and one window where a map is cut.
+
+    Raises:
+        ShapeError: a stage is the other way.
+    """
+    cut = cut_stages(state)
+    if len(widths) != len(cut):
+        raise ShapeError(f"{len(widths)} widths of stripes for {len(cut)} stages")
+    for n, width in enumerate(widths):
+        if bool(width) != cut[n]:
+            raise ShapeError(f"stage {n + 1} {'cut into stripes' if cut[n] else 'one window'}, where {width} is said")
+
+
+def with_stripes(config: CSwinConfig, widths: tuple[int | tuple[int, int], ...]) -> CSwinConfig:
+    """Returns the configuration with other stripes.
+
+    Raises:
+        ShapeError: stripes do not divide a map.
+    """
+    return divided(replace(config, stripes=widths))
 
 
 def read_data(tree: Mapping[str, Any] | None, config: CSwinConfig) -> DataConfig:
@@ -197,6 +256,27 @@ VARIANTS = {
     "cswin_large_384": _LARGE.at((384, 384)),
 }
 
+
+def read_stripes(text: str) -> tuple[int | tuple[int, int], ...]:
+    """Read widths of stripes, 1,2,7,0, or rows and columns of one, 1,2,7x12,0."""
+
+    def width(part: str) -> int | tuple[int, int]:
+        rows, cross, cols = part.partition("x")
+        found = int(rows), int(cols if cross else rows)
+        if min(found) < 0:
+            raise ValueError(part)
+        return found if found[0] != found[1] else found[0]
+
+    return tuple(map(width, text.split(",")))
+
+
+def show_stripes(widths: tuple[int | tuple[int, int], ...]) -> str:
+    """Write widths as `read_stripes` reads them."""
+    return ",".join("x".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in widths)
+
+
+STRIPES = ValueKind("widths with commas, 1,2,7,0 or 1,2,7x12,0", read_stripes, show_stripes)
+
 README = "microsoft/CSWin-Transformer f111ae2, README.md"
 PUBLISHED = {
     "cswin_tiny": Published(23, 4.3, 82.8, README),
@@ -216,6 +296,24 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "cswin", CSwinConfig),
     read_data=read_data,
     build=CSwinTransformer,
-    assumed="no shape tells the heads nor the input: those of the published width, 224x224 (name a 384 model)",
+    values=(
+        ModelValue(
+            "heads",
+            numbers("2,4,8,16"),
+            "heads of each stage's attention",
+            "those of the published width",
+            needed=True,
+            check=check_heads,
+        ),
+        trained_size("224x224, while others have the same keys and shapes (name a 384 model)"),
+        ModelValue(
+            "stripes",
+            STRIPES,
+            "width of each stage's stripes at image_size, 0 where its map is one window",
+            "those of every published model, 1,2,7,0 at 224",
+            check=check_stripes,
+            apply=with_stripes,
+        ),
+    ),
     published=PUBLISHED,
 )

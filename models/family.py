@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from torch import Tensor, nn
 
 from .data import DataConfig
+from .model_value import ModelValue
 
 State = Mapping[str, Tensor]
 
@@ -52,17 +53,16 @@ class Family:
         name: the architecture's name, also its file's.
         variants: named sizes.
         matches: whether a state dict is of this family, from its key names alone.
-        infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none.
+        infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none. Takes the
+            fields of `values` that are `needed` as keywords.
         resize: (configuration, variant name) -> that configuration at the variant's widths, depths and heads.
         read_config: the configuration in the training code's own config tree, or None where it says too little.
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
-        assumed: what `infer` takes for granted because no shape tells it, for people: a sentence, or what makes one of
-            a state dict; "" where shapes tell all.
-        untold: fields of the configuration that `infer` takes as keywords, because no shape may tell them.
-        values: what a user may say of a model as NAME=VALUE -> (value -> fields of the configuration).
+        assumed: what else `infer` takes for granted, for people: a sentence, or what makes one of a state dict.
+        values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
@@ -79,8 +79,7 @@ class Family:
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
     canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str | Callable[[State], str] = ""
-    untold: tuple[str, ...] = ()
-    values: Mapping[str, Callable[[str], Mapping[str, Any]]] = field(default_factory=dict)
+    values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)
@@ -102,30 +101,6 @@ def classes(state: State, head: str = "head") -> int:
 def classifier(width: int, num_classes: int) -> nn.Module:
     """Make the last linear layer; one that passes its input on where a model has no classes."""
     return nn.Linear(width, num_classes) if num_classes else nn.Identity()
-
-
-def one_of(name: str, values: Mapping[str, Any]) -> Callable[[str], Mapping[str, Any]]:
-    """Make an option that takes one of some words, each for a value of the field `name`."""
-
-    def read(value: str) -> Mapping[str, Any]:
-        if value not in values:
-            raise ShapeError(f"{value!r}, where {' or '.join(values)} is expected")
-        return {name: values[value]}
-
-    return read
-
-
-def numbers(name: str, apart: str = "") -> Callable[[str], Mapping[str, Any]]:
-    """Make an option that takes numbers with commas between them, and groups of them where `apart` parts those."""
-
-    def read(value: str) -> Mapping[str, Any]:
-        try:
-            groups = [tuple(int(number) for number in group.split(",")) for group in value.split(apart or None)]
-        except ValueError as error:
-            raise ShapeError(f"{value!r}, where numbers with commas are expected") from error
-        return {name: tuple(groups) if apart else groups[0]}
-
-    return read
 
 
 def slides(state: State) -> bool:

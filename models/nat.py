@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, numbers, one_of, slides
-from .layers import ACTIVATIONS, NORM_EPS, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .layers import NORM_EPS, Mlp
+from .model_value import ACTIVATION, ModelValue, numbers, trained_size
 from .neighborhood_attention import NeighborhoodAttention, grown
 from .slide_attention import SlideAttention
 from .swin import data_from_tree
@@ -254,6 +255,23 @@ PUBLISHED = {
     "nat_base": Published(90, 13.7, 84.3, README),
 }
 
+_GROUPS = numbers("level by level, 1,2,1/1,4,1,4/...", apart="/")
+DILATIONS = replace(
+    _GROUPS,
+    read=lambda text: () if text == "1" else _GROUPS.read(text),
+    show=lambda dilations: _GROUPS.show(dilations) if dilations else "1",
+)
+VALUES = (
+    trained_size("224x224, as published"),
+    ModelValue(
+        "dilations",
+        DILATIONS,
+        "distance of two neighbours in each block of each level; 1: they touch everywhere",
+        "neighbours touch in every NAT, while a DiNAT has the same keys",
+    ),
+    ACTIVATION,
+)
+
 FAMILY = Family(
     name="nat",
     variants=VARIANTS,
@@ -263,10 +281,6 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "nat", NatConfig),
     read_data=read_data,
     build=Nat,
-    assumed="no shape tells the input nor dilation: 224x224, and neighbours that touch (DiNAT has the same keys)",
-    values={
-        "dilations": numbers("dilations", apart="/"),
-        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
-    },
+    values=VALUES,
     published=PUBLISHED,
 )

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, numbers, one_of, slides
-from .layers import ACTIVATIONS, NORM_EPS, ConvEmbed, Mlp
+from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .layers import NORM_EPS, ConvEmbed, Mlp
+from .model_value import ACTIVATION, IMAGE_SIZE, ModelValue
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 from .swin import data_from_tree
@@ -152,8 +153,10 @@ def is_pvt(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "pos_embed1" in state
 
 
-def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None) -> PvtConfig:
-    """Returns the configuration that the shapes of a PVT or Slide-PVT tell, for a square input if none is told.
+def infer(
+    state: State, *, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None
+) -> PvtConfig:
+    """Returns the configuration that the shapes of a PVT or Slide-PVT tell, for a square input unless one is said.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.
@@ -166,7 +169,7 @@ def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[
     return PvtConfig(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=heads or pyramid.heads(state, dims),
+        heads=pyramid.heads(state, dims, heads),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=pyramid.reductions(state, PvtConfig.reductions),
         image_size=image_size or (side * PATCH, side * PATCH),
@@ -175,6 +178,21 @@ def infer(state: State, heads: tuple[int, ...] | None = None, image_size: tuple[
         kernel_size=kernel_size,
         class_token="cls_token" in state,
     )
+
+
+def check_positions(state: State, image_size: tuple[int, int]) -> None:
+    """Refuse an input whose maps have not as many places as there are position embeddings.
+
+    Raises:
+        ShapeError: a stage has more or fewer.
+    """
+    stages = len(pyramid.dims(state))
+    for stage in range(stages):
+        places = (image_size[0] // (PATCH << stage)) * (image_size[1] // (PATCH << stage))
+        token = "cls_token" in state and stage + 1 == stages
+        found = state[f"pos_embed{stage + 1}"].shape[1] - token
+        if places != found:
+            raise ShapeError(f"{found} positions in stage {stage + 1}, where that input has {places}")
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: Any) -> DataConfig:
@@ -238,6 +256,16 @@ PUBLISHED = {
     "pvt_large": Published(61.4, 9.8, 81.7, SOURCE),
 }
 
+IMAGE_VALUE = ModelValue(
+    "image_size",
+    IMAGE_SIZE,
+    "the input that it was trained with, where that is no square; --input-size makes it another one afterwards",
+    "a square of the position embeddings",
+    needed=True,
+    assumed=False,
+    check=check_positions,
+)
+
 FAMILY = Family(
     name="pvt",
     variants=VARIANTS,
@@ -248,8 +276,6 @@ FAMILY = Family(
     read_data=read_data,
     build=PyramidVisionTransformer,
     adapt=adapt,
-    assumed=pyramid.ASSUMED,
-    untold=("heads", "image_size"),
-    values={"heads": numbers("heads"), "activation": one_of("activation", {name: name for name in ACTIVATIONS})},
+    values=(pyramid.HEADS_VALUE, IMAGE_VALUE, ACTIVATION),
     published=PUBLISHED,
 )

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State, classes, classifier, numbers, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, slides
 from .layers import NORM_EPS, ConvEmbed
+from .model_value import YES_OR_NO, ModelValue, trained_size
 from .pvt import read_data
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, PooledAttention, ReducedAttention, ReducedBlock
@@ -122,7 +123,7 @@ def is_pvt_v2(state: State) -> bool:
     return "patch_embed1.proj.weight" in state and "block1.0.mlp.dwconv.dwconv.weight" in state
 
 
-def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
+def infer(state: State, *, heads: tuple[int, ...] | None = None, linear: bool | None = None) -> PvtV2Config:
     """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
 
     Raises:
@@ -130,13 +131,13 @@ def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
     """
     dims = pyramid.dims(state)
     slide_stages, kernel_size = pyramid.slide_stages(state)
-    if len(slide_stages) == len(dims):
+    linear = linear if (told := told_linear(state)) is None else told
+    if linear is None:
         raise ShapeError("slide attention in every stage, where no shape tells whether the MLPs have a ReLU")
-    linear = any(key.endswith(".attn.sr.weight") and value.shape[2] == 1 for key, value in state.items())
     return PvtV2Config(
         embed_dims=dims,
         depths=pyramid.depths(state),
-        heads=heads or pyramid.heads(state, dims),
+        heads=pyramid.heads(state, dims, heads),
         mlp_ratios=pyramid.ratios(state, dims),
         reductions=PvtV2Config.reductions if linear else pyramid.reductions(state, PvtV2Config.reductions),
         linear=linear,
@@ -144,6 +145,13 @@ def infer(state: State, heads: tuple[int, ...] | None = None) -> PvtV2Config:
         slide_stages=slide_stages,
         kernel_size=kernel_size,
     )
+
+
+def told_linear(state: State) -> bool | None:
+    """Whether the shapes are those of the linear form; None where every stage slides."""
+    if len(pyramid.slide_stages(state)[0]) == len(pyramid.dims(state)):
+        return None
+    return any(key.endswith(".attn.sr.weight") and value.shape[2] == 1 for key, value in state.items())
 
 
 def resize(config: PvtV2Config, size: PvtV2Config) -> PvtV2Config:
@@ -193,8 +201,17 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "pvt_v2", PvtV2Config),
     read_data=read_data,
     build=PyramidVisionTransformerV2,
-    assumed=f"{pyramid.ASSUMED}; nor the input: 224x224",
-    untold=("heads",),
-    values={"heads": numbers("heads")},
+    values=(
+        pyramid.HEADS_VALUE,
+        ModelValue(
+            "linear",
+            YES_OR_NO,
+            "whether it is the linear form, whose MLPs have a ReLU",
+            "told unless every stage slides",
+            needed=True,
+            told=told_linear,
+        ),
+        trained_size("224x224, as published"),
+    ),
     published=PUBLISHED,
 )

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from . import family
 from .family import ShapeError, State
+from .model_value import ModelValue, numbers
 
 HEADS: dict[tuple[int, ...], tuple[int, ...]] = {(64, 128, 320, 512): (1, 2, 5, 8), (32, 64, 160, 256): (1, 2, 5, 8)}
 """The heads of the published widths: no shape of attention to a reduced map tells them."""
-ASSUMED = "no shape tells the heads: 1, 2, 5 and 8 are those of the published widths"
 
 
 def dims(state: State) -> tuple[int, ...]:
@@ -26,20 +26,55 @@ def depths(state: State) -> tuple[int, ...]:
     return family.depths(state, r"block(\d+)\.(\d+)\.")
 
 
-def heads(state: State, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the heads of each stage: published widths have the published ones; slide tables must agree.
+def heads(state: State, dims: tuple[int, ...], said: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Take the heads that were said of each stage, else the published ones of published widths.
 
     Raises:
-        ShapeError: no shape tells them.
+        ShapeError: nobody tells them, or shapes contradict them.
     """
-    heads = HEADS.get(dims)
+    heads = said or HEADS.get(dims)
     if heads is None:
         raise ShapeError(f"widths {dims}, whose heads no shape tells")
-    for n, count in enumerate(heads, start=1):
+    _refuse_unfit(state, dims, heads)
+    return heads
+
+
+def check_heads(state: State, heads: tuple[int, ...]) -> None:
+    """Refuse heads that do not divide the widths, or are not those of a slide stage's table.
+
+    Raises:
+        ShapeError: a stage has others.
+    """
+    _refuse_unfit(state, dims(state), heads)
+
+
+def _refuse_unfit(state: State, widths: tuple[int, ...], heads: tuple[int, ...]) -> None:
+    if len(heads) != len(widths):
+        raise ShapeError(f"{len(heads)} numbers of heads for {len(widths)} stages")
+    for n, (count, width) in enumerate(zip(heads, widths, strict=True), start=1):
         table = state.get(f"block{n}.0.attn.relative_position_bias_table")
         if table is not None and table.shape[1] != count:
-            raise ShapeError(f"{table.shape[1]} heads in stage {n}, where widths {dims} have {count}")
-    return heads
+            raise ShapeError(f"{table.shape[1]} heads in stage {n}, where widths {widths} have {count}")
+        if count < 1 or width % count:
+            raise ShapeError(f"{count} heads in stage {n}, which do not divide its width {width}")
+
+
+def told_heads(state: State) -> tuple[int, ...] | None:
+    """Heads that slide tables tell; None where a stage has none."""
+    tables = [state.get(f"block{n}.0.attn.relative_position_bias_table") for n in range(1, len(dims(state)) + 1)]
+    found = tuple(table.shape[1] for table in tables if table is not None)
+    return found if len(found) == len(tables) else None
+
+
+HEADS_VALUE = ModelValue(
+    "heads",
+    numbers("1,2,5,8"),
+    "heads of each stage's attention",
+    "those of the published widths",
+    needed=True,
+    told=told_heads,
+    check=check_heads,
+)
 
 
 def ratios(state: State, dims: tuple[int, ...]) -> tuple[float, ...]:

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, one_of, slides
-from .layers import ACTIVATIONS, NORM_EPS, PatchEmbed, PatchMerging
+from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .layers import NORM_EPS, PatchEmbed, PatchMerging
+from .model_value import ACTIVATION, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
 OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
+TABLE = ".attn.relative_position_bias_table"
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -347,16 +349,12 @@ def _image_side(state: State, windows: list[int], stages: int) -> int:
     return windows[-1] * PATCH << (stages - 1) if windows else 224
 
 
-def guessed_input(state: State) -> str:
-    """Say that the input is a guess: tables that are alike in every stage fit any input of 32 windows a side."""
-    tables = [
-        value for key, value in state.items() if key.endswith(".relative_position_bias_table") and value.ndim == 2
-    ]
-    if len({table.shape[0] for table in tables}) > 1 or any(key.endswith(".attn_mask") for key in state):
-        return ""
-    side = infer(state).image_size[0]
-    reason = "32 times the window" if tables else "as published"
-    return f"no mask or shape tells the input: {side}x{side}, {reason}; --input-size names another"
+def told_size(state: State) -> tuple[int, int] | None:
+    """Input that a window cut to its map or a shift mask tells; None where every stage's table is alike."""
+    tables = [table for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2]
+    masked = any(key.endswith(".attn_mask") for key in state)
+    told = masked or len({table.shape[0] for table in tables}) > 1
+    return infer(state).image_size if told else None
 
 
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:
@@ -396,11 +394,18 @@ FAMILY = Family(
     read_data=read_data,
     build=SwinTransformer,
     adapt=adapt,
-    assumed=guessed_input,
-    values={
-        "window": one_of("resized_window", {"keep": "keep", "scale": "scale", "floor": "floor"}),
-        "activation": one_of("activation", {name: name for name in ACTIVATIONS}),
-    },
+    values=(
+        trained_size("32 times the window, as published; 224x224 where every stage slides", told_size, resizes=False),
+        ModelValue(
+            "window",
+            one_of({"keep": "keep", "scale": "scale", "floor": "floor"}),
+            "what becomes of windows at another --input-size: as many a side, as large, or as many rounded down",
+            "as many a side",
+            field="resized_window",
+            assumed=False,
+        ),
+        ACTIVATION,
+    ),
     optional=REBUILT,
     published=PUBLISHED,
 )

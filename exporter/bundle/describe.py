@@ -12,7 +12,7 @@ from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
 from slide_export.core.artifact import Artifact, DtypeStats
-from slide_export.core.model import BlockCertificate, FusedModel, Model
+from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 from slide_export.inference.served import ServedModel
@@ -46,6 +46,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class AskedFor:
+    """What an export was asked for and nothing that it made tells; the last fields of `OptionsRecord`."""
+
+    weights_key: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    backend: Mapping[str, str] | None = None
+    image_count: int | None = None
+    calibration_size: int | None = None
+    seed: int | None = None
+
+
+def assumptions_of(model: Model) -> tuple[Assumption, ...]:
+    """What no file tells of a model and nobody said, with the option that says otherwise."""
+    return tuple(
+        Assumption(value.name, value.value, value.default, f"--model {value.name}=VALUE")
+        for value in model.provenance.values
+        if value.source == ASSUMED
+    )
+
+
+def properties_of(model: Model) -> dict[str, Property]:
+    """What files may not tell of a model, as it was taken."""
+    return {value.name: value.value for value in model.provenance.values}
+
+
+@dataclass(frozen=True)
 class Made:
     """What one export was asked for, made and found.
 
@@ -53,6 +79,7 @@ class Made:
         name: of the bundle.
         variant: as the request names it; None where the file was recognised.
         keep_fp32: modules that the request or a search keeps in float.
+        asked: what else the export was asked for.
         served: the model in the form that was exported.
         certificate: of each fused convolution.
         tuning: the times of every form; empty where none were measured.
@@ -85,8 +112,7 @@ class Made:
     assumptions: tuple[Assumption, ...] = ()
     properties: Mapping[str, Property] = field(default_factory=dict)
     plain_load: Mapping[str, Any] | None = None
-    weights_key: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
+    asked: AskedFor = field(default_factory=AskedFor)
 
 
 def describe(made: Made) -> Manifest:
@@ -113,8 +139,7 @@ def describe(made: Made) -> Manifest:
             io.softmax,
             io.features,
             tuple(made.keep_fp32),
-            made.weights_key,
-            made.values,
+            **vars(made.asked),
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,

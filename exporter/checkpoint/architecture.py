@@ -4,12 +4,13 @@ The steps read shapes alone: tensors without values stand for the file's own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from torch import Tensor
 
-from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.errors import CheckpointError
+from slide_export.core.model import ValueInForce
 from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, family_of
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
@@ -25,6 +26,7 @@ from slide_export.models.formats import (
 from .containers import Contents
 from .tensor_files import shaped
 from .text import listed
+from .values import Library, configure
 
 OFFICIAL = "official names"
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
@@ -62,6 +64,7 @@ class Architecture:
         source: what told it, for people.
         assumed: what nobody told, one sentence each.
         filled: pattern of tensors that the library leaves out -> the number that stands for them.
+        values: those of the family, as they were taken.
     """
 
     family: Family
@@ -71,6 +74,7 @@ class Architecture:
     source: str
     assumed: tuple[str, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
+    values: tuple[ValueInForce, ...] = ()
 
 
 def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
@@ -165,9 +169,9 @@ def architecture(
         RequestError: an option is none of the family's.
     """
     family = _family(named, families, variant)
-    said = _options(family, options)
     try:
-        config, source, assumed = _configuration(family, named, tree, said, variant)
+        found = configure(family, named.shapes, tree, variant, options, Library.of(named.told, named.format))
+        config, source, assumed = found.config, found.source, found.assumed
         data, guess = _images(family, named, tree, config)
     except ShapeError as error:
         raise CheckpointError(
@@ -184,7 +188,14 @@ def architecture(
         )
     told_assumptions = told.assumed if told else ()
     return Architecture(
-        family, config, data, labels, source, (*assumed, *told_assumptions, *guess), told.filled if told else {}
+        family,
+        config,
+        data,
+        labels,
+        source,
+        (*assumed, *told_assumptions, *guess),
+        told.filled if told else {},
+        found.values,
     )
 
 
@@ -207,66 +218,6 @@ def _family(named: Named, families: Sequence[Family], variant: str | None) -> Fa
             f"leave out --variant {variant}, or name a {found.name}"
         )
     return family
-
-
-def _options(family: Family, options: Mapping[str, str]) -> Mapping[str, Any]:
-    """Read what the user says of the model."""
-    said: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in family.values:
-            known = ", ".join(family.values) or "none"
-            raise RequestError(f"expected --model with an option of {family.name} ({known}), found {name}")
-        try:
-            said |= family.values[name](value)
-        except ShapeError as error:
-            raise RequestError(f"expected --model {name} of a {family.name}, found {error}") from error
-    return said
-
-
-def _configuration(
-    family: Family, named: Named, tree: Mapping[str, Any] | None, said: Mapping[str, Any], variant: str | None
-) -> tuple[Config, str, tuple[str, ...]]:
-    """Make the configuration, and say what told it and what is assumed."""
-    told = {**(named.told.fields if named.told else {}), **said}
-    kind = type(next(iter(family.variants.values())))
-    if strange := sorted(told.keys() - {known.name for known in fields(kind)}):
-        raise ShapeError(
-            f"{', '.join(strange)}, in which {named.format} differs and which {family.name} does not model"
-        )
-    own = family.read_config(tree) if tree is not None and named.told is None else None
-    assumed: tuple[str, ...] = ()
-    if own is not None:
-        config, source = replace(own, **told), "the checkpoint's own config"
-    elif all(known.name in told for known in fields(kind) if known.default is MISSING or known.name == "num_classes"):
-        config, source = kind(**told), (named.told.source if named.told else "") or "the tensor shapes"
-    else:
-        config = replace(_infer(family, named.shapes, variant, told), **told)
-        source = (named.told.source if named.told else "") or "the tensor shapes"
-        if not variant and named.told is None:
-            guess = family.assumed(named.shapes) if callable(family.assumed) else family.assumed
-            assumed = (guess,) if guess and not said.keys() >= set(family.untold) | {"image_size"} else ()
-    if tree is not None and own is None and named.told is None and "MODEL" in tree:
-        assumed = (
-            *assumed,
-            "the checkpoint's own config says too little of the model or cannot be read: it is not used",
-        )
-    if variant:
-        return family.resize(config, variant), f"--variant {variant}", assumed
-    return config, source, assumed
-
-
-def _infer(family: Family, state: State, variant: str | None, told: Mapping[str, Any]) -> Any:
-    try:
-        return family.infer(state, **{name: told[name] for name in family.untold if name in told})
-    except (ShapeError, KeyError, IndexError, ValueError) as error:
-        if variant is None:
-            options = [f"--model {name}=..." for name in family.values if name in family.untold]
-            or_say = f", say {' or '.join(options)}" if options else ""
-            raise CheckpointError(
-                f"expected the shapes of a {family.name}, found others ({error}): name it with --variant{or_say}, "
-                "or write its configuration into the file under 'config'"
-            ) from error
-        return family.variants[variant]
 
 
 def _images(

@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Inspection, Model
 from slide_export.inference.fuse import fuse
-from slide_export.models import family_named
 from slide_export.models.slide_attention import SlideAttention
 from slide_export.tasks import task_of
 
@@ -38,7 +37,8 @@ def inspect_model(model: Model) -> Inspection:
         dropped=model.provenance.dropped,
         assumed=model.provenance.assumed,
         labels=model.labels,
-        options=tuple(family_named(model.family).values),
+        options=tuple(value.name for value in model.provenance.values),
+        values=model.provenance.values,
     )
 
 

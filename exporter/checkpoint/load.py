@@ -74,6 +74,7 @@ def load_checkpoint(
         prefix=contents.prefix,
         dropped=(*contents.dropped, *named.dropped),
         assumed=found.assumed,
+        values=found.values,
     )
     name = _name(found.family, found.config)
     return Model(

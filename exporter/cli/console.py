@@ -18,7 +18,7 @@ from rich.table import Table
 
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Availability
-from slide_export.core.model import Inspection
+from slide_export.core.model import ASSUMED, Inspection
 
 if TYPE_CHECKING:
     from slide_export.bundle.manifest import Manifest
@@ -263,8 +263,9 @@ def show_inspection(found: Inspection) -> None:
     table.add_row("sha256", found.sha256)
     if found.labels:
         table.add_row("labels", ", ".join(found.labels[:5]) + (", ..." if len(found.labels) > 5 else ""))
-    if found.options:
-        table.add_row("--model", ", ".join(f"{name}=..." for name in found.options))
+    for one in found.values:
+        told = f"{one.value}  from {one.source}" if one.source != ASSUMED else f"{one.value}  assumed"
+        table.add_row(f"--model {one.name}", f"{told} [dim]({escape(one.expected)}): {escape(one.help)}[/]")
     for note in found.notes:
         table.add_row("assumed" if note in found.assumed else "note", note)
     _console(stderr=False).print(table)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from slide_export import api
 from slide_export.inference.forms import FORMS
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--target", default="onnx", show_default=True, metavar="NAME", help="See `targets`; `all` takes each.")
+@click.option(
+    "--like", type=DIRECTORY, metavar="BUNDLE", help="Take every option from this bundle, but for those given here."
+)
 @click.option(
     "--precision", default="fp32", show_default=True, metavar="NAME", help="One that the target has, or mixed."
 )
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
 @as_json
 def export(
     target: str,
+    like: Path | None,
     labels: Path | None,
     pairs: tuple[str, ...],
     trt_flavor: str | None,
@@ -94,6 +99,8 @@ def export(
     """Export a checkpoint and prove the artifact equal to it."""
     pairs += (f"flavor={trt_flavor}",) if trt_flavor else ()
     options |= {"labels": _read_labels(labels), "options": read_pairs(pairs)}
+    if like is not None:
+        target, options = _beside_like(like, target, options)
     if target == "all":
         return _export_all(as_json, options | {"timeout_s": timeout, "jobs": jobs})
     from .console import Steps, show_export
@@ -141,6 +148,16 @@ def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
 
         show_findings(subject, found)
     return int(any(finding.severity == "error" for finding in found))
+
+
+def _beside_like(like: Path, target: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Keep what was typed, so that the bundle tells all else: an option's default says nothing beside it."""
+    context = click.get_current_context()
+    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if typed & {"pairs", "trt_flavor"}:
+        typed.add("options")
+    kept = {name: value for name, value in options.items() if name in typed or name == "checkpoint"}
+    return target if "target" in typed else None, {**kept, "like": like}
 
 
 def _export_all(as_json: bool, options: dict[str, Any]) -> int:

@@ -56,6 +56,7 @@ def cli() -> None:
     slide-export ckpt.pt --target onnx                          export and prove; `export` is the default command
     slide-export inspect ckpt.pt                                what is in the file
     slide-export lint ckpt.pt                                   what would fail or run badly where
+    slide-export run exported/ckpt-onnx-fp32 cat.jpg            what the artifact answers
     slide-export verify exported/ckpt-onnx-fp32                 repeat the proof anywhere
     slide-export diagnose exported/ckpt-onnx-fp32 --against ckpt.pt     name the layer to blame
     slide-export bench exported/ckpt-*                          how fast they are here, and which is faster
@@ -67,6 +68,7 @@ for command in (
     exporting.export,
     exporting.inspect,
     exporting.lint,
+    proving.run,
     proving.verify,
     proving.diagnose,
     measuring.bench,

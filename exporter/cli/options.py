@@ -73,6 +73,14 @@ values = click.option(
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
+values = click.option(
+    "--model",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _parameter, pairs: read_pairs(pairs, "--model NAME=VALUE"),
+    help="What no file tells of the model, heads=2,4,8,16 for instance; `inspect` lists the names. Repeatable.",
+)
 evaluation = click.option(
     "--eval",
     "evaluation",

@@ -1,4 +1,4 @@
-"""Is it the model? verify, diagnose."""
+"""Is it the model? run, verify, diagnose."""
 
 from __future__ import annotations
 
@@ -12,6 +12,24 @@ import click
 from slide_export import api
 
 from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
+
+
+@click.command()
+@click.argument("bundle", type=DIRECTORY)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=PATTERN)
+@click.option("--against", type=CHECKPOINT, help="Answer with this checkpoint too, in PyTorch, beside the artifact.")
+@as_json
+def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: bool) -> None:
+    """Answer pictures with a bundle's artifact: the likeliest classes of each, or what else its task gives.
+
+    IMAGES are files or folders; they are resized, cropped and normalised as the manifest says.
+    """
+    from .console import Steps
+    from .views.run import as_plain, as_text
+
+    with Steps() as step:
+        found = api.run(bundle, images, against, step=step)
+    click.echo(json.dumps(as_plain(found), indent=2, allow_nan=False) if as_json else as_text(found))
 
 
 @click.command()

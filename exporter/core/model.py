@@ -13,6 +13,37 @@ if TYPE_CHECKING:
     from slide_export.models import Config, DataConfig
 
 
+ASSUMED = "assumed"
+"""Source of a value that nobody told."""
+
+
+@dataclass(frozen=True)
+class ValueInForce:
+    """One of a family's values as it was taken for a model; see `models.model_value`.
+
+    Attributes:
+        value: as `--model NAME=VALUE` would have it.
+        source: what told it: "--model", the variant, the checkpoint's config or shapes; `ASSUMED` where nothing did.
+        expected: how it is written.
+        help: what it is.
+        default: what is taken where nobody says, and why.
+    """
+
+    name: str
+    value: str
+    source: str
+    expected: str
+    help: str
+    default: str
+
+    @property
+    def assumption(self) -> str:
+        """A sentence for people, where the value was assumed."""
+        return (
+            f"assumed {self.name}={self.value}, no file tells it: {self.default} (--model {self.name}=... says another)"
+        )
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a model's weights came from.
@@ -28,6 +59,7 @@ class Provenance:
         prefix: what was removed from every name.
         dropped: what the file holds that is no part of the model.
         assumed: what no file told; these sentences stand in `notes` too.
+        values: what files may not tell, as it was taken.
     """
 
     path: Path
@@ -40,6 +72,7 @@ class Provenance:
     prefix: str = ""
     dropped: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    values: tuple[ValueInForce, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +148,7 @@ class Inspection:
         format, container, wrapper, prefix, dropped, assumed: see `Provenance`.
         labels: class names that stand beside the weights.
         options: what a user may say of the model with --model.
+        values: what `--model` may say of it, with what is in force.
     """
 
     family: str
@@ -135,3 +169,4 @@ class Inspection:
     assumed: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    values: tuple[ValueInForce, ...] = ()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from slide_export.models import DataConfig
+
     from .export_wrapper import ExportWrapper
 
 TRACE_BATCH = 2  # tracing with 1 bakes the batch in (pytorch#133653)
@@ -68,8 +70,7 @@ class ServedModel:
 
     def feeds(self, pictures: Sequence[NDArray[np.uint8]]) -> Feeds:
         """What an artifact is fed for pictures uint8 [B, H, W, 3], one array an input."""
-        fed = pictures if self.io.embed_preprocessing else [normalise(part, self.trained.data) for part in pictures]
-        return dict(zip(self.input_names, fed, strict=True))
+        return feeds_of(self.task, self.io, self.trained.data, pictures)
 
     def normalised(self, feeds: Feeds) -> tuple[Tensor, ...]:
         """Feeds as the bare module takes them: float32 [B, 3, H, W] an input."""
@@ -133,6 +134,12 @@ def serve(model: Model, io: ModelIO, tasks: Sequence[Task] | None = None) -> Ser
 def in_form(inference: InferenceModel, io: ModelIO) -> ServedModel:
     """A model in a form, served as `io` asks; see `serve`."""
     return serve(inference.fused.trained, io).running(inference)
+
+
+def feeds_of(task: Task, io: ModelIO, data: DataConfig, pictures: Sequence[NDArray[np.uint8]]) -> Feeds:
+    """What an artifact is fed for pictures uint8 [B, H, W, 3], one array an input, where no model is at hand."""
+    fed = pictures if io.embed_preprocessing else [normalise(part, data) for part in pictures]
+    return dict(zip(task.inputs, fed, strict=True))
 
 
 def first(feeds: Feeds, count: int) -> Feeds:

@@ -9,7 +9,7 @@ from slide_export.backends import optional, registry
 from slide_export.backends.interface import LoweringOptions, Session
 from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, store
-from slide_export.bundle.describe import Made, describe
+from slide_export.bundle.describe import AskedFor, Made, assumptions_of, describe, properties_of
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.image_cache import FedImages, cached
@@ -86,8 +86,9 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             calibration=calibration,
             accuracy=loss,
             mixed=plan.found,
-            weights_key=plan.source.checkpoint.weights_key,
-            values=plan.source.checkpoint.values,
+            assumptions=assumptions_of(prepared.served.trained),
+            properties=properties_of(prepared.served.trained),
+            asked=_asked(plan),
         )
         content = describe(made)
         if numbers.recipe is not None:
@@ -95,6 +96,19 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         store.write(directory, content, subset(reference, store.GOLDEN_IMAGES), report.markdown(content))
         _judge(plan, made)
     return store.read(destination)
+
+
+def _asked(plan: Plan) -> AskedFor:
+    recipe = plan.numbers.recipe
+    drawn = plan.calibration if recipe is not None and recipe.calibrated else None
+    return AskedFor(
+        weights_key=plan.source.checkpoint.weights_key,
+        values=plan.source.checkpoint.values,
+        backend=plan.options,
+        image_count=plan.source.image_count,
+        calibration_size=None if drawn is None else drawn.count,
+        seed=None if drawn is None else drawn.seed,
+    )
 
 
 def lowering_options(plan: Plan) -> LoweringOptions:

@@ -102,6 +102,7 @@ def request_of(checkpoint: Path | str, target: str, options: ExportOptions) -> E
     rest = {name: value for name, value in given.items() if name not in own}
     asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
     rest["accuracy"] = goal_of(**asked)
+    rest["values"] = dict(rest.get("values", {}))
     rest["keep_fp32"] = tuple(rest.get("keep_fp32", ()))
     for name in ("families", "tasks"):
         rest[name] = tuple(rest.get(name, ()))

@@ -29,7 +29,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError
 from slide_export.core.files import sha256_of
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.model import BlockCertificate, Model, Provenance
+from slide_export.core.model import BlockCertificate, Model, Provenance, ValueInForce
 from slide_export.core.proof import Reference
 from slide_export.core.request import AccuracyGoal, CheckpointRequest
 from slide_export.graph.export import specs
@@ -181,7 +181,8 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
     module.load_state_dict(safetensors.torch.load_file(directory / TRAINED))
     module.eval().requires_grad_(False)
     source = plain["provenance"]
-    provenance = replace(Provenance(**_tuples(source)), path=Path(source["path"]))
+    values = tuple(ValueInForce(**value) for value in source["values"])
+    provenance = replace(Provenance(**_tuples(source)), path=Path(source["path"]), values=values)
     return Model(
         module, family.name, plain["variant"], config, DataConfig(**_tuples(plain["data"])), provenance, plain["task"]
     )

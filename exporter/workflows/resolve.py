@@ -173,7 +173,8 @@ def numeric_format(request: ExportRequest, name: str, backend: Backend) -> Numer
             "will see, 100 to 500 of them; w8 needs none"
         )
     recipes.refuse_other_library(chosen, request.target, in_graph=backend.PRECISIONS[name])
-    return NumericFormat(precision, replace(chosen, keep_fp32=(*chosen.keep_fp32, *keep)))
+    kept = tuple(dict.fromkeys((*chosen.keep_fp32, *keep)))
+    return NumericFormat(precision, replace(chosen, keep_fp32=kept))
 
 
 def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: NumericFormat, *, search: bool) -> None:

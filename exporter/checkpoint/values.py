@@ -1,0 +1,244 @@
+"""The trained configuration: what the file tells, what the user says beside it, and what is assumed where nobody does.
+
+    file's own config > tensors' shapes > --model NAME=VALUE > the family's default, which is an assumption
+
+A value that the user says and the file contradicts is refused: one of the two is wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.model import ASSUMED, ValueInForce
+from slide_export.models import Config, Family, ModelValue, ShapeError, State
+from slide_export.models.formats import Told
+
+NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
+NOTHING_TOLD: Mapping[str, Any] = MappingProxyType({})
+TOO_LITTLE = "the checkpoint's own config says too little of the model or cannot be read: it is not used"
+SAID, OWN_CONFIG, SHAPES, UNSAID = "--model", "the checkpoint's own config", "the tensor shapes", "its default"
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A configuration of a trained model.
+
+    Attributes:
+        source: what told the architecture, for people.
+        values: those of the family, as they were taken.
+        assumed: what nobody told, one sentence each.
+    """
+
+    config: Config
+    source: str
+    values: tuple[ValueInForce, ...]
+    assumed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Library:
+    """What another library's files, or its code where they say nothing, tell of a model.
+
+    Attributes:
+        name: of the library, for people.
+        fields: of the family's configuration.
+        source: what told them; "" where the library's code alone does.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    source: str
+
+    @classmethod
+    def of(cls, told: Told | None, name: str) -> "Library | None":
+        """What a format read; None of official names."""
+        return None if told is None else cls(name, told.fields, told.source)
+
+
+def configure(
+    family: Family,
+    state: State,
+    tree: Mapping[str, Any] | None,
+    variant: str | None,
+    values: Mapping[str, str],
+    library: Library | None = None,
+) -> Configured:
+    """Make the configuration of a state dict.
+
+    Args:
+        tree: the training code's own configuration, where the file has one.
+        variant: whose widths, depths and heads it has; None leaves them to the file.
+        values: what the user says of the model.
+        library: what another library tells, in the place of `tree`.
+
+    Raises:
+        CheckpointError: neither config nor shapes are those of a model of the family.
+        RequestError: a value does not exist, is misformed, or is not what the file or the variant tells.
+    """
+    said = read(family, values)
+    own = family.read_config(tree) if tree is not None and library is None else None
+    if own is not None:
+        config, source = own, OWN_CONFIG
+        _refuse_others(family, said, own, OWN_CONFIG)
+    else:
+        config = (
+            _from_library(family, state, variant, said, library) if library else _infer(family, state, variant, said)
+        )
+        source = (library.source if library else "") or SHAPES
+    for value in family.values:
+        if value.name in said:
+            config = _applied(value, config, said[value.name])
+    if variant:
+        config, source = family.resize(config, variant), f"--variant {variant}"
+        _refuse_others(family, said, config, source)
+    told = own is not None or bool(variant)
+    found = tuple(
+        _in_force(value, config, source if told and value.name not in said else _source(value, state, said, library))
+        for value in family.values
+    )
+    guesses = () if told or library else _guesses(family, state)
+    if tree is not None and own is None and library is None and "MODEL" in tree:
+        guesses = (*guesses, TOO_LITTLE)
+    assumed = (*(one.assumption for one in found if one.source == ASSUMED), *guesses)
+    return Configured(config, source, found, assumed)
+
+
+def _guesses(family: Family, state: State) -> tuple[str, ...]:
+    """What a family assumes beside its values."""
+    guess = family.assumed(state) if callable(family.assumed) else family.assumed
+    return (guess,) if guess else ()
+
+
+def _from_library(family: Family, state: State, variant: str | None, said: Mapping[str, Any], library: Library) -> Any:
+    """The configuration of a library's fields, the others inferred.
+
+    Raises:
+        ShapeError: the library has a field that the family does not model.
+    """
+    kind = type(next(iter(family.variants.values())))
+    known = {one.name: one for one in fields(kind)}
+    if strange := sorted(library.fields.keys() - known.keys()):
+        raise ShapeError(
+            f"{', '.join(strange)}, in which {library.name} differs and which {family.name} does not model"
+        )
+    needed = [name for name, one in known.items() if one.default is MISSING or name == "num_classes"]
+    if all(name in library.fields for name in needed):
+        config = kind(**library.fields)
+    else:
+        config = replace(_infer(family, state, variant, said, library.fields), **library.fields)
+    if library.source:
+        told = [value for value in family.values if value.field_name in library.fields]
+        _refuse_others(
+            family, {value.name: said[value.name] for value in told if value.name in said}, config, library.source
+        )
+    return config
+
+
+def read(family: Family, values: Mapping[str, str]) -> dict[str, Any]:
+    """Read what the user says of a model.
+
+    Raises:
+        RequestError: a name is none of the family's, or a value is not written as it is to be.
+    """
+    known = {value.name: value for value in family.values}
+    said = {}
+    for name, text in values.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise RequestError(f"expected --model with an option of {family.name} ({listed}), found {name}")
+        try:
+            said[name] = known[name].kind.read(text)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RequestError(f"expected --model {name} as {known[name].kind.expected}; found {text!r}") from error
+    return said
+
+
+def _infer(
+    family: Family,
+    state: State,
+    variant: str | None,
+    said: Mapping[str, Any],
+    told: Mapping[str, Any] = NOTHING_TOLD,
+) -> Any:
+    needed = {value.field_name: told[value.field_name] for value in family.values if value.field_name in told}
+    needed |= {value.field_name: said[value.name] for value in family.values if value.name in said}
+    needed = {
+        value.field_name: needed[value.field_name]
+        for value in family.values
+        if value.needed and value.field_name in needed
+    }
+    for value in family.values:
+        if value.name in said:
+            _refuse_contradicted(value, state, said[value.name])
+    try:
+        return family.infer(state, **needed)
+    except (ShapeError, KeyError, IndexError, ValueError) as error:
+        if variant is None:
+            _refuse_shapes(family, error)
+        return family.variants[variant]
+
+
+def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:
+    """Refuse a value that the shapes contradict.
+
+    Raises:
+        RequestError: they tell another one, or fit no model that has it.
+    """
+    asked = f"--model {value.name}={value.shown(said)}"
+    try:
+        told = value.told(state)
+        value.check(state, said)
+    except (ShapeError, KeyError, IndexError) as error:
+        raise RequestError(f"expected a value that the tensors' shapes can have, {asked} gives {error}") from error
+    if told is not None and told != said:
+        raise RequestError(f"expected {value.name}={value.shown(told)}, which the tensors' shapes tell; found {asked}")
+
+
+def _applied(value: ModelValue, config: Any, said: Any) -> Any:
+    try:
+        return value.applied(config, said)
+    except ShapeError as error:
+        asked = f"--model {value.name}={value.shown(said)}"
+        raise RequestError(f"expected a value that this model can have, {asked} gives {error}") from error
+
+
+def _refuse_shapes(family: Family, error: Exception) -> NoReturn:
+    names = [f"--model {value.name}=..." for value in family.values if value.needed]
+    say = f"say {' or '.join(names)}, " if names else ""
+    raise CheckpointError(
+        f"expected the shapes of a {family.name}, found others ({error}): name it with --variant, {say}"
+        "or write its configuration into the file under 'config'"
+    ) from error
+
+
+def _refuse_others(family: Family, said: Mapping[str, Any], config: Config, source: str) -> None:
+    """Refuse what another source tells otherwise.
+
+    Raises:
+        RequestError: it tells another value.
+    """
+    for value in family.values:
+        if value.assumed and value.name in said and value.of(config) != said[value.name]:
+            found, told = value.shown(said[value.name]), value.shown(value.of(config))
+            raise RequestError(
+                f"expected {value.name}={told}, which {source} tells; found --model {value.name}={found}: "
+                "leave one of them out"
+            )
+
+
+def _source(value: ModelValue, state: State, said: Mapping[str, Any], library: Library | None) -> str:
+    """What told a value that neither a configuration nor a variant did."""
+    if value.name in said:
+        return SAID
+    if library is not None and value.field_name in library.fields:
+        return library.source or library.name
+    if value.told(state) is not None:
+        return SHAPES
+    return ASSUMED if value.assumed else UNSAID
+
+
+def _in_force(value: ModelValue, config: Config, source: str) -> ValueInForce:
+    shown = value.shown(value.of(config))
+    return ValueInForce(value.name, shown, source, value.kind.expected, value.help, value.default)

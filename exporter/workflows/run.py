@@ -1,0 +1,170 @@
+"""A bundle's artifact on pictures: what it answers, drawn by its task, beside the trained model where that is at hand.
+
+files, folders -> decoded, resized, cropped as the manifest says -> fed -> outputs -> `Task.draw` -> lines of text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from slide_export.backends.interface import Session
+from slide_export.bundle.manifest import Manifest
+from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.images import find
+from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.errors import CalibrationError
+from slide_export.core.progress import Progress, no_progress
+from slide_export.core.task import Task
+from slide_export.inference.served import ServedModel, feeds_of, repeated
+from slide_export.models import DataConfig
+from slide_export.verification.bundle import interface_of, open_bundle, task_in, trained
+
+CONTAINERS = frozenset({".zip", ".npz", ".csv"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was made of one sample.
+
+    Attributes:
+        image: its first file.
+        outputs: of the artifact, without the batch axis.
+        drawn: the same for people, a line each.
+        trained: outputs of the PyTorch model in float32; None where no checkpoint was given.
+        trained_drawn: the same for people.
+    """
+
+    image: Path
+    outputs: Outputs
+    drawn: tuple[str, ...]
+    trained: Outputs | None = None
+    trained_drawn: tuple[str, ...] = ()
+
+    @property
+    def largest_difference(self) -> float | None:
+        """Largest absolute difference of any output from the PyTorch model's."""
+        if self.trained is None:
+            return None
+        pairs = ((self.outputs[name], value) for name, value in self.trained.items())
+        return max(float(np.abs(found.astype(np.float64) - value).max()) for found, value in pairs)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Answers of one bundle.
+
+    Attributes:
+        evaluator: what ran the artifact.
+        answers: in the order of the images.
+    """
+
+    bundle: Path
+    target: str
+    precision: str
+    task: str
+    evaluator: str
+    answers: tuple[Answer, ...]
+
+
+def run(bundle: Path, places: Sequence[Path], against: Path | None = None, step: Progress = no_progress) -> RunResult:
+    """Run an artifact on pictures.
+
+    Args:
+        bundle: its directory.
+        places: image files, folders, or what else `--images` takes.
+        against: the checkpoint that the bundle was made from.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        CalibrationError: there is no image, or one cannot be decoded.
+    """
+    with open_bundle(bundle, step) as opened:
+        manifest, task, session = opened.bundle.manifest, task_in(opened.bundle), opened.artifact.session
+        files = images_in(places, task)
+        served = trained(opened, against, step)
+        store = PictureStore(data_of(manifest), manifest.preprocessing.crop, task.sample)
+        for file in files:
+            store.load(file)  # decodes every picture before the first is answered
+        io = interface_of(opened.bundle)
+        with step(f"run the artifact on {len(files)} images"):
+            answers = []
+            for part in _parts(files, io.batch or 1):
+                feeds = feeds_of(task, io, store.data, store.stacked(part))
+                outputs = run_batch(session, feeds, io.batch)
+                answers += [
+                    _answer(file, row, task, manifest.labels) for file, row in zip(part, _rows(outputs), strict=True)
+                ]
+        if served is not None:
+            with step(f"run the trained model on {len(files)} images"):
+                answers = [_beside(one, served, store, task) for one in answers]
+    return RunResult(bundle, manifest.target, manifest.precision.name, task.name, session.evaluator, tuple(answers))
+
+
+def images_in(places: Sequence[Path], task: Task) -> tuple[Path, ...]:
+    """The samples of a task in files and folders, by their first file, in the order that was given.
+
+    Raises:
+        CalibrationError: a place does not exist, or holds no sample of the task.
+    """
+    found: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise CalibrationError(f"expected an image or a folder of images at {place}, found nothing")
+        inside = place.is_dir() or place.suffix.lower() in CONTAINERS
+        files = [file for file in (find(place).files if inside else (place,)) if task.sample(file)]
+        if not files:
+            raise CalibrationError(
+                f"expected images of {' and '.join(task.inputs)} in {place}, found none that belong together"
+            )
+        found += files
+    if not found:
+        raise CalibrationError("expected at least one image, found none")
+    return tuple(dict.fromkeys(found))
+
+
+def data_of(manifest: Manifest) -> DataConfig:
+    """The preprocessing that a manifest tells."""
+    told = manifest.preprocessing
+    mean, std = (tuple(map(float, channels)) for channels in (told.mean, told.std))
+    return DataConfig(
+        (mean[0], mean[1], mean[2]),
+        (std[0], std[1], std[2]),
+        told.interpolation,
+        told.keep_aspect,
+        told.scale,
+    )
+
+
+def run_batch(session: Session, feeds: Feeds, batch: int | None) -> Outputs:
+    """Outputs of images [B, ...]; fewer than a fixed batch size are filled up with themselves."""
+    count = len(next(iter(feeds.values())))
+    fed = {name: repeated(value, batch) for name, value in feeds.items()} if batch else feeds
+    return {name: value[:count] for name, value in session.run(fed).items()}
+
+
+def _parts(files: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(files), size):
+        yield files[start : start + size]
+
+
+def _rows(outputs: Outputs) -> Iterator[Outputs]:
+    """Outputs of each image, [1, ...]."""
+    count = len(next(iter(outputs.values())))
+    for index in range(count):
+        yield {name: value[index : index + 1] for name, value in outputs.items()}
+
+
+def _answer(file: Path, row: Outputs, task: Task, labels: Sequence[str]) -> Answer:
+    return Answer(file, {name: value[0] for name, value in row.items()}, task.draw(row, labels))
+
+
+def _beside(answer: Answer, served: ServedModel, store: PictureStore, task: Task) -> Answer:
+    """The answer with the trained model's."""
+    row = served.outputs(served.feeds(store.stacked((answer.image,))), torch.float32)
+    outputs = {name: value[0] for name, value in row.items()}
+    return Answer(answer.image, answer.outputs, answer.drawn, outputs, task.draw(row, served.io.labels))

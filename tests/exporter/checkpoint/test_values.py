@@ -1,0 +1,162 @@
+"""What no file tells: said by the user, told by the file, or assumed aloud."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.model import ASSUMED, Model
+from slide_export.models import FAMILIES, cswin, nat, pvt, pvt_v2, slide_pvt_v2, swin
+from slide_export.models.config_tree import write_config
+from slide_export.models.cswin import CSwinConfig
+from slide_export.models.pvt import PvtConfig
+from slide_export.models.pvt_v2 import PvtV2Config
+
+OWN_WIDTHS = PvtV2Config((16, 32, 48, 64), (1, 1, 1, 1), (2, 4, 3, 8), image_size=(64, 64), num_classes=3)
+
+
+def load(tmp_path: Path, family: Any, config: Any, tree: bool = False, **options: Any) -> Model:
+    torch.manual_seed(0)
+    content = {"model": family.FAMILY.build(config).state_dict()}
+    if tree:
+        content["config"] = write_config(config, family.FAMILY.name)
+    torch.save(content, tmp_path / "small.pth")
+    return load_checkpoint(tmp_path / "small.pth", **options)
+
+
+def in_force(model: Model) -> dict[str, tuple[str, str]]:
+    return {value.name: (value.value, value.source) for value in model.provenance.values}
+
+
+def test_heads_that_no_shape_tells_can_be_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"name it with --variant, say --model heads=\.\.\. or --model linear"):
+        load(tmp_path, pvt_v2, OWN_WIDTHS)
+    model = load(tmp_path, pvt_v2, OWN_WIDTHS, values={"heads": "2,4,3,8", "image_size": "64"})
+    assert model.config == OWN_WIDTHS
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    trained = pvt_v2.FAMILY.build(OWN_WIDTHS).eval()
+    trained.load_state_dict(torch.load(tmp_path / "small.pth")["model"])
+    with torch.inference_mode():
+        torch.testing.assert_close(model.module(images), trained(images), rtol=0, atol=0)
+        other = load(tmp_path, pvt_v2, OWN_WIDTHS, values={"heads": "1,2,1,4"}).module(images)
+    assert (other - trained(images)).abs().max() > 1e-4  # the heads matter, and no shape sees it
+    assert in_force(model) == {
+        "heads": ("2,4,3,8", "--model"),
+        "linear": ("no", "the tensor shapes"),
+        "image_size": ("64x64", "--model"),
+    }
+    assert not any(note.startswith("assumed ") for note in model.provenance.notes)
+
+
+def test_what_nobody_says_is_assumed_aloud(tmp_path: Path) -> None:
+    model = load(tmp_path, nat, nat.NatConfig(16, (1, 1, 1, 1), (1, 2, 4, 8), 2.0, num_classes=3))
+    assert in_force(model) == {
+        "image_size": ("224x224", ASSUMED),
+        "dilations": ("1", ASSUMED),
+        "activation": ("gelu", "its default"),
+    }
+    assert any(
+        note.startswith("assumed dilations=1, no file tells it") and "--model dilations=... says another" in note
+        for note in model.provenance.notes
+    )
+    named = load(tmp_path, nat, nat.VARIANTS["nat_mini"], variant="nat_mini")
+    assert in_force(named)["dilations"] == ("1", "--variant nat_mini")
+    assert not any(note.startswith("assumed ") for note in named.provenance.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head": "1"}, r"expected --model with an option of pvt_v2 \(heads, linear, image_size\), found head"),
+        ({"heads": "two"}, "expected --model heads as whole numbers with commas, 1,2,5,8; found 'two'"),
+        ({"heads": 2}, "expected --model heads as whole numbers"),
+        ({"image_size": "0x64"}, "expected --model image_size as rows and columns"),
+        ({"linear": "maybe"}, "expected --model linear as yes or no; found 'maybe'"),
+        ({"heads": "2,4,3"}, "3 numbers of heads for 4 stages"),
+        ({"heads": "2,4,5,8"}, "5 heads in stage 3, which do not divide its width 48"),
+        (
+            {"heads": "2,4,3,8", "linear": "yes"},
+            "expected linear=no, which the tensors' shapes tell; found --model lin",
+        ),
+    ],
+)
+def test_what_is_misnamed_misformed_or_contradicted_is_refused(
+    values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        load(tmp_path, pvt_v2, OWN_WIDTHS, values=values)
+
+
+def test_a_file_that_has_its_configuration_is_believed(tmp_path: Path) -> None:
+    model = load(tmp_path, pvt_v2, OWN_WIDTHS, tree=True, values={"heads": "2,4,3,8"})
+    assert in_force(model)["heads"] == ("2,4,3,8", "--model")
+    assert in_force(model)["image_size"] == ("64x64", "the checkpoint's own config")
+    with pytest.raises(RequestError, match="expected heads=2,4,3,8, which the checkpoint's own config tells; found"):
+        load(tmp_path, pvt_v2, OWN_WIDTHS, tree=True, values={"heads": "1,2,3,4"})
+    with pytest.raises(RequestError, match="expected image_size=64x64, which the checkpoint's own config tells"):
+        load(tmp_path, pvt_v2, OWN_WIDTHS, tree=True, values={"image_size": "96"})
+
+
+def test_a_variant_and_a_value_that_differ_are_refused(tmp_path: Path) -> None:
+    tiny = cswin.VARIANTS["cswin_tiny"]
+    with pytest.raises(RequestError, match="expected heads=2,4,8,16, which --variant cswin_tiny tells"):
+        load(tmp_path, cswin, tiny, variant="cswin_tiny", values={"heads": "4,4,8,16"})
+
+
+def test_the_linear_form_where_every_stage_slides(tmp_path: Path) -> None:
+    config = replace(OWN_WIDTHS, embed_dims=(16, 32, 48, 64), slide_stages=(0, 1, 2, 3), linear=True)
+    with pytest.raises(CheckpointError, match="no shape tells whether the MLPs have a ReLU"):
+        load(tmp_path, slide_pvt_v2, config, values={"heads": "2,4,3,8"})
+    model = load(tmp_path, slide_pvt_v2, config, values={"heads": "2,4,3,8", "linear": "yes", "image_size": "64"})
+    assert model.config == config
+    with pytest.raises(RequestError, match="4 heads in stage 2, where widths"):  # its slide table has them
+        load(tmp_path, slide_pvt_v2, config, values={"heads": "2,2,3,8", "linear": "yes"})
+
+
+def test_a_pvt_of_an_input_that_is_no_square(tmp_path: Path) -> None:
+    config = PvtConfig((64, 128, 320, 512), (1, 1, 1, 1), (1, 2, 5, 8), image_size=(32, 96), num_classes=3)
+    with pytest.raises(CheckpointError, match="192 positions in stage 1, which is no square"):
+        load(tmp_path, pvt, config)
+    assert load(tmp_path, pvt, config, values={"image_size": "32x96"}).config == config
+    with pytest.raises(RequestError, match="192 positions in stage 1, where that input has 256"):
+        load(tmp_path, pvt, config, values={"image_size": "64x64"})
+
+
+def test_stripes_and_heads_of_a_cswin(tmp_path: Path) -> None:
+    config = CSwinConfig(16, (1, 1, 1, 1), (2, 2, 4, 4), stripes=(1, (2, 4), 2, 0), image_size=(64, 64), num_classes=3)
+    said = {"heads": "2,2,4,4", "image_size": "64", "stripes": "1,2x4,2,0"}
+    with pytest.raises(RequestError, match=r"--model image_size=72x72 gives a map of 9x9, which stripes of 2"):
+        load(tmp_path, cswin, config, values={"heads": "2,2,4,4", "image_size": "72"})
+    model = load(tmp_path, cswin, config, values=said)
+    assert model.config == config
+    assert in_force(model)["stripes"] == ("1,2x4,2,0", "--model")
+    with pytest.raises(RequestError, match="stage 4 one window, where 1 is said"):
+        load(tmp_path, cswin, config, values={**said, "stripes": "1,2,2,1"})
+    with pytest.raises(RequestError, match="3 heads in stage 1"):
+        load(tmp_path, cswin, config, values={**said, "heads": "3,2,4,4"})
+
+
+def test_a_swin_whose_tables_are_alike_is_of_an_assumed_input(tmp_path: Path) -> None:
+    config = swin.SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), window=(2, 2), image_size=(64, 64), num_classes=3)
+    assert in_force(load(tmp_path, swin, config))["image_size"] == ("64x64", ASSUMED)
+    wide = load(tmp_path, swin, replace(config, image_size=(128, 128)), values={"image_size": "128"})
+    assert wide.config.image_size == (128, 128)
+    small = replace(config, window=(4, 4))  # its last window is cut to a map of 2x2: the shapes tell the input
+    assert in_force(load(tmp_path, swin, small))["image_size"] == ("64x64", "the tensor shapes")
+    with pytest.raises(RequestError, match="expected image_size=64x64, which the tensors' shapes tell"):
+        load(tmp_path, swin, small, values={"image_size": "128"})
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_value_reads_what_it_shows(family: Any) -> None:
+    for config in family.variants.values():
+        for value in family.values:
+            found = value.of(config)
+            assert value.kind.read(value.shown(found)) == found
+            assert value.applied(config, found) == config
+            assert value.help
+            assert value.default
