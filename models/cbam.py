@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import config_tree
 from .batch_norm import NormedConvolution
 from .family import Family, Published, ShapeError, State
-from .resnet import ResNet, ResNetConfig, attention_names, infer_resnet, read_data
+from .resnet import COUNTERS, ResNet, ResNetConfig, attention_names, infer_resnet, read_data, without_counts
 
 REDUCTION = 16  # channels over the MLP's hidden width
 NAME = "cbam"
@@ -153,7 +153,9 @@ FAMILY = Family(
     read_config=read_config,
     read_data=read_data,
     build=CbamResNet,
+    canonical=without_counts,
     assumed="no shape tells the input: 224x224 (32x32 behind a stem of CIFAR); upstream classifies a larger one from "
     "the top-left 7x7 (4x4) of its last map, and so does this model",
+    optional=COUNTERS,
     published=PUBLISHED,
 )

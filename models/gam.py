@@ -12,7 +12,7 @@ from typing import Any
 from . import config_tree
 from .family import Family, ShapeError, State, one_of
 from .global_attention import DIALECTS, attention
-from .resnet import ResNet, ResNetConfig, attention_names, infer_resnet, read_data
+from .resnet import COUNTERS, ResNet, ResNetConfig, attention_names, infer_resnet, read_data, without_counts
 
 OPTION = "gam_dialect"
 SEQUENTIAL = r"channel_attention\.0\.weight"  # of dialects a, a_plain, b
@@ -130,7 +130,9 @@ FAMILY = Family(
     read_config=read_config,
     read_data=read_data,
     build=GamResNet,
+    canonical=without_counts,
     assumed="no shape tells the input: 224x224 (32x32 behind a 3x3 stem)",
     untold=("dialect",),
+    optional=COUNTERS,
     values={OPTION: one_of("dialect", {each: each for each in DIALECTS})},
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +20,7 @@ from .swin import data_from_tree
 
 STAGES = 4
 CIFAR_SIDE = 32
+COUNTERS = (".num_batches_tracked",)  # of training alone; files of before torch 0.4.1 lack them
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,11 @@ def infer_resnet(state: State) -> ResNetConfig:
         image_size=(CIFAR_SIDE, CIFAR_SIDE) if cifar else ResNetConfig.image_size,
         num_classes=classes(state, "fc"),
     )
+
+
+def without_counts(state: State) -> State:
+    """Zero the number of batches that each BatchNorm was trained on, which no inference reads."""
+    return {key: torch.zeros_like(value) if key.endswith(COUNTERS) else value for key, value in state.items()}
 
 
 def attention_names(state: State, block: str) -> set[str]:

@@ -27,6 +27,7 @@ from .tensor_files import shaped
 from .text import listed
 
 OFFICIAL = "official names"
+UNINFERRED = (ShapeError, KeyError, IndexError, ValueError)  # what shapes raise that no model of a family has
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
 
 
@@ -256,17 +257,27 @@ def _configuration(
 
 
 def _infer(family: Family, state: State, variant: str | None, told: Mapping[str, Any]) -> Any:
+    """Infer the configuration from the shapes; what they leave open a named variant tells."""
+    known = {name: told[name] for name in family.untold if name in told}
     try:
-        return family.infer(state, **{name: told[name] for name in family.untold if name in told})
-    except (ShapeError, KeyError, IndexError, ValueError) as error:
-        if variant is None:
-            options = [f"--model {name}=..." for name in family.values if name in family.untold]
-            or_say = f", say {' or '.join(options)}" if options else ""
-            raise CheckpointError(
-                f"expected the shapes of a {family.name}, found others ({error}): name it with --variant{or_say}, "
-                "or write its configuration into the file under 'config'"
-            ) from error
-        return family.variants[variant]
+        return family.infer(state, **known)
+    except UNINFERRED as error:
+        if variant is not None:
+            return _infer_like(family, state, family.variants[variant], known)
+        options = [f"--model {name}=..." for name in family.values if name in family.untold]
+        or_say = f", say {' or '.join(options)}" if options else ""
+        raise CheckpointError(
+            f"expected the shapes of a {family.name}, found others ({error}): name it with --variant{or_say}, "
+            "or write its configuration into the file under 'config'"
+        ) from error
+
+
+def _infer_like(family: Family, state: State, variant: Any, known: Mapping[str, Any]) -> Any:
+    """Infer the configuration with what a variant has where nothing else tells it, or take the variant's whole."""
+    try:
+        return family.infer(state, **{name: known.get(name, getattr(variant, name)) for name in family.untold})
+    except UNINFERRED:
+        return variant
 
 
 def _images(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.artifact import Array
+from slide_export.core.artifact import Array
 
 SMALLEST_NOISE = 2 * float(np.finfo(np.float32).eps)
 """Of the largest key: a quotient of two float32 numbers near 1 is off by as much."""

@@ -1,10 +1,13 @@
 """CBAM: configurations read from shapes, other input sizes, what another attention in the same places is."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError
 from slide_export.models import ShapeError, cbam, config_tree
 from slide_export.models.cbam import CbamConfig, CbamResNet
 from tests.conftest import randomise
@@ -70,3 +73,30 @@ def test_a_plain_resnet_is_no_cbam() -> None:
 def test_preprocessing_is_bilinear() -> None:
     data = cbam.read_data(None, SMALL)
     assert (data.interpolation, data.keep_aspect, data.resized((224, 224))) == ("bilinear", True, (256, 256))
+
+
+def trained(path: Path, *, counters: bool, head: bool = True) -> dict[str, torch.Tensor]:
+    """Save a model as upstream does, parallel and after some batches, and tell its weights."""
+    state = randomise(CbamResNet(SMALL)).state_dict()
+    state = {key: value + 7 if key.endswith("num_batches_tracked") else value for key, value in state.items()}
+    kept = {key: value for key, value in state.items() if counters or not key.endswith("num_batches_tracked")}
+    kept = {key: value for key, value in kept.items() if head or not key.startswith("fc.")}
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in kept.items()}}, path)
+    return state
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_a_file_loads_whatever_its_batch_norms_counted(counters: bool, tmp_path: Path) -> None:
+    state = trained(tmp_path / "cbam.pth", counters=counters)
+    model = load_checkpoint(tmp_path / "cbam.pth")
+    loaded = model.module.state_dict()
+    assert (model.family, model.config) == ("cbam", SMALL)
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items() if value.is_floating_point())
+
+
+def test_a_file_without_a_head_has_maps_alone(tmp_path: Path) -> None:
+    trained(tmp_path / "cbam.pth", counters=True, head=False)
+    assert load_checkpoint(tmp_path / "cbam.pth", features=True).config == replace(SMALL, num_classes=0)
+    with pytest.raises(CheckpointError, match="classification head"):
+        load_checkpoint(tmp_path / "cbam.pth")

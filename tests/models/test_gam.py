@@ -1,13 +1,17 @@
 """GAM: the dialect is told or refused, never guessed; the rest is read from shapes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.models import ShapeError, config_tree, gam
 from slide_export.models.gam import GamConfig, GamResNet
 from slide_export.models.global_attention import shuffle
+from tests.conftest import randomise
 
 SMALL = GamConfig((1, 2, 1, 1), bottleneck=False, width=16, num_classes=5, dialect="a")
 CONFIGS = {
@@ -80,3 +84,35 @@ def test_any_input_size_is_averaged_whole() -> None:
 def test_shuffle_is_pytorchs() -> None:
     x = torch.randn(2, 12, 3, 5)
     assert torch.equal(shuffle(x, 4), torch.nn.functional.channel_shuffle(x, 4))
+
+
+@pytest.fixture
+def unsaid(tmp_path: Path) -> Path:
+    """A file of dialect a that does not say so."""
+    torch.save({"model": randomise(GamResNet(SMALL)).state_dict()}, tmp_path / "gam.pth")
+    return tmp_path / "gam.pth"
+
+
+def test_a_file_that_nobody_tells_the_dialect_of_is_refused(unsaid: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"say --model gam_dialect=a .* or --model gam_dialect=a_plain"):
+        load_checkpoint(unsaid)
+
+
+@pytest.mark.parametrize("dialect", ["a", "a_plain"])
+def test_the_user_tells_the_dialect(dialect: str, unsaid: Path) -> None:
+    assert load_checkpoint(unsaid, values={"gam_dialect": dialect}).config == replace(SMALL, dialect=dialect)
+
+
+def test_a_dialect_that_does_not_exist_or_fit_is_refused(unsaid: Path) -> None:
+    with pytest.raises(RequestError, match="gam_dialect of a gam, found 'd', where a or a_plain or b or c"):
+        load_checkpoint(unsaid, values={"gam_dialect": "d"})
+    with pytest.raises(CheckpointError, match="gam_dialect=b, where the keys are those of a or a_plain"):
+        load_checkpoint(unsaid, values={"gam_dialect": "b"})
+
+
+def test_a_variant_tells_the_dialect_and_the_file_its_classes_and_names(tmp_path: Path) -> None:
+    config = replace(gam.VARIANTS["gam_resnet18_a"], num_classes=3, block="attention")
+    with torch.device("meta"):
+        like = GamResNet(config).state_dict()
+    torch.save({key: torch.zeros(value.shape, dtype=value.dtype) for key, value in like.items()}, tmp_path / "gam.pth")
+    assert load_checkpoint(tmp_path / "gam.pth", variant="gam_resnet18_a").config == config

@@ -1,15 +1,13 @@
-"""An order that sorts up to the keys' noise is accepted, and nothing else; the same of a real artifact's orders."""
+"""An order that sorts up to the keys' noise is accepted, and nothing else; the same of the inference form's orders."""
 
 import copy
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_export.graph.export import export_module
 from slide_export.inference.fuse import inference_form
 from slide_export.models.content_attention import Orders, WithOrders, bisections, recorded, replay
 from slide_export.proof.permutation import PermutationCheck, check_permutation, key_noise
@@ -79,13 +77,6 @@ def test_noise_is_a_multiple_of_what_the_precision_costs_and_never_nothing() -> 
     assert 0 < key_noise(exact, exact, 8) < 1e-5
 
 
-def noise_image(shape: tuple[int, ...], *, flat: bool) -> torch.Tensor:
-    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    if flat:
-        image[:, :, shape[2] // 2 :] = 0.5  # tokens that are alike up to rounding, as in a photograph's sky
-    return image
-
-
 @dataclass(frozen=True)
 class Forced:
     """The float64 reference under an artifact's orders, and the same in float32."""
@@ -137,17 +128,16 @@ def picture(shape: tuple[int, ...], *, flat: bool) -> Tensor:
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("name", ["boat_swin_3", pytest.param("boat_cswin", marks=pytest.mark.slow)])
-def test_an_artifacts_orders_sort_and_its_logits_are_the_references_under_them(name: str, flat: bool) -> None:
+def test_the_inference_forms_orders_sort_and_its_logits_are_the_references_under_them(name: str, flat: bool) -> None:
     golden, model = load(name)
     images = picture(tuple(golden.inputs["input"].shape), flat=flat)
     proof = WithOrders(inference_form(model))
-    graph = export_module(proof, (torch.zeros_like(images),), ["images"], ["logits", *proof.names])
-    session = onnxruntime.InferenceSession(graph.proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = dict(zip(("logits", *proof.names), session.run(None, {"images": images.numpy()}), strict=True))
-    orders = {layer: torch.from_numpy(found[f"order.{layer}"]).unbind(dim=1) for layer in bisections(model)}
+    with torch.no_grad():
+        found = dict(zip(("logits", *proof.names), proof(images), strict=True))
+    orders = {layer: found[f"order.{layer}"].unbind(dim=1) for layer in bisections(model)}
     reference = force(model, images, orders)
     assert all(check.passed for check in judgements(reference, orders))
-    assert np.abs(found["logits"] - reference.exact.numpy()).max() <= reference.limit
+    assert float((found["logits"] - reference.exact).abs().max()) <= reference.limit
     assert reference.limit <= 3e-5 * float(reference.exact.std())  # tight: no order is in it
 
 

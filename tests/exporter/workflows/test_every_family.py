@@ -87,7 +87,8 @@ MORE: dict[str, tuple[str, Config]] = {
 }
 """Forms of a family that differ by more than numbers."""
 FORMS = {name: (name, config) for name, config in SMALL.items()} | MORE
-BLOCK = re.compile(r"(.+)\.(?:norm2|bn2)|(stages\.\d+\.attns\.\d+)")  # of DAT, whose blocks are no modules, the attention
+BLOCK = re.compile(r"(.+)\.(?:norm2|bn2)|(stages\.\d+\.attns\.\d+)")
+"""Of DAT, whose blocks are no modules, the attention."""
 
 
 def family(name: str) -> Family:
