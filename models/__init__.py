@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from . import (
+    cbam,
     cswin,
     dat,
+    gam,
     im2col_swin,
     mvitv2,
     nat,
@@ -36,6 +38,8 @@ FAMILIES: tuple[Family, ...] = (
     twins.FAMILY,
     dat.FAMILY,
     mvitv2.FAMILY,
+    cbam.FAMILY,
+    gam.FAMILY,
 )
 
 COMPARISON: tuple[Family, ...] = (

@@ -61,13 +61,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
-        _, rows, cols, dim = x.shape
-        x = pad_end(x, rows % 2, cols % 2)
-        rows, cols = (rows + 1) // 2, (cols + 1) // 2
-        x = x.reshape(-1, rows, 2, cols, 2 * dim)  # [B, H', row parity, W', column parity * C]
-        top, bottom = x[:, :, :1], x[:, :, 1:]  # [B, H', 1, W', 2C]; an index instead of a slice would become a Gather
-        parts = (top[..., :dim], bottom[..., :dim], top[..., dim:], bottom[..., dim:])
-        return self.reduction(self.norm(torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)))  # [B, H', W', 2C]
+        return self.reduction(self.norm(squares(x)))
 
 
 class ConvEmbed(nn.Module):
@@ -120,6 +114,25 @@ class Numbered(nn.Module):
         """Run the layer of the first index on x; a layer that is numbered too takes the others."""
         first, *others = indices
         return self.get_submodule(str(first))(x, *others)
+
+
+def squares(x: Tensor) -> Tensor:
+    """Each 2x2 square's tokens, column by column: [B, ceil(H/2), ceil(W/2), 4C] for x [B, H, W, C]."""
+    _, rows, cols, dim = x.shape
+    x = pad_end(x, rows % 2, cols % 2)
+    rows, cols = (rows + 1) // 2, (cols + 1) // 2
+    x = x.reshape(-1, rows, 2, cols, 2 * dim)  # [B, H', row parity, W', column parity * C]
+    top, bottom = x[:, :, :1], x[:, :, 1:]  # [B, H', 1, W', 2C]; an index instead of a slice would become a Gather
+    parts = (top[..., :dim], bottom[..., :dim], top[..., dim:], bottom[..., dim:])
+    return torch.cat(parts, dim=-1).reshape(-1, rows, cols, 4 * dim)  # [B, H', W', 4C]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide the vectors along x's last axis by their norm, as torch.nn.functional.normalize does.
+
+    Written out, because the exporter makes shape arithmetic of that one's `expand_as`.
+    """
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:

@@ -74,10 +74,14 @@ class StripeBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
+        x = self.attend(x)
+        return x + self.mlp(self.norm2(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Add the attention's result to x [B, H, W, C]."""
         parts = (part.chunk(len(self.attns), dim=-1) for part in self.qkv(self.norm1(x)).chunk(3, dim=-1))
         branches = [attention(*qkv) for attention, qkv in zip(self.attns, zip(*parts, strict=True), strict=True)]
-        x = x + self.proj(torch.cat(branches, dim=-1))
-        return x + self.mlp(self.norm2(x))
+        return x + self.proj(torch.cat(branches, dim=-1))
 
     def fuse(self) -> "FusedStripeBlock":
         """Inference form, sharing the weights that stay as they are."""
@@ -96,10 +100,14 @@ class FusedStripeBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, H, W, C] for x [B, H, W, C]."""
+        x = self.attend(x)
+        return x + self.mlp(self.norm2(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Add the attention's result to x [B, H, W, C]."""
         normed = self.norm1(x)
         branches = [attention(normed) for attention in self.attns]
-        x = x + self.proj(branches[0] if len(branches) == 1 else torch.cat(branches, dim=-1))
-        return x + self.mlp(self.norm2(x))
+        return x + self.proj(branches[0] if len(branches) == 1 else torch.cat(branches, dim=-1))
 
 
 def _fused_branches(trained: StripeBlock) -> list[FusedStripeAttention]:

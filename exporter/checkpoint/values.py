@@ -16,6 +16,7 @@ from slide_export.models import Config, Family, ModelValue, ShapeError, State
 from slide_export.models.formats import Told
 
 NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
+UNINFERRED = (ShapeError, KeyError, IndexError, ValueError)  # what shapes raise that no model of a family has
 NOTHING_TOLD: Mapping[str, Any] = MappingProxyType({})
 TOO_LITTLE = "the checkpoint's own config says too little of the model or cannot be read: it is not used"
 SAID, OWN_CONFIG, SHAPES, UNSAID = "--model", "the checkpoint's own config", "the tensor shapes", "its default"
@@ -174,10 +175,19 @@ def _infer(
             _refuse_contradicted(value, state, said[value.name])
     try:
         return family.infer(state, **needed)
-    except (ShapeError, KeyError, IndexError, ValueError) as error:
+    except UNINFERRED as error:
         if variant is None:
             _refuse_shapes(family, error)
-        return family.variants[variant]
+        return _infer_like(family, state, family.variants[variant], needed)
+
+
+def _infer_like(family: Family, state: State, variant: Any, needed: Mapping[str, Any]) -> Any:
+    """The configuration of the shapes with what a variant has where nothing else tells it, or the variant's whole."""
+    fields = {value.field_name: getattr(variant, value.field_name) for value in family.values if value.needed}
+    try:
+        return family.infer(state, **{**fields, **needed})
+    except UNINFERRED:
+        return variant
 
 
 def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:

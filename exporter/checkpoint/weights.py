@@ -18,7 +18,7 @@ from .tensor_files import StoredTensor
 from .text import listed
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-INTEGERS = (".relative_position_index",)  # buffers that hold no weights
+INTEGERS = (".relative_position_index", ".num_batches_tracked")  # buffers that hold no weights
 
 
 def refuse_kinds(like: State) -> None:

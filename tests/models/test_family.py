@@ -10,6 +10,8 @@ from slide_export.models import FAMILIES, Family, State, family_of
 from tests.exporter.workflows.test_every_family import SMALL
 
 STAGES = ((0,), (3,), (1, 2), (0, 1, 2, 3))
+TOLD = {"gam": ("dialect",)}
+"""Fields that no key tells."""
 FLAG = {"slide_cswin_tiny": "lepe", "slide_pvt_tiny": "class_token", "slide_pvt_v2_b1": "linear"}
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "slide_swin_tiny": [{"slide_stages": count, "window": (7, 7), "kernel_size": 5} for count in (1, 3, 4)],
@@ -31,7 +33,7 @@ def test_each_variant_is_recognised_from_its_own_state_dict(family: Family) -> N
         with torch.device("meta"):
             state = family.build(config).state_dict()
         assert recognised(state) == [family.name]
-        inferred = family.infer(state)
+        inferred = family.infer(state, **{field: getattr(config, field) for field in TOLD.get(family.name, ())})
         assert family.resize(inferred, name).at(inferred.image_size) == inferred  # no shape tells a CSwin's input
 
 

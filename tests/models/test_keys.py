@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slide_export.models import family_of
+from slide_export.models import FAMILIES, boat_cswin, boat_swin, family_of, mv_swin_t, nbnet
 
 KEYS = Path(__file__).parent / "keys"
 FILES = {
@@ -55,11 +55,25 @@ FILES = {
     "mvitv2_s": "mvitv2_small",
     "mvitv2_b": "mvitv2_base",
     "mvitv2_l": "mvitv2_large",
+    "cbam_resnet18": "cbam_resnet18",
+    "cbam_resnet34": "cbam_resnet34",
+    "cbam_resnet50": "cbam_resnet50",
+    "cbam_resnet101": "cbam_resnet101",
+    "boat_swin_t": "boat_swin_tiny",
+    "boat_swin_s": "boat_swin_small",
+    "boat_swin_b": "boat_swin_base",
+    "boat_cswin_t": "boat_cswin_tiny",
+    "boat_cswin_s": "boat_cswin_small",
+    "boat_cswin_b": "boat_cswin_base",
+    "mv_swin_t_384": "mv_swin_t",
+    "nbnet_sidd_torchshapes": "nbnet",
 }
+UNLISTED = (boat_swin.FAMILY, boat_cswin.FAMILY, mv_swin_t.FAMILY, nbnet.FAMILY)
+"""Built, and not offered yet."""
 
 
 def build(file: str) -> nn.Module:
-    family = family_of(FILES[file])
+    family = family_of(FILES[file], (*FAMILIES, *UNLISTED))
     with torch.device("meta"):
         return family.build(family.variants[FILES[file]])
 

@@ -12,9 +12,11 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.request import ExportRequest
 from slide_export.diagnosis import diagnose
 from slide_export.models import FAMILIES, Config, Family
+from slide_export.models.cbam import CbamConfig
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
 from slide_export.models.dat_config import DatConfig
+from slide_export.models.gam import GamConfig
 from slide_export.models.mvitv2 import MvitV2Config
 from slide_export.models.nat import NatConfig
 from slide_export.models.pvt import PvtConfig
@@ -53,6 +55,8 @@ DAT_PP = replace(
     conv_patches=True,
     image_size=(64, 96),
 )
+CBAM = CbamConfig(DEPTHS, bottleneck=True, width=16, num_classes=10)
+GAM = GamConfig(DEPTHS, bottleneck=False, width=16, image_size=(64, 96), num_classes=10)
 SMALL: dict[str, Config] = {
     "cswin": CSWIN,
     "slide_cswin": CSwinConfig(16, DEPTHS, HEADS, CSWIN.stripes, (64, 64), 10, slide_stages=(0, 1), lepe=True),
@@ -65,6 +69,8 @@ SMALL: dict[str, Config] = {
     "twins": replace(TWINS, windows=(4, 4, 2, 1)),
     "mvitv2": MvitV2Config(16, 4, 1, (1, 2, 3), image_size=(64, 96), num_classes=10),
     "dat": DAT,
+    "cbam": CBAM.at((224, 256)),
+    "gam": GAM,
 }
 """Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
 MORE: dict[str, tuple[str, Config]] = {
@@ -74,10 +80,15 @@ MORE: dict[str, tuple[str, Config]] = {
         MvitV2Config(16, 4, 2, (1, 2, 3), widens_in_attention=False, image_size=(64, 64), num_classes=10),
     ),
     "dat_pp": ("dat", DAT_PP),
+    "cbam_cifar": ("cbam", replace(CBAM, bottleneck=False, cifar=True, image_size=(32, 32))),
+    "gam_a_plain": ("gam", replace(GAM, dialect="a_plain")),
+    "gam_b": ("gam", replace(GAM, dialect="b", bottleneck=True)),
+    "gam_c": ("gam", replace(GAM, dialect="c")),
 }
 """Forms of a family that differ by more than numbers."""
 FORMS = {name: (name, config) for name, config in SMALL.items()} | MORE
-BLOCK = re.compile(r"(.+)\.norm2|(stages\.\d+\.attns\.\d+)")  # of DAT, whose blocks are no modules, the attention
+BLOCK = re.compile(r"(.+)\.(?:norm2|bn2)|(stages\.\d+\.attns\.\d+)")
+"""Of DAT, whose blocks are no modules, the attention."""
 
 
 def family(name: str) -> Family:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.benchmark import result_file as results
 from slide_export.benchmark.plan import BenchPlan
@@ -118,7 +119,7 @@ def test_random_weights_are_the_same_every_time(tmp_path: Path, monkeypatch: pyt
 REFUSED = [
     ({"variants": ()}, RequestError, "each variant once and at least one, found none"),
     ({"variants": (SLIDE, SLIDE)}, RequestError, "each variant once"),
-    ({"variants": ("resnet50",)}, RequestError, "of im2col_swin_tiny, .*, pvt_v2_b5; found 'resnet50'"),
+    ({"variants": ("resnet50",)}, RequestError, "of im2col_swin_tiny, .*, gam_resnet18_c; found 'resnet50'"),
     ({"targets": ("onnx", "onnx")}, RequestError, "each target once"),
     ({"targets": ("abacus",)}, RequestError, "expected a target of"),
     ({"precision": "fp8"}, RequestError, "expected a precision of"),
@@ -136,7 +137,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_at_once(
 
 
 def test_a_target_that_cannot_run_here_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends.load("onnx"), "unavailable_reason", lambda: "no processor")
+    monkeypatch.setattr(optional, "unavailable_reason", lambda backend: "no processor")
     with pytest.raises(BackendUnavailable, match="expected the variants to run on this machine, found no processor"):
         compare.refuse_unfit(compare.CompareRequest((SLIDE,)))
 

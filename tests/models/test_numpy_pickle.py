@@ -1,0 +1,118 @@
+"""MegEngine's checkpoint is read without running it; whatever else is in a pickle is refused by name."""
+
+import io
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from slide_export.models import nbnet, numpy_pickle
+from slide_export.models.numpy_pickle import PickleRefused
+from tests.models.golden_recipe import case
+
+
+def as_numpy_1(content: Any) -> bytes:
+    """Pickle as NumPy 1 did, whose name for an array's maker MegEngine's files have."""
+    buffer = io.BytesIO()
+    Writer(buffer, protocol=4).dump(content)
+    return buffer.getvalue()
+
+
+class Writer(pickle._Pickler):  # the one in Python, whose names can be changed
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        if getattr(obj, "__module__", "") != "numpy._core.multiarray":
+            super().save_global(obj, name)
+            return
+        self.save("numpy.core.multiarray")
+        self.save(obj.__name__)
+        self.write(pickle.STACK_GLOBAL)
+        self.memoize(obj)
+
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, FunctionType: save_global}
+
+
+def arrays() -> dict[str, Any]:
+    weights = OrderedDict(a=np.arange(6, dtype=np.float32).reshape(1, 6, 1, 1), b=np.asfortranarray(np.eye(2, 3)))
+    return {"epoch": 3, "state_dict": weights}
+
+
+@pytest.mark.parametrize("write", [as_numpy_1, lambda content: pickle.dumps(content, protocol=4)], ids=["1", "2"])
+def test_arrays_come_back_as_tensors(write: Callable[[Any], bytes]) -> None:
+    found = numpy_pickle.read(write(arrays()))
+    assert found["epoch"] == 3
+    assert list(found["state_dict"]) == ["a", "b"]
+    for key, value in arrays()["state_dict"].items():
+        assert torch.equal(found["state_dict"][key], torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def test_a_file_of_numpy_1_names_numpy_1() -> None:
+    assert b"numpy.core.multiarray" in as_numpy_1(arrays())
+    assert b"numpy._core" not in as_numpy_1(arrays())
+
+
+def test_megengines_file_of_the_golden_model_is_its_state_dict() -> None:
+    golden = case("nbnet")
+    theirs = OrderedDict(
+        (key, value.numpy().reshape(1, -1, 1, 1) if key.endswith(".bias") else value.numpy())
+        for key, value in golden.state.items()
+    )
+    content = numpy_pickle.read(as_numpy_1({"epoch": 1, "state_dict": theirs}))
+    state = nbnet.from_megengine(content["state_dict"])
+    assert state.keys() == golden.state.keys()
+    assert all(torch.equal(state[key], value) for key, value in golden.state.items())
+    assert nbnet.infer(state).depth == 5
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("harm",)
+
+
+def test_nothing_in_the_file_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = pickle.dumps({"state_dict": Harmful()}, protocol=4)
+    pickle.loads(content)
+    assert (tmp_path / "harm").exists()  # by the usual reader
+    (tmp_path / "harm").rmdir()
+    with pytest.raises(PickleRefused, match=r"posix\.mkdir, which could run code"):
+        numpy_pickle.read(content)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"a": np.array(["text"])}, "numbers of f2"),
+        ({"a": np.array([object()], dtype=object)}, "import builtins.object"),
+        ({"a": np.arange(3, dtype=">f4")}, "little-endian"),
+        ({"a": {1, 2}}, "found a set"),
+        ([1, 2], "found a list"),
+        ({"a": np.float32(1)}, "import numpy"),
+    ],
+)
+def test_what_is_no_plain_array_is_refused(content: Any, found: str) -> None:
+    with pytest.raises(PickleRefused, match=found):
+        numpy_pickle.read(pickle.dumps(content, protocol=4))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, -1])
+def test_a_damaged_file_is_refused(cut: int) -> None:
+    content = pickle.dumps(arrays(), protocol=4)
+    with pytest.raises(PickleRefused):
+        numpy_pickle.read(content[:cut])
+
+
+def test_a_shape_that_its_bytes_do_not_fill_is_refused() -> None:
+    content = pickle.dumps({"a": np.zeros((3, 5), np.float32)}, protocol=4)
+    altered = content.replace(
+        pickle.BININT1 + b"\x03" + pickle.BININT1 + b"\x05", pickle.BININT1 + b"\xff" + pickle.BININT1 + b"\xff"
+    )
+    assert altered != content
+    with pytest.raises(PickleRefused, match="found 60 bytes"):
+        numpy_pickle.read(altered)
