@@ -18,6 +18,7 @@ from .conv_mlp import ChannelsLastConv, with_identity
 from .family import Family, Published, ShapeError, State, classes, depths
 from .group_attention import GroupAttention
 from .layers import ConvEmbed, Mlp, Numbered
+from .model_value import ModelValue, numbers
 from .pvt import read_data
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 
@@ -174,8 +175,11 @@ def matches(state: State) -> bool:
     return "patch_embeds.0.proj.weight" in state and "pos_block.0.proj.0.weight" in state
 
 
-def infer(state: State) -> TwinsConfig:
+def infer(state: State, heads: tuple[int, ...] | None = None) -> TwinsConfig:
     """Read the configuration that the shapes of a Twins state dict tell, for input 224.
+
+    Args:
+        heads: of each stage; None takes those of the published widths.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.
@@ -183,14 +187,15 @@ def infer(state: State) -> TwinsConfig:
     blocks = depths(state, r"blocks\.(\d+)\.(\d+)\.")
     stages = range(len(blocks))
     dims = tuple(state[f"patch_embeds.{stage}.proj.weight"].shape[0] for stage in stages)
-    if dims not in HEADS:
-        raise ShapeError(f"widths {dims}, whose heads no shape tells")
+    heads = heads or HEADS.get(dims)
+    if heads is None:
+        raise ShapeError(f"widths {dims}, whose heads no shape tells: say --model heads=N,N,N,N")
     has_windows = [f"blocks.{stage}.0.attn.qkv.weight" in state for stage in stages]
     stage_norms = "norm_list.0.weight" in state
     return TwinsConfig(
         embed_dims=dims,
         depths=blocks,
-        heads=HEADS[dims],
+        heads=heads,
         mlp_ratios=tuple(state[f"blocks.{n}.0.mlp.fc1.bias"].shape[0] / dim for n, dim in enumerate(dims)),
         reductions=tuple(_reduction(state, stage, int(has_windows[stage])) for stage in stages),
         windows=tuple(WINDOW if own else 1 for own in has_windows),
@@ -256,7 +261,16 @@ FAMILY = Family(
     read_config=lambda tree: config_tree.read_config(tree, "twins", TwinsConfig),
     read_data=read_data,
     build=Twins,
-    assumed="no shape tells the heads, the windows nor the input: those of the published widths, 7x7 and 224x224; "
+    assumed="no shape tells the windows nor the input: 7x7 and 224x224; "
     "with norms after its stages, windows that do not divide a map see the zeros added to it, as in detection",
+    values=(
+        ModelValue(
+            "heads",
+            numbers("2,4,8,16"),
+            "heads of each stage",
+            "those of the published widths; other widths have to be told",
+            needed=True,
+        ),
+    ),
     published=PUBLISHED,
 )

@@ -13,15 +13,16 @@ from tests.exporter.checkpoint.foreign import NAMES, golden, write
 TOLERANCE = 1e-5  # of the output's standard deviation; the libraries' own float32 is within 4e-6 of their float64
 
 HEADS = {"heads": "1,2,5,8"}  # of small widths: no shape and no file tells them
-OPTIONS: dict[str, dict[str, str]] = {"timm_pvt_v2": HEADS, "timm_pvt_v2_li": HEADS}
+OPTIONS: dict[str, dict[str, str]] = {
+    "timm_pvt_v2": HEADS,
+    "timm_pvt_v2_li": HEADS,
+    "timm_twins_pcpvt": {"heads": "1,2,3,4"},
+}
 REFUSED = {
     "timm_swin_stagewindows": r"windows of 4, 2, 4, 2 .*Swin-S3",
     "torchvision_swin_v2": "found SwinV2",
-    "timm_mvitv2": "found timm MViTv2, which is not exported",
-    "timm_mvitv2_cls": "found timm MViTv2, which is not exported",
-    "timm_twins_pcpvt": "found Twins, which is not exported",
-    "mmpretrain_mvit": "found OpenMMLab MViTv2, which is not exported",
-    "mmpretrain_pcpvt": "found OpenMMLab Twins, which is not exported",
+    "timm_mvitv2_cls": "unexpected cls_token",
+    "mmpretrain_pcpvt": "norm_eps, in which OpenMMLab Twins differs and which twins does not model",
     "mmpretrain_svt": "norms after earlier stages",
 }
 BACKBONES = tuple(name for name in NAMES if name.startswith(("mmsegmentation", "mmdetection")))
