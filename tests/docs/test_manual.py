@@ -79,7 +79,7 @@ def test_a_figure_has_a_bar_for_each_measurement(site: Path) -> None:
 
 def test_the_manifest_page_names_fields_that_exist() -> None:
     text = (DOCS / "manual" / "reference" / "manifest.md").read_text()
-    known = set(json_schema()["properties"]) | {"embedded", "artifact.path", "artifact.settings"}
+    known = set(json_schema()["properties"]) | {"embedded", "artifact.path", "artifact.settings", "model.properties"}
     named = set(re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| [a-z ]+ \|.*\|$", text, re.MULTILINE))))
     assert named
     assert named <= known
