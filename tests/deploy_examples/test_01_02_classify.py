@@ -28,6 +28,7 @@ from slide_export.core.model import Model
 from slide_export.core.request import ExportRequest
 from slide_export.digits import train
 from slide_export.inference.preprocess import normalise
+from slide_export.inference.served import serve
 from slide_export.models import DataConfig
 from slide_export.workflows import export as pipeline
 
@@ -148,7 +149,7 @@ def test_golden_arrays_are_those_that_safetensors_reads(target: str, bundle: Pat
 def test_pixels_are_those_of_the_proof(target: str, model: Model, data: DataConfig, embedded: bool) -> None:
     photo = next(path for path in bundled().files if path.name == "chelsea.jpg")
     interface = ModelIO(embed_preprocessing=embedded)
-    how = typed_json.plain(_preprocessing(replace(model, data=data), interface))
+    how = typed_json.plain(_preprocessing(serve(replace(model, data=data), interface)))
     found = module_of(PROGRAMS[target]).prepare(photo, how)
     pixels = read([photo], data, model.image_size)
     assert np.array_equal(found, pixels if embedded else normalise(pixels, data))

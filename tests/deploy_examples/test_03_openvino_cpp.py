@@ -20,6 +20,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.digits import train
 from slide_export.inference.preprocess import normalise
+from slide_export.inference.served import serve
 from slide_export.models import DataConfig
 from tests.deploy_examples.conftest import EXAMPLES, require
 
@@ -138,7 +139,7 @@ def test_pixels_are_those_of_the_proof(
     photo = tmp_path / "photo.ppm"
     source = next(path for path in bundled().files if path.name == "chelsea.jpg")
     Image.open(source).convert("RGB").save(photo)
-    how = typed_json.plain(_preprocessing(replace(model, data=data), ModelIO(embed_preprocessing=embedded)))
+    how = typed_json.plain(_preprocessing(serve(replace(model, data=data), ModelIO(embed_preprocessing=embedded))))
     found = _done(pixels, photo, json.dumps({**how, "resize": data.resized(size), "crop": size}))
     expected = read([photo], data, size)
     if embedded:

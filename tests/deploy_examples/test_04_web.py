@@ -80,7 +80,7 @@ def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tupl
 
 @pytest.mark.parametrize("older", [False, True], ids=["schema 2", "schema 1"])
 def test_what_was_renamed_is_read_by_either_name(older: bool, tmp_path: Path) -> None:
-    require("node")
+    require("nodejs")
     (tmp_path / "manifest.json").write_text(bundles.minimal(precision=PRECISIONS["fp16"]).to_json())
     if older:
         bundles.as_schema_1(tmp_path)
