@@ -198,6 +198,12 @@ def _next_kind(message: str, kinds: dict[str, type[Any]]) -> str | None:
     return None
 
 
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as a pickle of protocol 2 or later does, alone or in torch.save's zip."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
 def _refusal(path: Path, message: str) -> CheckpointError:
     if wants := re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", message):
         whole = wants[1].startswith(("torch.nn.modules.", "torchvision.models.")) or ".models." in wants[1]
@@ -206,7 +212,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
             f"expected tensors and plain values, {path} asks to import {wants[1]}, {what}"
             "save the state dict alone (torch.save(model.state_dict(), ...)) and export that"
         )
-    if "Unsupported operand" in message or "pickle protocol" in message:
+    if _is_pickle(path) and ("Unsupported operand" in message or "pickle protocol" in message):
         return CheckpointError(
             f"expected a PyTorch checkpoint of pickle protocol 2, torch.save's own, {path} has another one or is "
             "damaged: save it again where it can be trusted (torch.save(torch.load(path, weights_only=False), path))"

@@ -21,8 +21,8 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
     2. Any other product computes in the type of its first input.
     3. The second comes from a DequantizeLinear of an initializer: its weights are marked as quantized, either way.
     """
-    from .convert import to_ir
-    from .shapes import infer
+    from slide_export.graph.convert import to_ir
+    from slide_export.graph.shapes import infer
 
     model = to_ir(proto)
     infer(model)

@@ -51,8 +51,8 @@ def showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """A copy of a graph that gives these values too, with the types that shape inference finds."""
     import onnx_ir as ir
 
-    from .convert import to_ir, to_proto
-    from .shapes import infer
+    from slide_export.graph.convert import to_ir, to_proto
+    from slide_export.graph.shapes import infer
 
     model = to_ir(proto)
     infer(model)
@@ -74,7 +74,7 @@ def beside(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """
     import onnx_ir as ir
 
-    from .convert import to_ir, to_proto
+    from slide_export.graph.convert import to_ir, to_proto
 
     model = to_ir(proto)
     values = ir.convenience.create_value_mapping(model.graph)

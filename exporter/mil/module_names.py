@@ -83,7 +83,9 @@ def _dotted(flat_names: Iterable[str]) -> dict[str, str]:
         name = path[0]
         for length in range(1, len(path)):
             parts = len(next_words[path[:length]]) > 1 or path[length].isdigit() or path[length - 1].isdigit()
-            whole = "_" in path[length - 1] or "_" in path[length]  # one of `JOINED` is a name of its own
+            whole = any(
+                "_" in word or word != word.lower() for word in path[length - 1 : length + 1]
+            )  # one of `JOINED` is a name of its own
             name += ("." if parts or whole else "_") + path[length]
         names[flat] = name
     return names

@@ -135,11 +135,11 @@ def _refuse_unused(given: Mapping[str, Any]) -> None:
     used = {
         "calibration_size": ("int8", calibrated),
         "seed": ("int8 or mixed", calibrated or mixed),
-        "mixed_base": ("mixed", mixed),
+        "mixed_base": (f"{option('precision')} mixed", mixed),
     }
     for name, (where, useful) in used.items():
         if name in given and not useful:
-            raise RequestError(f"{option(name)} goes with {where}, found it with {precision}: leave it out")
+            raise RequestError(f"expected {option(name)} with {where}, found it with {precision}: leave it out")
 
 
 def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:

@@ -31,7 +31,7 @@ OPTIONS: Mapping[str, Option] = {
 }
 SPINNING = "session.intra_op.allow_spinning"  # a session's configuration entry of ONNX Runtime
 RUNTIME = ("onnxruntime",)
-DEVICE = ("numpy", "onnxruntime", "onnx")
+DEVICE = ("numpy", "onnxruntime", "onnx", "onnx_ir")
 LITERAL = "literal"
 """A setting of `Session`: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow
 on some CPUs; for a graph that another runtime's engine was built from."""

@@ -11,7 +11,7 @@ from slide_export.core.errors import BundleError
 from .vendor import NAMES, sentence
 
 PLAN, SIDECAR, GRAPH = "model.plan", "model.plan.json", "model.onnx"
-REBUILD = "python -c \"from slide_export.backends.registry import tensorrt; tensorrt.rebuild('.')\""
+REBUILD = "python -c \"from slide_export.backends import tensorrt; tensorrt.rebuild('.')\""
 
 
 def read(path: Path) -> dict[str, Any]:

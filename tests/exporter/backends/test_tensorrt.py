@@ -24,7 +24,7 @@ from slide_export.core.model import Model
 from slide_export.graph.export import export
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
-from slide_export.inference.served import serve
+from slide_export.inference.served import in_form, serve
 from slide_export.proof.precision import satisfies
 from tests.exporter.backends.tensorrt.conftest import SIDE, builds, graph, lower, said_of
 
@@ -145,7 +145,7 @@ def test_importing_the_backend_imports_no_vendor() -> None:
 
 @builds
 def test_the_quantized_and_the_half_graph_each_build_an_engine(model: Model, tmp_path: Path) -> None:
-    half, whole = (export(choose(fuse(model), "grouped"), ModelIO()) for _ in range(2))
+    half, whole = (export(in_form(choose(fuse(model), "grouped"), ModelIO())) for _ in range(2))
     pictures = cached(bundled(), PictureStore(model.data, model.image_size))
     fed, recipe = FedImages(pictures, serve(model, ModelIO()).feeds), default("tensorrt", "int8")
     graphs = {"fp16": to_half(half), "int8": quantize(whole, fed, recipe)}
@@ -166,4 +166,4 @@ def test_quantized_biases_are_what_the_parser_refuses(model: Model, tmp_path: Pa
         replace(default("tensorrt", "int8"), quantize_bias=True),
     )
     with pytest.raises(LoweringError, match=r"bias_DequantizeLinear"):
-        lower(quantize(export(choose(fuse(model), "grouped"), ModelIO()), fed, recipe), tmp_path, "int8")
+        lower(quantize(export(in_form(choose(fuse(model), "grouped"), ModelIO())), fed, recipe), tmp_path, "int8")

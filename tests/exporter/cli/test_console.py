@@ -114,7 +114,7 @@ def test_brackets_in_a_message_and_in_a_name_are_no_markup(
     onnx_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_every_target([TargetResult("openvino", 3, 'pip install "slide-export[openvino]"', 1.0, None)])
-    show_parity("digits[v2]-onnx-fp32", onnx_bundle.manifest["parity"])
+    show_parity("digits[v2]-onnx-fp32", onnx_bundle.manifest.parity)
     shown = capsys.readouterr().err
     assert 'openvino: pip install "slide-export[openvino]"' in shown
     assert "digits[v2]-onnx-fp32" in shown

@@ -51,14 +51,14 @@ def test_a_failed_proof_exits_1(exported: tuple[Path, subprocess.CompletedProces
 
     import onnx
 
-    from tests.exporter.verification.test_bundle import rehash
+    from tests.bundles import restate
 
     bundle = shutil.copytree(exported[0] / "exported/small-onnx-fp32", tmp_path / "bundle")
     proto = onnx.load(bundle / "model.onnx")
     bias = next(item for item in proto.graph.initializer if item.name == "head.bias")
     bias.raw_data = bytes(len(bias.raw_data))
     onnx.save(proto, bundle / "model.onnx")
-    rehash(bundle)
+    restate(bundle)
     done = command("verify", bundle)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: expected logits within")

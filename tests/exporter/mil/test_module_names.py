@@ -55,7 +55,7 @@ def test_dots_stand_beside_numbers_and_where_siblings_part() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_familys_names_come_back(family: Family) -> None:
-    config = min(family.variants.values(), key=lambda config: sum(config.depths))
+    config = next(iter(family.variants.values()))
     with torch.device("meta"):
         module = inference_form(family.build(config))
     owners = {key.rpartition(".")[0] for key, _ in module.named_parameters() if key.endswith((".weight", ".bias"))}

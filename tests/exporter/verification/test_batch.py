@@ -11,7 +11,6 @@ import pytest
 from slide_export.bundle import store
 from slide_export.core.errors import BackendUnavailable
 from slide_export.core.request import AccuracyGoal
-from slide_export.proof import gate
 from slide_export.verification import bundle as verification
 from slide_export.verification.batch import VerifyOptions, prove_each
 from slide_export.verification.outcome import VerifyResult
@@ -51,7 +50,7 @@ def test_accuracy_is_measured_where_it_is_asked_for_and_everything_is_opened_onc
         monkeypatch.setattr(module, name, call)
 
     counted(store, "read")
-    counted(gate, "open_session")
+    counted(verification, "open_session")
     counted(verification, "load_checkpoint")
     photographs = Path(verification.__file__).parents[2] / "calibration" / "photos"
     (found,) = prove_each([exported / "small"], VerifyOptions(checkpoint, AccuracyGoal(photographs)))

@@ -17,8 +17,8 @@ def sources() -> dict[str, str]:
     return {name: (device_runner.ROOT / f"{name}.py").read_text() for name in device_runner.modules()}
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """The modules of ours that a file imports, wherever in it, apart from those for type checking alone."""
+def imported(tree: ast.AST, package: str) -> set[str]:
+    """The modules of ours that a file of a package imports, wherever in it, but for those for type checking alone."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -26,11 +26,15 @@ def imported(tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 1:  # in the files of the package itself alone
-            found |= {f"slide_export.{node.module or alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {f"{package}.{node.module or alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
     return {name for name in found if name.startswith("slide_export.")}
+
+
+def package_of(name: str) -> str:
+    return "slide_export." + name.rpartition("/")[0].replace("/", ".")
 
 
 def test_every_module_that_one_in_it_imports_is_in_it() -> None:
@@ -38,11 +42,13 @@ def test_every_module_that_one_in_it_imports_is_in_it() -> None:
     packages = {name.rpartition(".")[0] for name in held}
     for name, source in sources().items():
         wanted = {
-            path for path in imported(ast.parse(source)) if device_runner.ROOT.joinpath(*path.split(".")[1:]).exists()
+            path
+            for path in imported(ast.parse(source), package_of(name))
+            if device_runner.ROOT.joinpath(*path.split(".")[1:]).exists()
         }
         files = {
             path
-            for path in imported(ast.parse(source))
+            for path in imported(ast.parse(source), package_of(name))
             if (device_runner.ROOT / f"{'/'.join(path.split('.')[1:])}.py").exists()
         }
         assert files <= held, name

@@ -96,7 +96,7 @@ def test_what_is_kept_is_there_and_is_named(device: Device, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING), connect(DeviceRequest(device.url, keep=True)):
         pass
     (left,) = device.temporary.iterdir()
-    assert (left / "runner.pyz").is_file()
+    assert (left / "device_runner.pyz").is_file()
     assert left.stat().st_mode & 0o777 == 0o700
     assert caplog.messages == [f"kept on {device.url}: {left}"]
 
