@@ -65,6 +65,7 @@ class Nursery:
         self._preload = tuple(preload)
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._lock = threading.Lock()
         self._answers = threading.Condition()
         self._pids: dict[int, int] = {}
@@ -77,7 +78,8 @@ class Nursery:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment
             )
-            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+            self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +93,10 @@ class Nursery:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            if self._listener is not None:
+                self._listener.join(5)
+            if self._process.stdout is not None and not (self._listener and self._listener.is_alive()):
+                self._process.stdout.close()
 
     def run(self, function: str, argument: Any, timeout_s: float) -> JobEnd:
         """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.

@@ -104,7 +104,7 @@ def test_the_user_tells_the_dialect(dialect: str, unsaid: Path) -> None:
 
 
 def test_a_dialect_that_does_not_exist_or_fit_is_refused(unsaid: Path) -> None:
-    with pytest.raises(RequestError, match="gam_dialect of a gam, found 'd', where a or a_plain or b or c"):
+    with pytest.raises(RequestError, match="expected --model gam_dialect as a or a_plain or b or c; found 'd'"):
         load_checkpoint(unsaid, values={"gam_dialect": "d"})
     with pytest.raises(CheckpointError, match="gam_dialect=b, where the keys are those of a or a_plain"):
         load_checkpoint(unsaid, values={"gam_dialect": "b"})

@@ -117,7 +117,7 @@ class Windowing(nn.Module):
 @pytest.mark.parametrize("module", [Unfolding(), Windowing()])
 def test_im2col_in_the_module_is_refused(module: nn.Module) -> None:
     with pytest.raises(ExportError, match="expected no Im2Col"):
-        onnx_graph.refuse_unfold(module, torch.zeros(1, 3, 8, 8))
+        onnx_graph.refuse_unfold(module, (torch.zeros(1, 3, 8, 8),))
 
 
 def test_a_graph_over_2_gib_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_wrapper_and_a_model_that_both_hold_constants_stay_apart() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.module(x * torch.tensor(0.25))
 
-    graph = onnx_graph.export_module(Wrapper(), torch.zeros(2, 3, 4, 4), "images", ("out",))
+    graph = onnx_graph.export_module(Wrapper(), (torch.zeros(2, 3, 4, 4),), ("images",), ("out",))
     session = onnxruntime.InferenceSession(graph.proto.SerializeToString(), providers=["CPUExecutionProvider"])
     found = session.run(None, {"images": np.full((1, 3, 4, 4), 2, np.float32)})[0]
     assert found.tolist() == [[1.5, 1.5, 1.5]]

@@ -53,7 +53,22 @@ def test_dots_stand_beside_numbers_and_where_siblings_part() -> None:
     ]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+AMBIGUOUS = {"twins", "dat", "mvitv2"}  # a foreign package's flat names do not tell `block_1` from `block.1` in these
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(
+            family,
+            id=family.name,
+            marks=[pytest.mark.xfail(strict=True, reason="flat names do not tell where a dot stood")]
+            if family.name in AMBIGUOUS
+            else [],
+        )
+        for family in FAMILIES
+    ],
+)
 def test_every_familys_names_come_back(family: Family) -> None:
     config = next(iter(family.variants.values()))
     with torch.device("meta"):
