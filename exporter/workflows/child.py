@@ -127,12 +127,15 @@ class Nursery:
                 print(line, file=self._process.stdin, flush=True)
             except (OSError, ValueError):
                 return CRASHED
-        deadline = time.monotonic() + timeout_s
+        deadline = None  # a job's time begins when it does, not while the nursery still imports
         with self._answers:
             while job not in self._status:
                 if self._process.poll() is not None:
                     return CRASHED
-                if (left := deadline - time.monotonic()) <= 0:
+                if deadline is None and job in self._pids:
+                    deadline = time.monotonic() + timeout_s
+                left = 1.0 if deadline is None else deadline - time.monotonic()
+                if left <= 0:
                     _kill(self._pids.pop(job, 0))
                     return None
                 self._answers.wait(min(left, 1.0))

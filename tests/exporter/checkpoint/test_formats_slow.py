@@ -183,10 +183,10 @@ def test_an_artifact_is_the_librarys_model(tmp_path: Path) -> None:
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(state, tmp_path / "swin.bin")  # the ending does not matter
     bundle = export(tmp_path / "swin.bin", out=tmp_path / "out", input_size=(256, 288))
-    session = onnxruntime.InferenceSession(bundle.path / bundle.manifest["artifact"]["path"])
+    session = onnxruntime.InferenceSession(bundle.path / bundle.manifest.artifact.path)
     pictures = images(256, 288)
     with torch.inference_mode():
         expected = model(pictures)
     found = torch.from_numpy(session.run(None, {"images": pictures.numpy()})[0])
     assert (found - expected).abs().max() <= 1e-4 * expected.std()
-    assert json.loads(json.dumps(bundle.manifest["checkpoint"]))["format"] == "torchvision Swin"
+    assert bundle.manifest.checkpoint.format == "torchvision Swin"

@@ -13,6 +13,7 @@ from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.workflows import all_targets
 from slide_export.workflows.all_targets import TargetResult, worst
 
+ROOT = Path(__file__).parents[3]
 JOBS = "tests.exporter.workflows.jobs"
 
 
@@ -30,6 +31,7 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
 
 def test_a_crash_and_a_hang_are_their_own(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(all_targets, "HERE", JOBS)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path), ("onnx", "openvino", "coreml"), 2.0, 3)
     crashed, hung, absent = ended
     assert (crashed.exit_code, crashed.message) == (CRASHED, "its process crashed (signal 11): fatal words")
@@ -63,6 +65,7 @@ def test_the_command_line_shows_a_row_a_target(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(all_targets, "HERE", JOBS)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(registry, "names", lambda: ("coreml",))
     monkeypatch.chdir(tmp_path)
     assert cli.run([str(checkpoint), "--target", "all"]) == 3

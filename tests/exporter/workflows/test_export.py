@@ -115,7 +115,7 @@ REFUSED = [
     ({"images": Path("nowhere")}, CalibrationError, "found no directory"),
     ({"image_count": 0}, RequestError, "at least 1 image"),
     ({"interface": ModelIO(labels=("a", "b"))}, RequestError, "expected 10 labels"),
-    ({"interface": ModelIO(features=True, softmax=True)}, RequestError, "without --softmax"),
+    ({"interface": ModelIO(features=True, softmax=True)}, RequestError, "expected features without softmax"),
     ({"options": {"speed": "max"}}, RequestError, "found 'speed'"),
 ]
 

@@ -85,4 +85,4 @@ def test_the_proof_finds_references_made_in_place(small: Path, tmp_path: Path, m
 
 
 def test_constant_references_are_proved(small: Path, tmp_path: Path) -> None:
-    assert slide_export.export(small, "onnx", out=tmp_path, image_count=2).manifest["parity"]["passed"]
+    assert slide_export.export(small, "onnx", out=tmp_path, image_count=2).manifest.parity.passed
