@@ -1,7 +1,6 @@
 """The libraries themselves: small random models, saved as their users do, loaded here, at two input sizes each."""
 
 import copy
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

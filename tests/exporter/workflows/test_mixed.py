@@ -114,7 +114,7 @@ def test_a_goal_out_of_reach_is_said(checkpoint: Path, images: Path, tmp_path: P
 def test_a_target_without_the_precision_in_its_graph_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"whose graph carries fp16 to mix it with float, onnx.*; found openvino"):
         pipeline.export(ExportRequest(checkpoint, "openvino", "mixed", out=tmp_path, mixed_base="fp16"))
-    with pytest.raises(RequestError, match="expected mixed precision or .*tune.*, found both"):
+    with pytest.raises(RequestError, match=r"expected mixed precision or .*tune.*, found both"):
         pipeline.export(ExportRequest(checkpoint, "onnx", "mixed", out=tmp_path, mixed_base="fp16", tune=True))
 
 
