@@ -113,9 +113,9 @@ def boat(config: CSwinConfig) -> BoatCSwinConfig:
     return BoatCSwinConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
 
 
-def resize(config: BoatCSwinConfig, name: str) -> BoatCSwinConfig:
-    """`config` with the widths, depths and heads of a variant."""
-    return boat(cswin.resize(config, VARIANTS[name]))
+def resize(config: BoatCSwinConfig, size: BoatCSwinConfig) -> BoatCSwinConfig:
+    """Copy `config` with the widths, depths and heads of `size`."""
+    return boat(cswin.resize(config, size))
 
 
 def read_config(tree: Mapping[str, Any]) -> BoatCSwinConfig | None:

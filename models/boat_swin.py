@@ -124,9 +124,9 @@ def boat(config: SwinConfig) -> BoatSwinConfig:
     return BoatSwinConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
 
 
-def resize(config: BoatSwinConfig, name: str) -> BoatSwinConfig:
-    """`config` with the widths, depths and heads of a variant."""
-    return boat(swin.resize(config, VARIANTS[name]))
+def resize(config: BoatSwinConfig, size: BoatSwinConfig) -> BoatSwinConfig:
+    """Copy `config` with the widths, depths and heads of `size`."""
+    return boat(swin.resize(config, size))
 
 
 VARIANTS = {

@@ -118,9 +118,8 @@ def infer(state: State) -> CbamConfig:
     return CbamConfig(**asdict(infer_resnet(state)))
 
 
-def resize(config: CbamConfig, name: str) -> CbamConfig:
-    """`config` with the blocks of a variant."""
-    size = VARIANTS[name]
+def resize(config: CbamConfig, size: CbamConfig) -> CbamConfig:
+    """Copy `config` with the blocks of `size`."""
     return replace(config, depths=size.depths, bottleneck=size.bottleneck, width=size.width)
 
 

@@ -55,7 +55,7 @@ class Family:
         matches: whether a state dict is of this family, from its key names alone.
         infer: the configuration that a state dict's shapes tell; raises `ShapeError` where they tell none. Takes the
             fields of `values` that are `needed` as keywords.
-        resize: (configuration, variant name) -> that configuration at the variant's widths, depths and heads.
+        resize: (configuration, a variant's) -> the first one at the widths, depths and heads of the second.
         read_config: the configuration in the training code's own config tree, or None where it says too little.
         read_data: (that tree or None, the trained configuration) -> the preprocessing.
         build: the train-time module of a configuration, randomly initialised.
@@ -72,7 +72,7 @@ class Family:
     variants: Mapping[str, Any]
     matches: Callable[[State], bool]
     infer: Callable[..., Any]
-    resize: Callable[[Any, str], Any]
+    resize: Callable[[Any, Any], Any]
     read_config: Callable[[Mapping[str, Any]], Any | None]
     read_data: Callable[[Mapping[str, Any] | None, Any], DataConfig]
     build: Callable[[Any], nn.Module]

@@ -108,9 +108,8 @@ def _first(state: State, block: str, dialect: str) -> tuple[int, int]:
     return hidden, dim
 
 
-def resize(config: GamConfig, name: str) -> GamConfig:
-    """`config` with the blocks and the dialect of a variant."""
-    size = VARIANTS[name]
+def resize(config: GamConfig, size: GamConfig) -> GamConfig:
+    """Copy `config` with the blocks and the dialect of `size`."""
     return replace(config, depths=size.depths, bottleneck=size.bottleneck, width=size.width, dialect=size.dialect)
 
 

@@ -70,7 +70,7 @@ FAMILY = replace(
     slide_swin.FAMILY,
     name="im2col_swin",
     variants=VARIANTS,
-    resize=lambda config, name: swin.resize(config, VARIANTS[name]),
+    resize=swin.resize,
     matches=matches,
     read_config=lambda _tree: None,
     build=build,

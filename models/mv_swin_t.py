@@ -261,9 +261,8 @@ def infer(state: State) -> MvSwinConfig:
     )
 
 
-def resize(config: MvSwinConfig, name: str) -> MvSwinConfig:
-    """`config` with the widths, depths and heads of a variant."""
-    size = VARIANTS[name]
+def resize(config: MvSwinConfig, size: MvSwinConfig) -> MvSwinConfig:
+    """Copy `config` with the widths, depths and heads of `size`."""
     return replace(config, embed_dim=size.embed_dim, depths=size.depths, heads=size.heads)
 
 

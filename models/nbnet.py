@@ -218,9 +218,9 @@ def infer(state: State) -> NbNetConfig:
     )
 
 
-def resize(config: NbNetConfig, name: str) -> NbNetConfig:
-    """`config` with the widths and levels of a variant."""
-    return replace(VARIANTS[name], image_size=config.image_size)
+def resize(config: NbNetConfig, size: NbNetConfig) -> NbNetConfig:
+    """Copy `config` with the widths and levels of `size`."""
+    return replace(size, image_size=config.image_size)
 
 
 def read_config(tree: Mapping[str, Any]) -> NbNetConfig | None:

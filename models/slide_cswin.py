@@ -23,7 +23,7 @@ FAMILY = replace(
     cswin.FAMILY,
     name="slide_cswin",
     variants=VARIANTS,
-    resize=lambda config, name: cswin.resize(config, VARIANTS[name]),
+    resize=cswin.resize,
     matches=lambda state: cswin.is_cswin(state) and slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_cswin", cswin.CSwinConfig),
     read_data=slide_swin.read_data,  # the authors' own training code

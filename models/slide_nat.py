@@ -23,7 +23,7 @@ FAMILY = replace(
     nat.FAMILY,
     name="slide_nat",
     variants=VARIANTS,
-    resize=lambda config, name: nat.resize(config, VARIANTS[name]),
+    resize=nat.resize,
     matches=lambda state: nat.is_nat(state) and slides(state),
     read_config=lambda tree: config_tree.read_config(tree, "slide_nat", nat.NatConfig),
     read_data=slide_swin.read_data,  # the authors' own training code

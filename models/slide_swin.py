@@ -43,7 +43,7 @@ FAMILY = replace(
     swin.FAMILY,
     name="slide_swin",
     variants=VARIANTS,
-    resize=lambda config, name: swin.resize(config, VARIANTS[name]),
+    resize=swin.resize,
     matches=matches,
     read_data=read_data,
     published=PUBLISHED,

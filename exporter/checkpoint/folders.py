@@ -80,11 +80,10 @@ def find_weights(path: Path) -> WeightFiles:
 def _in_folder(folder: Path) -> WeightFiles:
     if (folder / "snapshots").is_dir():  # the cache of huggingface_hub
         return _in_folder(_only(sorted((folder / "snapshots").iterdir()), folder, "snapshot"))
-    config, preprocessor, notes = _beside(folder)
     for name in INDEXES:
         if (folder / name).is_file():
-            found = _shards(folder / name, "folder of shards")
-            return WeightFiles(found.files, found.container, found.shard_of, config, preprocessor, notes)
+            return _shards(folder / name, "folder of shards")
+    config, preprocessor, notes = _beside(folder)
     whole = [folder / name for name in WHOLE if (folder / name).is_file()]
     if whole:
         told = (*notes, f"weights from {whole[0].name}, not from {whole[1].name}") if len(whole) > 1 else notes

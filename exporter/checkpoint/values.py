@@ -92,7 +92,7 @@ def configure(
         if value.name in said:
             config = _applied(value, config, said[value.name])
     if variant:
-        config, source = family.resize(config, variant), f"--variant {variant}"
+        config, source = family.resize(config, family.variants[variant]), f"--variant {variant}"
         _refuse_others(family, said, config, source)
     told = own is not None or bool(variant)
     found = tuple(

@@ -68,12 +68,13 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "family": model.family,
             "variant": model.variant,
             "task": model.task,
+            "labels": model.labels,
             "config": asdict(model.config),  # type: ignore[call-overload]  # every family's is a dataclass
             "data": asdict(model.data),
             "provenance": asdict(model.provenance),
         },
         "request": {
-            "checkpoint": {**_plain_checkpoint(request.checkpoint)},
+            "checkpoint": asdict(replace(request.checkpoint, families=(), tasks=())),
             "io": asdict(request.io),
             "images": asdict(prepared.images),
             "image_count": request.image_count,
@@ -92,11 +93,6 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "names": evaluation.names,
         },
     }
-
-
-def _plain_checkpoint(request: CheckpointRequest) -> dict[str, Any]:
-    names = ("path", "variant", "weights", "input_size", "values", "comparison")
-    return {name: getattr(request, name) for name in names}
 
 
 def read(directory: Path, families: tuple[Family, ...] = ALL) -> Prepared:
@@ -155,10 +151,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
 
 def _request(plain: Mapping[str, Any]) -> SourceRequest:
     asked = plain["checkpoint"]
-    size = asked["input_size"]
-    checkpoint = CheckpointRequest(
-        **{**asked, "path": Path(asked["path"]), "input_size": None if size is None else tuple(size)}
-    )
+    checkpoint = CheckpointRequest(**{**_tuples(asked), "path": Path(asked["path"])})
     goal = plain["accuracy"]
     return SourceRequest(
         checkpoint,
@@ -184,7 +177,14 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
     values = tuple(ValueInForce(**value) for value in source["values"])
     provenance = replace(Provenance(**_tuples(source)), path=Path(source["path"]), values=values)
     return Model(
-        module, family.name, plain["variant"], config, DataConfig(**_tuples(plain["data"])), provenance, plain["task"]
+        module,
+        family.name,
+        plain["variant"],
+        config,
+        DataConfig(**_tuples(plain["data"])),
+        provenance,
+        plain["task"],
+        tuple(plain["labels"]),
     )
 
 

@@ -70,7 +70,7 @@ def test_read_config_is_the_inverse_of_the_written_tree() -> None:
 
 
 def test_naming_a_variant_names_the_dialect() -> None:
-    assert gam.resize(SMALL, "gam_resnet18_a_plain").dialect == "a_plain"
+    assert gam.resize(SMALL, gam.VARIANTS["gam_resnet18_a_plain"]).dialect == "a_plain"
 
 
 def test_any_input_size_is_averaged_whole() -> None:

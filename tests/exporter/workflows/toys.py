@@ -75,7 +75,7 @@ def family(name: str, task: str, build: Callable[[ToyConfig], nn.Module], key: s
         variants={name: ToyConfig()},
         matches=lambda state: key in state,
         infer=width,
-        resize=lambda config, _name: config,
+        resize=lambda config, _size: config,
         read_config=lambda _tree: None,
         read_data=lambda _tree, _config: DataConfig(keep_aspect=False, scale=1.0),
         build=build,
