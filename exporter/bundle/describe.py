@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
@@ -57,7 +57,7 @@ class AskedFor:
     seed: int | None = None
 
 
-def assumptions_of(model: Model) -> tuple[Assumption, ...]:
+def _assumptions(model: Model) -> tuple[Assumption, ...]:
     """What no file tells of a model and nobody said, with the option that says otherwise."""
     return tuple(
         Assumption(value.name, value.value, value.default, f"--model {value.name}=VALUE")
@@ -66,7 +66,7 @@ def assumptions_of(model: Model) -> tuple[Assumption, ...]:
     )
 
 
-def properties_of(model: Model) -> dict[str, Property]:
+def _properties(model: Model) -> dict[str, Property]:
     """What files may not tell of a model, as it was taken."""
     return {value.name: value.value for value in model.provenance.values}
 
@@ -87,11 +87,6 @@ class Made:
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
         mixed: the search that `keep_fp32` comes from.
-        precision: stored and computed types; None takes those of the precision's name.
-        assumptions: what no file tells and nobody said.
-        properties: what the checkpoint says of the model beside its configuration.
-        plain_load: what a load without this package's code computes; None where it was not tried.
-        weights_key, values: of the request; see `CheckpointRequest`.
     """
 
     name: str
@@ -108,10 +103,6 @@ class Made:
     calibration: CalibrationReport | None = None
     accuracy: AccuracyReport | None = None
     mixed: MixedSearch | None = None
-    precision: PrecisionRecord | None = None
-    assumptions: tuple[Assumption, ...] = ()
-    properties: Mapping[str, Property] = field(default_factory=dict)
-    plain_load: Mapping[str, Any] | None = None
     asked: AskedFor = field(default_factory=AskedFor)
 
 
@@ -121,7 +112,7 @@ def describe(made: Made) -> Manifest:
     return Manifest(
         name=made.name,
         target=artifact.target,
-        precision=made.precision or PrecisionRecord.of(artifact.precision),
+        precision=PrecisionRecord.of(artifact.precision),
         task=made.served.task.name,
         artifact=ArtifactRecord(
             artifact.path.name,
@@ -130,7 +121,7 @@ def describe(made: Made) -> Manifest:
             typed_json.plain(artifact.settings),
         ),
         checkpoint=_checkpoint(trained),
-        model=_model(made.fused, made.properties, len(made.served.input_names)),
+        model=_model(made.fused, len(made.served.input_names)),
         options=OptionsRecord(
             made.served.form,
             made.variant,
@@ -146,7 +137,7 @@ def describe(made: Made) -> Manifest:
         outputs=artifact.outputs,
         labels=tuple(io.labels),
         preprocessing=_preprocessing(made.served),
-        assumptions=made.assumptions,
+        assumptions=_assumptions(trained),
         fusion=made.certificate,
         parity=_parity(made.proof),
         quantization=None if made.quantization is None else QuantizationRecord(made.quantization.reduced),
@@ -154,7 +145,6 @@ def describe(made: Made) -> Manifest:
         dtype_stats=_dtype_stats(made.dtype_stats, artifact.precision),
         accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
         mixed=made.mixed,
-        plain_load=made.plain_load,
         versions=_versions(artifact.target),
     )
 
@@ -185,7 +175,7 @@ def _checkpoint(model: Model) -> CheckpointRecord:
     )
 
 
-def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -> ModelRecord:
+def _model(fused: FusedModel, inputs: int) -> ModelRecord:
     model = fused.trained
     rows, cols = model.image_size
     return ModelRecord(
@@ -195,7 +185,7 @@ def _model(fused: FusedModel, properties: Mapping[str, Property], inputs: int) -
         sum(value.numel() for value in model.module.parameters()),
         typed_json.plain(model.config),  # every family's is a dataclass
         macs_of(fused, inputs),
-        properties,
+        _properties(model),
     )
 
 

@@ -9,7 +9,7 @@ from slide_export.backends import optional, registry
 from slide_export.backends.interface import LoweringOptions, Session
 from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, store
-from slide_export.bundle.describe import AskedFor, Made, assumptions_of, describe, properties_of
+from slide_export.bundle.describe import AskedFor, Made, describe
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.image_cache import FedImages, cached
@@ -86,8 +86,6 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             calibration=calibration,
             accuracy=loss,
             mixed=plan.found,
-            assumptions=assumptions_of(prepared.served.trained),
-            properties=properties_of(prepared.served.trained),
             asked=_asked(plan),
         )
         content = describe(made)
