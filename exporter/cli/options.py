@@ -62,14 +62,6 @@ weights = click.option("--weights", default="raw", show_default=True, metavar="r
 weights_key = click.option(
     "--weights-key", metavar="NAME", help="Where in the file the weights are, where it holds several sets: a or a.b."
 )
-values = click.option(
-    "--model",
-    "values",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=lambda _context, _parameter, pairs: read_pairs(pairs, "--model NAME=VALUE"),
-    help="What no file tells: window=keep|scale|floor, heads=1,2,5,8, activation=relu, ...; repeatable.",
-)
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )

@@ -16,6 +16,7 @@ from slide_export.models.dat_config import DatConfig
 from slide_export.models.deformable_attention import FusedDeformableAttention, in_form
 from slide_export.models.sampling import FORMS
 from tests.conftest import randomise
+from tests.models.dat_configs import PLUS_PLUS, SMALL
 from tests.models.golden_recipe import Case, case
 
 GOLDEN = 1e-5  # of the output's deviation: upstream and we both compute in float32, with sums in another order
@@ -24,31 +25,6 @@ EXACT = 1e-12  # float64 on both sides, the same terms in another order
 
 CASES = ("dat", "dat_far", "dat_tanh", "dat_pp", "dat_pp_pad", "dat_p")
 TOLD_BY_SHAPES = ("dat", "dat_pp", "dat_pp_pad", "dat_p")  # the others have factors of their own
-SMALL = DatConfig(
-    dims=(16, 32, 64, 128),
-    blocks=("LS", "L", "LD", "D"),
-    heads=(1, 2, 4, 4),
-    plus_plus=False,
-    groups=(1, 1, 2, 2),
-    strides=(1, 1, 1, 1),
-    offset_factors=(2.0,) * 4,
-    windows=(4, 4, 2, 7),
-    image_size=(64, 128),
-    num_classes=10,
-)
-PLUS_PLUS = replace(
-    SMALL,
-    blocks=("ND", "N", "D", "D"),
-    plus_plus=True,
-    groups=(1, 2, 2, 2),
-    strides=(8, 4, 2, 1),
-    offset_factors=(-1.0,) * 4,
-    windows=(7,) * 4,
-    depthwise_mlps=(True,) * 4,
-    perception_units=(True,) * 4,
-    conv_patches=True,
-    image_size=(64, 96),
-)
 OTHERS = (
     replace(SMALL, offset_factors=(2.0, 2.0, 0.0, -1.0), depthwise_mlps=(True,) * 4, conv_patches=True),
     replace(PLUS_PLUS, offset_factors=(3.0, -1.0, 0.0, 2.0), layer_scales=(True, False, True, False)),

@@ -15,7 +15,6 @@ from slide_export.models import FAMILIES, Config, Family
 from slide_export.models.cbam import CbamConfig
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
-from slide_export.models.dat_config import DatConfig
 from slide_export.models.gam import GamConfig
 from slide_export.models.mvitv2 import MvitV2Config
 from slide_export.models.nat import NatConfig
@@ -24,6 +23,7 @@ from slide_export.models.pvt_v2 import PvtV2Config
 from slide_export.models.twins import TwinsConfig
 from slide_export.workflows import export as pipeline
 from tests.conftest import randomise
+from tests.models import dat_configs
 
 DEPTHS, HEADS = (1, 1, 1, 1), (2, 2, 4, 4)
 CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64), num_classes=10)
@@ -31,30 +31,6 @@ NAT = NatConfig(16, DEPTHS, HEADS, 2.0, layer_scale=0.1, kernel_size=5, image_si
 PVT = PvtConfig((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
 PVT_V2 = PvtV2Config((16, 32, 48, 64), DEPTHS, (1, 2, 3, 4), image_size=(70, 64), num_classes=10)
 TWINS = TwinsConfig((16, 32, 48, 64), (2, 2, 1, 1), (1, 2, 3, 4), image_size=(64, 96), num_classes=10)
-DAT = DatConfig(
-    dims=(16, 32, 64, 128),
-    blocks=("LS", "L", "LD", "D"),
-    heads=(1, 2, 4, 4),
-    plus_plus=False,
-    groups=(1, 1, 2, 2),
-    strides=(1, 1, 1, 1),
-    offset_factors=(2.0,) * 4,
-    windows=(4, 4, 2, 7),
-    image_size=(64, 128),
-    num_classes=10,
-)
-DAT_PP = replace(
-    DAT,
-    blocks=("ND", "N", "D", "D"),
-    plus_plus=True,
-    groups=(1, 2, 2, 2),
-    strides=(8, 4, 2, 1),
-    offset_factors=(-1.0,) * 4,
-    depthwise_mlps=(True,) * 4,
-    perception_units=(True,) * 4,
-    conv_patches=True,
-    image_size=(64, 96),
-)
 CBAM = CbamConfig(DEPTHS, bottleneck=True, width=16, num_classes=10)
 GAM = GamConfig(DEPTHS, bottleneck=False, width=16, image_size=(64, 96), num_classes=10)
 SMALL: dict[str, Config] = {
@@ -68,7 +44,7 @@ SMALL: dict[str, Config] = {
     "slide_pvt_v2": replace(PVT_V2, slide_stages=(0, 1)),
     "twins": replace(TWINS, windows=(4, 4, 2, 1)),
     "mvitv2": MvitV2Config(16, 4, 1, (1, 2, 3), image_size=(64, 96), num_classes=10),
-    "dat": DAT,
+    "dat": dat_configs.SMALL,
     "cbam": CBAM.at((224, 256)),
     "gam": GAM,
 }
@@ -79,7 +55,7 @@ MORE: dict[str, tuple[str, Config]] = {
         "mvitv2",
         MvitV2Config(16, 4, 2, (1, 2, 3), widens_in_attention=False, image_size=(64, 64), num_classes=10),
     ),
-    "dat_pp": ("dat", DAT_PP),
+    "dat_pp": ("dat", dat_configs.PLUS_PLUS),
     "cbam_cifar": ("cbam", replace(CBAM, bottleneck=False, cifar=True, image_size=(32, 32))),
     "gam_a_plain": ("gam", replace(GAM, dialect="a_plain")),
     "gam_b": ("gam", replace(GAM, dialect="b", bottleneck=True)),
