@@ -20,6 +20,7 @@ from slide_export.core.files import sha256_of
 from .folders import WeightFiles, find_weights
 from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
+from .text import listed
 from .wrappers import Unwrapped, unwrap
 
 URL = re.compile(r"(https?|s3|gs|hf|ftp)://?.+|(hf-hub|hf_hub|timm|local-dir):.+")
@@ -202,8 +203,5 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
 def _notes(found: WeightFiles, unwrapped: Unwrapped) -> tuple[str, ...]:
     notes = (*found.notes, *unwrapped.notes)
     if unwrapped.dropped:
-        listed = ", ".join(unwrapped.dropped[:8]) + (
-            f" and {len(unwrapped.dropped) - 8} more" if len(unwrapped.dropped) > 8 else ""
-        )
-        notes = (*notes, f"left out, no part of the model: {listed}")
+        notes = (*notes, f"left out, no part of the model: {listed(unwrapped.dropped)}")
     return notes

@@ -12,6 +12,8 @@ from typing import Any
 
 from slide_export.core.errors import CheckpointError
 
+from .text import listed
+
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json", "model.bin.index.json")
 WHOLE = ("model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin", "model.bin")
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
@@ -109,8 +111,8 @@ def _only(found: list[Path], folder: Path, what: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(path.name for path in found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-        raise CheckpointError(f"expected one {what} in {folder}, found {listed}: name one")
+        names = listed([path.name for path in found])
+        raise CheckpointError(f"expected one {what} in {folder}, found {names}: name one")
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     inside = f"; it has the folders {', '.join(below[:8])}: name one that has weights" if below else ""
     raise CheckpointError(

@@ -4,6 +4,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from .text import listed
+
 MAGIC: tuple[tuple[bytes, str], ...] = (
     (
         b"version https://git-lfs",
@@ -57,7 +59,7 @@ def _archive(path: Path) -> str:
         return ""
     if all(name.endswith(".npy") for name in names):
         return "NumPy arrays (npz): a PyTorch checkpoint is wanted"
-    return f"a ZIP archive of {_listed(names)}: unpack it, and export the checkpoint in it"
+    return f"a ZIP archive of {listed(names, most=3)}: unpack it, and export the checkpoint in it"
 
 
 def _tar(path: Path) -> str:
@@ -69,8 +71,4 @@ def _tar(path: Path) -> str:
         return ""
     if {"pickle", "storages"} <= set(names) or not names:
         return ""
-    return f"a tar archive of {_listed(names)}: unpack it, and export the checkpoint in it"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"a tar archive of {listed(names, most=3)}: unpack it, and export the checkpoint in it"

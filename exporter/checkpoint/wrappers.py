@@ -14,6 +14,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, RequestError
 
 from .tensor_files import StoredTensor, in_memory
+from .text import LISTED
 
 RAW = (
     "model",
@@ -78,7 +79,6 @@ PREFIXES = (
 AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_model.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
 PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
-LISTED = 8
 
 
 @dataclass(frozen=True)
