@@ -6,7 +6,7 @@ import logging
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,11 +168,13 @@ class FedImages:
     Attributes:
         feed: pictures uint8 [B, H, W, 3], one array an input, to what the graph takes by name.
         batch: of a graph that takes no other; the sample is repeated.
+        ranges: what a quantizer has observed on them, by what decides it; a second quantization observes nothing again.
     """
 
     images: ImageCache
     feed: Callable[[Sequence[NDArray[np.uint8]]], Feeds]
     batch: int = 1
+    ranges: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.images)

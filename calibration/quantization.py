@@ -11,11 +11,8 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP16, FP32, Precision
 
 from .audit import MIN_CALIBRATION_IMAGES, audit
-from .fp16 import to_half
 from .image_cache import FedImages
 from .images import ImageSet
-from .layer_selection import layers, refuse_unknown
-from .quantizers import quantize
 from .recipe import QuantizationRecipe
 
 FILE = "quantization.yaml"
@@ -94,6 +91,10 @@ def in_precision(
         CalibrationError: the images are not fit for calibration, see `audit`.
         SlideExportError: see `to_half` and `quantize`.
     """
+    from .fp16 import to_half  # a request is refused without onnx_ir, which takes half a second
+    from .layer_selection import layers, refuse_unknown
+    from .quantizers import quantize
+
     if numbers.recipe is None:
         refuse_unknown(layers(graph.proto), numbers.keep)
         return (to_half(graph, numbers.keep) if numbers.precision == FP16 else graph), None

@@ -11,6 +11,7 @@ import importlib.util
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -132,6 +133,7 @@ class QuantizationRecipe:
         return replace(self, cpu_overflows=overflows())
 
 
+@lru_cache(maxsize=1 << 16)  # a search asks the same of every node again for each set of modules that it tries
 def matches(module: str, pattern: str) -> bool:
     """Whether a pattern names a module or one around it: `layers.0` has `layers.0.blocks.1.attn.qkv` in it."""
     parts = module.split(".")

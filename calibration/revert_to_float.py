@@ -15,14 +15,14 @@ from slide_export.graph.convert import to_ir, to_proto
 from .layer_selection import in_modules
 
 
-def keep_float(quantized: OnnxGraph, full: OnnxGraph, modules: Sequence[str]) -> OnnxGraph:
+def keep_float(quantized: OnnxGraph, full: ir.Model, modules: Sequence[str]) -> OnnxGraph:
     """The quantized graph with these modules in float.
 
     Args:
-        full: the same graph before it was quantized: nodes and values have the same names in both.
+        full: the same graph before it was quantized: nodes and values have the same names in both. It stays as it is.
         modules: patterns as in a recipe's `keep_fp32`.
     """
-    result = RevertToFloat(to_ir(full.proto), modules)(to_ir(quantized.proto))
+    result = RevertToFloat(full, modules)(to_ir(quantized.proto))
     return OnnxGraph(to_proto(result.model), quantized.inputs, quantized.outputs)
 
 

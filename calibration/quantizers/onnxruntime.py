@@ -4,12 +4,14 @@ The results of matrix products stay in float: ONNX Runtime fuses those too (QGem
 into additions, GELU and attention, which are float. A convolution fuses only with its result quantized.
 """
 
+import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 import onnx
 
+from slide_export.calibration.image_cache import FedImages
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Feeds
 
@@ -29,6 +31,8 @@ def quantize(
         source, target = Path(temporary) / "float.onnx", Path(temporary) / "quantized.onnx"
         _preprocessed(proto)
         onnx.save(proto, source)  # handed over as a file: a model in memory is turned into external data in place
+        kinds = sorted({node.op_type for node in proto.graph.node if node.name in set(nodes)})
+        ranges = _Ranges(images.ranges if isinstance(images, FedImages) else {}, source, recipe, kinds)
         quantize_static(
             source,
             target,
@@ -38,7 +42,7 @@ def quantize(
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
-            op_types_to_quantize=sorted({node.op_type for node in proto.graph.node if node.name in set(nodes)}),
+            op_types_to_quantize=kinds,
             calibrate_method=CalibrationMethod[{"minmax": "MinMax"}.get(recipe.ranges, recipe.ranges.capitalize())],
             extra_options={
                 "ActivationSymmetric": signed,
@@ -47,8 +51,40 @@ def quantize(
                 "CalibStridedMinMax": CHUNK_IMAGES,  # else every image's activations are kept until the last
                 "CalibPercentile": recipe.percentile,
             },
+            calibration_cache_path=ranges.restored(Path(temporary) / "ranges.json"),
         )
+        ranges.remember(Path(temporary) / "ranges.json")
         return onnx.load(target)
+
+
+class _Ranges:
+    """Ranges observed before on the same graph and images, which `quantize_static` takes as a file.
+
+    They are those of every node of the kinds that are quantized, whichever nodes are kept in float: a search that keeps
+    one module after another, and the artifact that it ends in, observe once.
+    """
+
+    def __init__(
+        self, known: MutableMapping[str, bytes], graph: Path, recipe: QuantizationRecipe, kinds: list[str]
+    ) -> None:
+        decided_by = (
+            graph.read_bytes(),
+            recipe.ranges.encode(),
+            repr(recipe.percentile).encode(),
+            *map(str.encode, kinds),
+        )
+        self._known = known
+        self._key = hashlib.sha256(b"\0".join(decided_by)).hexdigest()
+
+    def restored(self, path: Path) -> Path:
+        """The file for ranges, written where they are known."""
+        if self._key in self._known:
+            path.write_bytes(self._known[self._key])
+        return path
+
+    def remember(self, path: Path) -> None:
+        """Keep what was observed."""
+        self._known[self._key] = path.read_bytes()
 
 
 def _preprocessed(proto: onnx.ModelProto) -> None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from slide_export.core.measurement import ArtifactTiming, BenchProtocol, Comparison, Interval, Verdict
 
@@ -106,6 +105,8 @@ def _bootstrap(statistic: Callable[..., Array], shape: tuple[int, ...], confiden
         statistic: takes indices of rounds, [..., rounds], and gives [values, ...].
         shape: numbers of rounds and of values in a round.
     """
+    from scipy import stats  # half a second, and an export that tunes nothing needs none
+
     rounds, in_round = shape
     every = np.arange(rounds)
     values = statistic(every)  # [values]

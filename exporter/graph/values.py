@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from slide_export.core.graph import Value
@@ -37,6 +38,7 @@ def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1 << 14)  # asked of every node by each pass
 def scope_of(node: str) -> str:
     """`layers.1.blocks.0.attn.qkv` for the node `/layers.1/blocks.0/attn/qkv/Gemm`, "" without a path."""
     return path_of(node).strip("/").replace("/", ".") if node.startswith("/") else ""

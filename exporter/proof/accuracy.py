@@ -58,14 +58,22 @@ def images_at(path: Path, task: Task) -> ImageSet:
 
 
 def evaluate(
-    served: ServedModel, session: Session, data: EvaluationSet, goal: AccuracyGoal, store: PictureStore
+    trained: Scores,
+    served: ServedModel,
+    session: Session,
+    data: EvaluationSet,
+    goal: AccuracyGoal,
+    store: PictureStore,
 ) -> AccuracyReport:
     """What the artifact loses to the trained model on every image.
+
+    Args:
+        trained: scores of the trained model, see `of_pytorch`.
 
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
-    return accuracy.compare(of_pytorch(served), of_session(session, served), data, store, goal, session.evaluator)
+    return accuracy.compare(trained, of_session(session, served), data, store, goal, session.evaluator)
 
 
 def of_pytorch(served: ServedModel) -> Scores:

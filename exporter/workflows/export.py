@@ -1,13 +1,17 @@
 """One export: resolve, prepare, search where the precision is mixed, finish."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from slide_export.bundle.store import Bundle
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest
 
-from .finish import finish
-from .mixed import search
-from .prepare import Prepared, prepare
 from .resolve import Plan, resolve
+
+if TYPE_CHECKING:
+    from .prepare import Prepared
 
 
 def export(request: ExportRequest, step: Progress = no_progress) -> Bundle:
@@ -17,12 +21,17 @@ def export(request: ExportRequest, step: Progress = no_progress) -> Bundle:
         GateError: the artifact is not the PyTorch model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see `resolve`, `prepare`, `search` and `finish`.
     """
-    plan = resolve(request)
+    plan = resolve(request)  # refuses before torch is imported
+    from .prepare import prepare
+
     return complete(plan, prepare(plan.source, step), step)
 
 
 def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bundle:
     """Finish a plan, after the search where its precision is mixed; raises as `export` does."""
+    from .finish import finish
+    from .mixed import search
+
     if plan.search:
         plan = plan.keeping(search(plan, prepared, step))
     return finish(plan, prepared, step)

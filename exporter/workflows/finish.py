@@ -12,8 +12,6 @@ from slide_export.bundle import report, store
 from slide_export.bundle.describe import AskedFor, Made, describe
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
-from slide_export.calibration.image_cache import FedImages, cached
-from slide_export.calibration.images import ImageSet
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import NumericFormat, calibration_images, in_precision, with_overlap
 from slide_export.calibration.recipe import dump
@@ -139,12 +137,8 @@ def reduce(plan: Plan, prepared: Prepared, form: ModelInForm, numbers: NumericFo
     chosen = calibration_images(
         prepared.images, prepared.proof_images, judged_on, plan.calibration.count, plan.calibration.seed
     )
-    graph, found = in_precision(form.graph, numbers, _fed(prepared, chosen))
+    graph, found = in_precision(form.graph, numbers, prepared.fed(chosen))
     return Calibrated(graph, with_overlap(found, chosen, prepared.proof_images, judged_on))
-
-
-def _fed(prepared: Prepared, images: ImageSet) -> FedImages:
-    return FedImages(cached(images, prepared.store), prepared.served.feeds, prepared.served.io.batch or 1)
 
 
 def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes, ...]:
@@ -157,7 +151,7 @@ def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) 
     if goal is None or judged_on is None:
         return None
     with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
-        return accuracy.evaluate(prepared.served, session, judged_on, goal, prepared.store)
+        return accuracy.evaluate(prepared.trained_scores(), prepared.served, session, judged_on, goal, prepared.store)
 
 
 def _judge(plan: Plan, made: Made) -> None:

@@ -5,30 +5,25 @@ that graph and runs on the target's own runtime, where that is here. What is fou
 artifact. What was kept is in the manifest and, in int8, in the bundle's recipe.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from slide_export.backends import optional, registry
 from slide_export.backends.interface import Session
-from slide_export.calibration import accuracy as scoring
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.fp16 import to_half
 from slide_export.calibration.layer_selection import layers, selected
 from slide_export.calibration.revert_to_float import keep_float
 from slide_export.calibration.sensitivity import MixedSearch, fewest, rank
-from slide_export.core.artifact import Outputs
 from slide_export.core.errors import AccuracyError, ParityError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
 from slide_export.core.request import AccuracyGoal
+from slide_export.graph.convert import to_ir
 from slide_export.proof import accuracy, gate, parity
 from slide_export.proof.session import GRAPHS, LITERALLY, on_graph
 
@@ -88,7 +83,6 @@ class _Tries:
         edit: modules to keep -> the reduced graph with these modules in float.
         data: what the goal is measured on.
         layers: that could be reduced.
-        expected: the trained model's outputs for each chunk of pictures, by the chunk's sha256.
     """
 
     plan: Plan
@@ -97,7 +91,6 @@ class _Tries:
     data: EvaluationSet
     goal: AccuracyGoal
     layers: tuple[str, ...]
-    expected: dict[str, Outputs] = field(default_factory=dict)
 
     def measure(self, keep: Sequence[str]) -> AccuracyReport:
         """What is lost with `keep` in float32."""
@@ -120,15 +113,10 @@ class _Tries:
             return self._accuracy(session), proof
 
     def _accuracy(self, session: Session) -> AccuracyReport:
-        scores = accuracy.of_session(session, self.prepared.served)
-        return scoring.compare(self._pytorch, scores, self.data, self.prepared.store, self.goal, session.evaluator)
-
-    def _pytorch(self, pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
-        """The trained model's outputs, computed once for each chunk of pictures."""
-        name = hashlib.sha256(b"".join(part.tobytes() for part in pictures)).hexdigest()
-        if name not in self.expected:
-            self.expected[name] = accuracy.of_pytorch(self.prepared.served)(pictures)
-        return self.expected[name]
+        prepared = self.prepared
+        return accuracy.evaluate(
+            prepared.trained_scores(), prepared.served, session, self.data, self.goal, prepared.store
+        )
 
     def _open(self, keep: Sequence[str], directory: Path) -> Session:
         """A session of the target's own artifact, or of the graph where the target does not run here."""
@@ -161,4 +149,5 @@ def _editor(plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress) -
         return lambda keep: to_half(full, (*numbers.keep, *keep))
     with step(f"write {numbers.precision} into the graph"):
         reduced = reduce(plan, prepared, form, numbers).graph
-    return lambda keep: keep_float(reduced, full, keep)
+    original = to_ir(full.proto)
+    return lambda keep: keep_float(reduced, original, keep)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slide_export.backends import registry
+from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
-from slide_export.calibration.image_cache import PictureStore
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import ImageSet, readable
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
 from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import Outputs
 from slide_export.core.errors import CalibrationError, RequestError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import BlockCertificate, FusedModel, Model
@@ -77,6 +84,8 @@ class Prepared:
     store: PictureStore = field(repr=False)
     forms: dict[str, ModelInForm] = field(default_factory=dict, repr=False, compare=False)
     floors: dict[NumericFormat, Reference] = field(default_factory=dict, repr=False, compare=False)
+    calibration: dict[ImageSet, FedImages] = field(default_factory=dict, repr=False, compare=False)
+    scores: dict[str, Outputs] = field(default_factory=dict, repr=False, compare=False)
 
     def in_form(self, form: str, target: str) -> ModelInForm:
         """The model in a form, made once for each form that is asked for.
@@ -87,6 +96,32 @@ class Prepared:
         """
         inference = choose(self.fused, form, auto=registry.default_form(target))
         return self.forms.setdefault(inference.form, ModelInForm(self.served.running(inference)))
+
+    def fed(self, images: ImageSet) -> FedImages:
+        """Calibration images as the graph is fed with them; what was observed on them is kept beside."""
+        if images not in self.calibration:
+            feed, batch = self.served.feeds, self.served.io.batch or 1
+            self.calibration[images] = FedImages(cached(images, self.store), feed, batch)
+        return self.calibration[images]
+
+    def trained_scores(self) -> Scores:
+        """Scores of pictures by the trained model, computed once for each chunk of pictures.
+
+        Maps are not kept: those of a set would fill the memory.
+        """
+        compute = accuracy.of_pytorch(self.served)
+
+        def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
+            """Outputs by name of decoded pictures, float32."""
+            key = hashlib.sha256(b"".join(part.tobytes() for part in pictures)).hexdigest()
+            if key in self.scores:
+                return self.scores[key]
+            found = compute(pictures)
+            if all(values.ndim == 2 for values in found.values()):
+                self.scores[key] = found
+            return found
+
+        return scores
 
     def reference(self, numbers: NumericFormat) -> Reference:
         """The truth with the noise floor of a numeric format, computed once for each format."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from slide_export.bundle.store import Bundle
-from slide_export.calibration import quantization
+from slide_export.calibration import quantizers
 from slide_export.calibration.images import ImageSet, bundled
 from slide_export.calibration.quantization import calibration_images, with_overlap
 from slide_export.calibration.report import CalibrationReport
@@ -91,14 +91,14 @@ def test_outlier_weights_fail_with_one_scale_and_pass_with_one_a_channel(checkpo
 
 
 def test_ranges_of_other_images_are_refused(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = quantization.quantize
+    honest = quantizers.quantize
 
     def narrow(graph: Any, images: Any, recipe: Any) -> Any:
         """Calibrates on nearly black images, as a wrong scale of the pixels would."""
         dark = [{name: fed * 0.05 for name, fed in feeds.items()} for feeds in images]
         return honest(graph, dark, recipe)
 
-    monkeypatch.setattr(quantization, "quantize", narrow)
+    monkeypatch.setattr(quantizers, "quantize", narrow)
     with pytest.raises(ParityError, match="expected logits within"):
         pipeline.export(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 
@@ -106,7 +106,7 @@ def test_ranges_of_other_images_are_refused(checkpoint: Path, tmp_path: Path, mo
 def test_float_met_instead_of_int8_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantization, "quantize", lambda graph, images, recipe: graph)
+    monkeypatch.setattr(quantizers, "quantize", lambda graph, images, recipe: graph)
     with pytest.raises(PrecisionError, match="asked int8: 0% of weight bytes are int8, 0 of 0 products"):
         pipeline.export(ExportRequest(checkpoint, precision="int8", images=PHOTOGRAPHS, form="grouped", out=tmp_path))
 

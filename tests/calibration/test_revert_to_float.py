@@ -10,6 +10,7 @@ from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import default
 from slide_export.calibration.revert_to_float import keep_float
 from slide_export.core.graph import OnnxGraph
+from slide_export.graph.convert import to_ir
 from slide_export.graph.export import specs
 
 RNG = np.random.default_rng(0)
@@ -65,21 +66,21 @@ def weights_in_float(graph: OnnxGraph) -> set[str]:
 
 
 def test_all_kept_is_the_graph_before(full: OnnxGraph, quantized: OnnxGraph) -> None:
-    found = keep_float(quantized, full, ["embed", "blocks.*"])
+    found = keep_float(quantized, to_ir(full.proto), ["embed", "blocks.*"])
     assert np.array_equal(run(found), run(full))
     assert not any("Linear" in node.op_type for node in found.proto.graph.node)
     onnx.checker.check_model(found.proto)
 
 
 def test_none_kept_is_the_quantized_graph(full: OnnxGraph, quantized: OnnxGraph) -> None:
-    assert np.array_equal(run(keep_float(quantized, full, [])), run(quantized))
+    assert np.array_equal(run(keep_float(quantized, to_ir(full.proto), [])), run(quantized))
     assert not np.array_equal(run(quantized), run(full))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_one_kept_has_its_weight_back_and_less_error(layer: str, full: OnnxGraph, quantized: OnnxGraph) -> None:
     before = quantized.proto.SerializeToString(deterministic=True)
-    found = keep_float(quantized, full, [layer])
+    found = keep_float(quantized, to_ir(full.proto), [layer])
     onnx.checker.check_model(found.proto)
     assert weights_in_float(found) == {f"{layer}.weight"}
     assert np.abs(run(found) - run(full)).mean() < np.abs(run(quantized) - run(full)).mean()
@@ -89,6 +90,6 @@ def test_one_kept_has_its_weight_back_and_less_error(layer: str, full: OnnxGraph
 @pytest.mark.parametrize("layer", LAYERS)
 def test_all_but_one_kept_is_that_layer_alone(layer: str, full: OnnxGraph, quantized: OnnxGraph) -> None:
     others = [other for other in LAYERS if other != layer]
-    found = keep_float(quantized, full, others)
+    found = keep_float(quantized, to_ir(full.proto), others)
     assert weights_in_float(found) == {f"{other}.weight" for other in others}
     assert 0 < np.abs(run(found) - run(full)).mean() < np.abs(run(full)).mean() / 10

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx.numpy_helper import to_array
 
 from slide_export.backends.registry import load
@@ -17,7 +19,7 @@ from slide_export.calibration.images import bundled
 from slide_export.calibration.layer_selection import layers, selected
 from slide_export.calibration.quantizers import quantize
 from slide_export.calibration.recipe import QuantizationRecipe, default
-from slide_export.core.artifact import Array, ModelIO
+from slide_export.core.artifact import Array, Feeds, ModelIO
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import Model
 from slide_export.graph import export as onnx_graph
@@ -135,9 +137,27 @@ def scales(proto: onnx.ModelProto) -> list[float]:
 def test_ranges_are_of_all_images_and_the_bytes_the_same(graph: OnnxGraph, images: FedImages) -> None:
     recipe = RECIPES["onnxruntime"]
     first = replace(images, images=replace(images.images, names=images.images.names[:1], files=images.images.files[:1]))
-    every, again, one = (made(graph, fed, recipe).proto for fed in (images, images, first))
+    every, again, one = (made(graph, fed, recipe).proto for fed in (images, replace(images), first))
     assert every.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
     assert sum(scales(every)) > sum(scales(one))
+
+
+def test_ranges_are_observed_once_whatever_is_kept(graph: OnnxGraph, images: FedImages) -> None:
+    recipe = RECIPES["onnxruntime"]
+    fed: list[int] = []
+    kept = replace(recipe, keep_fp32=("layers.0", "layers.1"))
+
+    def feed(pictures: Sequence[NDArray[np.uint8]]) -> Feeds:
+        fed.append(len(pictures))
+        return images.feed(pictures)
+
+    watched = replace(images, feed=feed)
+    made(graph, watched, recipe)
+    observed = len(fed)
+    found = made(graph, watched, kept).proto
+    assert len(fed) == observed == len(images)
+    fresh = made(graph, replace(images), kept).proto
+    assert found.SerializeToString(deterministic=True) == fresh.SerializeToString(deterministic=True)
 
 
 def test_weights_alone_need_no_images(graph: OnnxGraph, images: FedImages, tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_resolving_imports_no_torch(tmp_path: Path) -> None:
     assert done.stdout.split() == ["c-coreml-w8", "False"]
 
 
+def test_a_refused_command_imports_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; import slide_export.cli.main as c; "
+        f"code = c.run(['export', 'c.pt', '--precision', 'mixed', '--min-sqnr', '40', '--out', {str(tmp_path)!r}]); "
+        "print(code, [m for m in ('torch', 'scipy', 'sympy', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "2 []"
+
+
 def test_a_plan_is_complete(tmp_path: Path) -> None:
     plan = resolve(ExportRequest(Path("c.pt"), precision="w8", out=tmp_path, keep_fp32=("head",)))
     assert plan.options == {"spinning": "on"}
