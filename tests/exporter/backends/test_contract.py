@@ -9,6 +9,7 @@ import pytest
 
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
+from slide_export.backends.interface import ShowsValues
 from slide_export.bundle import store as bundle
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph
@@ -92,9 +93,16 @@ def test_of_alternatives_the_first_is_what_is_missing(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("target", backends.names())
 def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint: Path, tmp_path: Path) -> None:
-    """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones."""
+    """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones.
+
+    A backend that shows none is refused by name where `diagnose` asks for them.
+    """
     if not backends.availability(target).ready:
         pytest.skip(f"{target} is not installed")
+    if not isinstance(backends.load(target), ShowsValues):
+        with pytest.raises(RequestError, match=f"not available for {target}"):
+            optional.values(backends.load(target), tmp_path, {})
+        return
     made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = verification.artifact_of(made)
     values = optional.values(backend, path, settings)
