@@ -135,7 +135,7 @@ def inspect(
 def lint(
     subject: Path | str | Model | nn.Module, targets: Sequence[str] = (), *, example: Tensor | None = None
 ) -> tuple[Finding, ...]:
-    """Returns what will fail, run badly or could run faster on which target, worst first.
+    """List what will fail, run badly or could run faster on which target, worst first.
 
     Args:
         subject: a checkpoint, an `.onnx` file, an `.mlpackage`, a bundle, a loaded model, or any PyTorch module.
@@ -160,7 +160,7 @@ def verify(
     tasks: Sequence[Task] = (),
     step: Progress | None = None,
 ) -> ParityReport:
-    """Returns a fresh proof of a bundle from its golden file alone, or with the reference derived from `against` anew.
+    """Prove a bundle again from its golden file alone, or with the reference derived from `against` anew.
 
     Args:
         device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
@@ -193,7 +193,7 @@ def verify_all(
     keep: bool = False,
     step: Progress | None = None,
 ) -> tuple[VerifyResult, ...]:
-    """Returns how the proof of each bundle ended; one that fails does not stop the others.
+    """Prove many bundles; one that fails does not stop the others.
 
     Args:
         bundles: directories, or globs such as `exported/*`.
@@ -223,7 +223,7 @@ def verify_all(
 
 @contextmanager
 def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
-    """Yields what opens artifacts where they are to be proved: here, or on a device while it is connected."""
+    """Open artifacts where they are to be proved: here, or on a device while it is connected."""
     from .verification import bundle as verification
 
     if device is None:
@@ -393,7 +393,7 @@ def measure_accuracy(
     min_sqnr_db: float | None = None,
     step: Progress | None = None,
 ) -> AccuracyReport:
-    """Returns what a bundle loses to its checkpoint on evaluation images; see `ExportOptions` for the limits.
+    """Measure what a bundle loses to its checkpoint on evaluation images; see `ExportOptions` for the limits.
 
     Raises:
         CalibrationError: the images or their classes are not fit for the model.
@@ -416,7 +416,7 @@ def diagnose(
     tasks: Sequence[Task] = (),
     step: Progress | None = None,
 ) -> Diagnosis:
-    """Returns where a bundle's artifact leaves the trained model, module by module, and the module to blame.
+    """Find where a bundle's artifact leaves the trained model, module by module, and the module to blame.
 
     Args:
         against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
@@ -434,14 +434,14 @@ def diagnose(
 
 
 def targets() -> tuple[Availability, ...]:
-    """Returns what each target can do on this machine."""
+    """What each target can do on this machine."""
     from .backends import registry as backends
 
     return tuple(backends.availability(name) for name in backends.names())
 
 
 def variants(family: str | None = None) -> tuple[Entry, ...]:
-    """Returns what the zoo holds: each variant's size, cost, published figures and the targets it was proved on.
+    """The zoo: each variant's size, cost, published figures and the targets it was proved on.
 
     Args:
         family: its name; None takes all.
@@ -455,7 +455,7 @@ def variants(family: str | None = None) -> tuple[Entry, ...]:
 
 
 def demo(out: Path | str = "exported", *, step: Progress | None = None) -> tuple[DemoRow, ...]:
-    """Returns the held-out accuracy of the bundled digits model, in PyTorch and as exported to each usable target."""
+    """Export the bundled digits model to each usable target and compare its held-out accuracy with PyTorch's."""
     from .core.progress import no_progress
     from .workflows.demo import run_demo
 

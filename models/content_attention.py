@@ -260,6 +260,7 @@ def recorded(module: nn.Module) -> Iterator[dict[str, Bisected]]:
     found: dict[str, Bisected] = {}
 
     def recorder(name: str) -> "object":
+        """A hook that keeps the result under `name`."""
         return lambda _module, _inputs, result: found.__setitem__(name, result)
 
     hooks = [layer.register_forward_hook(recorder(name)) for name, layer in bisections(module).items()]  # type: ignore[arg-type]

@@ -150,7 +150,7 @@ def is_cswin(state: State) -> bool:
 
 
 def infer(state: State, *, heads: tuple[int, ...] | None = None) -> CSwinConfig:
-    """Returns the configuration that the shapes of a CSwin or Slide-CSwin state dict tell, for input 224.
+    """The configuration that the shapes of a CSwin or Slide-CSwin state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.
@@ -219,7 +219,7 @@ def check_stripes(state: State, widths: tuple[int | tuple[int, int], ...]) -> No
 
 
 def with_stripes(config: CSwinConfig, widths: tuple[int | tuple[int, int], ...]) -> CSwinConfig:
-    """Returns the configuration with other stripes.
+    """Copy the configuration with other stripes.
 
     Raises:
         ShapeError: stripes do not divide a map.
@@ -261,6 +261,7 @@ def read_stripes(text: str) -> tuple[int | tuple[int, int], ...]:
     """Read widths of stripes, 1,2,7,0, or rows and columns of one, 1,2,7x12,0."""
 
     def width(part: str) -> int | tuple[int, int]:
+        """Read one stage's: `2`, or `7x12`."""
         rows, cross, cols = part.partition("x")
         found = int(rows), int(cols if cross else rows)
         if min(found) < 0:

@@ -90,7 +90,7 @@ class ShapeError(ValueError):
 
 
 def classes(state: State, head: str = "head") -> int:
-    """Returns the width of a state dict's head, 0 where it has none.
+    """Width of a state dict's head, 0 where it has none.
 
     Args:
         head: name of its linear layer.

@@ -60,7 +60,7 @@ class PatchMerging(nn.Module):
         self.norm = nn.LayerNorm(4 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, ceil(H/2), ceil(W/2), 2C] for x [B, H, W, C]."""
+        """Merge each 2x2 patch: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2C]."""
         return self.reduction(self.norm(squares(x)))
 
 

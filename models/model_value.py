@@ -97,6 +97,7 @@ def one_of(choices: Mapping[str, Any]) -> ValueKind:
     words = {value: word for word, value in choices.items()}
 
     def read(text: str) -> Any:
+        """The choice that a word names."""
         if text not in choices:
             raise ValueError(text)
         return choices[text]
@@ -108,15 +109,18 @@ def numbers(example: str, *, apart: str = "") -> ValueKind:
     """Whole numbers from 0 with commas between them, and groups of them where `apart` parts those: 1,2/1,3."""
 
     def group(text: str) -> tuple[int, ...]:
+        """Numbers between commas, none negative."""
         found = tuple(int(part) for part in text.split(","))
         if min(found) < 0:
             raise ValueError(text)
         return found
 
     def read(text: str) -> Any:
+        """One group, or several."""
         return tuple(map(group, text.split(apart))) if apart else group(text)
 
     def show(value: Any) -> str:
+        """The value as it is written."""
         groups = value if apart else (value,)
         return apart.join(",".join(map(str, one)) for one in groups)
 

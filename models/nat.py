@@ -57,7 +57,7 @@ class NatConfig:
         return rows, cols
 
     def at(self, image_size: tuple[int, int]) -> "NatConfig":
-        """Returns this configuration for another input size.
+        """Same model at another input size.
 
         Raises:
             ShapeError: a dilation does not divide its map.

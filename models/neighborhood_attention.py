@@ -111,7 +111,7 @@ class Tiles:
         return pad_end(x, *(g - r for g, r in zip(self.whole, self.resolution, strict=True)))
 
     def shrink(self, x: Tensor) -> Tensor:
-        """Returns x [B, H, W, C] without what `grow` added."""
+        """Take off what `grow` added to x [B, H, W, C]."""
         return x if self.whole == self.resolution else x[:, : self.resolution[0], : self.resolution[1]]
 
     def comb(self, x: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ class _Reader(pickle.Unpickler):
     """Takes the stand-ins for the names of an array, and no other name."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for one of the few names that a numpy pickle may use."""
         known = {
             ("collections", "OrderedDict"): OrderedDict,
             ("numpy", "ndarray"): _Array,
@@ -69,6 +70,7 @@ class _Reader(pickle.Unpickler):
         return known[module, name]
 
     def persistent_load(self, _pid: object) -> Any:
+        """Refuse what lies outside the file."""
         raise PickleRefused("expected arrays inside the file, it refers to something outside")
 
 

@@ -156,7 +156,7 @@ def is_pvt(state: State) -> bool:
 def infer(
     state: State, *, heads: tuple[int, ...] | None = None, image_size: tuple[int, int] | None = None
 ) -> PvtConfig:
-    """Returns the configuration that the shapes of a PVT or Slide-PVT tell, for a square input unless one is said.
+    """The configuration that the shapes of a PVT or Slide-PVT tell, for a square input unless one is said.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads or its input open.

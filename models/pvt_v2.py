@@ -124,7 +124,7 @@ def is_pvt_v2(state: State) -> bool:
 
 
 def infer(state: State, *, heads: tuple[int, ...] | None = None, linear: bool | None = None) -> PvtV2Config:
-    """Returns the configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
+    """The configuration that the shapes of a PVTv2 or Slide-PVTv2 state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.

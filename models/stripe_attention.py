@@ -73,7 +73,7 @@ class StripeBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Run the block: [B, H, W, C] -> [B, H, W, C]."""
         x = self.attend(x)
         return x + self.mlp(self.norm2(x))
 
@@ -99,7 +99,7 @@ class FusedStripeBlock(nn.Module):
         self.attns = nn.ModuleList(_fused_branches(trained))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """Run the block: [B, H, W, C] -> [B, H, W, C]."""
         x = self.attend(x)
         return x + self.mlp(self.norm2(x))
 

@@ -72,7 +72,7 @@ class SwinConfig:
         return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
 
     def at(self, image_size: tuple[int, int]) -> "SwinConfig":
-        """Returns this configuration for another input size, by default with as many windows a side as before.
+        """Same model at another input size, by default with as many windows a side as before.
 
         Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
 
@@ -119,7 +119,7 @@ class SwinTransformer(nn.Module):
             self.add_module(f"norm{stage}", nn.LayerNorm(config.embed_dim * 2**stage, eps=config.norm_eps))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits [B, classes] of normalised images [B, 3, H, W]; without a head, the mean it would see."""
+        """Logits [B, classes] of normalised images [B, 3, H, W]; without a head, the mean it would see."""
         x = self.patch_embed(images)
         for stage in self.layers:
             x = stage(x)
@@ -180,7 +180,7 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
 
 
 def matches(state: State) -> bool:
-    """Returns whether the keys are those of a Swin without slide attention."""
+    """Whether the keys are those of a Swin without slide attention."""
     return is_swin(state) and not slides(state)
 
 
@@ -222,7 +222,7 @@ def infer(state: State) -> SwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """Returns the configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+    """The configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
 
     Raises:
         ShapeError: it says what no model here does.

@@ -176,7 +176,7 @@ class Windows:
         self.roll_first = rule.roll_first
 
     def cut(self, x: Tensor) -> Tensor:
-        """Returns the windows [B*nW, N, C] of x [B, H, W, C], row by row, after padding and the shift."""
+        """Cut x [B, H, W, C] into windows [B*nW, N, C], row by row, after padding and the shift."""
         x = (
             pad_end(roll(x, *self.shift), *self.padding)
             if self.roll_first

@@ -15,7 +15,7 @@ from slide_export.tasks import task_of
 
 
 def inspect_model(model: Model) -> Inspection:
-    """Returns the inspection of a trained model."""
+    """Describe a trained model without computing with it."""
     inputs = len(task_of(model.task, ModelIO()).inputs)
     return Inspection(
         family=model.family,
@@ -43,7 +43,7 @@ def inspect_model(model: Model) -> Inspection:
 
 
 def count_macs(module: nn.Module, image_size: tuple[int, int], inputs: int = 1) -> int:
-    """Returns the multiply-adds of convolutions and matrix products for one image; nothing is computed."""
+    """Multiply-adds of convolutions and matrix products for one image; nothing is computed."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         images = (torch.empty(1, 3, *image_size, device="meta") for _ in range(inputs))
         copy.deepcopy(module).to("meta")(*images)

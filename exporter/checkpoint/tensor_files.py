@@ -109,6 +109,7 @@ def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
     shape, dtype, (start, end) = entry["shape"], DTYPES[entry["dtype"]], entry["data_offsets"]
 
     def read() -> Tensor:
+        """Read the tensor's bytes from the file, once it is asked for."""
         tensor = torch.empty(shape, dtype=dtype)
         with path.open("rb", buffering=0) as file:
             file.seek(data + start)

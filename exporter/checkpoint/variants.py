@@ -68,7 +68,7 @@ class Entry:
 
 
 def catalogue(family: str | None = None) -> tuple[Entry, ...]:
-    """Returns every variant of a family, or of all, in the order of the zoo.
+    """Every variant of a family, or of all, in the order of the zoo.
 
     Raises:
         RequestError: there is no such family.
@@ -96,7 +96,7 @@ def _entry(family: Family, name: str, counted: Mapping[str, Any], proved: Mappin
 
 
 def count(family: Family, name: str) -> Counts:
-    """Returns the counts of a variant, built without memory for its weights."""
+    """Counts of a variant, built without memory for its weights."""
     config = family.variants[name]
     with torch.device("meta"):
         module = family.build(config).eval()
@@ -109,7 +109,7 @@ def count(family: Family, name: str) -> Counts:
 
 
 def macs_of(fused: FusedModel, inputs: int = 1) -> int:
-    """Returns the multiply-adds of the inference form for one image; those of a variant as it stands are known."""
+    """Multiply-adds of the inference form for one image; those of a variant as it stands are known."""
     trained, counted = fused.trained, read_table("counts.json")
     as_it_stands = [each.variants.get(trained.variant) for each in FAMILIES if each.name == trained.family]
     if trained.config in as_it_stands and trained.variant in counted:
@@ -118,12 +118,12 @@ def macs_of(fused: FusedModel, inputs: int = 1) -> int:
 
 
 def count_all() -> dict[str, dict[str, int]]:
-    """Returns the content of counts.json."""
+    """The content of counts.json."""
     return {name: asdict(count(family, name)) for family in FAMILIES for name in family.variants}
 
 
 def read_table(file: str) -> Mapping[str, Any]:
-    """Returns a table that is shipped beside the models; an empty one where it has not been written yet."""
+    """A table that is shipped beside the models; empty where it has not been written yet."""
     path = importlib.resources.files(TABLES) / file
     table: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return table

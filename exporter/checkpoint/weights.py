@@ -56,6 +56,7 @@ def without_memory() -> Iterator[None]:
     """Build modules whose parameters have no memory and no random numbers: a file's tensors take their places."""
 
     def empty(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
+        """The parameter without memory."""
         return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
 
     hook = register_module_parameter_registration_hook(empty)  # type: ignore[arg-type]  # it may return a parameter

@@ -161,7 +161,7 @@ def _beside_like(like: Path, target: str, options: dict[str, Any]) -> tuple[Any,
 
 
 def _export_all(as_json: bool, options: dict[str, Any]) -> int:
-    """Returns the worst exit code of the targets."""
+    """Export to every target; the exit code is the worst of theirs."""
     from slide_export.workflows.all_targets import worst
 
     from .console import Steps, show_every_target

@@ -143,7 +143,7 @@ def _tries(plan: Plan, prepared: Prepared, step: Progress) -> _Tries:
 
 
 def _editor(plan: Plan, prepared: Prepared, form: ModelInForm, step: Progress) -> Callable[[Sequence[str]], OnnxGraph]:
-    """Return `keep -> OnnxGraph`: the reduced graph with these modules left in float32."""
+    """Make `keep -> OnnxGraph`: the reduced graph with these modules left in float32."""
     full, numbers = form.graph, plan.numbers
     if numbers.recipe is None:
         return lambda keep: to_half(full, (*numbers.keep, *keep))

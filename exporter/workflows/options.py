@@ -143,7 +143,7 @@ def _refuse_unused(given: Mapping[str, Any]) -> None:
 
 
 def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: float | None) -> AccuracyGoal | None:
-    """Returns what is asked of the accuracy, None where no images are given to measure it on.
+    """What is asked of the accuracy, None where no images are given to measure it on.
 
     Raises:
         RequestError: a limit without images.

@@ -181,6 +181,7 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
     """Fill a template's placeholders: `{s+1}` counts on."""
 
     def value(match: re.Match[str]) -> str:
+        """Number for one placeholder, with what is added to it."""
         name, step = match[1], match[2]
         return str(int(values[name]) + int(step)) if step else values[name]
 

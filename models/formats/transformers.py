@@ -69,6 +69,7 @@ def swin_rules(blocks: tuple[Rule, ...]) -> Callable[[Collection[str]], tuple[Ru
     """Complete the key map: a SwinBackbone norms each map that it hands on, and does not use the last norm."""
 
     def rules(keys: Collection[str]) -> tuple[Rule, ...]:
+        """Rules of a file whose last stage its keys tell."""
         last = 1 + max((int(m[1]) for key in keys if (m := re.match(r"encoder\.layers\.(\d+)\.", key))), default=3)
         norms = (
             layer(f"hidden_states_norms.stage{last}", "norm"),
@@ -134,6 +135,7 @@ PVT_V2 = (
 
 def _of_model(*types: str) -> Callable[[Mapping[str, Any]], None]:
     def check(config: Mapping[str, Any]) -> None:
+        """Refuse a configuration of another model."""
         if config and config.get("model_type") not in types:
             refuse_field(WHERE, "model_type", config.get("model_type"), " or ".join(map(repr, types)))
 
