@@ -292,6 +292,9 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
         f"kinds of {', '.join(KINDS)} in `quantize`, found {wrong[0] if wrong else ''!r}": bool(wrong),
         "a percentile over 50 and at most 100": not 50 < recipe.percentile <= 100,
         "smooth_quant within 0 and 1": recipe.smooth_quant is not None and not 0 <= recipe.smooth_quant <= 1,
+        f"a min_sqnr_db of {recipe.precision.least_db:g} or more, below which {recipe.precision} holds no model": (
+            recipe.min_sqnr_db < recipe.precision.least_db
+        ),
         "min_top1 within 0 and 1": not 0 <= recipe.min_top1 <= 1,
         "8-bit weights, unless they are palettized": recipe.weights == "linear" and recipe.weight_bits != 8,
         "ranges minmax or percentile with library nncf": recipe.library == "nncf" and recipe.ranges == "entropy",

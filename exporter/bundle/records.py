@@ -225,6 +225,7 @@ class ParityRecord:
     multiple: float
     passed: bool
     decisions: Count = 1
+    spread: Measured | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,23 @@ QUANTIZED_TOLERANCE_FACTOR = 4.0
 """The same where the floor is the error of a simulated quantization: both round to grids of the same step."""
 
 
+# What a precision may cost whatever its noise floor is: a floor as large as the signal would pass anything. Each is
+# below what sound models were seen to reach (digits as trained, a small model of every family, 43 variants at full
+# size); a float type that does worse than the next smaller one does with them is not worth its bytes.
+FP32_LEAST_DB = 60.0
+"""Seen: 112 and more. In float16 sound models have 54 to 74, so float32 has to do as well."""
+FP16_LEAST_DB = 35.0
+"""Seen: 54 and more, 41 where random weights tell no class from another. Weights in 8 bits have 37 to 50."""
+BF16_LEAST_DB = 17.0
+"""Three bits fewer than float16: 18 dB."""
+QUANTIZED_LEAST_DB = 0.0
+"""Under every recipe, of which ours ask for 20 or 30: whatever one accepts, noise as large as the signal is no model."""
+SURE_MARGIN = 1.0
+"""Spreads of the scores: a hundred times what float16 was seen to move one, a third of the digits' median margin."""
+QUANTIZED_SURE_MARGIN = 2.0
+"""At 20 dB the noise of a score is a tenth of the spread, but on one image it may be several times as much."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """One precision of an artifact.
@@ -44,6 +61,10 @@ class Precision:
             type that a runtime expands them to unless it prefers another.
         floor: what gives the proof its noise floor.
         tolerance_factor: accepted error over that floor.
+        least_db: least signal to noise of an output against the truth, whatever the floor is; see
+            `OutputParity.centred_db`.
+        sure_margin: a decision may not change where the trained model prefers it by more than this many spreads of its
+            scores, whatever the floor; see `ParityReport.spread`.
         stored_share: least share of weight bytes in the stored type, 0 to 1. In fp16, what softmax and LayerNorm need
             may stay float32; in int8, slide convolutions and what a recipe keeps.
         computed_share: least share of products in the computed type where nothing but the precision decides it.
@@ -57,6 +78,8 @@ class Precision:
     computed: str
     floor: Floor
     tolerance_factor: float
+    least_db: float
+    sure_margin: float
     stored_share: float
     computed_share: float = 0.0
     calibrated: bool = False
@@ -88,6 +111,8 @@ FP32 = Precision(
     "float32",
     "none",
     FLOAT_TOLERANCE_FACTOR,
+    FP32_LEAST_DB,
+    SURE_MARGIN,
     stored_share=1.0,
     computed_share=1.0,
     rounding=2.0**-24,
@@ -98,32 +123,65 @@ FP16 = Precision(
     "float16",
     "rounded",
     FLOAT_TOLERANCE_FACTOR,
+    FP16_LEAST_DB,
+    SURE_MARGIN,
     stored_share=0.95,
     computed_share=0.95,
     rounding=2.0**-11,
 )
 INT8 = Precision(
-    "int8", "int8", "int8", "fake-quantized", QUANTIZED_TOLERANCE_FACTOR, stored_share=0.5, calibrated=True
+    "int8",
+    "int8",
+    "int8",
+    "fake-quantized",
+    QUANTIZED_TOLERANCE_FACTOR,
+    QUANTIZED_LEAST_DB,
+    QUANTIZED_SURE_MARGIN,
+    stored_share=0.5,
+    calibrated=True,
 )
-W8 = Precision("w8", "int8", "float32", "fake-quantized", QUANTIZED_TOLERANCE_FACTOR, stored_share=0.5)
+W8 = Precision(
+    "w8",
+    "int8",
+    "float32",
+    "fake-quantized",
+    QUANTIZED_TOLERANCE_FACTOR,
+    QUANTIZED_LEAST_DB,
+    QUANTIZED_SURE_MARGIN,
+    stored_share=0.5,
+)
 BF16 = Precision(
     "bf16",
     "bfloat16",
     "bfloat16",
     "rounded",
     FLOAT_TOLERANCE_FACTOR,
+    BF16_LEAST_DB,
+    SURE_MARGIN,
     stored_share=0.95,
     computed_share=0.95,
     rounding=2.0**-8,
     offered=False,
 )
-W16 = Precision("w16", "float16", "float32", "rounded", FLOAT_TOLERANCE_FACTOR, stored_share=0.95, offered=False)
+W16 = Precision(
+    "w16",
+    "float16",
+    "float32",
+    "rounded",
+    FLOAT_TOLERANCE_FACTOR,
+    FP16_LEAST_DB,
+    SURE_MARGIN,
+    stored_share=0.95,
+    offered=False,
+)
 INT8_DYNAMIC = Precision(
     "int8-dynamic",
     "int8",
     "int8",
     "fake-quantized",
     QUANTIZED_TOLERANCE_FACTOR,
+    QUANTIZED_LEAST_DB,
+    QUANTIZED_SURE_MARGIN,
     stored_share=0.5,
     offered=False,
 )

@@ -44,6 +44,9 @@ class OutputParity:
         limit_max, limit_rms: accepted up to here.
         sqnr_db: signal to noise, 10 log10(sum reference^2 / sum error^2).
         cosine: smallest cosine of an image's output and its reference.
+        centred_db: signal to noise where the signal is what tells one answer from another: the reference without the
+            mean of its scores or, where nothing is decided, without that of all its values. NaN in a manifest
+            that is older or whose `sqnr_db` is infinite.
     """
 
     name: str
@@ -56,11 +59,12 @@ class OutputParity:
     limit_rms: Measured
     sqnr_db: Measured
     cosine: Measured
+    centred_db: Measured = math.nan
 
     @property
     def passed(self) -> bool:
-        """Whether both errors are within their limits; a NaN is not."""
-        return self.max_abs <= self.limit_max and self.rms <= self.limit_rms
+        """Whether both errors are within their limits; a NaN is not, and nothing is within an infinite limit."""
+        return self.max_abs <= self.limit_max < math.inf and self.rms <= self.limit_rms < math.inf
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,14 @@ class Acceptance:
         multiple: of the noise floor, for the largest error and for the root mean square.
         min_sqnr_db: of every output; None asks for none, the floor says it all.
         min_top1: refused where this share of equal top classes can be ruled out; None likewise.
+        least_db, sure_margin: the precision's own, whatever the floor or a recipe says; None in older manifests.
     """
 
     multiple: float
     min_sqnr_db: float | None = None
     min_top1: float | None = None
+    least_db: float | None = None
+    sure_margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class ParityReport:
         flips: of each image that has some, the one that the reference was surest of.
         accepted: what was accepted.
         decisions: an image.
+        spread: root mean square of the reference's scores around the mean of each decision's, over all images: what a
+            margin is large or small against. None where nothing is decided.
     """
 
     evaluator: str
@@ -112,18 +121,27 @@ class ParityReport:
     flips: tuple[Flip, ...]
     accepted: Acceptance
     decisions: int = 1
+    spread: Measured | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every output is within its limits and clear enough, and no confident answer changed."""
         within = all(output.passed for output in self.outputs)
-        return within and not (self.noisy_outputs or self.confident_flips or self.too_many_flips)
+        return within and not (
+            self.noisy_outputs or self.drowned_outputs or self.confident_flips or self.sure_flips or self.too_many_flips
+        )
 
     @property
     def noisy_outputs(self) -> tuple[OutputParity, ...]:
         """Outputs whose signal to noise is below what was accepted; a NaN is."""
         least = self.accepted.min_sqnr_db
         return () if least is None else tuple(o for o in self.outputs if not o.sqnr_db >= least)
+
+    @property
+    def drowned_outputs(self) -> tuple[OutputParity, ...]:
+        """Outputs whose noise is more than the precision may cost, whatever its floor; a NaN is."""
+        least = self.accepted.least_db
+        return () if least is None else tuple(o for o in self.outputs if not o.centred_db >= least)
 
     @property
     def too_many_flips(self) -> bool:
@@ -142,3 +160,11 @@ class ParityReport:
         """Flips that rounding cannot explain: the reference's margin is over twice the accepted error."""
         limit = max((output.limit_max for output in self.outputs), default=0.0)
         return tuple(flip for flip in self.flips if flip.margin > 2 * limit)
+
+    @property
+    def sure_flips(self) -> tuple[Flip, ...]:
+        """Flips of decisions that the trained model is sure of by its own margin, however large the noise floor is."""
+        margin = self.accepted.sure_margin
+        if margin is None or self.spread is None:
+            return ()
+        return tuple(flip for flip in self.flips if flip.margin > margin * self.spread)

@@ -20,7 +20,7 @@ from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
-from slide_export.proof import parity, reference
+from slide_export.proof import reference
 from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
 
@@ -135,7 +135,7 @@ def _rows(
             power.add(expected[name], found[name], added[name])
             power.add_floor(expected[name], rounded[name], rounded_added[name])
     # No runtime is asked for less than one rounding of a value, where PyTorch happens to round nothing.
-    smallest, multiple = numbers.precision.rounding, parity.accepted(numbers.recipe).multiple
+    smallest, multiple = numbers.precision.rounding, numbers.precision.tolerance_factor
     return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
 
 

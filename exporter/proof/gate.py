@@ -1,10 +1,11 @@
 """What an artifact has to pass before it ships, on the day of its export and ever after."""
 
+import math
 from dataclasses import asdict
 
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.core.artifact import DtypeStats
-from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
+from slide_export.core.errors import AccuracyError, ParityError, PrecisionError, option
 from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 
@@ -38,14 +39,19 @@ def judge(
     if not satisfies(stats, precision, some_kept=some_kept):
         raise PrecisionError(f"expected {precision}, found it not honoured: {describe(stats, precision)}{kept}")
     if not proof.passed:
-        raise ParityError(explain(proof) + kept + hint)
+        raise ParityError(explain(proof, precision) + kept + hint)
     if accuracy is not None and not accuracy.passed:
         raise AccuracyError(explain_accuracy(accuracy) + kept + hint)
 
 
-def explain(proof: ParityReport) -> str:
+def explain(proof: ParityReport, precision: Precision) -> str:
     """Why a proof failed, in one sentence."""
     for output in proof.outputs:
+        if not math.isfinite(output.limit_max + output.limit_rms):
+            return (
+                f"expected a finite noise floor of {precision} in {output.name}, found {output.floor_max:g}: nothing "
+                "can be told equal beside it; export again, in a wider precision where this one cannot hold the model"
+            )
         if not output.passed:
             return (
                 f"expected {output.name} within {output.limit_max:.2e} (rms {output.limit_rms:.2e}) of the PyTorch "
@@ -57,13 +63,23 @@ def explain(proof: ParityReport) -> str:
             f"expected a signal to quantization noise of {proof.accepted.min_sqnr_db:g} dB in {output.name}, found "
             f"{output.sqnr_db:.1f} dB: keep the layer to blame in float (keep_fp32), or take another precision"
         )
-    if not proof.confident_flips:
+    for output in proof.drowned_outputs:
+        return (
+            f"expected {precision} to keep {output.name} {proof.accepted.least_db:g} dB above its own noise, found "
+            f"{output.centred_db:.1f} dB: it cannot hold this model; take a wider precision, or keep the layer to "
+            f"blame in float ({option('keep_fp32')})"
+        )
+    if not (proof.confident_flips or proof.sure_flips):
         return (
             f"expected {proof.accepted.min_top1:.0%} of the top classes as in PyTorch, found "
             f"{proof.images - len(proof.flips)} of {proof.images}: calibrate on more images, or take another precision"
         )
-    flip = proof.confident_flips[0]
-    return f"expected class {flip.expected} for {flip.image}, found {flip.found} against a margin of {flip.margin:.2e}"
+    flip = (*proof.confident_flips, *proof.sure_flips)[0]
+    spread = "" if proof.spread is None else f", where the scores spread by {proof.spread:.2e}"
+    return (
+        f"expected class {flip.expected} for {flip.image}, found {flip.found} against a margin of {flip.margin:.2e}"
+        f"{spread}: the artifact is not the model"
+    )
 
 
 def explain_accuracy(report: AccuracyReport) -> str:

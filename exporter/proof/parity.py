@@ -6,6 +6,7 @@ noise floor that depends on the model and the images, so the tolerance is a mult
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,25 +14,17 @@ from numpy.typing import NDArray
 from slide_export.backends.interface import Session
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Outputs
+from slide_export.core.precision import FP32, Precision
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
-
-MULTIPLE = 8.0
-"""Accepted error over the noise floor. A runtime adds the same terms in another order with other kernels, so its error
-is a small multiple of the floor, the same for every model: seen are 0.4 to 1.2 (CoreML, ONNX Runtime) and 1.8 to 3.3
-(OpenVINO, whose matrix products add long sums one by one). One weight off by a percent gives dozens to thousands."""
-
-QUANTIZED_MULTIPLE = 4.0
-"""The same where the floor is the error of a simulated quantization: both round to grids of the same step."""
 
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
 
 
-def accepted(recipe: QuantizationRecipe | None) -> Acceptance:
-    """Tolerances for a quantized artifact, or for a float one where `recipe` is None."""
-    if recipe is None:
-        return Acceptance(MULTIPLE)
-    return Acceptance(QUANTIZED_MULTIPLE, recipe.min_sqnr_db, recipe.min_top1)
+def accepted(precision: Precision, recipe: QuantizationRecipe | None = None) -> Acceptance:
+    """What a proof accepts in a precision: its own bounds, and beside them those of the recipe of a quantized one."""
+    own = Acceptance(precision.tolerance_factor, least_db=precision.least_db, sure_margin=precision.sure_margin)
+    return own if recipe is None else replace(own, min_sqnr_db=recipe.min_sqnr_db, min_top1=recipe.min_top1)
 
 
 def check(
@@ -40,7 +33,7 @@ def check(
     batch: int | None,
     *,
     decision_axis: int | None,
-    accepted: Acceptance = Acceptance(MULTIPLE),  # noqa: B008  # frozen
+    accepted: Acceptance = accepted(FP32),  # noqa: B008  # frozen
 ) -> ParityReport:
     """Judge an artifact over every image and, where the batch is dynamic, at every batch size.
 
@@ -59,7 +52,14 @@ def check(
             found[name].append(outputs[name])
     picked = np.concatenate(order)
     merged = {name: np.concatenate(parts) for name, parts in found.items()}
-    outputs_report = tuple(_compare(name, merged[name], reference, picked, accepted.multiple) for name in merged)
+    decided = next(iter(reference.exact))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is refused, not warned of
+        outputs_report = tuple(
+            _compare(
+                name, merged[name], reference, picked, accepted.multiple, decision_axis if name == decided else None
+            )
+            for name in merged
+        )
     top1, flips = (None, ()) if decision_axis is None else _flips(reference, merged, picked, decision_axis)
     return ParityReport(
         evaluator=session.evaluator,
@@ -71,6 +71,7 @@ def check(
         flips=flips,
         accepted=accepted,
         decisions=_decisions(reference, decision_axis),
+        spread=None if decision_axis is None else _rms(centred(reference.exact[decided], decision_axis)),
     )
 
 
@@ -87,7 +88,9 @@ def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
         yield np.arange(start, start + sizes[-1]) % count
 
 
-def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.intp], multiple: float) -> OutputParity:
+def _compare(
+    name: str, found: Array, reference: Reference, picked: NDArray[np.intp], multiple: float, axis: int | None
+) -> OutputParity:
     exact = reference.exact[name].astype(np.float64)
     floor = np.abs(reference.rounded[name].astype(np.float64) - exact)
     smallest = SMALLEST_FLOOR * float(np.abs(exact).max())
@@ -106,6 +109,7 @@ def _compare(name: str, found: Array, reference: Reference, picked: NDArray[np.i
         limit_rms=multiple * floor_rms,
         sqnr_db=sqnr_db(expected, error),
         cosine=_cosine(found.astype(np.float64), expected),
+        centred_db=sqnr_db(centred(exact, axis)[picked], error),
     )
 
 
@@ -114,9 +118,24 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 
 def sqnr_db(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
-    """10 log10(sum signal^2 / sum noise^2) in dB; infinite without noise."""
-    power = float(np.square(noise).sum())
-    return float(10 * np.log10(np.square(signal).sum() / power)) if power else float("inf")
+    """10 log10(sum signal^2 / sum noise^2) in dB: infinite without noise, minus so without a signal beside it."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        power = float(np.square(noise).sum())
+        return float(10 * np.log10(np.square(signal).sum() / power)) if power else float("inf")
+
+
+def centred(exact: Array, axis: int | None) -> NDArray[np.float64]:
+    """What of an output tells one answer from another: a constant that all its values share is no signal.
+
+    scores [B, K] or [B, K, H, W], axis 1     each less the mean of its K: a shift of all of them decides nothing
+    maps, axis None                           each value less the mean of all
+    one value an image                        as it is: a threshold is all that can decide
+    """
+    values = exact.astype(np.float64)
+    if values[0].size == 1 or (axis is not None and values.shape[axis] == 1):
+        return values
+    mean: NDArray[np.float64] = values.mean(axis=axis, keepdims=True)
+    return values - mean
 
 
 def _cosine(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, option
 from slide_export.core.task import Task
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(module: nn.Module, images: tuple[Tensor, ...], io: ModelIO) -> tuple[Ten
 
 
 def check(io: ModelIO, config: Any) -> None:
-    """Refuse a backbone that gives no logits, and labels that are not one a class of the head.
+    """Refuse a backbone that gives no logits, a softmax of one, and labels that are not one a class of the head.
 
     Raises:
         RequestError: it is one, or there are more or fewer of them.
@@ -36,6 +36,11 @@ def check(io: ModelIO, config: Any) -> None:
     if not getattr(config, "has_logits", True):
         raise RequestError(
             "expected a classifier, found a backbone that gives maps and no logits: ask for its features"
+        )
+    if io.softmax and getattr(config, "num_classes", None) == 1:
+        raise RequestError(
+            f"expected two classes or more for {option('softmax')}, found 1, which is certain of any image: export the "
+            "logit, and take its sigmoid"
         )
     if io.labels and len(io.labels) != config.num_classes:
         raise RequestError(f"expected {config.num_classes} labels, one a class of the head; found {len(io.labels)}")

@@ -116,7 +116,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
             opened.artifact.session,
             made.manifest.options.batch,
             decision_axis=opened.task.decision_axis,
-            accepted=parity.accepted(numbers.recipe),
+            accepted=parity.accepted(numbers.precision, numbers.recipe),
         )
 
 

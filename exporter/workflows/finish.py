@@ -46,11 +46,11 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
     """
     plan = plan.on_this_machine()
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
+    with step(f"run the trained model as {numbers.precision} would compute it"):
+        reference = prepared.reference(numbers)
     tuning = _tuning(plan, prepared, step)
     with step("choose the form"):
         form = prepared.in_form(",".join(stage.fastest for stage in tuning) or plan.source.form, target)
-    with step(f"run the trained model as {numbers.precision} would compute it"):
-        reference = prepared.reference(numbers)
     source, calibration = source_of(plan, prepared, form, step)
     destination = plan.destination.path
     with store.staging(destination, overwrite=plan.destination.overwrite) as directory:
@@ -66,7 +66,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
                 session,
                 plan.source.io.batch,
                 decision_axis=prepared.served.task.decision_axis,
-                accepted=parity.accepted(numbers.recipe),
+                accepted=parity.accepted(numbers.precision, numbers.recipe),
             )
         loss = _accuracy(plan, prepared, session, step)
         made = Made(

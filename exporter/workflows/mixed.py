@@ -40,11 +40,12 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
 
     Raises:
         AccuracyError: the goal is not reached with every layer in float.
-        ParityError: the proof is not passed, whatever is kept in float.
+        ParityError: the proof is not passed, whatever is kept in float; where the noise floor tells so, at once.
     """
     plan = plan.on_this_machine()
     precision = plan.numbers.precision.name
     tries = _tries(plan, prepared, step)
+    prepared.reference(plan.numbers.keeping(tries.layers))
     reports: dict[tuple[str, ...], AccuracyReport] = {}
     proofs: dict[tuple[str, ...], ParityReport] = {}
 
@@ -53,7 +54,7 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
         kept = tuple(keep)
         if kept not in reports:
             reports[kept], proofs[kept] = tries.prove(kept)
-        return reports[kept].passed and proofs[kept].passed
+        return reports[kept].passed and proofs[kept].passed and prepared.holds(plan.numbers.keeping(kept))
 
     with step(f"measure every layer in {precision}, and every one in float"):
         if reaches(()):
@@ -67,7 +68,7 @@ def search(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Mixe
     with step("find the fewest layers to keep in float"):
         kept = fewest([one.module for one in ranking], reaches)
     if kept is None:
-        raise ParityError(f"{gate.explain(proofs[tries.layers])}, whatever is kept in float")
+        raise ParityError(f"{gate.explain(proofs[tries.layers], plan.numbers.precision)}, whatever is kept in float")
     return MixedSearch(precision, ranking, kept, _sentence(reports[()]), _sentence(reports[kept]))
 
 
@@ -100,7 +101,7 @@ class _Tries:
     def prove(self, keep: Sequence[str]) -> tuple[AccuracyReport, ParityReport]:
         """The accuracy and the parity report with `keep` in float32."""
         numbers = self.plan.numbers.keeping(keep)
-        reference, served = self.prepared.reference(numbers), self.prepared.served
+        reference, served = self.prepared.with_floor(numbers), self.prepared.served
         with tempfile.TemporaryDirectory() as directory:
             session = self._open(keep, Path(directory))
             proof = parity.check(
@@ -108,7 +109,7 @@ class _Tries:
                 session,
                 served.io.batch,
                 decision_axis=served.task.decision_axis,
-                accepted=parity.accepted(numbers.recipe),
+                accepted=parity.accepted(numbers.precision, numbers.recipe),
             )
             return self._accuracy(session), proof
 

@@ -30,7 +30,7 @@ from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
 from slide_export.models import ALL, FAMILIES, ships
-from slide_export.proof import accuracy, reference
+from slide_export.proof import accuracy, floor, reference, soundness
 
 from .resolve import SourceRequest
 
@@ -124,6 +124,20 @@ class Prepared:
         return scores
 
     def reference(self, numbers: NumericFormat) -> Reference:
+        """The truth with the noise floor of a numeric format that holds the model.
+
+        Raises:
+            ParityError: it does not.
+        """
+        found = self.with_floor(numbers)
+        floor.refuse_unheld(self.served, found, numbers)
+        return found
+
+    def holds(self, numbers: NumericFormat) -> bool:
+        """Whether a numeric format holds the model; see `proof.floor`."""
+        return floor.held(self.served, self.with_floor(numbers), numbers)
+
+    def with_floor(self, numbers: NumericFormat) -> Reference:
         """The truth with the noise floor of a numeric format, computed once for each format."""
         if numbers not in self.floors:
             self.floors[numbers] = reference.with_floor(self.served, self.truth, numbers)
@@ -134,7 +148,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     """Load a checkpoint, refuse what does not fit it, make its reference, fuse and certify it.
 
     Raises:
-        CheckpointError: the file is no sound checkpoint of a known model.
+        CheckpointError: the file is no sound checkpoint of a known model, or its answers cannot be proved.
         RequestError: labels, modules, forms or task do not fit the model.
         CalibrationError: the images cannot be decoded, or are not fit for the model.
         FusionError: two convolution paths cannot become one.
@@ -151,6 +165,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     with step(f"run the trained model on {len(proof_images.files)} images in float64"):
         names, pictures = proof_images.names(), store.stacked(proof_images.files)
         truth = reference.truth(served, proof_images.source, names, pictures)
+        soundness.refuse_unsound(served, truth)
     with step("fuse and certify"):
         fused = fuse(model)
         certificate = certify(fused, served.normalised(first(truth.feeds, 1)))

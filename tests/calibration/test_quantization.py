@@ -38,7 +38,7 @@ def test_a_quantized_bundle_says_what_was_done(made: Bundle) -> None:
     assert stats.marked == 29
     assert stats.computed["int8"] == 29
     assert "29 of 29 products with such weights compute in int8" in stats.sentence
-    assert made.manifest.parity.accepted == Acceptance(multiple=4.0, min_sqnr_db=20, min_top1=0.95)
+    assert made.manifest.parity.accepted == Acceptance(4.0, min_sqnr_db=20, min_top1=0.95, least_db=0, sure_margin=2)
 
 
 def test_the_written_recipe_gives_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:

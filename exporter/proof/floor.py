@@ -1,0 +1,101 @@
+"""Does a precision hold a model at all? Asked of the noise floor, before anything is made in that precision.
+
+Tolerances are multiples of the floor, so a floor that is as large as the signal, or not finite, would pass anything:
+the model is refused there, with the first module from which it goes wrong.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.core.errors import ParityError, option
+from slide_export.core.precision import FP16, FP32
+from slide_export.core.proof import Reference
+from slide_export.inference.served import ServedModel
+
+from .first_loss import FirstLoss, first_loss
+from .parity import centred, sqnr_db
+from .reference import imitation, with_floor
+
+
+def refuse_unheld(served: ServedModel, reference: Reference, numbers: NumericFormat) -> None:
+    """Refuse a model that its precision destroys.
+
+    Args:
+        reference: with the floor of `numbers`.
+
+    Raises:
+        ParityError: names the value, the module, and the precision or the module to keep with which it is held.
+    """
+    if held(served, reference, numbers):
+        return
+    loss = _located(served, reference, numbers)
+    advice = ", or ".join(_held_with(served, reference, numbers, loss)) or "train it so that its values stay smaller"
+    raise ParityError(f"{numbers.precision} cannot hold this model: {_found(loss, numbers)}; {advice}")
+
+
+def held(served: ServedModel, reference: Reference, numbers: NumericFormat) -> bool:
+    """Whether a floor is finite and, in a float precision, as far below every output as the precision has to be.
+
+    What a recipe's grid costs is judged on the artifact alone: the simulation takes its ranges from other images.
+    """
+    if not all(np.isfinite(values).all() for values in reference.rounded.values()):
+        return False
+    everything = slice(None)
+    return numbers.recipe is not None or _centred_db(served, reference, everything) >= numbers.precision.least_db
+
+
+def _centred_db(served: ServedModel, reference: Reference, images: slice) -> float:
+    """Signal to noise of the floor in the worst output of some images; minus infinity where it is not finite."""
+    found = []
+    for index, (name, exact) in enumerate(reference.exact.items()):
+        signal = centred(exact, None if index else served.task.decision_axis)
+        noise = reference.rounded[name].astype(np.float64) - exact
+        found.append(sqnr_db(signal[images], noise[images]))
+    return min(-math.inf if math.isnan(one) else one for one in found)
+
+
+def _located(served: ServedModel, reference: Reference, numbers: NumericFormat) -> FirstLoss:
+    """Where the worst image loses its values."""
+    count = len(reference.images)
+    worst = min(range(count), key=lambda index: _centred_db(served, reference, slice(index, index + 1)))
+    feeds = {name: value[worst : worst + 1] for name, value in reference.feeds.items()}
+    return first_loss(
+        served.in_float64(),
+        served.tensors(feeds, torch.float64),
+        imitation(served, reference.feeds, numbers),
+        served.tensors(feeds, torch.float32),
+        numbers.precision.least_db,
+    )
+
+
+def _found(loss: FirstLoss, numbers: NumericFormat) -> str:
+    """What went wrong where, in words."""
+    where = loss.module or "the model, between its modules"
+    if not math.isnan(loss.centred_db):
+        return (
+            f"{_number(loss.largest)} in {where}, of which rounding leaves {loss.centred_db:.0f} dB and has to leave "
+            f"{numbers.precision.least_db:g}"
+        )
+    limit = float(torch.finfo(torch.float16 if numbers.precision == FP16 else torch.float32).max)
+    if loss.largest > limit:
+        return f"{_number(loss.largest)} in {where}, where {_number(limit)} is the largest value"
+    return f"a value beyond {_number(limit)}, the largest, inside {where}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 10 <= value < 1e7 else f"{value:.3g}"
+
+
+def _held_with(served: ServedModel, reference: Reference, numbers: NumericFormat, loss: FirstLoss) -> list[str]:
+    """What was tried and does hold the model, in words."""
+    tried = {}
+    if numbers.precision != FP32:
+        tried[f"take {FP32}"] = NumericFormat(FP32)
+    if numbers.precision == FP16 and loss.module:
+        keeping = replace(numbers, keep=(*numbers.keep, loss.module))
+        tried[f"keep that module in float ({option('keep_fp32')} {loss.module})"] = keeping
+    return [words for words, one in tried.items() if held(served, with_floor(served, reference, one), one)]
