@@ -91,7 +91,7 @@ def environment(device: str, trt: Any) -> dict[str, Any]:
 def write(path: Path, content: dict[str, Any]) -> None:
     """Writes the result, whole or not at all."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        json.dump(content, file, indent=2)
+        json.dump(content, file, indent=2, allow_nan=False)
     Path(file.name).replace(path)
 
 

@@ -64,7 +64,7 @@ def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
         macs=model.macs,
         artifact_bytes=manifest.artifact.bytes,
         manifest_sha256=sha256_of(path / MANIFEST),
-        parity=typed_json.plain(manifest.parity),
-        accuracy=typed_json.plain(manifest.accuracy),
+        parity=typed_json.finite(typed_json.plain(manifest.parity)),
+        accuracy=typed_json.finite(typed_json.plain(manifest.accuracy)),
         classes=model.config.get("num_classes", 0),
     )

@@ -111,7 +111,7 @@ class Process:
 
     def _send(self, content: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it is dead: `answer` will say why
-            print(json.dumps(content), file=self._process.stdin, flush=True)
+            print(json.dumps(content, allow_nan=False), file=self._process.stdin, flush=True)
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():

@@ -12,6 +12,7 @@ sake; the sentence names it where it is smaller, for whoever ships over a slow n
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +150,10 @@ def _lost(accuracy: Mapping[str, Any] | None) -> str:
     if not accuracy:
         return "accuracy not measured"
     if accuracy.get("drop") is None:
-        return f"{accuracy['sqnr_db']:.0f} dB beside PyTorch"
+        decibels = accuracy["sqnr_db"]  # null in JSON where it is infinite, or no number
+        if decibels is None or not math.isfinite(decibels):
+            return "as PyTorch" if accuracy["passed"] else "no numbers beside PyTorch's"
+        return f"{decibels:.0f} dB beside PyTorch"
     if accuracy.get("pytorch") is None:
         return f"{accuracy['drop']:.2f} % of the answers changed"
     return f"{max(accuracy['drop'], 0.0):.2f} points of top-1 lost"

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from slide_export.core import files
+from slide_export.core import files, typed_json
 from slide_export.core.errors import BundleError
 from slide_export.core.measurement import (
     DERIVED,
@@ -38,7 +38,7 @@ SCHEMA = "slide-export/result/1"
 
 def to_json(result: BenchmarkResult) -> str:
     """JSON text of a result, its schema named first."""
-    return json.dumps({"schema": SCHEMA, **asdict(result)}, indent=2) + "\n"
+    return typed_json.dumps({"schema": SCHEMA, **asdict(result)}, indent=2) + "\n"
 
 
 def from_json(text: str, source: str) -> BenchmarkResult:

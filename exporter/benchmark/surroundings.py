@@ -77,4 +77,4 @@ if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")  # as in `worker`: what a module prints on import is no answer
     os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+        print(json.dumps(answer(json.loads(line)), allow_nan=False), file=answers, flush=True)

@@ -150,7 +150,7 @@ def _fingerprint(
         "forms": tuple(FORMS),
     }
     machine = f"{here.cpu}, {threads} threads, " + ", ".join(f"{name} {found}" for name, found in versions.items())
-    return machine, hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def cache() -> Path:
@@ -176,5 +176,5 @@ def _remember(key: str, times: Mapping[str, float]) -> None:
     place = cache()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
-        json.dump({**_read(), key: dict(times)}, file, indent=2)
+        json.dump({**_read(), key: dict(times)}, file, indent=2, allow_nan=False)
     Path(file.name).replace(place)

@@ -139,7 +139,7 @@ def answer(questions: TextIO, answers: TextIO) -> None:
 
     def send(content: Mapping[str, Any]) -> None:
         """Write one line, at once: the parent waits for it."""
-        print(json.dumps(content), file=answers, flush=True)
+        print(json.dumps(content, allow_nan=False), file=answers, flush=True)
 
     try:
         artifact = LoadedArtifact(json.loads(questions.readline()))

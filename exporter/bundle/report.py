@@ -149,7 +149,7 @@ def _use(manifest: Manifest) -> str:
     resize = "short side" if data.keep_aspect else "both sides"
     where = "inside the artifact" if data.embedded else "by the caller: (value/255 - mean) / std, channels first"
     classes = f"- classes, in order: {', '.join(manifest.labels)}\n" if manifest.labels else ""
-    settings = json.dumps(manifest.artifact.settings)
+    settings = json.dumps(manifest.artifact.settings, allow_nan=False)
     return f"""
 ## How to feed it
 

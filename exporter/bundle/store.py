@@ -124,7 +124,10 @@ def _write_golden(path: Path, golden: Reference, manifest_sha256: str) -> None:
     tensors |= {ROUNDED + name: value for name, value in golden.rounded.items()}
     # One entry: safetensors writes several in an order that changes from run to run.
     said = {"source": golden.source, "images": golden.images, "manifest_sha256": manifest_sha256}
-    packed = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {METADATA: json.dumps(said)})
+    packed = save(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        {METADATA: json.dumps(said, allow_nan=False)},
+    )
     path.write_bytes(packed)  # `save_file` writes what its owner alone may read
 
 

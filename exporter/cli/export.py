@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from slide_export import api
+from slide_export.core import typed_json
 from slide_export.inference.forms import FORMS
 
 from .options import (
@@ -127,7 +126,7 @@ def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
     """Tell what is in a checkpoint: variant, sizes, parameters, multiply-adds, drift."""
     found = api.inspect(checkpoint, **options)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        click.echo(typed_json.dumps(found, indent=2))
         return
     from .console import show_inspection
 
@@ -142,7 +141,7 @@ def lint(subject: Path, targets: tuple[str, ...], as_json: bool) -> int:
     """Tell what would fail or run badly where: of a checkpoint, .onnx, .mlpackage or bundle. Exits 1 on an error."""
     found = api.lint(subject, targets)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+        click.echo(typed_json.dumps(found, indent=2))
     else:
         from .console import show_findings
 
@@ -169,7 +168,7 @@ def _export_all(as_json: bool, options: dict[str, Any]) -> int:
     with Steps() as step:
         results = api.export_all(**options, step=step)
     if as_json:
-        click.echo(json.dumps([_plain(result) for result in results], indent=2, allow_nan=False))
+        click.echo(typed_json.dumps([_plain(result) for result in results], indent=2))
     else:
         show_every_target(results)
         click.echo("\n".join(str(result.bundle.path) for result in results if result.bundle))

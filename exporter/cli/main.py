@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sys
 import traceback
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from slide_export import api
+from slide_export.core import typed_json
 from slide_export.core.errors import SlideExportError
 
 from . import export as exporting
@@ -85,7 +85,7 @@ def targets(as_json: bool) -> None:
     """Tell which targets can be used here and how to install the rest."""
     found = api.targets()
     if as_json:
-        click.echo(json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
+        click.echo(typed_json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
         return
     from .console import show_targets
 
@@ -102,7 +102,7 @@ def variants(family: str | None, as_json: bool) -> None:
     """Tell which models there are: sizes, cost, published accuracy, and where each was proved."""
     found = api.variants(family)
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+        click.echo(typed_json.dumps(found, indent=2))
         return
     from .console import show_variants
 
@@ -119,7 +119,7 @@ def demo(out: Path, as_json: bool) -> None:
     with Steps() as step:
         rows = api.demo(out, step=step)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2, default=str))
+        click.echo(typed_json.dumps([{**asdict(row), "path": row.path and str(row.path)} for row in rows], indent=2))
         return
     show_demo(rows)
 
@@ -153,7 +153,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error.on_command_line}", err=True)
         if "--json" in arguments:
             told = {"error": error.on_command_line, "kind": type(error).__name__, "exit_code": error.exit_code}
-            click.echo(json.dumps(told))
+            click.echo(typed_json.dumps(told))
         return error.exit_code
     except Exception as error:
         if _interrupted(error):

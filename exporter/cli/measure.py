@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slide_export import api
+from slide_export.core import typed_json
 
 from .options import DIRECTORY, FILE, Names, as_json, input_size, measuring, read_pairs
 
@@ -50,7 +49,7 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     with Steps(calm=True) as step:
         recommendation, measured = api.recommend(bundles, **options, step=step)
     if as_json:
-        click.echo(json.dumps(asdict(recommendation), indent=2))
+        click.echo(typed_json.dumps(recommendation, indent=2))
         return
     show_result(measured, stderr=True)
     click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in recommendation.reasons))))
@@ -77,7 +76,7 @@ def compare(pairs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     with Steps() as step:
         results, paths = api.compare(**options, checkpoints=read_pairs(pairs, "--checkpoint VARIANT=PATH"), step=step)
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in results], indent=2))
+        click.echo(typed_json.dumps(results, indent=2))
         return
     for result in results:
         show_result(result, stderr=True)

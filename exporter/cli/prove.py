@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from slide_export import api
+from slide_export.core import typed_json
 
 from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
 
@@ -29,7 +29,7 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: b
 
     with Steps() as step:
         found = api.run(bundle, images, against, step=step)
-    click.echo(json.dumps(as_plain(found), indent=2, allow_nan=False) if as_json else as_text(found))
+    click.echo(typed_json.dumps(as_plain(found), indent=2) if as_json else as_text(found))
 
 
 @click.command()
@@ -69,7 +69,7 @@ def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None,
 
         whole_file.append(markdown, as_markdown(found))
     if as_json:
-        click.echo(json.dumps(outcome.as_plain(found), indent=2, allow_nan=False))
+        click.echo(typed_json.dumps(outcome.as_plain(found), indent=2))
     else:
         show_outcomes(found)
         for one in found:
@@ -96,7 +96,7 @@ def diagnose(bundle: Path, against: Path | None, every: bool, as_json: bool) -> 
     if as_json:
         from .views.diagnosis import as_plain
 
-        click.echo(json.dumps(as_plain(found), indent=2))
+        click.echo(typed_json.dumps(as_plain(found), indent=2))
     else:
         from .views.diagnosis import show
 

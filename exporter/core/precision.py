@@ -43,7 +43,7 @@ FP16_LEAST_DB = 35.0
 BF16_LEAST_DB = 17.0
 """Three bits fewer than float16: 18 dB."""
 QUANTIZED_LEAST_DB = 0.0
-"""Under every recipe, of which ours ask for 20 or 30: whatever one accepts, noise as large as the signal is no model."""
+"""Under every recipe, of which ours ask for 20 or 30: noise as large as the signal is no model, whatever one says."""
 SURE_MARGIN = 1.0
 """Spreads of the scores: a hundred times what float16 was seen to move one, a third of the digits' median margin."""
 QUANTIZED_SURE_MARGIN = 2.0

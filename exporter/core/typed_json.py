@@ -118,6 +118,11 @@ def finite(value: Any) -> Any:
     return [finite(part) for part in value] if isinstance(value, list) else value
 
 
+def dumps(value: Any, indent: int | None = None) -> str:
+    """JSON text of dataclasses and plain values, with null for each number that is not finite."""
+    return json.dumps(finite(plain(value)), indent=indent, allow_nan=False)
+
+
 def read(kind: type[T], value: Any, where: str = "") -> T:
     """Plain values as a value of a type.
 

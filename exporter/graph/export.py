@@ -152,12 +152,12 @@ def _describe(proto: onnx.ModelProto, served: ServedModel) -> None:
     metadata = {
         "variant": model.variant,
         "lowering": served.form,
-        "mean": json.dumps(model.data.mean),
-        "std": json.dumps(model.data.std),
+        "mean": json.dumps(model.data.mean, allow_nan=False),
+        "std": json.dumps(model.data.std, allow_nan=False),
         "preprocessing": "embedded" if io.embed_preprocessing else "caller",
     }
     if io.labels:
-        metadata["labels"] = json.dumps(io.labels)
+        metadata["labels"] = json.dumps(io.labels, allow_nan=False)
     onnx.helper.set_model_props(proto, metadata)
 
 

@@ -192,7 +192,7 @@ def _grouped(names: Mapping[str, str]) -> str:
     grouped: dict[str, list[str]] = {}
     for operation, module in names.items():
         grouped.setdefault(module, []).append(operation)
-    return json.dumps(grouped, separators=(",", ":"))
+    return json.dumps(grouped, separators=(",", ":"), allow_nan=False)
 
 
 def _write_canonically(path: Path, spec: Any, form: Form, metadata: Mapping[str, str]) -> None:
@@ -213,7 +213,7 @@ def _write_canonically(path: Path, spec: Any, form: Form, metadata: Mapping[str,
     (path / "Data" / root).write_bytes(spec.SerializeToString(deterministic=True))
     content["itemInfoEntries"] = {_identifier(item["path"]): item for item in items.values()}
     content["rootModelIdentifier"] = _identifier(root)
-    manifest.write_text(json.dumps(content, indent=4, sort_keys=True) + "\n", encoding="utf-8")
+    manifest.write_text(json.dumps(content, indent=4, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _identifier(path: str) -> str:

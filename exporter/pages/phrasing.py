@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -37,6 +38,16 @@ def detail(run: ArtifactTiming) -> str:
 
 def _weights(run: ArtifactTiming) -> str:
     return "" if run.subject.weights == "trained" else f"{run.subject.weights} weights"
+
+
+def is_number(value: float | None) -> bool:
+    """Whether a number of a result is one: what is not finite stands as null in JSON."""
+    return value is not None and math.isfinite(value)
+
+
+def shown(value: float | None, form: str) -> str:
+    """A number in a format, or that it is not finite."""
+    return format(value, form) if value is not None and math.isfinite(value) else "not finite"
 
 
 def ms(value: float) -> str:

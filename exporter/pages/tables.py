@@ -10,7 +10,7 @@ from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
 
 from .document import Table
 from .figures import profile
-from .phrasing import DASH, detail, interval, mib, model_name, ms, session_name
+from .phrasing import DASH, detail, interval, mib, model_name, ms, session_name, shown
 
 RUN_COLUMNS = ("model", "target, form", "batch")
 
@@ -150,7 +150,8 @@ def _passed(proof: Mapping[str, Any]) -> str:
 
 
 def _errors(output: Mapping[str, Any]) -> tuple[str, ...]:
-    return (*(f"{output[key]:.2e}" for key in ("max_abs", "floor_max", "limit_max")), f"{output['sqnr_db']:.1f}")
+    errors = (shown(output[key], ".2e") for key in ("max_abs", "floor_max", "limit_max"))
+    return (*errors, "exact" if output["max_abs"] == 0 else shown(output["sqnr_db"], ".1f"))
 
 
 def _share(top1: float | None) -> str:

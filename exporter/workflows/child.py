@@ -122,7 +122,7 @@ class Nursery:
         with self._lock:
             self._jobs += 1
             job = self._jobs
-            line = json.dumps({"job": job, **order})
+            line = json.dumps({"job": job, **order}, allow_nan=False)
             try:
                 print(line, file=self._process.stdin, flush=True)
             except (OSError, ValueError):
@@ -160,8 +160,8 @@ def _alone(order: Mapping[str, Any], timeout_s: float, environment: Mapping[str,
     with (Path(order["directory"]) / LAST_WORDS).open("wb") as stderr:
         try:
             done = subprocess.run(
-                command, input=json.dumps(order).encode(), stdout=stderr, stderr=stderr, timeout=timeout_s,
-                check=False, env=dict(environment),
+                command, input=json.dumps(order, allow_nan=False).encode(), stdout=stderr, stderr=stderr,
+                timeout=timeout_s, check=False, env=dict(environment),
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return None
@@ -191,7 +191,7 @@ def _work(order: Mapping[str, Any]) -> None:
     module, _, name = order["function"].partition(":")
     result = getattr(importlib.import_module(module), name)(order["argument"])
     partial = Path(order["directory"]) / f"{RESULT}.partial"
-    partial.write_text(json.dumps(result))
+    partial.write_text(json.dumps(result, allow_nan=False))
     partial.rename(partial.with_name(RESULT))
 
 
@@ -225,7 +225,7 @@ def _answers(lines: Iterator[str]) -> None:
     def say(**answer: int) -> None:
         """Write one JSON line; threads wait for many jobs, so lines must not mix."""
         with lock:
-            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
             sys.stdout.flush()
 
     def wait(job: int, pid: int) -> None:

@@ -58,7 +58,9 @@ def write(prepared: Prepared, directory: Path) -> None:
         if prepared_form.exported:
             (directory / f"{form}.onnx").write_bytes(prepared_form.graph.proto.SerializeToString(deterministic=True))
     files = {path.name: sha256_of(path) for path in sorted(directory.iterdir())}
-    (directory / INDEX).write_text(json.dumps({"schema": SCHEMA, "files": files, **_index(prepared)}, default=str))
+    (directory / INDEX).write_text(
+        json.dumps({"schema": SCHEMA, "files": files, **_index(prepared)}, default=str, allow_nan=False)
+    )
 
 
 def _index(prepared: Prepared) -> dict[str, Any]:

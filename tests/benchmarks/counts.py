@@ -11,7 +11,7 @@ FILE = Path(__file__).parents[2] / "models/counts.json"
 def main() -> None:
     """Writes the file, beside it first and then renamed."""
     partial = FILE.with_suffix(".partial")
-    partial.write_text(json.dumps(count_all(), indent=1) + "\n")
+    partial.write_text(json.dumps(count_all(), indent=1, allow_nan=False) + "\n")
     partial.replace(FILE)
 
 

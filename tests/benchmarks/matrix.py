@@ -101,7 +101,7 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
         return row
     manifest = result.bundle.manifest
     size, parameters = manifest.artifact.bytes, manifest.model.parameters
-    return replace(row, parameters=parameters, bytes=size, parity=typed_json.plain(manifest.parity))
+    return replace(row, parameters=parameters, bytes=size, parity=typed_json.finite(typed_json.plain(manifest.parity)))
 
 
 def can_be_timed(target: str) -> bool:
@@ -140,7 +140,7 @@ def _write() -> None:
 def _texts(rows: Sequence[Row]) -> Iterator[tuple[Path, str]]:
     yield TABLE, matrix_rows.markdown(rows, machine())
     before = json.loads(PROVED.read_text()) if PROVED.exists() else {}
-    yield PROVED, json.dumps(matrix_rows.proved(rows, before), indent=1, sort_keys=True) + "\n"
+    yield PROVED, json.dumps(matrix_rows.proved(rows, before), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -79,7 +79,7 @@ def append(path: Path, rows: Iterable[Row]) -> None:
     """Adds rows to the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+        file.writelines(json.dumps(asdict(row), allow_nan=False) + "\n" for row in rows)
 
 
 def markdown(rows: Iterable[Row], machine: str) -> str:
@@ -101,7 +101,7 @@ def proved(rows: Iterable[Row], before: Proved) -> Proved:
     Args:
         before: the table so far; what no row speaks of stays.
     """
-    table: Proved = json.loads(json.dumps(before))
+    table: Proved = json.loads(json.dumps(before, allow_nan=False))
     for row in rows:
         targets = table.setdefault(row.variant, {})
         precisions = targets.setdefault(row.target, {})

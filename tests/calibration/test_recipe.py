@@ -88,6 +88,7 @@ REFUSED = [
     (FIELDS + "reduce_range: {on: 1}\n", "one of auto, on, off"),
     (FIELDS + "reduce_range: 1\n", "one of auto, on, off; found 1"),
     (FIELDS.replace("20", ".nan"), "a finite number, found nan"),
+    (FIELDS.replace("20", "-1000"), "a min_sqnr_db of 0 or more, below which int8 holds no model"),
     (FIELDS.replace("20", ".inf"), "a finite number, found inf"),
     (FIELDS + "cpu_overflows: true\n", "a field of a quantization recipe"),
     (WEIGHTS.replace("nncf", "coremltools") + "weight_bits: 4\n", "unless they are palettized"),

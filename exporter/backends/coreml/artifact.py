@@ -143,11 +143,11 @@ def _metadata(source: ServedModel, options: LoweringOptions) -> dict[str, str]:
         "description": f"{model.variant} ({source.form}, {options.precision}), exported from PyTorch",
         "variant": model.variant,
         "lowering": source.form,
-        "mean": json.dumps(model.data.mean),
-        "std": json.dumps(model.data.std),
+        "mean": json.dumps(model.data.mean, allow_nan=False),
+        "std": json.dumps(model.data.std, allow_nan=False),
         "preprocessing": "embedded" if interface.embed_preprocessing else "caller",
     }
-    return metadata | ({"labels": json.dumps(interface.labels)} if interface.labels else {})
+    return metadata | ({"labels": json.dumps(interface.labels, allow_nan=False)} if interface.labels else {})
 
 
 def _check(package: Package, modules: Mapping[str, str], source: ServedModel) -> None:

@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(path: Path, said: Mapping[str, Any]) -> None:
     """Write the sidecar of the plan at `path`."""
-    path.with_name(SIDECAR).write_text(json.dumps(said, indent=2) + "\n")
+    path.with_name(SIDECAR).write_text(json.dumps(said, indent=2, allow_nan=False) + "\n")
 
 
 def part(name: str, data: bytes) -> dict[str, Any]:

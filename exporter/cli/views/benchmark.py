@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slide_export.benchmark.profile import by_block, by_kind
+from slide_export.benchmark.recommend import unfit
 from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment, Verdict
 
 from .table import plain_table
@@ -108,6 +109,8 @@ def _ms(value: float) -> str:
 
 def _doubts(result: BenchmarkResult) -> Iterator[str]:
     for name, run in zip(_names(result.runs), result.runs, strict=True):
+        if reason := unfit(run.subject):
+            yield f"{name}: must not ship, {reason}"
         if run.stand_in:
             yield f"{name}: {run.stand_in}"
         if not run.stable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slide_export.core.measurement import ArtifactTiming
-from slide_export.pages.phrasing import detail, model_name
+from slide_export.pages.phrasing import detail, is_number, model_name, shown
 
 from .axis import Axis, decades
 from .svg import box, canvas, dot, grid, row, ruler, vertical
@@ -18,22 +18,26 @@ def draw(runs: Sequence[ArtifactTiming]) -> str:
     """One line for each output of a run with a proof, all on one axis."""
     pairs = [(run, output) for run in runs for output in (run.subject.parity or {}).get("outputs", ())]
     keys = ("max_abs", "floor_max", "limit_max")
-    axis = decades([output[key] for _, output in pairs for key in keys if output[key] > 0])
+    drawn = {id(output) for _, output in pairs if all(is_number(output[key]) for key in keys)}
+    above = [output[key] for _, output in pairs for key in keys if id(output) in drawn and output[key] > 0]
+    axis = decades(above or [1.0])
     lines = (
         row(
             model_name(run),
             f"{output['name']}; {detail(run)}",
-            f"{output['max_abs']:.1e} of {output['limit_max']:.1e}",
-            _line(output, axis),
+            f"{shown(output['max_abs'], '.1e')} of {shown(output['limit_max'], '.1e')}",
+            _line(output, axis, passed=run.subject.parity["passed"])
+            if id(output) in drawn
+            else canvas(HEIGHT, (grid(axis, HEIGHT),), "not finite"),
         )
         for run, output in pairs
     )
     return "".join(lines) + ruler(axis, "")
 
 
-def _line(output: Mapping[str, Any], axis: Axis) -> str:
+def _line(output: Mapping[str, Any], axis: Axis, *, passed: bool) -> str:
     error, floor, limit = output["max_abs"], output["floor_max"], output["limit_max"]
-    kind = "good" if error <= limit else "bad"
+    kind = "good" if passed and error <= limit else "bad"  # other bounds than this limit may have refused it
     parts = (
         grid(axis, HEIGHT),
         box(axis.at(floor), axis.at(limit), 4, HEIGHT - 8, "band"),

@@ -152,3 +152,17 @@ def test_a_file_that_cannot_be_read_or_written_is_a_sentence(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match="expected to write"):
         result.write(RESULT, tmp_path / "file" / "r.json")
+
+
+def test_what_is_not_finite_is_null_and_every_page_says_so() -> None:
+    """As `bench` of a rejected artifact whose outputs overflow."""
+    output = {"name": "logits", "max_abs": float("inf"), "floor_max": 1e-6, "limit_max": 8e-6, "sqnr_db": float("-inf")}
+    proof = {"outputs": [output, {**output, "max_abs": 0.0, "sqnr_db": float("inf")}], "passed": False, "top1": 0.5}
+    lossy = {"passed": False, "drop": None, "sqnr_db": float("nan"), "sentence": "no numbers"}
+    first = replace(RUN, subject=replace(RUN.subject, parity=proof, accuracy=lossy))
+    text = result.to_json(replace(RESULT, runs=(first, *RESULT.runs[1:])))
+    assert json.loads(text, parse_constant=pytest.fail)["runs"][0]["subject"]["parity"]["outputs"][0]["max_abs"] is None
+    page = compose([result.from_json(text, "a file")], {})
+    table = markdown.write(page)
+    assert "| FAILED | not finite | 1.00e-06 | 8.00e-06 | not finite |" in table
+    assert "| FAILED | 0.00e+00 | 1.00e-06 | 8.00e-06 | exact |" in table

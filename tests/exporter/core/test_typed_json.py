@@ -1,14 +1,17 @@
 """Each type of field reads what JSON has for it and names what it is not; the schema says the same."""
 
+import ast
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from slide_export.core import typed_json
 from slide_export.core.json_schema import schema_of
 from slide_export.core.typed_json import Count, FieldError, Measured, Sha256, finite, parse, plain, read
 
@@ -114,3 +117,29 @@ def test_the_schema_takes_and_refuses_the_same() -> None:
 def test_what_is_ambiguous_or_endless_is_no_json(text: str) -> None:
     with pytest.raises(ValueError, match=r"twice in one object|nested too deeply|Expecting"):
         parse(text)
+
+
+def test_what_is_not_finite_is_written_as_null() -> None:
+    written = typed_json.dumps({"a": (1.5, math.inf), "b": {"c": -math.inf, "d": math.nan}})
+    assert json.loads(written, parse_constant=pytest.fail) == {"a": [1.5, None], "b": {"c": None, "d": None}}
+
+
+ROOT = Path(__file__).parents[3]
+PROGRAMS = ("exporter", "models", "calibration", "deploy_examples", "tests/benchmarks")
+IN_SENTENCES = {"exporter/core/typed_json.py"}
+"""Where `json.dumps` quotes what was found in a message, NaN too; its own `dumps` is held above."""
+
+
+def test_nobody_writes_numbers_that_json_does_not_have() -> None:
+    """Python's own `json` writes NaN and Infinity unless told not to; no other reader takes them."""
+    careless = [
+        f"{name}:{call.lineno}"
+        for folder in PROGRAMS
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        if (name := file.relative_to(ROOT).as_posix()) not in IN_SENTENCES
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("json.dump", "json.dumps")
+        and not any(given.arg == "allow_nan" for given in call.keywords)
+    ]
+    assert careless == []

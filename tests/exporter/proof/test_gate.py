@@ -65,3 +65,32 @@ def test_agreement_is_refused_where_the_share_is_ruled_out(images: int, wrong: i
     if refused:
         with pytest.raises(ParityError, match=f"expected 90% of the top classes .* found {images - wrong} of {images}"):
             judge(proof, DtypeStats({"int8": 9}, {"int8": 5}, marked=5), INT8)
+
+
+OWN = Acceptance(8, least_db=35.0, sure_margin=1.0)
+
+
+@pytest.mark.parametrize("centred_db", [34.9, float("nan"), float("-inf")])
+def test_a_floor_as_large_as_the_signal_passes_nothing(centred_db: float) -> None:
+    wide = replace(FINE, limit_max=100.0, limit_rms=100.0)
+    fine = replace(PROOF, outputs=(replace(wide, centred_db=35.0),), accepted=OWN)
+    judge(fine, SINGLE, FP32)
+    drowned = replace(fine, outputs=(replace(wide, centred_db=centred_db),))
+    with pytest.raises(ParityError, match="expected fp32 to keep logits 35 dB above its own noise"):
+        judge(drowned, SINGLE, FP32)
+
+
+def test_a_decision_that_the_model_is_sure_of_may_not_flip_whatever_the_floor() -> None:
+    wide = replace(FINE, limit_max=100.0, limit_rms=100.0, centred_db=40.0)
+    proof = replace(PROOF, outputs=(wide,), accepted=OWN, spread=2.0, flips=(Flip("a.jpg", 3, 5, 1.9),))
+    judge(proof, SINGLE, FP32)
+    with pytest.raises(ParityError, match=r"margin of 2\.10e\+00, where the scores spread by 2\.00e\+00"):
+        judge(replace(proof, flips=(Flip("a.jpg", 3, 5, 2.1),)), SINGLE, FP32)
+
+
+@pytest.mark.parametrize("limit", ["limit_max", "limit_rms"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_nothing_is_within_a_limit_that_is_not_finite(limit: str, value: float) -> None:
+    proof = replace(PROOF, outputs=(replace(FINE, **{limit: value, "floor_max": value}),))
+    with pytest.raises(ParityError, match=r"expected a finite noise floor of fp16 in logits, found (inf|nan)"):
+        judge(proof, DtypeStats({"float16": 100}, {"float16": 5}), FP16)

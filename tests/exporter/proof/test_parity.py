@@ -1,6 +1,7 @@
 """The proof accepts what rounding does and refuses one wrong weight."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from onnx import numpy_helper
 from slide_export.backends import onnx as backend
 from slide_export.backends.interface import LoweringOptions
 from slide_export.calibration.images import bundled
+from slide_export.calibration.recipe import default
 from slide_export.core.artifact import Feeds, ModelIO, Outputs
 from slide_export.core.model import Model
-from slide_export.core.precision import FP32
+from slide_export.core.precision import FP16, FP32, INT8
 from slide_export.core.proof import Reference
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
@@ -113,6 +115,41 @@ def test_a_confident_flip_is_named_with_its_margin(reference: Reference) -> None
     assert flip.margin == pytest.approx(ordered[-1] - ordered[-2])
     assert proof.top1 == pytest.approx(13 / 14)
     assert not proof.passed
+
+
+def test_a_shift_of_every_score_is_no_signal(reference: Reference) -> None:
+    """Float16 keeps 1000 and a bit to half a unit: 70 dB of the scores, and little of what tells them apart."""
+    shifted = {"logits": reference.exact["logits"] + 1000}
+    moved = replace(reference, exact=shifted, rounded={"logits": shifted["logits"].astype(np.float16)})
+    proof = parity.check(
+        moved,
+        Fake(moved, dict(enumerate(moved.rounded["logits"] - shifted["logits"]))),
+        None,
+        decision_axis=1,
+        accepted=parity.accepted(FP16),
+    )
+    (output,) = proof.outputs
+    assert output.passed
+    assert output.sqnr_db > 60
+    scores = reference.exact["logits"]
+    spread = scores - scores.mean(axis=1, keepdims=True)
+    assert proof.spread == pytest.approx(np.sqrt(np.mean(spread**2)))
+    assert output.centred_db < FP16.least_db
+    assert not proof.passed
+
+
+def test_one_score_is_judged_as_it_is() -> None:
+    """The head of one class, and one number an image: there is nothing to take the mean of."""
+    one = np.array([[3.0], [3.5]])
+    assert (parity.centred(one, 1) == one).all()
+    assert (parity.centred(one[:, 0], None) == one[:, 0]).all()
+
+
+def test_a_recipe_is_held_beside_the_precisions_own_bounds() -> None:
+    recipe = default("onnx", "int8")
+    found = parity.accepted(INT8, recipe)
+    assert (found.min_sqnr_db, found.min_top1) == (recipe.min_sqnr_db, recipe.min_top1)
+    assert (found.least_db, found.sure_margin) == (INT8.least_db, INT8.sure_margin)
 
 
 def test_nan_fails(reference: Reference) -> None:

@@ -56,6 +56,12 @@ def test_it_says_what_is_a_stand_in_and_what_was_not_stable() -> None:
     assert "! a onnx fp32, batch 1: its time was not stable yet after 12 calls of warm-up" in text
 
 
+def test_it_says_what_must_not_ship() -> None:
+    refused = run("a")
+    refused = replace(refused, subject=replace(refused.subject, parity={"passed": False}))
+    assert "! a: must not ship, it failed its proof: it is not the trained model" in shown(refused, run("b"))
+
+
 def test_many_pairs_are_shown_beside_the_first_alone() -> None:
     runs = [run(str(place)) for place in range(6)]
     pairs = tuple(Comparison(a, b, ONE, "slower") for a in range(6) for b in range(a))

@@ -1,0 +1,113 @@
+"""A precision that destroys a model is refused at its floor, by the module where it does; no sound one is."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from slide_export.calibration.images import bundled
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.calibration.recipe import parse
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import ParityError
+from slide_export.core.model import Model
+from slide_export.core.precision import FP16, FP32, INT8, Precision
+from slide_export.core.proof import Reference
+from slide_export.inference.served import ServedModel, serve
+from slide_export.models.config_tree import write_config
+from slide_export.proof import parity
+from slide_export.proof.floor import held, refuse_unheld
+from slide_export.proof.reference import with_floor
+from tests.conftest import randomise, reference_of
+from tests.exporter.workflows.test_every_family import SMALL, family
+
+IMAGES = bundled().spread(4)
+Plant = Callable[[nn.Module], None]
+
+
+def with_floor_of(model: Model, precision: Precision, io: ModelIO = ModelIO()) -> tuple[ServedModel, Reference]:  # noqa: B008
+    return serve(model, io), reference_of(model, IMAGES, io, precision.name)
+
+
+def planted(model: Model, plant: Plant) -> Model:
+    module = copy.deepcopy(model.module)
+    with torch.no_grad():
+        plant(module)
+    return replace(model, module=module)
+
+
+def offset(value: float) -> Plant:
+    """A bias that the residual stream carries to the end, and LayerNorm takes away again."""
+    return lambda module: module.get_parameter("layers.0.blocks.0.mlp.fc2.bias").add_(value)
+
+
+def times(name: str, factor: float) -> Plant:
+    return lambda module: module.get_parameter(name).mul_(factor)
+
+
+PLANTED = {
+    "offset_1000": (FP16, offset(1e3), "1,000 in layers.0.blocks.0.mlp.fc2, of which rounding leaves .* take fp32$"),
+    "offset_5000": (FP16, offset(5e3), "5,000 in layers.0.blocks.0.mlp.fc2, of which rounding leaves"),
+    "offset_20000": (
+        FP16,
+        offset(2e4),
+        "(19,999|20,000|20,001) in layers.0.blocks.0.mlp.fc2, of which rounding leaves",
+    ),
+    "offset_3e8": (FP32, offset(3e8), "3e.08 in layers.0.blocks.0.mlp.fc2, of which rounding leaves"),
+    "head_bias": (FP16, lambda m: m.get_parameter("head.bias").add_(1e3), "1,00. in head, of which rounding leaves"),
+    "head_times_1e5": (FP16, times("head.weight", 1e5), "in head, where 65,504 is the largest value; take fp32$"),
+    "head_times_1e38": (FP32, times("head.weight", 1e38), "in head, where 3.4e.38 is the largest value"),
+    "scores": (
+        FP16,
+        times("layers.3.blocks.0.attn.qkv.weight", 300),
+        "beyond 65,504, the largest, inside layers.3.blocks.0.attn; take fp32, or keep that module in float "
+        r"\(keep_fp32 layers.3.blocks.0.attn\)$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_loss_is_named_with_its_module(name: str, model: Model) -> None:
+    precision, plant, words = PLANTED[name]
+    served, reference = with_floor_of(planted(model, plant), precision)
+    with pytest.raises(ParityError, match=f"^{precision} cannot hold this model: .*{words}"):
+        refuse_unheld(served, reference, NumericFormat(precision))
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16])
+@pytest.mark.parametrize("io", [ModelIO(), ModelIO(softmax=True), ModelIO(features=True)])
+def test_a_sound_model_is_held_whatever_it_gives(io: ModelIO, precision: Precision, model: Model) -> None:
+    assert held(*with_floor_of(model, precision, io), NumericFormat(precision))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_model_of_every_family_is_held(name: str, trained: bool, tmp_path: Path) -> None:
+    """With weights as training could have left them, and as they were before: then no class is told from another."""
+    torch.manual_seed(0)
+    module = family(name).build(SMALL[name])
+    state = (randomise(module) if trained else module).state_dict()
+    torch.save({"model": state, "config": write_config(SMALL[name], name)}, tmp_path / "small.pth")
+    served = serve(load_checkpoint(tmp_path / "small.pth"), ModelIO())
+    reference = reference_of(served.trained, bundled().spread(2), ModelIO(), "fp16")
+    assert held(served, reference, NumericFormat(FP16))
+    assert parity.centred(reference.exact["logits"], 1).any()
+    single = NumericFormat(FP32)
+    assert held(served, with_floor(served, reference, single), single)
+
+
+def test_what_a_grid_costs_is_judged_on_the_artifact_alone(model: Model) -> None:
+    served, reference = with_floor_of(model, FP32)
+    recipe = parse("library: onnxruntime\nactivations: asymmetric\nmin_sqnr_db: 20\nmin_top1: 0.9\n", "a recipe")
+    eight = NumericFormat(INT8, recipe)
+    noisy = replace(reference, rounded={"logits": -reference.exact["logits"]})
+    assert held(served, noisy, eight)
+    assert not held(served, noisy, NumericFormat(FP32))
+    broken = replace(reference, rounded={"logits": np.full_like(reference.exact["logits"], np.nan)})
+    assert not held(served, broken, eight)

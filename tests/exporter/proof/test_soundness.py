@@ -1,0 +1,67 @@
+"""A model that answers nothing, or the same to every image, is refused by the module from which it does."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from slide_export.calibration.images import bundled
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import CheckpointError
+from slide_export.core.model import Model
+from slide_export.core.proof import Reference
+from slide_export.inference.served import ServedModel, serve
+from slide_export.proof.soundness import refuse_unsound
+from tests.conftest import reference_of
+
+PLAIN, IMAGES = ModelIO(), bundled().spread(3)
+
+
+def planted(model: Model, name: str, factor: float) -> tuple[ServedModel, Reference]:
+    module = copy.deepcopy(model.module)
+    with torch.no_grad():
+        module.get_parameter(name).mul_(factor)
+    changed = replace(model, module=module)
+    return serve(changed, PLAIN), reference_of(changed, IMAGES, PLAIN)
+
+
+def test_a_sound_model_passes(model: Model) -> None:
+    refuse_unsound(serve(model, PLAIN), reference_of(model, IMAGES, PLAIN))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_weights_that_the_type_does_not_hold_are_named(model: Model) -> None:
+    with pytest.raises(CheckpointError, match=r"found head\.weight not so in float32"):
+        refuse_unsound(*planted(model, "head.weight", 1e300))
+
+
+@pytest.mark.parametrize(("name", "module"), [("head.weight", "head"), ("norm.weight", "norm")])
+def test_the_same_answer_to_every_image_is_refused(name: str, module: str, model: Model) -> None:
+    with pytest.raises(CheckpointError, match=f"found the same for all 3 from {module} on"):
+        refuse_unsound(*planted(model, name, 0.0))
+
+
+def test_one_image_and_copies_of_one_say_nothing_of_that(model: Model) -> None:
+    served, truth = planted(model, "head.weight", 0.0)
+    copies = {name: np.repeat(value[:1], 3, axis=0) for name, value in truth.feeds.items()}
+    refuse_unsound(served, replace(truth, feeds=copies))
+    alone = {"images": truth.images[:1], "feeds": {name: value[:1] for name, value in truth.feeds.items()}}
+    refuse_unsound(served, replace(truth, **alone, exact={"logits": truth.exact["logits"][:1]}))
+
+
+def test_classes_that_share_one_score_are_refused(model: Model) -> None:
+    served, truth = serve(model, PLAIN), reference_of(model, IMAGES, PLAIN)
+    flat = {"logits": np.repeat(truth.exact["logits"][:, :1], 10, axis=1)}
+    with pytest.raises(CheckpointError, match="tell 10 classes apart"):
+        refuse_unsound(served, replace(truth, exact=flat))
+
+
+def test_outputs_that_are_no_numbers_are_refused_by_module(model: Model) -> None:
+    """In float64 too: a LayerNorm whose eps is minus the variance, say."""
+    module = copy.deepcopy(model.module)
+    module.get_submodule("norm").eps = -1e6
+    changed = replace(model, module=module)
+    with pytest.raises(CheckpointError, match="found others from norm on, in float64 too"):
+        refuse_unsound(serve(changed, PLAIN), reference_of(changed, IMAGES, PLAIN))
