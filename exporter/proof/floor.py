@@ -77,8 +77,8 @@ def _found(loss: FirstLoss, numbers: NumericFormat) -> str:
     where = loss.module or "the model, between its modules"
     if not math.isnan(loss.centred_db):
         return (
-            f"{_number(loss.largest)} in {where}, of which rounding leaves {loss.centred_db:.0f} dB and has to leave "
-            f"{numbers.precision.least_db:g}"
+            f"{_number(loss.largest)} in {where}, of which rounding leaves {round(loss.centred_db)} dB and has to "
+            f"leave {numbers.precision.least_db:g}"
         )
     limit = float(torch.finfo(torch.float16 if numbers.precision == FP16 else torch.float32).max)
     if loss.largest > limit:
@@ -92,10 +92,17 @@ def _number(value: float) -> str:
 
 def _held_with(served: ServedModel, reference: Reference, numbers: NumericFormat, loss: FirstLoss) -> list[str]:
     """What was tried and does hold the model, in words."""
-    tried = {}
-    if numbers.precision != FP32:
-        tried[f"take {FP32}"] = NumericFormat(FP32)
-    if numbers.precision == FP16 and loss.module:
-        keeping = replace(numbers, keep=(*numbers.keep, loss.module))
-        tried[f"keep that module in float ({option('keep_fp32')} {loss.module})"] = keeping
-    return [words for words, one in tried.items() if held(served, with_floor(served, reference, one), one)]
+    advice = []
+
+    def holds(one: NumericFormat) -> bool:
+        """Whether this format does."""
+        return held(served, with_floor(served, reference, one), one)
+
+    if numbers.precision != FP32 and holds(NumericFormat(FP32)):
+        advice.append(f"take {FP32}")
+    # What a kept module hands on is rounded, so it may be the one around that has to be kept.
+    for module in (loss.module, loss.module.rpartition(".")[0]) if numbers.precision == FP16 else ():
+        if module and holds(replace(numbers, keep=(*numbers.keep, module))):
+            advice.append(f"keep that module in float ({option('keep_fp32')} {module})")
+            break
+    return advice

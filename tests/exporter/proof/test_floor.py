@@ -51,9 +51,17 @@ def times(name: str, factor: float) -> Plant:
     return lambda module: module.get_parameter(name).mul_(factor)
 
 
+def large_values(module: nn.Module) -> None:
+    """v times a million, and the projection behind it a millionth: the same mathematics."""
+    attention = module.get_submodule("layers.3.blocks.0.attn")
+    for part in (attention.qkv.weight, attention.qkv.bias):
+        part[-part.shape[0] // 3 :] *= 1e6
+    attention.proj.weight *= 1e-6
+
+
 PLANTED = {
-    "offset_1000": (FP16, offset(1e3), "1,000 in layers.0.blocks.0.mlp.fc2, of which rounding leaves .* take fp32$"),
-    "offset_5000": (FP16, offset(5e3), "5,000 in layers.0.blocks.0.mlp.fc2, of which rounding leaves"),
+    "offset_1000": (FP16, offset(1e3), "1,00. in layers.0.blocks.0.mlp.fc2, of which rounding leaves .* take fp32$"),
+    "offset_5000": (FP16, offset(5e3), "5,00. in layers.0.blocks.0.mlp.fc2, of which rounding leaves"),
     "offset_20000": (
         FP16,
         offset(2e4),
@@ -62,11 +70,16 @@ PLANTED = {
     "offset_3e8": (FP32, offset(3e8), "3e.08 in layers.0.blocks.0.mlp.fc2, of which rounding leaves"),
     "head_bias": (FP16, lambda m: m.get_parameter("head.bias").add_(1e3), "1,00. in head, of which rounding leaves"),
     "head_times_1e5": (FP16, times("head.weight", 1e5), "in head, where 65,504 is the largest value; take fp32$"),
-    "head_times_1e38": (FP32, times("head.weight", 1e38), "in head, where 3.4e.38 is the largest value"),
+    "head_times_1e39": (FP32, times("head.weight", 1e39), "a value beyond 3.4e.38, the largest, inside head; train it"),
     "scores": (
         FP16,
         times("layers.3.blocks.0.attn.qkv.weight", 300),
-        "beyond 65,504, the largest, inside layers.3.blocks.0.attn; take fp32, or keep that module in float "
+        "a value beyond 65,504, the largest, inside layers.3.blocks.0.attn; take fp32$",
+    ),
+    "values": (
+        FP16,
+        large_values,
+        "in layers.3.blocks.0.attn.qkv, where 65,504 is the largest value; take fp32, or keep that module in float "
         r"\(keep_fp32 layers.3.blocks.0.attn\)$",
     ),
 }
