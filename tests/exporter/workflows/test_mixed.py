@@ -1,5 +1,6 @@
 """The search keeps what cannot be reduced, by name, and nothing else; the rest is reduced and proved."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,27 @@ def test_half_keeps_what_it_cannot_hold(checkpoint: Path, images: Path, tmp_path
     found = pipeline.export(replace(asked, precision="mixed", mixed_base="fp16")).manifest
     assert found.options.keep_fp32 == ("layers.2.blocks.0.mlp.fc1",)
     assert found.parity.passed
+
+
+def test_what_no_layer_in_float_can_mend_is_refused_before_the_search(
+    checkpoint: Path, images: Path, tmp_path: Path
+) -> None:
+    """The scores of an attention overflow float16: a product of two activations, which is no layer that can be kept."""
+    saved, steps = torch.load(checkpoint), list[str]()
+    saved["model"]["layers.3.blocks.0.attn.qkv.weight"] *= 300
+    torch.save(saved, tmp_path / "scores.pth")
+    plan = resolve(recipe(tmp_path / "scores.pth", images, tmp_path, mixed_base="fp16"))
+
+    def step(what: str) -> AbstractContextManager[None]:
+        """Note what began."""
+        steps.append(what)
+        return nullcontext()
+
+    with pytest.raises(
+        ParityError, match=r"^fp16 cannot hold this model: .* inside layers\.3\.blocks\.0\.attn; take fp32"
+    ):
+        search(plan, prepare(plan.source), step)
+    assert steps == ["export to ONNX"]
 
 
 def test_a_goal_out_of_reach_is_said(checkpoint: Path, images: Path, tmp_path: Path) -> None:

@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from slide_export.calibration import image_cache
 from slide_export.calibration.images import bundled, decode
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.cli import main as cli
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.precision import FP16
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.graph import export as onnx_graph
+from slide_export.models.swin import SwinTransformer
 from slide_export.workflows import prepare as preparing
 from slide_export.workflows import prepared_files
 from slide_export.workflows.export import export
 from slide_export.workflows.finish import finish
 from slide_export.workflows.prepare import Prepared, prepare
 from slide_export.workflows.resolve import resolve
+from tests.conftest import SMALL
 
 
 @pytest.fixture
@@ -65,6 +70,30 @@ def test_every_file_is_decoded_once(checkpoint: Path, tmp_path: Path, monkeypatc
     export(ExportRequest(checkpoint, precision="int8", out=tmp_path, images=root, accuracy=goal, form="grouped"))
     assert set(decoded) == set(bundled().files)
     assert set(decoded.values()) == {1}
+
+
+def test_a_precision_that_destroys_a_model_is_refused_before_anything_is_made(
+    checkpoint: Path, tmp_path: Path, counted: Counter[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved = torch.load(checkpoint)
+    saved["model"]["layers.0.blocks.0.mlp.fc2.bias"] += 5000
+    torch.save(saved, tmp_path / "offset.pth")
+    line = [str(tmp_path / "offset.pth"), "--precision", "fp16", "--image-count", "3", "--out", str(tmp_path / "out")]
+    assert cli.run(line) == 1
+    assert "fp16 cannot hold this model: 5,00" in " ".join(capfd.readouterr().err.split())
+    assert counted["export_module"] == 0
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_the_softmax_of_one_class_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "one.pth"
+    torch.save({"model": SwinTransformer(replace(SMALL, num_classes=1)).state_dict()}, path)
+    asked = ExportRequest(path, interface=ModelIO(softmax=True), out=tmp_path)
+    with pytest.raises(RequestError, match=r"expected two classes or more for softmax, found 1, .* export the logit"):
+        prepare(resolve(asked).source)
+    single = prepare(resolve(replace(asked, interface=ModelIO(), image_count=2)).source)
+    assert single.holds(NumericFormat(FP16))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "mixed"])
