@@ -25,7 +25,9 @@ export async function check({ manifest, golden }, run, evaluator, progress = () 
     said.outputs.forEach(({ name }, i) => found[i].push(outputs[name].data));
   }
   const picked = lists.flat();
-  const outputs = said.outputs.map((limits, i) => compare(limits, found[i], rows(golden.exact[limits.name], picked)));
+  const outputs = said.outputs.map((limits, i) =>
+    compare(limits, found[i], rows(golden.exact[limits.name], picked), i === 0 && !options.features),
+  );
   const top = options.features ? { top1: null, flips: [] } : flips(golden, said.outputs[0].name, found[0], picked);
   const proof = {
     ...said,
@@ -39,9 +41,14 @@ export async function check({ manifest, golden }, run, evaluator, progress = () 
   return { ...proof, passed: failures.length === 0, failures };
 }
 
-/** Returns the numbers of one output: the manifest's limits, with what was found here in the place of what was then. */
-function compare(limits, parts, { data: expected, dims }) {
+/**
+ * Returns the numbers of one output: the manifest's limits, with what was found here in the place of what was then.
+ *
+ * @param scores whether a class is decided by it: then what all scores of an image share is no signal
+ */
+function compare(limits, parts, { data: expected, dims }, scores) {
   const length = expected.length / dims[0];
+  const overall = mean(expected);
   const flat = parts.flatMap((part) =>
     Array.from({ length: part.length / length }, (_, i) => part.subarray(i * length, (i + 1) * length)),
   );
@@ -49,11 +56,14 @@ function compare(limits, parts, { data: expected, dims }) {
     total = 0,
     squares = 0,
     power = 0,
+    centred = 0,
     cosine = 1;
   flat.forEach((row, image) => {
     let dot = 0,
       own = 0,
       other = 0;
+    const wantedRow = expected.subarray(image * length, (image + 1) * length);
+    const shared = length === 1 ? 0 : scores ? mean(wantedRow) : overall; // one score is judged as it is
     row.forEach((value, i) => {
       const wanted = expected[image * length + i];
       const error = Math.abs(value - wanted);
@@ -63,6 +73,7 @@ function compare(limits, parts, { data: expected, dims }) {
       dot += value * wanted;
       own += value * value;
       other += wanted * wanted;
+      centred += (wanted - shared) ** 2;
     });
     power += other;
     cosine = Math.min(cosine, dot / Math.sqrt(own * other));
@@ -73,8 +84,14 @@ function compare(limits, parts, { data: expected, dims }) {
     mean_abs: total / expected.length,
     rms: Math.sqrt(squares / expected.length),
     sqnr_db: 10 * Math.log10(power / squares),
+    centred_db: 10 * Math.log10(centred / squares),
     cosine,
   };
+}
+
+/** Returns the mean of values. */
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Returns the share of images, over every batch that they were in, whose top class agrees, and those that do not. */
@@ -101,17 +118,21 @@ export function argmax(values) {
 }
 
 /** Yields why it is not equal, a sentence each. Comparisons are written so that a NaN fails. */
-function* objections({ outputs, flips: wrong, top1, images, accepted }) {
-  for (const { name, max_abs, rms, limit_max, limit_rms, sqnr_db } of outputs) {
+function* objections({ outputs, flips: wrong, top1, images, accepted, spread = null }) {
+  const { least_db = null, sure_margin = null } = accepted; // older manifests have neither
+  for (const { name, max_abs, rms, limit_max, limit_rms, sqnr_db, centred_db } of outputs) {
     if (!(max_abs <= limit_max)) yield `${name} is off by ${number(max_abs)} at most, allowed ${number(limit_max)}`;
     if (!(rms <= limit_rms))
       yield `${name} is off by ${number(rms)} in the root mean square, allowed ${number(limit_rms)}`;
     const least = accepted.min_sqnr_db;
     if (least !== null && !(sqnr_db >= least))
       yield `${name} has ${sqnr_db.toFixed(1)} dB of signal to noise, at least ${least} asked`;
+    if (least_db !== null && !(centred_db >= least_db))
+      yield `${name} is ${centred_db.toFixed(1)} dB above its noise, at least ${least_db} asked`;
   }
-  const limit = Math.max(...outputs.map((output) => output.limit_max));
-  for (const flip of wrong.filter(({ margin }) => margin > 2 * limit)) {
+  const limit = 2 * Math.max(...outputs.map((output) => output.limit_max));
+  const sure = sure_margin === null || spread === null ? Infinity : sure_margin * spread;
+  for (const flip of wrong.filter(({ margin }) => margin > limit || margin > sure)) {
     yield `${flip.image} is class ${flip.found} instead of ${flip.expected}, which rounding cannot explain`;
   }
   if (
