@@ -26,7 +26,7 @@ def draw(runs: Sequence[ArtifactTiming]) -> str:
             model_name(run),
             f"{output['name']}; {detail(run)}",
             f"{shown(output['max_abs'], '.1e')} of {shown(output['limit_max'], '.1e')}",
-            _line(output, axis, passed=run.subject.parity["passed"])
+            _line(output, axis, passed=(run.subject.parity or {})["passed"])
             if id(output) in drawn
             else canvas(HEIGHT, (grid(axis, HEIGHT),), "not finite"),
         )
