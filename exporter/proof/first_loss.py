@@ -45,7 +45,8 @@ class FirstLoss:
     Attributes:
         module: "" where it is the model itself, between its modules.
         largest: absolute value that the module gives in float64.
-        centred_db: signal to noise of what it gives at the precision; NaN where that is not finite.
+        centred_db: signal to noise of what it gives at the precision; NaN where that is not finite, infinite where no
+            module's values are lost and so those of the outputs are by what is done with them.
     """
 
     module: str
@@ -78,7 +79,7 @@ def first_loss(
             exact(*exact_images)
     overflowing = [one for one in found if math.isnan(one.centred_db)]
     noisy = [one for one in found if one.centred_db < least_db]
-    return next(iter(overflowing or noisy or [min(found, key=lambda one: one.centred_db)]))
+    return next(iter(overflowing or noisy), FirstLoss("", 0.0, math.inf))
 
 
 def _loss(exact: Call, rounded: Call) -> FirstLoss:
@@ -109,7 +110,7 @@ def finite(values: Iterable[Tensor]) -> bool:
 
 @contextmanager
 def watched(root: nn.Module, see: Callable[[Call], None]) -> Iterator[None]:
-    """Hand on every call of every module of the model inside a served one, as it ends."""
+    """Hand on every call of every module of the model inside a served one, as it ends; the model itself is ""."""
     (serving,) = (module for module in root.modules() if isinstance(module, ExportWrapper))
 
     def watch(name: str) -> Any:
@@ -121,7 +122,7 @@ def watched(root: nn.Module, see: Callable[[Call], None]) -> Iterator[None]:
 
         return hook
 
-    handles = [module.register_forward_hook(watch(name)) for name, module in serving.module.named_modules() if name]
+    handles = [module.register_forward_hook(watch(name)) for name, module in serving.module.named_modules()]
     try:
         yield
     finally:

@@ -74,6 +74,10 @@ def _located(served: ServedModel, reference: Reference, numbers: NumericFormat) 
 
 def _found(loss: FirstLoss, numbers: NumericFormat) -> str:
     """What went wrong where, in words."""
+    if math.isinf(loss.centred_db):
+        return (
+            f"rounding leaves its outputs less than {numbers.precision.least_db:g} dB, behind the last of its modules"
+        )
     where = loss.module or "the model, between its modules"
     if not math.isnan(loss.centred_db):
         return (

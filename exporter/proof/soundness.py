@@ -78,7 +78,7 @@ def _first_not_finite(served: ServedModel, truth: Reference) -> str:
     wrong = [not all(np.isfinite(values[i]).all() for values in truth.exact.values()) for i in range(len(truth.images))]
     for call in _calls(served, truth, wrong.index(True)):
         if not finite(call.outputs):
-            return call.name if finite(call.inputs) else call.name.rpartition(".")[0] or MODEL
+            return (call.name if finite(call.inputs) else call.name.rpartition(".")[0]) or MODEL
     return MODEL
 
 
@@ -87,7 +87,7 @@ def _first_constant(served: ServedModel, truth: Reference) -> str:
     other = next(i for i in range(len(truth.images)) if any((v[i] != v[0]).any() for v in truth.feeds.values()))
     for one, two in zip(_calls(served, truth, 0), _calls(served, truth, other), strict=True):
         if not _equal(one.inputs, two.inputs) and _equal(one.outputs, two.outputs):
-            return one.name
+            return one.name or MODEL
     return MODEL
 
 
