@@ -144,7 +144,7 @@ def accuracy(
         store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
         data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(served, opened.artifact.session, data, goal, store)
+        report = evaluation.evaluate(evaluation.of_pytorch(served), served, opened.artifact.session, data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report

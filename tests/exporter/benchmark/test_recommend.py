@@ -7,8 +7,11 @@ import pytest
 
 from slide_export.benchmark import recommend as recommendation
 from slide_export.benchmark.recommend import recommend, slow_because
-from slide_export.bundle.records import PRECISIONS, CheckpointRecord, DtypeRecord
-from slide_export.core.errors import RequestError
+from slide_export.bundle import report
+from slide_export.bundle.records import PRECISIONS, CheckpointRecord, DtypeRecord, ParityRecord
+from slide_export.core import typed_json
+from slide_export.core.artifact import DtypeStats
+from slide_export.core.errors import ParityError, RequestError
 from slide_export.core.measurement import (
     ArtifactInfo,
     ArtifactTiming,
@@ -19,7 +22,13 @@ from slide_export.core.measurement import (
     Interval,
     Verdict,
 )
-from tests.bundles import minimal
+from slide_export.core.precision import FP16
+from slide_export.core.proof import ParityReport
+from slide_export.pages import tables
+from slide_export.pages.figures import parity as parity_figure
+from slide_export.proof import gate
+from slide_export.proof.parity import accepted
+from tests.bundles import OUTPUT, minimal
 
 NEW, OLD = ("avx2", "avx512_vnni"), ("avx2", "fma")
 NONE = Interval(0, 0, 0)
@@ -107,6 +116,21 @@ def test_an_artifact_that_failed_its_proof_never_ships() -> None:
     )
     assert found.options[found.chosen].precision == "fp16"
     assert found.reasons[-1] == "onnx int8 is out: it failed its proof: it is not the trained model"
+
+
+def test_gate_report_recommendation_and_page_read_one_verdict() -> None:
+    """A noise floor as large as the signal: every error is within its limit, and the own bound is missed."""
+    drowned = replace(OUTPUT, centred_db=-2.5, limit_max=50.0, limit_rms=50.0)
+    proof = ParityReport("a test", "photos", 2, (1, 2), (drowned,), 0.2, (), accepted(FP16))
+    with pytest.raises(ParityError, match=r"expected fp16 to keep logits 35 dB above its own noise, found -2\.5 dB"):
+        gate.judge(proof, DtypeStats({"float16": 9}, {"float16": 1}), FP16)
+    manifest = minimal(parity=ParityRecord(**vars(proof), multiple=8.0, passed=proof.passed))
+    assert "REJECTED: not equal" in report.markdown(manifest)
+    one = run("fp16", 9, 51)
+    one = replace(one, subject=replace(one.subject, parity=typed_json.finite(typed_json.plain(manifest.parity))))
+    assert recommendation.unfit(one.subject) == "it failed its proof: it is not the trained model"
+    assert "FAILED" in tables.parity([one]).rows[0]
+    assert "mark bad" in parity_figure.draw([one])
 
 
 def test_a_disproved_baseline_gives_way_to_the_next() -> None:
