@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.backends import registry
+from slide_export.benchmark.plan import refuse_no_time
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.core import errors, files, hidden
@@ -57,10 +58,12 @@ def export_all(
         jobs: how many run at a time; they share the processor's cores.
 
     Raises:
-        RequestError: the request has families or tasks of the caller's own, which other processes do not know.
+        RequestError: the request has families or tasks of the caller's own, which other processes do not know; or
+            there is no time.
     """
     if request.families or request.tasks:
         raise RequestError("expected families and tasks of slide_export for several targets: export to one at a time")
+    refuse_no_time(timeout_s)
     requests = [_for_target(request, target) for target in targets]
     ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
     able = [index for index in range(len(requests)) if index not in ended]

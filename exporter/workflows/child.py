@@ -77,6 +77,7 @@ class Nursery:
         self._pids: dict[int, int] = {}
         self._status: dict[int, int] = {}
         self._jobs = 0
+        self._stopped = False
 
     def __enter__(self) -> Nursery:
         if FORKS:
@@ -104,7 +105,8 @@ class Nursery:
                 self._process.stdout.close()
 
     def stop(self) -> None:
-        """End every job that runs; each `run` that waits for one returns."""
+        """End every job; each `run` that waits for one returns."""
+        self._stopped = True
         for pid in list(self._pids.values()):
             _kill(pid)
 
@@ -149,7 +151,9 @@ class Nursery:
                 if deadline is None and job in self._pids:
                     deadline = time.monotonic() + timeout_s
                 left = 1.0 if deadline is None else deadline - time.monotonic()
-                if left <= 0:
+                if self._stopped and job not in self._pids:
+                    return CRASHED
+                if left <= 0 or self._stopped:
                     _kill(self._pids.pop(job, 0))
                     self._answers.wait_for(lambda: job in self._status, LAST_MOMENT_S)
                     self._status.pop(job, None)
