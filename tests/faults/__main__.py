@@ -1,8 +1,8 @@
 """`python -m tests.faults SUITE… --cases N --seed S`: run cases of suites, and print one figure a suite.
 
-A suite is a module here with NAME, CASES (how many `make faults` runs) and `run(seed, index, room) -> Outcome`. A case is
-told by its seed and index alone: what was run before is kept in build/faults and not run again. Each suite runs in a
-process of its own; where a case ends that one, the case is a crash or a hang, and the next case goes on in a new one.
+A suite is a module here with NAME, CASES (how many `make faults` runs) and `run(seed, index, room) -> Outcome`. A case
+is told by its seed and index alone: what was run before is kept in build/faults and not run again. Each suite runs in
+a process of its own; where a case ends that one, the case is a crash or a hang, and the next one has a new process.
 """
 
 from __future__ import annotations

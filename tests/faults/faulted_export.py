@@ -5,7 +5,6 @@ A nursery has the imports, and the smallest model is prepared once: a case costs
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import functools
 import os
@@ -13,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,14 @@ class Exports:
         )
         environment = {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         self._nursery = Nursery((HERE, *all_targets.PRELOAD), environment).__enter__()
-        atexit.register(self.close)
+        Finalize(self, Exports._end, (self._nursery, self._scratch), exitpriority=1)
         self._require(self._nursery.run(f"{HERE}:prepare", str(self.room), TIMEOUT_S))
         self._counts: dict[Scenario, int] = {}
 
-    def close(self) -> None:
-        """End the nursery."""
-        self._nursery.__exit__()
-        self._scratch.cleanup()
+    @staticmethod
+    def _end(nursery: Nursery, scratch: tempfile.TemporaryDirectory[str]) -> None:
+        nursery.__exit__()
+        scratch.cleanup()
 
     def checkpoint(self, which: str) -> Path:
         """The file of `OLDER` or `NEWER`."""
