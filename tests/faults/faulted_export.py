@@ -28,6 +28,7 @@ from slide_export.workflows.child import JobEnd, Nursery
 HERE = "tests.faults.faulted_export"
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("writes.c")
+IMPORTS = ("torch._dynamo", "onnxruntime", "openvino", "coremltools")  # what every case would import by itself
 COUNT, KILL, FAIL, FULL = range(4)
 NAME, TIMEOUT_S = "small", 600.0
 OLDER, NEWER = "older", "newer"
@@ -90,7 +91,7 @@ class Exports:
             [str(compiler()), "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True
         )
         environment = {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self._nursery = Nursery((HERE, *all_targets.PRELOAD), environment).__enter__()
+        self._nursery = Nursery((HERE, *all_targets.PRELOAD, *IMPORTS), environment).__enter__()
         Finalize(self, Exports._end, (self._nursery, self._scratch), exitpriority=1)
         self._require(self._nursery.run(f"{HERE}:prepare", str(self.room), TIMEOUT_S))
         self._counts: dict[Scenario, int] = {}

@@ -1,13 +1,16 @@
 """A process ends with its parent, although nobody told it to."""
 
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-CHILD = "import os, time; from slide_export.core.orphan import end_with_parent; end_with_parent(os.getppid()); print(os.getpid(), flush=True); time.sleep(60)"  # noqa: E501  # one line of a program
+CHILD = (
+    "import os, time; from slide_export.core.orphan import end_with_parent\n"
+    "end_with_parent(os.getppid()); print(os.getpid(), flush=True); time.sleep(60)"
+)
 PARENT = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
 
 
@@ -27,8 +30,7 @@ def test_a_child_ends_with_a_parent_that_is_killed() -> None:
 
 def _runs(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -37,4 +39,3 @@ def test_a_process_whose_parent_is_gone_already_ends() -> None:
     script = "import os, sys; from slide_export.core.orphan import end_with_parent; end_with_parent(os.getpid())"
     code = subprocess.run([sys.executable, "-c", script], check=False).returncode
     assert code == (-9 if sys.platform == "linux" else 0)
-    assert os.getpid()
