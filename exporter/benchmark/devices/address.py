@@ -66,5 +66,6 @@ def _host(place: str) -> str:
     """The host of a place as it was typed: ssh's configuration tells upper case from lower, `urlsplit` does not."""
     host = place.rpartition("@")[2]
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        inside, _, port = host[1:].partition("]")
+        return inside if port[:1] in ("", ":") else ""
     return host.partition(":")[0]

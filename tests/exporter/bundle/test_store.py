@@ -172,3 +172,21 @@ def test_a_glob_that_matches_nothing_is_said_to(tmp_path: Path) -> None:
 def test_a_bundle_is_short_to_look_at(tmp_path: Path) -> None:
     make(tmp_path / "b")
     assert repr(bundle.read(tmp_path / "b")) == f"Bundle(path={tmp_path / 'b'!r})"
+
+
+def test_a_bundle_that_is_exchanged_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "b")
+    read, found = bundle.contract.load, []
+
+    def replaced_meanwhile(path: Path) -> object:
+        found.append(read(path))
+        if len(found) == 1:
+            make(tmp_path / "b", overwrite=True, content=b"newer")
+        return found[-1]
+
+    monkeypatch.setattr(bundle.contract, "load", replaced_meanwhile)
+    manifest = bundle.read(tmp_path / "b").manifest
+    assert manifest.files["model.onnx"].sha256 == hashlib.sha256(b"newer").hexdigest()
+    assert len(found) > 1

@@ -56,7 +56,19 @@ def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path
     assert {one.bundle.manifest.parity.passed for one in ended if one.bundle} == {True}
 
 
-@pytest.mark.parametrize(("codes", "expected"), [((0, 3), 3), ((2, 1, 0), 1), ((70, 3, 2), 70), ((), 0), ((0, 0), 0)])
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ((0, 3), 3),
+        ((2, 1, 0), 1),
+        ((70, 3, 2), 70),
+        ((74, 2), 2),
+        ((3, 75, 74), 74),
+        ((0, 3, 75), 75),
+        ((), 0),
+        ((0, 0), 0),
+    ],
+)
 def test_the_worst_exit_code_wins(codes: tuple[int, ...], expected: int) -> None:
     assert worst([TargetResult("t", code, "", 0.0, None) for code in codes]) == expected
 
