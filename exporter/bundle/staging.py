@@ -128,7 +128,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         stands = "; the bundle that stands there is whole" if (path / MANIFEST).is_file() else ""
-        refusal = files.write_refusal(error, path)
+        refusal = files.write_refusal(error, path, writes_alone=True)
         if refusal is not None:
             raise WriteError(f"{refusal}; no part of the new bundle was kept{stands}") from error
         if isinstance(error, OSError):

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from slide_export.core import typed_json
 from slide_export.core.errors import BundleError
-from slide_export.core.files import sha256_of
+from slide_export.core.files import refuse_not_utf8, sha256_of
 from slide_export.core.proof import Reference
 
 from . import manifest as contract
@@ -74,7 +74,9 @@ def read(path: Path) -> Bundle:
 
     Raises:
         BundleError: it is no bundle, or a file is missing or altered.
+        RequestError: its name is no UTF-8.
     """
+    refuse_not_utf8(path, "a bundle")
     for attempt in range(ATTEMPTS):
         before = _identity(path)
         try:

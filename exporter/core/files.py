@@ -18,6 +18,9 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errn
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 WORDS = re.compile("|".join((*map(os.strerror, sorted(UNWRITABLE)), "iostream error")))
 """Of the system in other libraries' errors; the last is all that a C++ stream says (OpenVINO)."""
+UNOPENED = re.compile(
+    r"[Cc]an(?:'|no)t (?:open|create|write) \w+|(?:[Uu]nable|[Ff]ailed) to (?:open|create|write)[^.:]*"
+)
 FULL_BYTES = 1 << 16  # free on a file system that is called full
 TEXT = "text"
 
@@ -28,12 +31,27 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_refusal(error: BaseException, place: Path | None) -> str | None:
+def refuse_not_utf8(path: Path, what: str) -> None:
+    """Refuse a path that runtimes cannot open and manifests cannot hold, before any work.
+
+    Raises:
+        RequestError: its name is no UTF-8, or the locale makes other bytes of it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"expected {what} whose name is UTF-8, found {str(path)!r}: rename it, or set a UTF-8 locale where it is one"
+        ) from None
+
+
+def write_refusal(error: BaseException, place: Path | None, *, writes_alone: bool = False) -> str | None:
     """Which place cannot be written and why, in half a sentence; None for an error that the disk has no part in.
 
     Args:
         error: what was raised; the cause may be deep in its chain, or hidden in another library's words.
         place: what was being written where the error itself does not say; None for temporary files.
+        writes_alone: a file that another library could not open was to be written, not read.
     """
     for link in _chain(error):
         if isinstance(link, FileNotFoundError) and link.filename is None:  # what `tempfile` raises
@@ -42,7 +60,10 @@ def write_refusal(error: BaseException, place: Path | None) -> str | None:
             return f"expected to write {_culprit(link, place)}, the system says: {os.strerror(link.errno)}"
         if link is error and isinstance(link, OSError) and link.errno in NOT_ALLOWED:
             return f"expected to write {link.filename or place}, the system says: {os.strerror(link.errno)}"
-        if not isinstance(link, OSError) and (words := WORDS.search(str(link))):
+        words = None if isinstance(link, OSError) else WORDS.search(str(link))
+        if words is None and writes_alone and link is error:
+            words = UNOPENED.search(str(link))
+        if words is not None:
             return f"expected to write {_culprit(link, place)}, it cannot be written: {words[0]}"
     return None
 

@@ -16,6 +16,7 @@ from slide_export.bundle import staging
 from slide_export.calibration import recipe as recipes
 from slide_export.calibration.images import ImageSet, bundled, find
 from slide_export.calibration.quantization import NumericFormat
+from slide_export.core import files
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
 from slide_export.core.precision import FP32, precision_named
@@ -124,6 +125,7 @@ def resolve(request: ExportRequest) -> Plan:
     stem = name_of(request.checkpoint) if request.name is None else request.name
     name = f"{stem}-{MIXED}" if search else stem
     destination = Destination(request.out, name, request.target, precision, request.overwrite)
+    files.refuse_not_utf8(request.checkpoint, "a checkpoint")
     staging.refuse_unusable(destination.path, stem)
     staging.refuse_existing(destination.path, overwrite=request.overwrite)
     numbers = numeric_format(request, precision, backend)

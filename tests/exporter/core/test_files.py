@@ -87,3 +87,16 @@ def test_temporary_files_that_find_no_room_are_named(tmp_path: Path, monkeypatch
     monkeypatch.setattr(whole_file, "_is_full", lambda place: place.name == "tmp")
     assert f"temporary files in {tmp_path / 'tmp'}" in str(whole_file.write_refusal(full, tmp_path / "out"))
     assert whole_file.write_refusal(ValueError("no disk"), tmp_path) is None
+
+
+def test_a_name_that_is_no_utf8_is_refused() -> None:
+    whole_file.refuse_not_utf8(Path("bild ü 😀.pth"), "a checkpoint")
+    with pytest.raises(RequestError, match=r"expected a checkpoint whose name is UTF-8, found 'bild\\\\udcfc"):
+        whole_file.refuse_not_utf8(Path("bild\udcfc.pth"), "a checkpoint")
+
+
+def test_a_file_that_a_library_could_not_open_is_a_place_only_where_nothing_is_read(tmp_path: Path) -> None:
+    error = RuntimeError(f"it says: Can't open bin file: {tmp_path}/model.bin")
+    assert whole_file.write_refusal(error, tmp_path) is None
+    told = whole_file.write_refusal(error, tmp_path, writes_alone=True)
+    assert told == f"expected to write {tmp_path}, it cannot be written: Can't open bin"
