@@ -18,9 +18,8 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errn
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 WORDS = re.compile("|".join((*map(os.strerror, sorted(UNWRITABLE)), "iostream error")))
 """Of the system in other libraries' errors; the last is all that a C++ stream says (OpenVINO)."""
-UNOPENED = re.compile(
-    r"[Cc]an(?:'|no)t (?:open|create|write) \w+|(?:[Uu]nable|[Ff]ailed) to (?:open|create|write)[^.:]*"
-)
+UNOPENED = re.compile(r"([Cc]an't|[Cc]annot|[Uu]nable to|[Ff]ailed to) (open|create|write)\b[\w ]*|Permission denied")
+"""Of other libraries that were to write a file: OpenVINO, coremltools."""
 FULL_BYTES = 1 << 16  # free on a file system that is called full
 TEXT = "text"
 
@@ -41,7 +40,7 @@ def refuse_not_utf8(path: Path, what: str) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise RequestError(
-            f"expected {what} whose name is UTF-8, found {str(path)!r}: rename it, or set a UTF-8 locale where it is one"
+            f"expected {what} whose name is UTF-8, found {str(path)!r}: rename it, or set a UTF-8 locale"
         ) from None
 
 

@@ -91,7 +91,7 @@ def test_temporary_files_that_find_no_room_are_named(tmp_path: Path, monkeypatch
 
 def test_a_name_that_is_no_utf8_is_refused() -> None:
     whole_file.refuse_not_utf8(Path("bild ü 😀.pth"), "a checkpoint")
-    with pytest.raises(RequestError, match=r"expected a checkpoint whose name is UTF-8, found 'bild\\\\udcfc"):
+    with pytest.raises(RequestError, match=r"expected a checkpoint whose name is UTF-8, found 'bild.{1,2}udcfc\"):
         whole_file.refuse_not_utf8(Path("bild\udcfc.pth"), "a checkpoint")
 
 
@@ -99,4 +99,4 @@ def test_a_file_that_a_library_could_not_open_is_a_place_only_where_nothing_is_r
     error = RuntimeError(f"it says: Can't open bin file: {tmp_path}/model.bin")
     assert whole_file.write_refusal(error, tmp_path) is None
     told = whole_file.write_refusal(error, tmp_path, writes_alone=True)
-    assert told == f"expected to write {tmp_path}, it cannot be written: Can't open bin"
+    assert told == f"expected to write {tmp_path}, it cannot be written: Can't open bin file"
