@@ -91,7 +91,7 @@ def test_temporary_files_that_find_no_room_are_named(tmp_path: Path, monkeypatch
 
 def test_a_name_that_is_no_utf8_is_refused() -> None:
     whole_file.refuse_not_utf8(Path("bild ü 😀.pth"), "a checkpoint")
-    with pytest.raises(RequestError, match=r"expected a checkpoint whose name is UTF-8, found 'bild.{1,2}udcfc\"):
+    with pytest.raises(RequestError, match=r"expected a checkpoint whose name is UTF-8, found 'bild.{1,2}udcfc"):
         whole_file.refuse_not_utf8(Path("bild\udcfc.pth"), "a checkpoint")
 
 
