@@ -6,6 +6,7 @@
 # make release-check  wheel and sdist: contents, then the demo from the wheel under each Python that is here; minutes
 # make matrix         every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
 # make counts         parameters and multiply-adds of every variant, for `slide-export variants`
+# make faults         damaged files, killed processes, failed system calls: one figure a suite; resumable; also SUITES=... CASES=... SEED=...
 # make arm64          verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
 # make bench          the measurements of tests/benchmarks/; nothing else should run meanwhile
 
@@ -20,7 +21,7 @@ DEV_READY := .venv/.dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix arm64 counts lint docs release-check system clean
+.PHONY: demo test slow bench matrix faults arm64 counts lint docs release-check system clean
 
 demo: $(TARGETS_READY)
 	$(BIN)/slide-export demo
@@ -38,6 +39,9 @@ bench: $(DEV_READY)
 
 matrix: $(DEV_READY)
 	$(BIN)/python -m tests.benchmarks.matrix --variants $(VARIANTS) --targets $(TARGETS) --precisions $(PRECISIONS) --latency $(or $(LATENCY),yes)
+
+faults: $(DEV_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(SUITES) $(if $(CASES),--cases $(CASES)) --seed $(or $(SEED),0)
 
 arm64: $(DEV_READY)
 	command -v mmdebstrap || apt-get install -qq --no-install-recommends mmdebstrap

@@ -285,7 +285,8 @@ def bench(
         BundleError: a bundle is incomplete or altered.
         BackendUnavailable: a bundle cannot run on that machine.
         DeviceError: another machine cannot be reached, was lost, or lacks what the bundles need.
-        MeasurementError: a bundle's process crashed or hung.
+        MeasurementError: a bundle's process crashed.
+        TimeLimitError: one did not answer in time.
     """
     from .benchmark import bundles as benchmark
     from .benchmark.devices import connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class BenchPlan:
         device: where.
 
     Raises:
-        RequestError: a number is below 1, or there is no batch size.
+        RequestError: a number is below 1, there is no batch size, or no time.
     """
 
     batches: tuple[int, ...] = (1,)
@@ -62,6 +63,17 @@ class BenchPlan:
                 raise RequestError(f"expected at least 1 {noun}, found {number}")
         if not self.batches or min(self.batches) < 1:
             raise RequestError(f"expected batch sizes of 1 or more, found {self.batches}")
+        refuse_no_time(self.timeout_s)
+
+
+def refuse_no_time(timeout_s: float) -> None:
+    """Refuse a time limit that no clock can wait for.
+
+    Raises:
+        RequestError: it is 0 or less, no number, or longer than a thread can wait.
+    """
+    if not 0 < timeout_s <= threading.TIMEOUT_MAX:
+        raise RequestError(f"expected a time limit above 0 seconds, found {timeout_s:g}")
 
 
 class BenchOptions(TypedDict, total=False):

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from slide_export.core import errors
 from slide_export.core.artifact import DtypeStats, Feeds, Outputs
-from slide_export.core.errors import MeasurementError, SlideExportError
+from slide_export.core.errors import MeasurementError, SlideExportError, TimeLimitError
 from slide_export.core.measurement import ModuleTime
 
 from .arrays import packed, unpacked
@@ -88,12 +88,13 @@ class Process:
 
         Raises:
             SlideExportError: the worker raised one of this class.
-            MeasurementError: it crashed, or did not answer in time.
+            MeasurementError: it crashed.
+            TimeLimitError: it did not answer in time.
         """
         try:
             line = self._answers.get(timeout=self._timeout_s)
         except queue.Empty:
-            raise MeasurementError(
+            raise TimeLimitError(
                 f"expected {self._name} to answer within {self._timeout_s:g} s, found none: it was stopped; "
                 "a longer --timeout gives it more"
             ) from None

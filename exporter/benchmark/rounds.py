@@ -38,6 +38,7 @@ UNTIMED_CALLS = 1  # at the head of a round, see `LoadedArtifact.call`
 WINDOW_CALLS, WINDOWS, DRIFT = 4, 3, 0.05  # stable: the medians of 3 successive windows of 4 calls lie within 5 %
 WARMUP_CALLS, WARMUP_S = 100, 15.0  # where it is not stable by then, the measurement begins anyway, and says so
 PROFILED_CALLS = 10
+MOST_THREADS = 4  # for each processor: runtimes' threads spin while they wait, and more of them take minutes a call
 
 Job = Mapping[str, Any]
 """First line of the worker's protocol; see `worker`."""
@@ -85,7 +86,8 @@ def measure(
     Raises:
         BackendUnavailable: a target is not installed or cannot run there, or only a substitute runtime can.
         DeviceError: the device was lost.
-        MeasurementError: a process crashed or hung.
+        MeasurementError: a process crashed.
+        TimeLimitError: one did not answer in time.
         SlideExportError: what the backend says of the artifact or the feeds.
     """
     plan = plan or BenchPlan()
@@ -109,8 +111,18 @@ def measure(
 
 
 def protocol_of(plan: BenchPlan, device: Device = LOCAL_DEVICE) -> BenchProtocol:
-    """The plan's rounds, calls and threads on a device, and the processors to bind to there."""
-    threads = len(device.processors()) if plan.threads is None else plan.threads
+    """The plan's rounds, calls and threads on a device, and the processors to bind to there.
+
+    Raises:
+        RequestError: more threads than the device can take turns with.
+    """
+    processors = len(device.processors())
+    threads = processors if plan.threads is None else plan.threads
+    if threads > MOST_THREADS * processors:
+        raise RequestError(
+            f"expected at most {MOST_THREADS * processors} threads on {device.name}, {MOST_THREADS} for each of its "
+            f"{processors} processors, found {threads}: they would wait for each other, and nothing would be measured"
+        )
     return BenchProtocol(plan.rounds, plan.calls, threads, device.affinity(threads))
 
 

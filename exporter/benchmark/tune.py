@@ -7,6 +7,7 @@ precision that the graph carries is not written into these: they are measured in
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
+from slide_export.core import files
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, SlideExportError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, StageTimes
 from slide_export.core.model import FusedModel
@@ -37,6 +39,8 @@ from .plan import BenchPlan
 
 ROUNDS, CALLS = 12, 5
 INPUT, OUTPUT = "map", "attended"
+
+log = logging.getLogger(__name__)
 
 
 class HalfBlock(nn.Module):
@@ -153,14 +157,22 @@ def _fingerprint(
     return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def cache() -> Path:
-    """The file of what was measured here before (Source: XDG base directory specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slide-export" / "lowerings.json"
+def cache() -> Path | None:
+    """The file of what was measured here before, None for a user who has no home directory.
+
+    Source: XDG base directory specification.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(given) if given else Path.home() / ".cache") / "slide-export" / "lowerings.json"
+    except RuntimeError:
+        return None
 
 
 def _read() -> dict[str, dict[str, float]]:
+    place = cache()
     try:
-        content = json.loads(cache().read_text())
+        content = {} if place is None else json.loads(place.read_text())
     except (OSError, ValueError):
         return {}  # none yet, or not ours any more: what it held is measured again
     return content if isinstance(content, dict) else {}
@@ -172,9 +184,12 @@ def _recall(key: str) -> dict[str, float] | None:
 
 
 def _remember(key: str, times: Mapping[str, float]) -> None:
-    """Add to the file, written beside and renamed: two runs at once lose at most one's times."""
+    """Add to the file, written whole: two runs at once lose at most one's times; a place that fails costs no result."""
     place = cache()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
-        json.dump({**_read(), key: dict(times)}, file, indent=2, allow_nan=False)
-    Path(file.name).replace(place)
+    if place is None:
+        log.warning("the times are not remembered: there is no home directory; XDG_CACHE_HOME names another place")
+        return
+    try:
+        files.write(place, json.dumps({**_read(), key: dict(times)}, indent=2, allow_nan=False))
+    except SlideExportError as error:
+        log.warning("the times are not remembered: %s", error)

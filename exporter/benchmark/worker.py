@@ -31,6 +31,7 @@ import numpy as np
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.core.errors import SlideExportError
+from slide_export.core.orphan import end_with_parent
 
 from .arrays import packed, unpacked
 
@@ -159,6 +160,7 @@ def _answer(artifact: LoadedArtifact, question: Mapping[str, Any]) -> dict[str, 
 
 
 if __name__ == "__main__":
+    end_with_parent(os.getppid())
     # Vendors' libraries print to standard output; the answers keep it for themselves.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

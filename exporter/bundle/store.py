@@ -1,8 +1,6 @@
-"""The directory that ships: written beside its place and renamed whole, and read back for verification."""
+"""The directory that ships: what is in it, written by `staging`, and read back for verification."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from slide_export.core import typed_json
-from slide_export.core.errors import BundleError, GateError
-from slide_export.core.files import sha256_of
+from slide_export.core.errors import BundleError
+from slide_export.core.files import refuse_not_utf8, sha256_of
 from slide_export.core.proof import Reference
 
 from . import manifest as contract
@@ -25,6 +23,7 @@ from .records import FileRecord
 GOLDEN_IMAGES = 8  # the largest batch that is checked
 FEED, EXACT, ROUNDED = "input.", "reference.", "rounded."  # prefixes of the golden file's tensors
 METADATA = "reference"  # of the golden file
+ATTEMPTS = 8  # at a bundle that exports replace meanwhile
 
 
 @dataclass(frozen=True)
@@ -37,74 +36,6 @@ class Bundle:
 
     path: Path
     manifest: Manifest = field(repr=False)
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse a bundle that stands in the way, before any work is done.
-
-    Raises:
-        BundleError: the path exists and overwriting was not asked for, or it is no bundle of ours.
-    """
-    if not path.exists():
-        return
-    if not overwrite:
-        raise BundleError(f"expected a free place for the bundle, {path} exists: add --overwrite or another --out")
-    if not (path / MANIFEST).is_file():
-        raise BundleError(
-            f"expected a bundle to overwrite, {path} has no {MANIFEST}: it is not slide-export's, so it stays"
-        )
-
-
-@contextmanager
-def staging(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """An empty directory that becomes `path` when the block ends.
-
-    A `GateError` inside keeps it as `path.rejected`; anything else removes it. Nothing is ever half written.
-    """
-    partial = _beside(path)
-    try:
-        yield partial
-        refuse_existing(path, overwrite=overwrite)
-        _replace(partial, path)
-    except GateError:
-        _replace(partial, rejected(path))
-        raise
-    except OSError as error:
-        raise BundleError(f"expected to write {path}, the system says: {error}; nothing was kept") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    """A new empty directory next to `path`.
-
-    Raises:
-        BundleError: nothing can be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        partial.chmod(0o755)
-    except OSError as error:
-        raise BundleError(
-            f"expected a directory to write to, {path.parent} is none ({error}): choose another --out"
-        ) from error
-    return partial
-
-
-def rejected(path: Path) -> Path:
-    """The place where an artifact that failed is kept."""
-    return path.with_name(path.name + ".rejected")
-
-
-def _replace(source: Path, target: Path) -> None:
-    """Rename source to target; an older target is moved aside first and removed last."""
-    if not target.exists():
-        source.rename(target)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as aside:
-        target.rename(Path(aside) / "old")
-        source.rename(target)
 
 
 def write(directory: Path, manifest: Manifest, golden: Reference, report: str) -> None:
@@ -142,11 +73,33 @@ def _record(path: Path) -> FileRecord:
 
 
 def read(path: Path) -> Bundle:
-    """A bundle whose files are all there and unaltered.
+    """A bundle whose files are all there and unaltered; read again where another one was put there meanwhile.
 
     Raises:
         BundleError: it is no bundle, or a file is missing or altered.
+        RequestError: its name is no UTF-8.
     """
+    refuse_not_utf8(path, "a bundle")
+    for attempt in range(ATTEMPTS):
+        before = _identity(path)
+        try:
+            return _read(path)
+        except (BundleError, FileNotFoundError):
+            if attempt == ATTEMPTS - 1 or _identity(path) == before:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which directory stands at a path, so that one that an export exchanges for it is told from it."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _read(path: Path) -> Bundle:
     found = contract.load(path)
     _refuse_altered(path, found.manifest)
     if found.sha256 is not None and found.sha256 != _metadata(path).get("manifest_sha256"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -12,9 +14,10 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from slide_export import api
-from slide_export.core import typed_json
-from slide_export.core.errors import SlideExportError
+from slide_export.core import files, typed_json
+from slide_export.core.errors import RequestError, SlideExportError, WriteError
 
+from . import ending
 from . import export as exporting
 from . import measure as measuring
 from . import prove as proving
@@ -23,6 +26,10 @@ from .options import DIRECTORY, as_json
 PROGRAM = "slide-export"
 COMPLETE = "_SLIDE_EXPORT_COMPLETE"
 INTERNAL_ERROR, INTERRUPTED = 70, 130  # sysexits.h EX_SOFTWARE; 128 + SIGINT: 1 is kept for a failed proof
+UNREADABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
+"""What the system answers to a name that cannot be opened, whoever it is of."""
 
 
 class DefaultExport(click.Group):
@@ -135,37 +142,45 @@ def completion(shell: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 proof failed, 2 bad request or input, 3 backend not installed."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run the command line and exit with a code of `core.errors`, or 128 + N where signal N asked for the end."""
+    output = ending.prepare_streams()
+    ending.obey_signals()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(ending.with_output(code, output))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; errors are printed, the exit code is given back."""
     try:
         return int(cli.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE, standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        click.echo("interrupted: nothing was written", err=True)
-        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except SlideExportError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.on_command_line}", err=True)
-        if "--json" in arguments:
-            told = {"error": error.on_command_line, "kind": type(error).__name__, "exit_code": error.exit_code}
-            click.echo(typed_json.dumps(told))
-        return error.exit_code
-    except Exception as error:
-        if _interrupted(error):
-            click.echo(f"interrupted, and then: {error}", err=True)
-            return INTERRUPTED
+        return _refused(error, arguments)
+    except (Exception, KeyboardInterrupt) as error:  # click makes an Abort of the latter
+        if (number := ending.signal_of(error)) is not None:
+            then = "" if isinstance(error, click.exceptions.Abort | KeyboardInterrupt) else f", and then: {error}"
+            click.echo(f"interrupted{then or ': nothing was written half'}", err=True)
+            return 128 + number
+        if (refusal := _of_the_system(error)) is not None:
+            return _refused(refusal, arguments)
         traceback.print_exc()  # a bug of ours: say so, with what is needed to mend it
         click.echo("error: this is a fault of slide-export itself; please report the lines above", err=True)
         return INTERNAL_ERROR
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether an error came of ending what Ctrl-C interrupted."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+def _refused(error: SlideExportError, arguments: list[str]) -> int:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.on_command_line}", err=True)
+    if "--json" in arguments:
+        told = {"error": error.on_command_line, "kind": type(error).__name__, "exit_code": error.exit_code}
+        click.echo(typed_json.dumps(told))
+    return error.exit_code
+
+
+def _of_the_system(error: BaseException) -> SlideExportError | None:
+    """What the system says of a file that nobody expected it of; None for another error."""
+    if isinstance(error, OSError) and error.filename is not None and error.errno in UNREADABLE:
+        return RequestError(f"expected to read {os.fsdecode(error.filename)}, the system says: {error.strerror}")
+    refusal = files.write_refusal(error, None)  # whatever writes results names its own place
+    return None if refusal is None else WriteError(refusal)

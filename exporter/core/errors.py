@@ -12,7 +12,9 @@ SlideExportError
 │   ├── ParityError      it does not equal the PyTorch model
 │   ├── PrecisionError   it is not in the precision that was asked for
 │   └── AccuracyError    it loses more accuracy than was allowed
-├── MeasurementError     the process that was measured crashed or hung                               exit 70
+├── MeasurementError     the process that was measured crashed                                       exit 70
+├── WriteError           a place cannot be written: full, read-only, or its disk fails                exit 74
+├── TimeLimitError       a process of ours took longer than it was given                             exit 75
 ├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
 └── DeviceError          a device elsewhere is not reached, or is not fit                            exit 3
 
@@ -23,8 +25,10 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
-CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, hung, or met a fault of ours
-WORST_FIRST = (1, CRASHED, 2, 3, 0)
+CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, or met a fault of ours
+UNWRITABLE = 74  # EX_IOERR
+OUT_OF_TIME = 75  # EX_TEMPFAIL: the same again may succeed
+WORST_FIRST = (1, CRASHED, 2, UNWRITABLE, OUT_OF_TIME, 3, 0)
 
 
 def worst(exit_codes: Iterable[int]) -> int:
@@ -106,9 +110,21 @@ class AccuracyError(GateError):
 
 
 class MeasurementError(SlideExportError):
-    """The process that was measured crashed or hung."""
+    """The process that was measured crashed."""
 
     exit_code = CRASHED
+
+
+class WriteError(SlideExportError):
+    """A place cannot be written: it is full or read-only, or its disk fails."""
+
+    exit_code = UNWRITABLE
+
+
+class TimeLimitError(SlideExportError):
+    """A process of ours took longer than it was given, and was stopped."""
+
+    exit_code = OUT_OF_TIME
 
 
 class BackendUnavailable(SlideExportError):

@@ -1,14 +1,27 @@
-"""Files: their fingerprint, and text that is written whole or not at all."""
+"""Files: their fingerprint, text that is written whole or not at all, and what a place that cannot be written says."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import RequestError
+from . import hidden
+from .errors import RequestError, WriteError
+
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
+NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
+WORDS = re.compile("|".join((*map(os.strerror, sorted(UNWRITABLE)), "iostream error")))
+"""Of the system in other libraries' errors; the last is all that a C++ stream says (OpenVINO)."""
+UNOPENED = re.compile(r"([Cc]an't|[Cc]annot|[Uu]nable to|[Ff]ailed to) (open|create|write)\b[\w ]*|Permission denied")
+"""Of other libraries that were to write a file: OpenVINO, coremltools."""
+FULL_BYTES = 1 << 16  # free on a file system that is called full
+TEXT = "text"
 
 
 def sha256_of(path: Path) -> str:
@@ -17,25 +30,97 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(path: Path, text: str) -> None:
-    """Write text beside its destination and rename it there; missing directories are made.
+def refuse_not_utf8(path: Path, what: str) -> None:
+    """Refuse a path that runtimes cannot open and manifests cannot hold, before any work.
 
     Raises:
-        RequestError: the system does not let it.
+        RequestError: its name is no UTF-8, or the locale makes other bytes of it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"expected {what} whose name is UTF-8, found {str(path)!r}: rename it, or set a UTF-8 locale"
+        ) from None
+
+
+def write_refusal(error: BaseException, place: Path | None, *, writes_alone: bool = False) -> str | None:
+    """Which place cannot be written and why, in half a sentence; None for an error that the disk has no part in.
+
+    Args:
+        error: what was raised; the cause may be deep in its chain, or hidden in another library's words.
+        place: what was being written where the error itself does not say; None for temporary files.
+        writes_alone: a file that another library could not open was to be written, not read.
+    """
+    for link in _chain(error):
+        if isinstance(link, FileNotFoundError) and link.filename is None:  # what `tempfile` raises
+            return f"expected a directory for temporary files, the system says: {link.strerror}"
+        if isinstance(link, OSError) and link.errno in UNWRITABLE:
+            return f"expected to write {_culprit(link, place)}, the system says: {os.strerror(link.errno)}"
+        if link is error and isinstance(link, OSError) and link.errno in NOT_ALLOWED:
+            return f"expected to write {link.filename or place}, the system says: {os.strerror(link.errno)}"
+        words = None if isinstance(link, OSError) else WORDS.search(str(link))
+        if words is None and writes_alone and link is error:
+            words = UNOPENED.search(str(link))
+        if words is not None:
+            return f"expected to write {_culprit(link, place)}, it cannot be written: {words[0]}"
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _culprit(error: BaseException, place: Path | None) -> str:
+    """The place itself, or the directory of temporary files where it is that which is full."""
+    temporary = Path(tempfile.gettempdir())
+    name = getattr(error, "filename", None)
+    if place is None or place.absolute().is_relative_to(temporary):
+        elsewhere = place is None
+    elif isinstance(name, str):
+        elsewhere = Path(name).absolute().is_relative_to(temporary)
+    else:
+        elsewhere = _is_full(temporary) and not _is_full(place)
+    return f"temporary files in {temporary} (the variable TMPDIR names another place)" if elsewhere else str(place)
+
+
+def _is_full(place: Path) -> bool:
+    above = next((parent for parent in (place, *place.absolute().parents) if parent.exists()), None)
+    return above is not None and shutil.disk_usage(above).free < FULL_BYTES
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or a directory's list of names is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, text: str) -> None:
+    """Write text beside its destination, flush it and rename it there; missing directories are made.
+
+    Raises:
+        RequestError: there can be no file of that name.
+        WriteError: the disk is full, or may not be written.
     """
     try:
         resolved = path.resolve()  # a link stays one
         resolved.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{resolved.name}.", dir=resolved.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with hidden.directory(resolved.parent) as scratch:
+            partial = scratch / TEXT
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(resolved)
-        finally:
-            with suppress(FileNotFoundError):
-                Path(partial).unlink()
-    except OSError as error:
+            flush(partial)
+            partial.replace(resolved)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeEncodeError):
+            raise
+        if refusal := write_refusal(error, path):
+            raise WriteError(f"{refusal}; nothing was kept") from error
         raise RequestError(f"expected to write {path}, the system says: {error}; nothing was kept") from error
 
 

@@ -5,18 +5,20 @@ A target that crashes, hangs or runs out of memory does not touch the others, no
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slide_export.backends import registry
+from slide_export.benchmark.plan import refuse_no_time
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
-from slide_export.core import errors
+from slide_export.core import errors, files, hidden
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import CRASHED, RequestError, SlideExportError
+from slide_export.core.errors import RequestError, SlideExportError, WriteError
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal, ExportRequest
 
@@ -33,7 +35,7 @@ class TargetResult:
     """How one target's export ended.
 
     Attributes:
-        exit_code: what that export alone would have ended with; 70 for a crash or a time-out.
+        exit_code: what that export alone would have ended with; 70 for a crash, 75 where its time was over.
         message: why, in one sentence; empty when it is done.
         seconds: from the start of its process to its end.
         bundle: what was made, None unless it is done.
@@ -56,10 +58,12 @@ def export_all(
         jobs: how many run at a time; they share the processor's cores.
 
     Raises:
-        RequestError: the request has families or tasks of the caller's own, which other processes do not know.
+        RequestError: the request has families or tasks of the caller's own, which other processes do not know; or
+            there is no time.
     """
     if request.families or request.tasks:
         raise RequestError("expected families and tasks of slide_export for several targets: export to one at a time")
+    refuse_no_time(timeout_s)
     requests = [_for_target(request, target) for target in targets]
     ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
     able = [index for index in range(len(requests)) if index not in ended]
@@ -85,12 +89,25 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             with step(f"export to {request.target}"):
                 job = {"request": plain(request), "prepared": directory}
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
+                if done.result is None:
+                    hidden.sweep(request.out)  # what it was writing
             end = _end(done)
             bundle = store.read(Path(end["path"])) if end["path"] else None
             return TargetResult(request.target, end["exit_code"], end["message"], done.seconds, bundle)
 
-        with ThreadPoolExecutor(jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool, _ended_early(nursery, pool):
             return list(pool.map(finish, requests))
+
+
+@contextmanager
+def _ended_early(nursery: Nursery, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Stop what still runs where the parent is interrupted, instead of waiting for it."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        nursery.stop()
+        raise
 
 
 def worst(results: Sequence[TargetResult]) -> int:
@@ -119,7 +136,7 @@ def _all_threads() -> int:
 
 def _end(end: JobEnd) -> Mapping[str, Any]:
     """Exit code, message and path of a job, also of one that crashed."""
-    return end.result or {"exit_code": CRASHED, "message": end.message, "path": None}
+    return end.result or {"exit_code": end.exit_code, "message": end.message, "path": None}
 
 
 def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,11 +147,13 @@ def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
     from .prepared_files import write
 
     torch.set_num_threads(order["threads"])
-    try:
+
+    def done() -> str | None:
+        """Prepare; nothing of it is shipped."""
         write(prepare(resolve(parsed(order["request"])).source), Path(order["prepared"]))
-    except SlideExportError as error:
-        return _failed(error)
-    return {"exit_code": 0, "message": "", "path": None}
+        return None
+
+    return _outcome(done)
 
 
 def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,11 +161,19 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
     from .export import complete
     from .prepared_files import read
 
+    return _outcome(lambda: str(complete(resolve(parsed(order["request"])), read(Path(order["prepared"]))).path))
+
+
+def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:
+    """What a job tells its parent; any error but a refusal is a crash."""
     try:
-        bundle = complete(resolve(parsed(order["request"])), read(Path(order["prepared"])))
+        return {"exit_code": 0, "message": "", "path": work()}
     except SlideExportError as error:
         return _failed(error)
-    return {"exit_code": 0, "message": "", "path": str(bundle.path)}
+    except Exception as error:
+        if refusal := files.write_refusal(error, None):
+            return _failed(WriteError(refusal))
+        raise
 
 
 def _failed(error: SlideExportError) -> dict[str, Any]:

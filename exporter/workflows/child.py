@@ -8,7 +8,9 @@ OpenMP's threads do not survive a fork, so a process that has used them must not
             <── {"job", "pid"} ────────────────────────────────
             <── {"job", "status"} ─────────────────────────────  (waited for)
 
-A job's result and last words are files in its directory: `result.json` and `stderr`.
+A job's result and last words are files in its directory: `result.json` and `stderr`; so are its temporary files, which
+go with it whatever ends it. Nothing outlives the parent: the kernel ends the nursery with it, and the jobs with the
+nursery (Linux; elsewhere a job ends when it is done).
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slide_export.core.errors import CRASHED
+from slide_export.core.errors import CRASHED, OUT_OF_TIME
+from slide_export.core.orphan import end_with_parent
 
 FORKS = sys.platform == "linux"  # elsewhere a fork after frameworks were loaded is not safe
-RESULT, LAST_WORDS = "result.json", "stderr"
+RESULT, LAST_WORDS, TEMPORARY = "result.json", "stderr", "tmp"
+LAST_MOMENT_S = 10.0  # for a killed job to be gone: a process that waits for its disk takes a while
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ class JobEnd:
         result: what its function returned; None where it crashed or was stopped.
         message: why there is no result.
         seconds: from its start to its end.
+        exit_code: 0 where there is a result.
     """
 
     result: Any
     message: str
     seconds: float
+    exit_code: int = 0
 
 
 class Nursery:
@@ -71,6 +77,7 @@ class Nursery:
         self._pids: dict[int, int] = {}
         self._status: dict[int, int] = {}
         self._jobs = 0
+        self._stopped = False
 
     def __enter__(self) -> Nursery:
         if FORKS:
@@ -83,8 +90,7 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in list(self._pids.values()):
-            _kill(pid)
+        self.stop()
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -98,6 +104,12 @@ class Nursery:
             if self._process.stdout is not None and not (self._listener and self._listener.is_alive()):
                 self._process.stdout.close()
 
+    def stop(self) -> None:
+        """End every job; each `run` that waits for one returns."""
+        self._stopped = True
+        for pid in list(self._pids.values()):
+            _kill(pid)
+
     def run(self, function: str, argument: Any, timeout_s: float) -> JobEnd:
         """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.
 
@@ -109,10 +121,11 @@ class Nursery:
             status = self._outcome(function, argument, Path(directory), timeout_s)
             seconds = time.monotonic() - start
             if status is None:
-                return JobEnd(None, f"expected an end within {timeout_s:g} s, found none: it was stopped", seconds)
+                said = f"expected an end within {timeout_s:g} s, found none: it was stopped"
+                return JobEnd(None, said, seconds, OUT_OF_TIME)
             with contextlib.suppress(OSError, ValueError):
                 return JobEnd(json.loads((Path(directory) / RESULT).read_text()), "", seconds)
-            return JobEnd(None, f"its process crashed ({_ending(status)}): {_last_words(directory)}", seconds)
+            return JobEnd(None, f"its process crashed ({_ending(status)}): {_last_words(directory)}", seconds, CRASHED)
 
     def _outcome(self, function: str, argument: Any, directory: Path, timeout_s: float) -> int | None:
         """Exit status of the job, negative for a signal; None where it was stopped."""
@@ -127,16 +140,23 @@ class Nursery:
                 print(line, file=self._process.stdin, flush=True)
             except (OSError, ValueError):
                 return CRASHED
+        return self._wait(self._process, job, timeout_s)
+
+    def _wait(self, nursery: subprocess.Popen[str], job: int, timeout_s: float) -> int | None:
         deadline = None  # a job's time begins when it does, not while the nursery still imports
         with self._answers:
             while job not in self._status:
-                if self._process.poll() is not None:
+                if nursery.poll() is not None:
                     return CRASHED
                 if deadline is None and job in self._pids:
                     deadline = time.monotonic() + timeout_s
                 left = 1.0 if deadline is None else deadline - time.monotonic()
-                if left <= 0:
+                if self._stopped and job not in self._pids:
+                    return CRASHED
+                if left <= 0 or self._stopped:
                     _kill(self._pids.pop(job, 0))
+                    self._answers.wait_for(lambda: job in self._status, LAST_MOMENT_S)
+                    self._status.pop(job, None)
                     return None
                 self._answers.wait(min(left, 1.0))
             self._pids.pop(job, None)
@@ -160,12 +180,19 @@ def _alone(order: Mapping[str, Any], timeout_s: float, environment: Mapping[str,
     with (Path(order["directory"]) / LAST_WORDS).open("wb") as stderr:
         try:
             done = subprocess.run(
-                command, input=json.dumps(order, allow_nan=False).encode(), stdout=stderr, stderr=stderr,
-                timeout=timeout_s, check=False, env=dict(environment),
+                command, input=json.dumps(order, allow_nan=False).encode(), stdout=stderr,
+                stderr=stderr, timeout=timeout_s, check=False, env={**environment, "TMPDIR": str(_temporary(order))},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return None
     return done.returncode
+
+
+def _temporary(order: Mapping[str, Any]) -> Path:
+    """The directory of a job's temporary files, made."""
+    place = Path(order["directory"]) / TEMPORARY
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _kill(pid: int) -> None:
@@ -196,12 +223,15 @@ def _work(order: Mapping[str, Any]) -> None:
 
 
 def _fork(order: Mapping[str, Any]) -> int:
+    nursery = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
+        end_with_parent(nursery)
         os.setsid()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(_temporary(order))
         stderr = os.open(Path(order["directory"]) / LAST_WORDS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (stderr, 1), (stderr, 2)):
@@ -243,9 +273,11 @@ def _answers(lines: Iterator[str]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Be the nursery that `Nursery` started; with `--job` run one job and end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends its jobs itself
     if list(arguments) == ["--job"]:
         _work(json.loads(sys.stdin.read()))
         return
+    end_with_parent(os.getppid())
     for name in arguments:
         importlib.import_module(name)
     _answers(iter(sys.stdin.readline, ""))

@@ -8,7 +8,7 @@ from pathlib import Path
 from slide_export.backends import optional, registry
 from slide_export.backends.interface import LoweringOptions, Session
 from slide_export.benchmark.tune import tune
-from slide_export.bundle import report, store
+from slide_export.bundle import report, staging, store
 from slide_export.bundle.describe import AskedFor, Made, describe
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
@@ -53,7 +53,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         form = prepared.in_form(",".join(stage.fastest for stage in tuning) or plan.source.form, target)
     source, calibration = source_of(plan, prepared, form, step)
     destination = plan.destination.path
-    with store.staging(destination, overwrite=plan.destination.overwrite) as directory:
+    with staging.staging(destination, overwrite=plan.destination.overwrite) as directory:
         with step(f"write the {target} artifact"):
             artifact = backend.lower(source, directory, lowering_options(plan))
         del source
@@ -155,7 +155,7 @@ def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) 
 
 
 def _judge(plan: Plan, made: Made) -> None:
-    kept: Path = store.rejected(plan.destination.path)
+    kept: Path = staging.rejected(plan.destination.path)
     against = plan.source.checkpoint.path
     hint = f"; diagnose {kept} {option('against')} {against} tells which layer loses most"
     gate.judge(

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slide_export.backends import registry
-from slide_export.bundle import store
+from slide_export.bundle import staging
 from slide_export.calibration import recipe as recipes
 from slide_export.calibration.images import ImageSet, bundled, find
 from slide_export.calibration.quantization import NumericFormat
+from slide_export.core import files
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
 from slide_export.core.precision import FP32, precision_named
@@ -113,17 +114,20 @@ def resolve(request: ExportRequest) -> Plan:
     Raises:
         RequestError: it asks for something that does not exist, or contradicts itself.
         BackendUnavailable: the target's package is not installed here.
-        BundleError: a bundle is in the way.
+        BundleError: a bundle is in the way, or there can be none.
+        WriteError: nothing can be written there.
         CalibrationError: there are no images where it says.
     """
     search = request.precision == MIXED
     precision = request.mixed_base if search else request.precision
     backend = registry.require(request.target, precision)
     options = registry.complete_options(request.target, request.options)
-    stem = request.name or name_of(request.checkpoint)
+    stem = name_of(request.checkpoint) if request.name is None else request.name
     name = f"{stem}-{MIXED}" if search else stem
     destination = Destination(request.out, name, request.target, precision, request.overwrite)
-    store.refuse_existing(destination.path, overwrite=request.overwrite)
+    files.refuse_not_utf8(request.checkpoint, "a checkpoint")
+    staging.refuse_unusable(destination.path, stem)
+    staging.refuse_existing(destination.path, overwrite=request.overwrite)
     numbers = numeric_format(request, precision, backend)
     _refuse_contradictions(request, backend, numbers, search=search)
     if request.image_count < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import math
 import re
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from slide_export.backends import registry as backends
 from slide_export.benchmark.environment import RELEVANT_FLAGS, StealTime, doubts
 from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.manifest import Manifest
-from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError, option
+from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError, TimeLimitError, option
 from slide_export.core.measurement import Environment, ModuleTime
 from slide_export.core.progress import Progress, no_progress
 
@@ -26,7 +27,9 @@ from .phone_programs import PROGRAMS, PhoneProgram, ProgramReport
 
 SERIAL = re.compile(r"[\w.:-]+")
 DIRECTORY = "/data/local/tmp"  # where a phone lets adb's user write and execute
+OUR_DIRECTORY = re.compile(rf"{DIRECTORY}/slide-export-[\w.-]+")
 ANSWER_TIMEOUT_S = 60.0
+MOST_PROCESSORS = 4096  # Linux's own bound (NR_CPUS)
 FACTS_COMMAND = (
     "getprop ro.product.manufacturer; getprop ro.product.model; getprop ro.build.version.release; nproc; "
     "grep MemTotal /proc/meminfo; cat /proc/loadavg; "
@@ -34,6 +37,10 @@ FACTS_COMMAND = (
 )
 
 log = logging.getLogger(__name__)
+
+
+class NoAnswer(DeviceError):
+    """A phone did not answer in time."""
 
 
 class AdbDevice:
@@ -65,22 +72,28 @@ class AdbDevice:
             state = self.adb("get-state").strip()
             if state != "device":
                 raise DeviceError(f"expected {self.name} to be ready, adb calls it {state!r}")
-            self._directory = self.shell(f"mktemp -d {DIRECTORY}/slide-export-XXXXXXXX").strip()
+            self._directory = self._new_directory()
         try:
             for file in (self._runner, *sorted(self._runner.parent.glob("*.so"))):
                 self.adb("push", str(file), f"{self._directory}/{file.name}")
-            self.shell(f"chmod 700 {self._directory}/{self._runner.name}")
+            self.shell(f"chmod 700 {shlex.quote(f'{self._directory}/{self._runner.name}')}")
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _new_directory(self) -> str:
+        found = self.shell(f"mktemp -d {DIRECTORY}/slide-export-XXXXXXXX").strip()
+        if not OUR_DIRECTORY.fullmatch(found):
+            raise DeviceError(f"expected {self.name} to make a directory in {DIRECTORY}, it answers {found[:80]!r}")
+        return found
 
     def __exit__(self, *_: object) -> None:
         if self._keep:
             log.warning("kept on %s: %s", self.name, self._directory)
             return
         try:
-            self.shell(f"rm -rf {self._directory}")
+            self.shell(f"rm -rf {shlex.quote(self._directory)}")
         except DeviceError as error:
             log.warning("%s is left on %s: %s", self._directory, self.name, error)
 
@@ -104,7 +117,7 @@ class AdbDevice:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise DeviceError(f"expected {self.name} to answer within {timeout_s:g} s, found none") from None
+            raise NoAnswer(f"expected {self.name} to answer within {timeout_s:g} s, found none") from None
         if done.returncode:
             message = (done.stderr or done.stdout).strip().splitlines()
             raise DeviceError(f"expected adb to reach {self.name}, it says: {message[-1] if message else 'nothing'}")
@@ -122,7 +135,10 @@ class AdbDevice:
 
     def processors(self) -> tuple[int, ...]:
         """All processors of the phone."""
-        return tuple(range(int(self.shell("nproc"))))
+        answer = self.shell("nproc").strip()
+        if not answer.isdecimal() or not 0 < int(answer[:9]) <= MOST_PROCESSORS:
+            raise DeviceError(f"expected {self.name} to say how many processors it has, it answers {answer[:80]!r}")
+        return tuple(range(int(answer)))
 
     def affinity(self, threads: int) -> tuple[int, ...]:
         """None: the phone's scheduler decides."""
@@ -135,8 +151,21 @@ class AdbDevice:
 
     def fingerprint(self, threads: int, targets: Sequence[str]) -> tuple[Environment, StealTime]:
         """The phone, with the program's own doubts among its warnings; see `Device`."""
-        maker, model, release, cores, memory, load, governor, features = self.shell(FACTS_COMMAND).split("\n")[:8]
-        machine = Environment(
+        answer = self.shell(FACTS_COMMAND)
+        try:
+            machine = self._machine(answer.split("\n"))
+        except (ValueError, IndexError):
+            raise DeviceError(f"expected facts about {self.name}, line by line, it answers {answer[:80]!r}") from None
+        known = tuple(doubt for target in targets for doubt in PROGRAMS[target].doubts)
+        return replace(machine, warnings=(*doubts(machine, threads, None, virtual=False), *known)), StealTime(0.0, 0.0)
+
+    def _machine(self, facts: Sequence[str]) -> Environment:
+        """The phone by the lines that `FACTS_COMMAND` prints; another answer raises ValueError or IndexError."""
+        maker, model, release, cores, memory, load, governor, features = facts[:8]
+        load_average = float(load.split()[0])
+        if not math.isfinite(load_average):
+            raise ValueError(load)
+        return Environment(
             device=self.name,
             cpu=f"{maker} {model}",
             flags=tuple(flag for flag in features.partition(":")[2].split() if RELEVANT_FLAGS.fullmatch(flag)),
@@ -146,10 +175,8 @@ class AdbDevice:
             system=f"Android {release}",
             python="",
             versions={"slide-export": importlib.metadata.version("slide-export")},
-            load_average=float(load.split()[0]),
+            load_average=load_average,
         )
-        known = tuple(doubt for target in targets for doubt in PROGRAMS[target].doubts)
-        return replace(machine, warnings=(*doubts(machine, threads, None, virtual=False), *known)), StealTime(0.0, 0.0)
 
     def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
         """None: no other machine shares a phone."""
@@ -173,9 +200,17 @@ class AdbDevice:
     def round(
         self, program: PhoneProgram, name: str, job: Mapping[str, Any], calls: int, timeout_s: float
     ) -> ProgramReport:
-        """Run the program for some calls; give its report."""
+        """Run the program for some calls; give its report.
+
+        Raises:
+            TimeLimitError: it did not end in time.
+        """
         line = phone_programs.line(program, self._runner.name, job, calls)
-        return phone_programs.read(program, name, self.shell(f"cd {shlex.quote(self._directory)}; {line}", timeout_s))
+        try:
+            output = self.shell(f"cd {shlex.quote(self._directory)}; {line}", timeout_s)
+        except NoAnswer as error:
+            raise TimeLimitError(f"{error}; a longer --timeout gives it more") from None
+        return phone_programs.read(program, name, output)
 
 
 class PhoneWorker:

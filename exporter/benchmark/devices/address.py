@@ -44,9 +44,11 @@ def parse(url: str) -> Address:
     Raises:
         RequestError: it has another form, or holds a password.
     """
+    if not url.isprintable() or " " in url:  # `urlsplit` drops some of these without a word
+        raise RequestError(f"expected a device like {ADDRESS_FORMAT}, found {url!r}")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, port = _host(parts.netloc), parts.port
     except ValueError as error:
         raise RequestError(f"expected a device like {ADDRESS_FORMAT}, found {url!r}: {error}") from None
     if parts.password is not None:
@@ -58,3 +60,12 @@ def parse(url: str) -> Address:
     if extra or not all(NAME.fullmatch(name) for name in names) or not DIRECTORY.fullmatch(parts.path):
         raise RequestError(f"expected a device like {ADDRESS_FORMAT}, found {url!r}")
     return Address(host, parts.username, port, parts.path.rstrip("/"))
+
+
+def _host(place: str) -> str:
+    """The host of a place as it was typed: ssh's configuration tells upper case from lower, `urlsplit` does not."""
+    host = place.rpartition("@")[2]
+    if host.startswith("["):
+        inside, _, port = host[1:].partition("]")
+        return inside if port[:1] in ("", ":") else ""
+    return host.partition(":")[0]

@@ -23,6 +23,7 @@ MODULES = (
     "core/graph",
     "core/lint",
     "core/measurement",
+    "core/orphan",
     "core/precision",
     "backends/interface",
     "backends/optional",

@@ -20,6 +20,7 @@ from slide_export.core.errors import MeasurementError
 
 TIMES_FILE = "times.csv"
 END_OF_OUTPUT = ":end:"
+LARGEST = 1e9  # eleven days in ms; more MiB than any phone has
 UNPROVED = "the program on the phone makes its own inputs, and its outputs are not seen: this proves nothing"
 RELOADED = "each round is a process of its own there, which loads the artifact again and warms up with one call"
 
@@ -93,6 +94,12 @@ def _benchmark_app_report(printed: str, _: Sequence[str]) -> ProgramReport:
     )
 
 
+def _unfit(report: ProgramReport) -> list[float]:
+    """Numbers that no clock and no memory can have shown."""
+    others = [number for number in (report.load_ms, report.first_ms, report.peak_mib) if number is not None]
+    return [ms for ms in report.ms if not 0 < ms <= LARGEST] + [one for one in others if not 0 <= one <= LARGEST]
+
+
 def _number(pattern: str, text: str) -> float | None:
     """The number that a pattern finds in a text, None where it finds none."""
     found = re.search(pattern, text)
@@ -130,13 +137,17 @@ def read(program: PhoneProgram, name: str, output: str) -> ProgramReport:
         output: of `line`.
 
     Raises:
-        MeasurementError: the program failed, or reported no time.
+        MeasurementError: the program failed, or reported no time, or one that cannot be.
     """
     printed, _, times = output.partition(END_OF_OUTPUT)
-    report = program.read(printed, times.splitlines())
+    takes = f"expected {program.name} to say how long {name} takes"
+    try:
+        report = program.read(printed, times.splitlines())
+    except ValueError as error:
+        raise MeasurementError(f"{takes}, found no number: {error}") from None
+    if unfit := _unfit(report):
+        raise MeasurementError(f"{takes}, found {unfit[0]:g}")
     if not report.ms:
         filled = [text.strip() for text in printed.splitlines() if text.strip()] or ["nothing"]
-        raise MeasurementError(
-            f"expected {program.name} to say how long {name} takes, found no time; it says: {filled[-1]}"
-        )
+        raise MeasurementError(f"{takes}, found no time; it says: {filled[-1]}")
     return report

@@ -41,3 +41,9 @@ def test_every_keyword_has_a_field() -> None:
 def test_another_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'round'"):
         plan_of(None, {"round": 3})  # type: ignore[typeddict-unknown-key]
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_plan_needs_time(timeout_s: float) -> None:
+    with pytest.raises(RequestError, match="expected a time limit above 0 seconds"):
+        BenchPlan(timeout_s=timeout_s)

@@ -8,7 +8,7 @@ import pytest
 from slide_export.benchmark import process
 from slide_export.benchmark.process import Process, Worker
 from slide_export.core import errors
-from slide_export.core.errors import BackendUnavailable, BundleError, DeviceError, MeasurementError
+from slide_export.core.errors import BackendUnavailable, BundleError, DeviceError, MeasurementError, TimeLimitError
 
 
 def start(monkeypatch: pytest.MonkeyPatch, script: str, timeout_s: float = 60.0) -> Worker:
@@ -73,7 +73,7 @@ def test_what_explains_an_end_is_asked_first() -> None:
 
 def test_a_hang_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     with start(monkeypatch, "import time; time.sleep(60)", timeout_s=0.2) as worker:
-        with pytest.raises(MeasurementError, match=r"within 0.2 s, found none: it was stopped"):
+        with pytest.raises(TimeLimitError, match=r"within 0.2 s, found none: it was stopped"):
             worker.answer()
         pid = worker._process.pid
     assert worker._process.returncode is not None, pid

@@ -177,3 +177,16 @@ def test_runs_of_real_artifacts_hold_what_the_protocol_asked(onnx_bundle: Bundle
     assert run.evaluator.startswith("ONNX Runtime")
     assert 1 < run.peak_mib < 2000
     assert run.profile
+
+
+@pytest.mark.parametrize(("threads", "refused"), [(8, False), (9, True), (999, True)])
+def test_more_threads_than_processors_take_turns_with_are_refused(
+    threads: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local.LocalDevice, "processors", lambda _: (0, 1))
+    plan = BenchPlan(threads=threads)
+    if not refused:
+        assert latency.protocol_of(plan).threads == threads
+        return
+    with pytest.raises(RequestError, match=f"expected at most 8 threads on this machine, .* found {threads}"):
+        latency.protocol_of(plan)

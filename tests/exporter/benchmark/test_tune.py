@@ -81,3 +81,17 @@ def test_a_target_that_does_not_run_here_is_refused(model: Model) -> None:
 def test_tuning_and_naming_a_form_contradict_each_other(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="tune or form"):
         pipeline.export(ExportRequest(checkpoint, tune=True, form="taps", out=tmp_path, image_count=1))
+
+
+@pytest.mark.parametrize("place", ["a file in the way", "no home"])
+def test_a_memory_that_cannot_be_written_costs_no_measurement(
+    place: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    if place == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(tune.Path, "home", classmethod(lambda _: (_ for _ in ()).throw(RuntimeError("no home"))))
+    remember(model, {"taps": 1.0, "grouped": 2.0}, {"taps": 2.0, "grouped": 1.0})
+    said = "there is no home directory" if place == "no home" else f"expected to write {tmp_path / 'cache'}"
+    assert len(caplog.messages) == 2
+    assert all(message.startswith(f"the times are not remembered: {said}") for message in caplog.messages)

@@ -1,14 +1,20 @@
 """Each target in its own process: its crash, hang or absence stays its own."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from slide_export.backends import registry
 from slide_export.cli import main as cli
+from slide_export.core import hidden
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import CRASHED
+from slide_export.core.errors import CRASHED, OUT_OF_TIME
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.workflows import all_targets
 from slide_export.workflows.all_targets import TargetResult, worst
@@ -35,7 +41,7 @@ def test_a_crash_and_a_hang_are_their_own(checkpoint: Path, tmp_path: Path, monk
     ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path), ("onnx", "openvino", "coreml"), 2.0, 3)
     crashed, hung, absent = ended
     assert (crashed.exit_code, crashed.message) == (CRASHED, "its process crashed (signal 11): fatal words")
-    assert hung.exit_code == CRASHED
+    assert hung.exit_code == OUT_OF_TIME
     assert hung.message.startswith("expected an end within 2 s")
     assert (absent.exit_code, absent.message) == (3, "not here")
 
@@ -56,7 +62,19 @@ def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path
     assert {one.bundle.manifest.parity.passed for one in ended if one.bundle} == {True}
 
 
-@pytest.mark.parametrize(("codes", "expected"), [((0, 3), 3), ((2, 1, 0), 1), ((70, 3, 2), 70), ((), 0), ((0, 0), 0)])
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ((0, 3), 3),
+        ((2, 1, 0), 1),
+        ((70, 3, 2), 70),
+        ((74, 2), 2),
+        ((3, 75, 74), 74),
+        ((0, 3, 75), 75),
+        ((), 0),
+        ((0, 0), 0),
+    ],
+)
 def test_the_worst_exit_code_wins(codes: tuple[int, ...], expected: int) -> None:
     assert worst([TargetResult("t", code, "", 0.0, None) for code in codes]) == expected
 
@@ -72,3 +90,43 @@ def test_the_command_line_shows_a_row_a_target(
     shown = capfd.readouterr().err
     assert "coreml: not here" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+HALF = "tests.exporter.workflows.half_written"
+COMMAND = (
+    "import sys; from slide_export.workflows import all_targets; from slide_export.backends import registry\n"
+    f"all_targets.HERE = {HALF!r}; registry.names = lambda: ('onnx', 'coreml')\n"
+    "from slide_export.cli.main import main; main([sys.argv[1], '--target', 'all', '--out', sys.argv[2]])"
+)
+
+
+def test_a_target_whose_time_is_over_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_targets, "HERE", HALF)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (late,) = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path / "out"), ("onnx",), 3.0)
+    assert late.exit_code == OUT_OF_TIME
+    assert len(list(tmp_path.glob("*.pid"))) == 1  # it had begun to write
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_the_parent_ends_its_jobs(number: signal.Signals, checkpoint: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(checkpoint), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    while len(jobs := list(tmp_path.glob("*.pid"))) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{job.stem}").exists() for job in jobs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [job.stem for job in jobs if Path(f"/proc/{job.stem}").exists()]
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    if number == signal.SIGKILL:  # the next run does
+        hidden.sweep(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -9,7 +9,7 @@ import slide_export
 from slide_export.benchmark.devices import connect
 from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.store import Bundle
-from slide_export.core.errors import DeviceError, MeasurementError, RequestError
+from slide_export.core.errors import DeviceError, MeasurementError, RequestError, TimeLimitError
 
 PERF_TEST = """for word; do last=$word; done
 echo "Session creation time cost: 0.169475 s"
@@ -127,3 +127,27 @@ def test_a_program_is_needed_and_of_one_target(
         slide_export.bench([onnx_bundle.path, openvino_bundle.path], device="adb:R58M", runner=program)
     with pytest.raises(RequestError, match="for a proof, found 'adb:R58M'"):
         slide_export.verify(onnx_bundle.path, device="adb:R58M")
+
+
+@pytest.mark.parametrize("answer", ["", "x", "a\nb\nc\nx\ny\nz\n\n\n", "0", "9" * 5000])
+def test_a_phone_that_answers_something_else_is_one_sentence(
+    answer: str, phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = connect(DeviceRequest("adb:R58M", runner=runner(tmp_path, PERF_TEST)))
+    monkeypatch.setattr(device, "shell", lambda *_, **__: answer)
+    for ask in (lambda: device.processors(), lambda: device.fingerprint(1, ["onnx"]), lambda: device._new_directory()):
+        with pytest.raises(DeviceError, match=r"it answers '.{0,85}$"):
+            ask()
+
+
+def test_a_round_that_takes_too_long_is_our_own_limit(phone: Path, onnx_bundle: Bundle, tmp_path: Path) -> None:
+    program = runner(tmp_path, "sleep 5")
+    with pytest.raises(TimeLimitError, match=r"within 0\.5 s, found none; a longer --timeout"):
+        slide_export.bench([onnx_bundle.path], rounds=1, calls=1, device="adb:R58M", runner=program, timeout_s=0.5)
+
+
+def test_a_runner_called_like_a_command_is_a_file(phone: Path, onnx_bundle: Bundle, tmp_path: Path) -> None:
+    program = runner(tmp_path, PERF_TEST).rename(tmp_path / "$(touch RAN)run")
+    found = slide_export.bench([onnx_bundle.path], rounds=1, calls=2, device="adb:R58M", runner=program)
+    assert found.runs[0].rounds_ms == ((7.2, 7.5),)
+    assert not list(tmp_path.rglob("RAN"))

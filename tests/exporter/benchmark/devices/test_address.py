@@ -13,6 +13,7 @@ from slide_export.core.errors import RequestError
         ("ssh://me@pi.local:2222", Address("pi.local", "me", 2222, ""), "me@pi.local"),
         ("ssh://me@10.0.0.7/mnt/big/", Address("10.0.0.7", "me", None, "/mnt/big"), "me@10.0.0.7"),
         ("ssh://[fe80::1]:22", Address("fe80::1", None, 22, ""), "fe80::1"),
+        ("ssh://pi@MyPhone", Address("MyPhone", "pi", None, ""), "pi@MyPhone"),
     ],
 )
 def test_a_url_names_a_device(url: str, expected: Address, login: str) -> None:
@@ -33,6 +34,12 @@ def test_a_url_names_a_device(url: str, expected: Address, login: str) -> None:
         "ssh://pi/$(id)",
         "ssh://pi?x=1",
         "ssh://p;i",
+        "ssh://p\ti",
+        "ssh://pi\n",
+        "ssh://pi/a\rb",
+        "\x1bssh://pi",
+        "ssh://[fe80::1",
+        "ssh://[fe80::1]x",
     ],
 )
 def test_what_ssh_or_a_shell_could_misread_is_refused(url: str) -> None:

@@ -34,3 +34,15 @@ def test_benchmark_app_is_told_batch_threads_and_precision() -> None:
 def test_words_without_a_time_are_no_measurement() -> None:
     with pytest.raises(MeasurementError, match=r"it says: sh: .*cannot execute"):
         phone_programs.read(PROGRAMS["onnx"], "small", "sh: ./program: cannot execute\n:end:\n")
+
+
+@pytest.mark.parametrize("seconds", ["x", "-1", "1e400", "nan", "0"])
+def test_a_number_that_no_clock_has_shown_is_no_measurement(seconds: str) -> None:
+    with pytest.raises(MeasurementError, match="to say how long small takes, found") as told:
+        phone_programs.read(PROGRAMS["onnx"], "small", f":end:\ndir,{seconds},1048576,50,0\n")
+    assert "\n" not in str(told.value)
+
+
+def test_a_runner_whose_name_is_shell_is_a_word() -> None:
+    line = phone_programs.line(PROGRAMS["openvino"], "$(touch RAN); run", JOB, 1)
+    assert "'./$(touch RAN); run'" in line

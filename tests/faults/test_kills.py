@@ -1,0 +1,19 @@
+"""A few cases of `kills` and `errors`, which share one process that has the imports; `make faults` runs the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import errors, kills
+from tests.faults.faulted_export import SCENARIOS, compiler
+from tests.faults.outcome import GOOD
+
+
+@pytest.mark.skipif(compiler() is None, reason="no C compiler: cc, gcc or clang makes the preloaded library")
+def test_nothing_is_lost_or_left(tmp_path: Path) -> None:
+    """With `--overwrite` on onnx: a kill, two errors, apart from each other."""
+    for suite, turn in ((kills, 19), (errors, 25), (errors, 70)):
+        room = tmp_path / f"{suite.NAME}-{turn}"
+        room.mkdir()
+        outcome = suite.run(0, turn * len(SCENARIOS), room)
+        assert outcome.verdict in GOOD, outcome
