@@ -11,6 +11,7 @@ from slide_export.core.model import Model, Provenance
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
+from .bounds import refuse_beyond, refuse_expanded, refuse_size
 from .containers import Contents, digest, read_checkpoint
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
 
@@ -50,10 +51,12 @@ def load_checkpoint(
         _check_variant(variant, families)
     contents = read_checkpoint(path, weights=weights, weights_key=weights_key)
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
+    refuse_expanded(contents.tensors, [file.stat().st_size for file in contents.files], str(path))
     refuse_kinds(like)
     named = by_our_names(contents, like, families, features=features)
     found = architecture(named, contents.tree, families, variant, values, features=features)
-    module = build(found.family, found.config)
+    refuse_beyond(found.config, named.shapes, found.family.name)
+    module = build(found.family, found.config, named.shapes)
     expected = module.state_dict()
     shapes = found.family.canonical(named.shapes)
     missing = refuse_misfits(shapes, expected, found.family, named.origins, found.filled)
@@ -92,6 +95,7 @@ def _check_variant(variant: str, families: Sequence[Family]) -> None:
 
 
 def _at(trained: Config, input_size: tuple[int, int]) -> Config:
+    refuse_size(input_size)
     try:
         return trained.at(input_size)
     except ShapeError as error:

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from slide_export.core.errors import CheckpointError
+from slide_export.core.text import foreign
 from slide_export.models import Config, Family, ShapeError, State
 from slide_export.models.formats import Origin
 
 from .architecture import shape_of
+from .bounds import bounded, refuse_large_tables
 from .tensor_files import StoredTensor
 from .text import listed
 
@@ -51,33 +51,22 @@ def _kind(name: str, tensor: Tensor) -> str:
     return f"of type {dtype}: save it as float32"
 
 
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Build modules whose parameters have no memory and no random numbers: a file's tensors take their places."""
-
-    def empty(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
-        """The parameter without memory."""
-        return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-
-    hook = register_module_parameter_registration_hook(empty)  # type: ignore[arg-type]  # it may return a parameter
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def build(family: Family, config: Config) -> nn.Module:
+def build(family: Family, config: Config, like: State | None = None) -> nn.Module:
     """Build the module of a configuration, without memory for its parameters.
+
+    Args:
+        like: the tensors that are to fill it, which bound its size; None bounds nothing.
 
     Raises:
         CheckpointError: no module has these numbers.
     """
     try:
-        with torch.random.fork_rng(), without_memory():
+        with torch.random.fork_rng(), bounded(like):
+            refuse_large_tables(family, config)
             return family.build(config)
-    except (ShapeError, ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+    except (ShapeError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise CheckpointError(
-            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {error}"
+            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {foreign(error, 400)}"
         ) from error
 
 
