@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -109,18 +109,18 @@ def _whole(value: Any) -> list[int]:
     return []
 
 
-def refuse_expanded(tensors: Mapping[str, Any], sizes: Sequence[int], where: str) -> None:
+def refuse_expanded(like: State, sizes: Sequence[int], where: str) -> None:
     """Refuse tensors that are far larger together than the files that they are in: views of a few numbers.
 
     Args:
-        tensors: what has a tensor without values as `like`.
+        like: tensors without values.
         sizes: of the files, in bytes.
         where: the file, for people.
 
     Raises:
         CheckpointError: they are.
     """
-    held = sum(_bytes(tensor.like) for tensor in tensors.values())
+    held = sum(map(_bytes, like.values()))
     if held > 4 * (sum(sizes) + SPARE_NUMBERS):
         raise CheckpointError(
             f"expected tensors of the size of their file, {where} has {held} bytes of them in {sum(sizes)}: they are "

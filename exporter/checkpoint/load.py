@@ -51,8 +51,8 @@ def load_checkpoint(
         _check_variant(variant, families)
     contents = read_checkpoint(path, weights=weights, weights_key=weights_key)
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
-    refuse_expanded(contents.tensors, [file.stat().st_size for file in contents.files], str(path))
     refuse_kinds(like)
+    refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
     named = by_our_names(contents, like, families, features=features)
     found = architecture(named, contents.tree, families, variant, values, features=features)
     refuse_beyond(found.config, named.shapes, found.family.name)

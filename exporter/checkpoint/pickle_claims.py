@@ -7,6 +7,7 @@ The account is kept by a stack machine that holds plain values and names; nothin
 
 import math
 import pickletools
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -88,6 +89,8 @@ def claims_of(stream: IO[bytes]) -> Claims:
             machine.claims.value = machine.stack[-1] if machine.stack else OPAQUE
             machine.claims.whole = True
             break
+        if opcode.name == "LONG4":
+            raise ValueError(foreign(argument))
         if not machine.step(opcode.name, argument):
             break  # torch's reader takes no such opcode and will say so
     return machine.claims
@@ -196,10 +199,6 @@ class _Machine:
         self.stack.append(self.memo[number])
 
 
-def _same(argument: Any) -> Any:
-    return argument
-
-
 PUSHED: Mapping[str, Callable[[Any], Any]] = {
     "NONE": lambda _: None,
     "NEWTRUE": lambda _: True,
@@ -208,9 +207,9 @@ PUSHED: Mapping[str, Callable[[Any], Any]] = {
     "EMPTY_LIST": lambda _: [],
     "EMPTY_DICT": lambda _: OPAQUE,
     "EMPTY_SET": lambda _: OPAQUE,
-    "GLOBAL": lambda named: Name(named.replace(" ", ".", 1)),
+    "GLOBAL": lambda named: Name(_renamed(*named.split(" ", 1))),
     **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"), _same
+        ("BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"), lambda argument: argument
     ),
 }
 """Opcode -> what it puts on the stack."""
@@ -235,6 +234,12 @@ STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINPUT": _Machine.put,
 }
 """Opcode -> what it does to the stack: those that torch's restricted unpickler knows."""
+
+
+def _renamed(module: str, name: str) -> str:
+    """Name a class as Python 3 does; pickles of protocol 2 have Python 2's names."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return f"{module}.{name}"
 
 
 def _text(value: Any) -> str:

@@ -60,7 +60,8 @@ Tensors = Mapping[str, StoredTensor]
 
 def in_memory(tensor: Tensor) -> StoredTensor:
     """Take a tensor that is in memory for a stored one."""
-    dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_nested
+    dense = plain and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
     return StoredTensor(shaped(tensor.shape, tensor.dtype) if dense else tensor, lambda: tensor.detach())
 
 

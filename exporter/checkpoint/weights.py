@@ -17,7 +17,16 @@ from .bounds import bounded, refuse_large_tables
 from .tensor_files import StoredTensor
 from .text import listed
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FLOATS = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+)
+"""Types whose numbers float32 holds, but for float64's, which are compared."""
+
 INTEGERS = (".relative_position_index", ".num_batches_tracked")  # buffers that hold no weights
 
 
@@ -34,11 +43,13 @@ def refuse_kinds(like: State) -> None:
 
 def _kind(name: str, tensor: Tensor) -> str:
     """Say what a tensor is that holds no weights in float; "" where it does."""
+    if tensor.is_nested:
+        return "a nested tensor: save its parts"
+    if type(tensor) not in (Tensor, nn.Parameter):
+        return f"a {foreign(type(tensor).__name__)}: save it as a plain tensor"
     if tensor.layout is not torch.strided:
         kind = str(tensor.layout).removeprefix("torch.")
         return f"a sparse tensor ({kind}): save it dense (tensor.to_dense())"
-    if tensor.is_nested:
-        return "a nested tensor: save its parts"
     if tensor.is_meta:
         return "a tensor without values (of the meta device): save the model after its weights are loaded"
     if tensor.is_quantized:
@@ -123,7 +134,7 @@ def weights_of(
         CheckpointError: one holds a NaN or an infinity, or a buffer says something else than the architecture.
     """
     reader = _Reader(tensors)
-    state = dict(family.canonical({key: _as_float(origin(reader)) for key, origin in origins.items()}))
+    state = dict(family.canonical({key: _as_float(origin(reader), key, origins) for key, origin in origins.items()}))
     broken = [_theirs(key, origins) for key, value in state.items() if not is_finite(value)]
     altered = [
         f"altered {_theirs(key, origins)}: its values do not follow from the architecture"
@@ -140,8 +151,21 @@ def weights_of(
     return state
 
 
-def _as_float(value: Tensor) -> Tensor:
-    return value.float().contiguous() if value.is_floating_point() else value.contiguous()
+def _as_float(value: Tensor, key: str, origins: Mapping[str, Origin]) -> Tensor:
+    """Convert a tensor to float32.
+
+    Raises:
+        CheckpointError: float32 cannot hold one of its numbers.
+    """
+    if not value.is_floating_point():
+        return value.contiguous()
+    converted = value.float().contiguous()
+    if value.dtype == torch.float64 and not is_finite(converted) and is_finite(value):
+        raise CheckpointError(
+            f"expected weights that float32 holds, {_theirs(key, origins)} has {value.abs().max():.3g} in float64, "
+            f"beyond {torch.finfo(torch.float32).max:.3g}: scale the model, or find out where the training diverged"
+        )
+    return converted
 
 
 class _Reader(Mapping[str, Tensor]):
