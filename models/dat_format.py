@@ -29,6 +29,16 @@ OTHERS = {"kv.weight": "P", "weight": "X", "dep_conv1.weight": "E", "q_param": "
 """Letters of attention that no published model has, by a key of theirs."""
 PP_OPTIONS = ("ksizes", "nat_ksizes", "use_lpus", "layer_scale_values", "log_cpb")
 """Options of the constructor that DAT++'s code alone has."""
+NEEDED = ("stage_spec", "dims", "heads", "strides")
+OPTIONS = frozenset(
+    """
+    img_size patch_size num_classes expansion dim_stem dims depths heads heads_q window_sizes drop_rate attn_drop_rate
+    drop_path_rate strides offset_range_factor stage_spec groups use_pes dwc_pes sr_ratios lower_lr_kvs fixed_pes
+    no_offs ns_per_pts use_dwc_mlps use_conv_patches ksizes ksize_qnas nqs qna_activation nat_ksizes layer_scale_values
+    use_lpus log_cpb
+    """.split()  # noqa: SIM905
+)
+"""All options of both constructors: read, or without effect on the letters that are modelled."""
 
 
 def matches(state: State) -> bool:
@@ -182,16 +192,17 @@ def read_config(tree: Mapping[str, Any]) -> DatConfig | None:
     options = config_tree.branch(config_tree.branch(tree, "MODEL"), "DAT")
     if "img_size" not in options:
         return config_tree.read_config(tree, "dat", DatConfig)
-    try:
-        return _from_options(options, config_tree.branch(tree, "DATA"))
-    except (KeyError, TypeError, IndexError):
+    if any(name not in options for name in NEEDED):
         return None
+    config_tree.refuse_unknown(options, OPTIONS, "MODEL.DAT")
+    with config_tree.reading("MODEL.DAT"):
+        return _from_options(options, config_tree.branch(tree, "DATA"))
 
 
 def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatConfig:
     blocks = tuple("".join(letters) for letters in options["stage_spec"])
     plus_plus = any(name in options for name in PP_OPTIONS)
-    made_for = config_tree.sides(options["img_size"])
+    made_for = config_tree.sides(options["img_size"], "MODEL.DAT.img_size")
     image_size = config_tree.sides(data["IMG_SIZE"]) if "IMG_SIZE" in data else made_for
     _refuse_unmodelled(options, blocks)
 

@@ -276,7 +276,13 @@ def read_config(tree: Mapping[str, Any]) -> MvitV2Config | None:
     data, model = config_tree.branch(tree, "DATA"), config_tree.branch(tree, "MODEL")
     if any(name not in mvit for name in told) or "TRAIN_CROP_SIZE" not in data or "NUM_CLASSES" not in model:
         return None
-    _refuse_unmodelled(mvit)
+    config_tree.refuse_unknown(mvit, {*told, *MODELLED, *WITHOUT_EFFECT}, "MVIT")
+    with config_tree.reading("MVIT"):
+        _refuse_unmodelled(mvit)
+        return _from_mvit(mvit, data, model)
+
+
+def _from_mvit(mvit: Mapping[str, Any], data: Mapping[str, Any], model: Mapping[str, Any]) -> MvitV2Config:
     return MvitV2Config(
         embed_dim=int(mvit["EMBED_DIM"]),
         depth=int(mvit["DEPTH"]),
@@ -286,7 +292,7 @@ def read_config(tree: Mapping[str, Any]) -> MvitV2Config | None:
         widens_in_attention=bool(mvit.get("DIM_MUL_IN_ATT", True)),
         mlp_ratio=float(mvit.get("MLP_RATIO", MvitV2Config.mlp_ratio)),
         residual_pooling=bool(mvit.get("RESIDUAL_POOLING", True)),
-        image_size=(int(data["TRAIN_CROP_SIZE"]),) * 2,
+        image_size=config_tree.sides(data["TRAIN_CROP_SIZE"], "DATA.TRAIN_CROP_SIZE"),
         num_classes=int(model["NUM_CLASSES"]),
     )
 
@@ -304,6 +310,17 @@ MODELLED = {
     "POOL_KVQ_KERNEL": [3, 3],
 }
 """What upstream's configuration could say otherwise; no published model does."""
+
+WITHOUT_EFFECT = (
+    "MLP_RATIO",
+    "DIM_MUL_IN_ATT",
+    "RESIDUAL_POOLING",
+    "DROPPATH_RATE",
+    "POOL_KV_STRIDE",
+    "ZERO_DECAY_POS_CLS",
+    "REL_POS_ZERO_INIT",
+)
+"""Other fields under MVIT: read where they are told, or of the training alone."""
 
 
 def _refuse_unmodelled(mvit: Mapping[str, Any]) -> None:

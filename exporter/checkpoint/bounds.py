@@ -1,6 +1,6 @@
 """How large a model a file can be of: bounds from the file's own tensors, before anything of that size is made.
 
-    DEPTHS [1000000000, 1, 1, 1] beside 120 tensors  ->  refused: a block has a tensor at least
+DEPTHS [1000000000, 1, 1, 1] beside 120 tensors  ->  refused: a block has a tensor at least
 """
 
 import math
@@ -54,20 +54,27 @@ def bounded(like: State | None) -> Iterator[None]:
         hook.remove()
 
 
-def refuse_beyond(config: Config, like: State, family: str) -> None:
+def refuse_beyond(config: Config, like: State, family: Family, variant: str | None = None) -> None:
     """Refuse a configuration with numbers that no tensor of the file has: they would cost minutes or gigabytes.
+
+    Args:
+        config: of the model that is to be built.
+        like: the file's tensors, without values.
+        family: of the model.
+        variant: whose numbers it may have too.
 
     Raises:
         CheckpointError: it has one.
     """
     largest = max((max(value.shape, default=1) for value in like.values()), default=1)
-    bound = max(largest, len(like))
+    named = _whole(tuple(asdict(family.variants[variant]).values())) if variant else []
+    bound = max(largest, len(like), *named)
     refuse_size(config.image_size)
     for name, value in asdict(config).items():  # type: ignore[call-overload]  # every family's is a dataclass
         if name not in SIZES and (beyond := [number for number in _whole(value) if not 0 <= number <= bound]):
             raise CheckpointError(
-                f"expected a {family} whose {name} the file's {len(like)} tensors can have, found {foreign(beyond[0])}, "
-                f"where their largest side is {largest}"
+                f"expected a {family.name} whose {name} the file's {len(like)} tensors can have, found "
+                f"{foreign(beyond[0])}, where their largest side is {largest}"
             )
 
 

@@ -12,6 +12,7 @@ from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
 from .bounds import refuse_beyond, refuse_expanded, refuse_size
+from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
 
@@ -55,8 +56,8 @@ def load_checkpoint(
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
     named = by_our_names(contents, like, families, features=features)
     found = architecture(named, contents.tree, families, variant, values, features=features)
-    refuse_beyond(found.config, named.shapes, found.family.name)
-    module = build(found.family, found.config, named.shapes)
+    refuse_beyond(found.config, named.shapes, found.family, variant)
+    module = build(found.family, found.config, None if variant else named.shapes)
     expected = module.state_dict()
     shapes = found.family.canonical(named.shapes)
     missing = refuse_misfits(shapes, expected, found.family, named.origins, found.filled)
@@ -66,9 +67,11 @@ def load_checkpoint(
         state = dict(found.family.adapt(state, found.config, wanted))
         module = build(found.family, wanted)
     notes = _notes(contents, named, found, converted(like), missing, wanted)
+    sha256 = digest(contents.files)
+    refuse_changed(contents.files, contents.stamps)
     provenance = Provenance(
         path,
-        digest(contents.files),
+        sha256,
         weights,
         notes,
         format=named.format,

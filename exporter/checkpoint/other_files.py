@@ -3,6 +3,7 @@
 import re
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from slide_export.core.text import foreign
@@ -37,7 +38,9 @@ FLATBUFFERS = {  # from the fifth byte on
 }
 ONNX = re.compile(rb"\x08[\x03-\x20]([\x12\x1a\x22\x2a\x32\x3a\x42])", re.DOTALL)  # ir_version, then another field
 TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
-OLD_PICKLE = re.compile(rb"[(\[\]}NIFSVcldt0-9p]{1,3}[0-9]*\n|\(d|\(l|c[\w.]+\n[\w.]+\n")  # of protocol 0, which is text
+OLD_PICKLE = re.compile(
+    rb"[(\[\]}NIFSVcldt0-9p]{1,3}[0-9]*\n|\(d|\(l|c[\w.]+\n[\w.]+\n"
+)  # of protocol 0, which is text
 
 
 def what_it_is(path: Path) -> str:
@@ -85,7 +88,11 @@ def _archive(path: Path) -> str:
         return ""
     if all(name.endswith(".npy") for name in names):
         return "NumPy arrays (npz): a PyTorch checkpoint is wanted"
-    return f"a ZIP archive of {listed([foreign(name) for name in names[:4]] + names[4:], most=3)}: unpack it, and export the checkpoint in it"
+    return f"a ZIP archive of {_members(names)}: unpack it, and export the checkpoint in it"
+
+
+def _members(names: Sequence[str]) -> str:
+    return listed([foreign(name) for name in names], most=3)
 
 
 def _tar(path: Path) -> str:
@@ -102,4 +109,4 @@ def _tar(path: Path) -> str:
         )
     if not names:
         return ""
-    return f"a tar archive of {listed([foreign(name) for name in names[:4]] + names[4:], most=3)}: unpack it, and export the checkpoint in it"
+    return f"a tar archive of {_members(names)}: unpack it, and export the checkpoint in it"

@@ -209,7 +209,8 @@ PUSHED: Mapping[str, Callable[[Any], Any]] = {
     "EMPTY_SET": lambda _: OPAQUE,
     "GLOBAL": lambda named: Name(_renamed(*named.split(" ", 1))),
     **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"), lambda argument: argument
+        ("BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"),
+        lambda argument: argument,
     ),
 }
 """Opcode -> what it puts on the stack."""

@@ -100,6 +100,8 @@ def _refuse_unsound_pickles(path: Path) -> None:
             if not found[-1].whole:
                 return  # of a protocol that torch's reader refuses
             if found[0].value != MAGIC:
+                if any(not name.startswith(("torch.", "collections.")) for name, _ in found[0].calls):
+                    return  # torch's reader names what it wants to import
                 raise CheckpointError(
                     f"expected a PyTorch checkpoint, {path} is a pickle that torch.save did not write: load it where "
                     "it can be trusted, and save its state dict with torch.save"

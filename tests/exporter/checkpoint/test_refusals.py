@@ -81,7 +81,10 @@ KINDS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "int64": (lambda t: t.long(), r"head\.weight is of type int64"),
     "bool": (lambda t: t > 0, r"head\.weight is of type bool: save it as float32"),
     "complex": (lambda t: t.to(torch.complex64), r"head\.weight is of type complex64"),
-    "float8": (lambda t: t.to(torch.float8_e4m3fn), r"head\.weight is of type float8_e4m3fn, as a quantized file"),
+    "float8 of another kind": (lambda t: t.to(torch.float8_e4m3fnuz), r"head\.weight is of type float8_e4m3fnuz, as"),
+    "quantized": (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), r"head\.weight is quantized \(qint8\)"),
+    "sparse by rows": (lambda t: t.to_sparse_csr(), r"head\.weight is a sparse tensor \(sparse_csr\)"),
+    "nested": (lambda t: torch.nested.nested_tensor([t[0], t[1]]), r"head\.weight is a nested tensor: save its parts"),
     "sparse": (lambda t: t.to_sparse(), r"head\.weight is a sparse tensor \(sparse_coo\): save it dense"),
     "meta": (lambda t: t.to("meta"), r"head\.weight is a tensor without values"),
 }
@@ -94,10 +97,28 @@ def test_weights_that_are_no_dense_floats_are_refused(kind: str, state: State, t
         load_checkpoint(save({**state, "head.weight": change(state["head.weight"])}, tmp_path))
 
 
-def test_float8_in_safetensors_is_refused_too(state: State, tmp_path: Path) -> None:
-    save_file({**state, "head.weight": state["head.weight"].to(torch.float8_e4m3fn)}, tmp_path / "f8.safetensors")
-    with pytest.raises(CheckpointError, match="float8_e4m3fn"):
-        load_checkpoint(tmp_path / "f8.safetensors")
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_float8_becomes_float32_where_that_is_exact(
+    kind: torch.dtype, ending: str, state: State, tmp_path: Path
+) -> None:
+    narrow = {**state, "head.weight": state["head.weight"].to(kind)}
+    path = tmp_path / f"narrow{ending}"
+    (save_file if ending == ".safetensors" else torch.save)(narrow, path)
+    loaded = load_checkpoint(path)
+    head = loaded.module.state_dict()["head.weight"]
+    assert head.dtype == torch.float32
+    assert torch.equal(head.to(kind).view(torch.uint8), narrow["head.weight"].view(torch.uint8))
+    assert f"converted {kind} weights to float32" in loaded.provenance.notes
+
+
+def test_a_number_beyond_float32_is_refused_by_name(state: State, tmp_path: Path) -> None:
+    far = state["head.weight"].double()
+    far[0, 0] = 1e300
+    with pytest.raises(CheckpointError, match=r"head\.weight has 1e\+300 in float64, beyond 3\.4e\+38"):
+        load_checkpoint(save({**state, "head.weight": far}, tmp_path))
+    far[0, 0] = 3e38
+    assert load_checkpoint(save({**state, "head.weight": far}, tmp_path)).config.num_classes == 10
 
 
 def without_learned_path(state: State) -> State:
