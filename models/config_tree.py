@@ -149,6 +149,9 @@ def refuse_other_model(tree: Mapping[str, Any], family: str, types: Collection[s
     Raises:
         ShapeError: it is one, or has one.
     """
+    for name in ("MODEL", "DATA", "TEST"):
+        if not isinstance(tree.get(name, {}), Mapping):
+            raise ShapeError(f"{name} {tree[name]!r}, where its fields are expected")
     model = branch(tree, "MODEL")
     told = model.get("TYPE")
     if told is not None and str(told).lower() not in types:

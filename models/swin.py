@@ -18,6 +18,7 @@ from .family import Family, Published, ShapeError, State, classes, classifier, d
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
 from .model_value import ACTIVATION, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
+from .typed_value import typed
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
 
 PATCH = 4
@@ -251,9 +252,9 @@ def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataC
         ShapeError: the tree's mean or standard deviation is not that of three channels, or its filter is another one.
     """
     data = config_tree.branch(tree, "DATA")
-    if not config_tree.branch(tree, "TEST").get("CROP", True):
+    if not typed(config_tree.branch(tree, "TEST").get("CROP", True), bool, "TEST.CROP"):
         default = replace(default, keep_aspect=False, scale=1.0)
-    named = data.get("INTERPOLATION", default.interpolation)
+    named = typed(data.get("INTERPOLATION", default.interpolation), str, "DATA.INTERPOLATION")
     if named in OTHER_FILTERS:
         raise ShapeError(f"DATA.INTERPOLATION {named!r}, where bicubic or bilinear is expected")
     return replace(
@@ -265,10 +266,10 @@ def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataC
 
 
 def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    try:
-        red, green, blue = map(float, data.get(name, default))
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"DATA.{name} {data[name]!r}, where three numbers are expected") from error
+    told = data.get(name, default)
+    if not isinstance(told, list | tuple) or len(told) != len(default):
+        raise ShapeError(f"DATA.{name} {told!r}, where three numbers are expected")
+    red, green, blue = (typed(value, float, f"DATA.{name}") for value in told)
     return red, green, blue
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -18,9 +17,6 @@ from slide_export.core.text import foreign
 from slide_export.models import Config, Family, ShapeError, State
 
 PIXELS = 1 << 26  # of an input, 8192x8192: float32 pictures of 0.8 GB
-LARGE = 1 << 20  # pixels from which on windows and masks are measured before they are made; it costs seconds
-WIDE = 64  # the same, side of a window
-TABLES = 1 << 31  # bytes of a model's buffers: positions and masks of windows
 SPARE_TENSORS = 64  # that a module may have beyond those of its file: what a library leaves out
 SPARE_NUMBERS = 1 << 24
 SIZES = ("image_size", "bias_size")  # fields that no tensor bounds
@@ -76,23 +72,6 @@ def refuse_beyond(config: Config, like: State, family: Family, variant: str | No
                 f"expected a {family.name} whose {name} the file's {len(like)} tensors can have, found "
                 f"{foreign(beyond[0])}, where their largest side is {largest}"
             )
-
-
-def refuse_large_tables(family: Family, config: Config) -> None:
-    """Refuse a model whose buffers, which no file holds, would take gigabytes: of large inputs and wide windows.
-
-    Raises:
-        ShapeError: it is one.
-    """
-    rows, cols = config.image_size
-    windows = [value for name, value in vars(config).items() if "window" in name]
-    if rows * cols <= LARGE and max(_whole(windows), default=0) <= WIDE:
-        return
-    with torch.device("meta"):
-        buffers = list(family.build(config).buffers())
-    held = sum(map(_bytes, buffers))
-    if held > TABLES:
-        raise ShapeError(f"positions and masks of {held} bytes at an input of {rows}x{cols}")
 
 
 def refuse_size(size: tuple[int, int]) -> None:

@@ -158,7 +158,7 @@ def _deepspeed(folder: Path, config: Mapping[str, Any], preprocessor: Mapping[st
     """
     step = folder / (folder / "latest").read_text(errors="replace").strip()
     if not step.is_dir() or step.parent.resolve() != folder.resolve():
-        raise CheckpointError(f"expected the folder that {folder / 'latest'} names, found none: {foreign(step.name)!r}")
+        raise CheckpointError(f"expected the folder that {folder / 'latest'} names, found none: '{foreign(step.name)}'")
     files = sorted(step.glob("mp_rank_*_model_states.pt"))
     if list(step.glob("zero_pp_rank_*_model_states.pt")):
         raise CheckpointError(_partitioned(step))
@@ -180,7 +180,7 @@ def _shards(index: Path, container: str) -> WeightFiles:
         raise CheckpointError(f"expected an index of shards with a weight_map, {index} has none")
     names = tuple(dict.fromkeys(shard_of.values()))
     if outside := [name for name in names if Path(name).name != name]:
-        raise CheckpointError(f"expected shards beside {index}, it names {foreign(outside[0])!r}")
+        raise CheckpointError(f"expected shards beside {index}, it names '{foreign(outside[0])}'")
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         named = listed([foreign(name) for name in missing], most=4)
         raise CheckpointError(f"expected {len(names)} shards beside {index}, {len(missing)} are missing: {named}")

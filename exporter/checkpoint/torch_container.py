@@ -61,7 +61,7 @@ def _refuse_ambiguous(members: Sequence[zipfile.ZipInfo], size: int, path: Path)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise CheckpointError(
-            f"expected each member of the archive {path} once, found {foreign(twice)!r} twice: which one counts is "
+            f"expected each member of the archive {path} once, found '{foreign(twice)}' twice: which one counts is "
             "not told; save the checkpoint again"
         )
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):

@@ -13,7 +13,7 @@ from slide_export.models import Config, Family, ShapeError, State
 from slide_export.models.formats import Origin
 
 from .architecture import shape_of
-from .bounds import bounded, refuse_large_tables
+from .bounds import bounded
 from .tensor_files import StoredTensor
 from .text import listed
 
@@ -73,7 +73,6 @@ def build(family: Family, config: Config, like: State | None = None) -> nn.Modul
     """
     try:
         with torch.random.fork_rng(), bounded(like):
-            refuse_large_tables(family, config)
             return family.build(config)
     except (ShapeError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise CheckpointError(

@@ -166,13 +166,13 @@ def _chosen(
     if not matching:
         raise CheckpointError(_nothing(content, kinds, weights, where))
     if len(matching) > 1:
-        named = listed([f"{foreign(name)!r} ({len(sets[name])} tensors)" for name in matching])
+        named = listed([f"'{foreign(name)}' ({len(sets[name])} tensors)" for name in matching])
         raise CheckpointError(
             f"expected one set of {weights} weights in {where}, found {named}: name one with --weights-key"
         )
     name = matching[0]
-    others = [f"{foreign(other)!r} ({kinds[other] or 'of no known name'})" for other in sets if other != name]
-    notes = [f"weights from {foreign(name)!r}"] if name else []
+    others = [f"'{foreign(other)}' ({kinds[other] or 'of no known name'})" for other in sets if other != name]
+    notes = [f"weights from '{foreign(name)}'"] if name else []
     other = "ema" if weights == "raw" else "raw"
     if other in kinds.values():
         said = notes[-1] if notes else "weights from the top level"
@@ -204,9 +204,9 @@ def _is_swapped(name: str, values: Mapping[Any, Any]) -> bool:
 def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str, where: str) -> str:
     other = "ema" if weights == "raw" else "raw"
     found = next((name for name, kind in kinds.items() if kind == other), None)
-    top = ", ".join(repr(foreign(name)) for name in list(content)[:LISTED]) or "nothing"
+    top = ", ".join(f"'{foreign(name)}'" for name in list(content)[:LISTED]) or "nothing"
     if found is not None:
-        stands = repr(foreign(found)) if found else "them at its top level"
+        stands = f"'{foreign(found)}'" if found else "them at its top level"
         return f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for --weights {other}"
     names, found_what = [foreign(name) for name in content], f"expected {weights} weights in {where}, found {top}"
     if names and all(
@@ -218,7 +218,7 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
 
 def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> str:
     if key not in sets:
-        named = listed([repr(foreign(name)) for name in sets if name]) or "none but the top level"
+        named = listed([f"'{foreign(name)}'" for name in sets if name]) or "none but the top level"
         raise CheckpointError(f"expected tensors under {key!r} in {where}, found sets of tensors under {named}")
     return key
 
@@ -236,7 +236,7 @@ def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, Stored
             dropped.append(f"{foreign(name)} (no tensor)")
         elif not isinstance(name, str) or len(name) > LONGEST or not name.isprintable():
             raise CheckpointError(
-                f"expected tensors by the names of modules, {where} has one under {foreign(name)!r}: save "
+                f"expected tensors by the names of modules, {where} has one under '{foreign(name)}': save "
                 "model.state_dict() as it is"
             )
         else:

@@ -90,6 +90,7 @@ KINDS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch's, of such tensors themselves
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_that_are_no_dense_floats_are_refused(kind: str, state: State, tmp_path: Path) -> None:
     change, sentence = KINDS[kind]
