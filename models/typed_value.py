@@ -3,7 +3,7 @@
 What is of another type is refused by the field's name: True is no number, 2.5 and infinity no whole one.
 """
 
-import math
+import sys
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -49,8 +49,8 @@ def _tuple(value: Any, inner: tuple[Any, ...], name: str) -> tuple[Any, ...]:
 def _single(value: Any, kind: Any, name: str) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
-        int: number and math.isfinite(value) and value == int(value) and abs(value) < WIDEST,
-        float: number and abs(value) < math.inf,
+        int: number and abs(value) < WIDEST and value == int(value),
+        float: number and abs(value) <= sys.float_info.max,
         bool: isinstance(value, bool),
         str: isinstance(value, str),
         NoneType: value is None,

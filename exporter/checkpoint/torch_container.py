@@ -31,7 +31,9 @@ def refuse_unsound(path: Path) -> None:
             _refuse_unsound_zip(path)
         else:
             _refuse_unsound_pickles(path)
-    except (zipfile.BadZipFile, ValueError, OverflowError, EOFError, NotImplementedError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile's and pickletools', which raise what they like of a damaged file
         raise CheckpointError(
             f"expected a PyTorch checkpoint, {path} is truncated, damaged or something else ({foreign(error)})"
         ) from error

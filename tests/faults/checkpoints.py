@@ -154,7 +154,8 @@ TYPES: tuple[Callable[[torch.Tensor], Any], ...] = (
     lambda t: t.half(), lambda t: t.bfloat16(), lambda t: t.double(), lambda t: t.to(torch.float8_e4m3fn),
     lambda t: t.to(torch.float8_e5m2), lambda t: t.to(torch.float8_e4m3fnuz), lambda t: (t * 99).to(torch.int8),
     lambda t: (t * 99).long(), lambda t: (t * 99).to(torch.uint8), lambda t: t > 0, lambda t: t.to(torch.complex64),
-    lambda t: t.to_sparse(), lambda t: t.to("meta"), lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+    lambda t: t.to_sparse(), lambda t: t.to("meta"),
+    lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
     lambda t: t.double() * 1e300, lambda t: t * float("nan"), lambda t: t + float("inf"), lambda t: t[None],
     lambda t: t.reshape(-1), lambda t: t.new_zeros(()), lambda t: t.new_zeros((0, 3)), lambda t: t.expand(3, *t.shape),
     lambda t: t.new_zeros(1).expand(1 << 15, 1 << 15), lambda t: torch.nn.Parameter(t.float()), lambda t: t.tolist(),
@@ -220,16 +221,16 @@ def _honoured(path: list[Any], before: Any, after: Any, model: Model) -> str:
     if (model.config, model.data) != (SMALL, _reference().data) or model.provenance.assumed:
         return ""
     same = before == after or (isinstance(after, tuple) and list(after) == before)
-    return (
-        ""
-        if same or (name == "CROP" and after in (True, None)) or name == "INTERPOLATION"
-        else f"{path} {foreign(after)} changed nothing"
-    )
+    harmless = same or (name == "CROP" and after in (True, None)) or name == "INTERPOLATION"
+    return "" if harmless else f"{foreign(path)} {foreign(after)} changed nothing"
 
 
-NAMES = ("\x1b[2J\n✓ equal", "k" * 100_000, "", "a\0b", 0, None, ("a", 1), 10**5000, "\udcff", "layers.0.blocks.1000000.norm1.weight",
-         f"layers.{'9' * 5000}.blocks.0.norm1.weight", "layers.99.blocks.0.attn.dep_conv1.weight", "module.", "head.weight.lora_A",
-         "backbone.x", "norm9.weight", "layers.0.blocks.-1.x", "layers.٣.blocks.0.norm1.weight")  # fmt: skip
+NAMES: tuple[Any, ...] = (
+    "\x1b[2J\n✓ equal", "k" * 100_000, "", "a\0b", 0, None, ("a", 1), 10**5000, "\udcff", "module.",
+    "layers.0.blocks.1000000.norm1.weight", f"layers.{'9' * 5000}.blocks.0.norm1.weight", "head.weight.lora_A",
+    "layers.99.blocks.0.attn.dep_conv1.weight", "backbone.x", "norm9.weight", "layers.0.blocks.-1.x",
+    "layers.٣.blocks.0.norm1.weight",
+)  # fmt: skip
 
 
 def names(chance: random.Random) -> Case:

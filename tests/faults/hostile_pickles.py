@@ -28,7 +28,8 @@ GADGETS = (
     "os.system", "posix.system", "nt.system", "subprocess.Popen", "subprocess.check_output", "builtins.eval",
     "builtins.exec", "builtins.open", "builtins.__import__", "builtins.getattr", "builtins.compile", "__builtin__.eval",
     "__builtin__.bytearray", "builtins.bytearray", "builtins.range", "builtins.print", "runpy.run_path", "pty.spawn",
-    "importlib.import_module", "socket.create_connection", "shutil.rmtree", "torch.load", "torch.hub.load", "torch.Tensor",
+    "importlib.import_module", "socket.create_connection", "shutil.rmtree", "torch.load", "torch.hub.load",
+    "torch.Tensor",
     "torch.FloatTensor", "torch.storage.UntypedStorage", "torch.FloatStorage", "torch.Size", "torch.nn.Linear",
     "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch._tensor._rebuild_from_type_v2",
     "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_qtensor", "torch._utils._rebuild_wrapper_subclass",
@@ -103,7 +104,8 @@ def _value(chance: random.Random, marker: Path, depth: int) -> bytes:
     plain = (
         b"N", b"\x88", b"K\x07", b"J\xff\xff\xff\x7f", b"G\x7f\xf0\x00\x00\x00\x00\x00\x00", b"]", b"}", b")",
         _text(f"touch {marker}"), _text(f"__import__('pathlib').Path({str(marker)!r}).touch()"), _text(str(marker)),
-        _text("w"), _text("punycode"), _text("x" * 5000), b"\x8a\x08" + bytes(7) + b"\x40", b"K\x0aK\x80\x86", _storage(),
+        _text("w"), _text("punycode"), _text("x" * 5000), b"\x8a\x08" + bytes(7) + b"\x40",
+        b"K\x0aK\x80\x86", _storage(),
         b"\x8b" + struct.pack("<i", 3000) + b"\x7f" * 3000,
     )  # fmt: skip
     return chance.choice(plain)
