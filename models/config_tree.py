@@ -80,7 +80,7 @@ def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> Co
     if any(name.upper() not in numbers for name in told):
         return None
     where = f"MODEL.{family.upper()}"
-    refuse_unknown(numbers, {field.name.upper() for field in fields(kind)}, where)
+    refuse_unknown(numbers, _names(kind), where)
     hints = get_type_hints(kind)
     values = {name: typed(numbers[name.upper()], hints[name], f"{where}.{name.upper()}") for name in told}
     classes = typed(model["NUM_CLASSES"], int, "MODEL.NUM_CLASSES")
@@ -169,6 +169,10 @@ def unread(tree: Mapping[str, Any]) -> tuple[str, ...]:
     for place in ("DATA", "TEST"):
         found += [f"{place}.{name}" for name in branch(tree, place) if name not in BESIDE[place]]
     return tuple(found)
+
+
+def _names(kind: type[Any]) -> set[str]:
+    return {field.name.upper() for field in fields(kind)}
 
 
 def _told(kind: type[Any], numbers: Mapping[str, Any]) -> tuple[str, ...]:

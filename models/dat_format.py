@@ -15,6 +15,7 @@ from torch import Tensor
 from . import config_tree
 from .dat_config import FACTORS, KERNELS, LOCAL, PATCH, STRIDES, DatConfig
 from .family import ShapeError, State, classes, depths
+from .typed_value import typed
 
 STAGES = 4
 PLUS_PLUS = (
@@ -209,13 +210,19 @@ def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatCon
     def told(name: str, letters: str, value: Any, kind: Any) -> tuple[Any, ...]:
         """An option of each stage with one of the letters; elsewhere, and where it is not told, the given value."""
         values = options.get(name, [value] * STAGES)
-        return tuple(kind(v) if set(letters) & set(own) else kind(value) for v, own in zip(values, blocks, strict=True))
+        return tuple(
+            typed(v, kind, f"MODEL.DAT.{name}") if set(letters) & set(own) else kind(value)
+            for v, own in zip(values, blocks, strict=True)
+        )
+
+    def each(name: str, kind: Any) -> tuple[Any, ...]:
+        return typed(options[name], tuple[kind, ...], f"MODEL.DAT.{name}")  # type: ignore[no-any-return]
 
     default = DatConfig
     return DatConfig(
-        dims=tuple(options["dims"]),
+        dims=each("dims", int),
         blocks=blocks,
-        heads=tuple(options["heads"]),
+        heads=each("heads", int),
         plus_plus=plus_plus,
         groups=told("groups", "D", 1, int),
         strides=tuple(
@@ -235,10 +242,10 @@ def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatCon
         perception_units=tuple(map(bool, options.get("use_lpus", default.perception_units))),
         layer_scales=tuple(value > 0 for value in options.get("layer_scale_values", (-1,) * STAGES)),
         conv_patches=bool(options.get("use_conv_patches", False)),
-        mlp_ratio=int(options.get("expansion", default.mlp_ratio)),
+        mlp_ratio=typed(options.get("expansion", default.mlp_ratio), int, "MODEL.DAT.expansion"),
         bias_size=made_for if plus_plus and made_for != image_size else None,
         image_size=image_size,
-        num_classes=int(options.get("num_classes", default.num_classes)),
+        num_classes=typed(options.get("num_classes", default.num_classes), int, "MODEL.DAT.num_classes"),
     )
 
 

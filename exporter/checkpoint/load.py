@@ -8,6 +8,7 @@ from typing import Any
 
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import Model, Provenance
+from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
@@ -16,6 +17,7 @@ from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
 
+LONGEST = 2000  # letters of a note
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,8 +80,8 @@ def load_checkpoint(
         container=contents.container,
         wrapper=contents.wrapper,
         prefix=contents.prefix,
-        dropped=(*contents.dropped, *named.dropped),
-        assumed=found.assumed,
+        dropped=tuple(foreign(name, LONGEST) for name in (*contents.dropped, *named.dropped)),
+        assumed=tuple(foreign(sentence, LONGEST) for sentence in found.assumed),
         values=found.values,
     )
     name = _name(found.family, found.config)
@@ -119,7 +121,7 @@ def _notes(
         notes.append(f"filled {len(filled)} tensors that the library leaves out with the constants that stand for them")
     if wanted != found.config:
         notes.append(f"resized from input {_size(found.config.image_size)} to {_size(wanted.image_size)}")
-    return tuple(notes)
+    return tuple(foreign(note, LONGEST) for note in notes)  # some name what others wrote
 
 
 def _size(size: tuple[int, int]) -> str:
