@@ -104,7 +104,9 @@ def _at(trained: Config, input_size: tuple[int, int]) -> Config:
     try:
         return trained.at(input_size)
     except ShapeError as error:
-        raise RequestError(f"expected an input that this model can take, {_size(input_size)} gives {error}") from error
+        raise RequestError(
+            f"expected an input that this model can take, {_size(input_size)} gives {foreign(error, 300)}"
+        ) from error
 
 
 def _notes(

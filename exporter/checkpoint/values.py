@@ -31,6 +31,7 @@ NOTHING_TOLD: Mapping[str, Any] = MappingProxyType({})
 TOO_LITTLE = "the checkpoint's own config says too little of the model or cannot be read: it is not used"
 OTHER_FORM = "the checkpoint's own config has {} and no MODEL: its form is not known, it is not used"
 UNREAD = "the checkpoint's own config also has {}: taken for what changes no output"
+PICTURES = ("DATA", "TEST")  # branches of what is read of preprocessing
 SWINS = ("swin", "slide_swin")
 SAID, OWN_CONFIG, SHAPES, UNSAID = "--model", "the checkpoint's own config", "the tensor shapes", "its default"
 
@@ -136,12 +137,15 @@ def _own(family: Family, tree: Mapping[str, Any]) -> Any | None:
 def _unread(tree: Mapping[str, Any], own: Any | None) -> tuple[str, ...]:
     """Say what of a configuration is not used."""
     names = [foreign(name) for name in config_tree.unread(tree)]
-    if own is not None or "MODEL" in tree:
+    if own is not None or any(place in tree for place in ("MODEL", *PICTURES)):
         empty = [
             f"{place}.{name}" for place in ("MODEL", "DATA") for name, value in _branch(tree, place) if value is None
         ]
         little = f"{TOO_LITTLE} ({listed(empty)} tells nothing)" if empty else TOO_LITTLE
-        return (*(() if own is not None else (little,)), *((UNREAD.format(listed(names)),) if names else ()))
+        return (
+            *(() if own is not None or "MODEL" not in tree else (little,)),
+            *((UNREAD.format(listed(names)),) if names else ()),
+        )
     return (OTHER_FORM.format(listed([foreign(name) for name in tree])),) if tree else ()
 
 
@@ -247,7 +251,9 @@ def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:
         told = value.told(state)
         value.check(state, said)
     except (ShapeError, KeyError, IndexError) as error:
-        raise RequestError(f"expected a value that the tensors' shapes can have, {asked} gives {error}") from error
+        raise RequestError(
+            f"expected a value that the tensors' shapes can have, {asked} gives {foreign(error, 300)}"
+        ) from error
     if told is not None and told != said:
         raise RequestError(f"expected {value.name}={value.shown(told)}, which the tensors' shapes tell; found {asked}")
 
@@ -257,14 +263,14 @@ def _applied(value: ModelValue, config: Any, said: Any) -> Any:
         return value.applied(config, said)
     except ShapeError as error:
         asked = f"--model {value.name}={value.shown(said)}"
-        raise RequestError(f"expected a value that this model can have, {asked} gives {error}") from error
+        raise RequestError(f"expected a value that this model can have, {asked} gives {foreign(error, 300)}") from error
 
 
 def _refuse_shapes(family: Family, error: Exception) -> NoReturn:
     names = [f"--model {value.name}=..." for value in family.values if value.needed]
     say = f"say {' or '.join(names)}, " if names else ""
     raise CheckpointError(
-        f"expected the shapes of a {family.name}, found others ({error}): name it with --variant, {say}"
+        f"expected the shapes of a {family.name}, found others ({foreign(error, 300)}): name it with --variant, {say}"
         "or write its configuration into the file under 'config'"
     ) from error
 
