@@ -216,7 +216,7 @@ def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatCon
         )
 
     def each(name: str, kind: Any) -> tuple[Any, ...]:
-        return typed(options[name], tuple[kind, ...], f"MODEL.DAT.{name}")  # type: ignore[no-any-return]
+        return typed(options[name], tuple[kind, ...], f"MODEL.DAT.{name}")
 
     default = DatConfig
     return DatConfig(

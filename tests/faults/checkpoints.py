@@ -221,6 +221,7 @@ def _honoured(path: list[Any], before: Any, after: Any, model: Model) -> str:
     if (model.config, model.data) != (SMALL, _reference().data) or model.provenance.assumed:
         return ""
     same = before == after or (isinstance(after, tuple) and list(after) == before)
+    same = same or (name == "IMG_SIZE" and after == SMALL.image_size)
     harmless = same or after == {} or (name == "CROP" and after in (True, None)) or name == "INTERPOLATION"
     return "" if harmless else f"{foreign(path)} {foreign(after)} changed nothing"
 

@@ -46,6 +46,10 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no norm of patches": ({"PATCH_NORM": False}, r"PATCH_NORM False"),
     "no biases": ({"QKV_BIAS": False}, r"QKV_BIAS False"),
     "gray pictures": ({"IN_CHANS": 1}, r"IN_CHANS 1"),
+    "nobody's field": ({"FOO": 1}, r"MODEL\.SWIN\.FOO 1, which is not known here"),
+    "a width that is none": ({"EMBED_DIM": True}, r"MODEL\.SWIN\.EMBED_DIM True, where a whole number is expected"),
+    "depths that are none": ({"DEPTHS": [1, 1.5]}, r"MODEL\.SWIN\.DEPTHS 1\.5, where a whole number is expected"),
+    "hidden width that is none": ({"MLP_RATIO": float("inf")}, r"MODEL\.SWIN\.MLP_RATIO inf, where a finite number"),
 }
 
 
@@ -74,6 +78,64 @@ def test_colours_that_cannot_be(colours: dict[str, Any], sentence: str, state: S
     config["DATA"] |= colours
     with pytest.raises(CheckpointError, match=sentence):
         load_checkpoint(save({"model": state, "config": config}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "sentence"),
+    [
+        ("MODEL", "FOO", 1, r"MODEL\.FOO 1, which is not known here"),
+        ("DATA", "IMG_SIZE", float("inf"), r"DATA\.IMG_SIZE inf, where a whole number is expected"),
+        ("DATA", "IMG_SIZE", [3, 64, 64], r"DATA\.IMG_SIZE \[3, 64, 64\], where one number or two are expected"),
+        ("DATA", "IMG_SIZE", 0, r"DATA\.IMG_SIZE 0, where positive numbers are expected"),
+        ("DATA", "INTERPOLATION", 3, r"DATA\.INTERPOLATION 3, where a text is expected"),
+        ("TEST", "CROP", "no", r"TEST\.CROP 'no', where True or False is expected"),
+    ],
+)
+def test_a_field_beside_the_widths_is_believed_or_refused_too(
+    place: str, name: str, value: Any, sentence: str, state: State, tmp_path: Path
+) -> None:
+    config = tree()
+    config[place][name] = value
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(save({"model": state, "config": config}, tmp_path))
+
+
+def test_a_whole_number_may_be_written_as_a_float(state: State, tmp_path: Path) -> None:
+    config = tree()
+    config["DATA"]["IMG_SIZE"] = 64.0
+    assert load_checkpoint(save({"model": state, "config": config}, tmp_path)).image_size == (64, 64)
+
+
+def test_what_is_not_read_is_named(state: State, tmp_path: Path) -> None:
+    config = tree()
+    config["DATA"]["FOO"] = config["NORMALIZE"] = 1
+    told = load_checkpoint(save({"model": state, "config": config}, tmp_path)).provenance
+    sentence = "the checkpoint's own config also has NORMALIZE, DATA.FOO: taken for what changes no output"
+    assert told.assumed == (sentence,)
+    beside = {"model": state, "epoch": 3, "optimizer": {}, "mean": [0.5] * 3, "data_config": {"std": 1}}
+    notes = load_checkpoint(save(beside, tmp_path)).provenance.notes
+    assert "not read, of names that are not known here: mean, data_config" in notes
+    other = load_checkpoint(save({"model": state, "config": {"img_size": 64}}, tmp_path)).provenance
+    assert any("has img_size and no MODEL: its form is not known" in sentence for sentence in other.assumed)
+    pictures = {"DATA": {"IMG_SIZE": 64, "MEAN": [0.5] * 3, "STD": [0.5] * 3}, "TEST": {"CROP": False}}
+    kept = load_checkpoint(save({"model": state, "config": pictures}, tmp_path))
+    assert kept.data.mean == (0.5, 0.5, 0.5)
+    assert not any("not used" in sentence for sentence in kept.provenance.assumed)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\n✓ equal", "k" * 100_000, 0, "layers.0.blocks." + "9" * 5000])
+def test_a_name_that_no_module_has_is_refused_short_and_escaped(name: Any, state: State, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected tensors by the names of modules") as refused:
+        load_checkpoint(save({**state, name: torch.zeros(16)}, tmp_path))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["a: &x [1]\nb: [*x, *x]", "a: 2001-99-99", "a: " + "9" * 5000, "[" * 3000])
+def test_a_configuration_in_yaml_that_cannot_be_is_one_sentence(text: str, state: State, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected a configuration in YAML under 'cfg'") as refused:
+        load_checkpoint(save({"model": state, "cfg": text}, tmp_path))
+    assert str(refused.value).isprintable()
 
 
 KINDS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
