@@ -28,6 +28,7 @@ from .wrappers import Unwrapped, unwrap
 
 URL = re.compile(r"(https?|s3|gs|hf|ftp)://?.+|(hf-hub|hf_hub|timm|local-dir):.+")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+LONGEST = 1000  # letters of a class's name; of ImageNet's the longest has 131
 WRITERS = ("mmpretrain", "mmcls", "mmseg", "mmdet")
 
 
@@ -243,8 +244,8 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     config = read_config_text(text) if isinstance(text, str) else {}
     dataset = meta.get("dataset_meta")
     names = dataset.get("classes") if isinstance(dataset, Mapping) else meta.get("CLASSES")
-    labels = tuple(map(foreign, names)) if isinstance(names, list | tuple) else ()
-    scope = str(config.get("default_scope", ""))
+    labels = tuple(foreign(name, LONGEST) for name in names) if isinstance(names, list | tuple) else ()
+    scope = foreign(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
     return config, labels, named
 

@@ -159,6 +159,9 @@ class _Machine:
     def persistent(self, _argument: Any) -> None:
         """Replace a storage's identifier, ("storage", type, key, place, elements, ...), with the storage."""
         identifier = self.stack.pop()
+        if identifier[0] != "storage":  # a class with its source, of a whole model: torch's reader names it
+            self.stack.append(OPAQUE)
+            return
         stored = Stored(_text(identifier[2]), int(identifier[4]))
         self.claims.storages.append(stored)
         self.stack.append(stored)
