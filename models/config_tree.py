@@ -25,6 +25,8 @@ TRAINING = frozenset(
     """.split()  # noqa: SIM905
 )
 """Fields under MODEL that are read, or that change nothing in eval mode."""
+MODELS = frozenset("SWIN SLIDE SWINV2 SWIN_MOE SWIN_MLP SIMMIM SWIN_HR SWIN_LRVIT PVD DAT".split())  # noqa: SIM905
+"""Branches under MODEL of which upstream reads the one that TYPE names."""
 BESIDE: Mapping[str, frozenset[str]] = {
     "DATA": frozenset(
         """
@@ -159,8 +161,7 @@ def refuse_other_model(tree: Mapping[str, Any], family: str, types: Collection[s
             f"MODEL.TYPE {told!r}, where {' or '.join(map(repr, types))} is expected: the weights are named as those "
             f"of a {family}; correct the configuration, or leave it out"
         )
-    others = {name for name, value in model.items() if isinstance(value, Mapping) and told is not None}
-    refuse_unknown(model, {*TRAINING, *others, family.upper(), "SWIN", "SLIDE"}, "MODEL")
+    refuse_unknown(model, {*TRAINING, *MODELS, family.upper()}, "MODEL")
 
 
 def unread(tree: Mapping[str, Any]) -> tuple[str, ...]:
