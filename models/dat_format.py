@@ -15,6 +15,7 @@ from torch import Tensor
 from . import config_tree
 from .dat_config import FACTORS, KERNELS, LOCAL, PATCH, STRIDES, DatConfig
 from .family import ShapeError, State, classes, depths
+from .typed_value import typed
 
 STAGES = 4
 PLUS_PLUS = (
@@ -29,6 +30,16 @@ OTHERS = {"kv.weight": "P", "weight": "X", "dep_conv1.weight": "E", "q_param": "
 """Letters of attention that no published model has, by a key of theirs."""
 PP_OPTIONS = ("ksizes", "nat_ksizes", "use_lpus", "layer_scale_values", "log_cpb")
 """Options of the constructor that DAT++'s code alone has."""
+NEEDED = ("stage_spec", "dims", "heads", "strides")
+OPTIONS = frozenset(
+    """
+    img_size patch_size num_classes expansion dim_stem dims depths heads heads_q window_sizes drop_rate attn_drop_rate
+    drop_path_rate strides offset_range_factor stage_spec groups use_pes dwc_pes sr_ratios lower_lr_kvs fixed_pes
+    no_offs ns_per_pts use_dwc_mlps use_conv_patches ksizes ksize_qnas nqs qna_activation nat_ksizes layer_scale_values
+    use_lpus log_cpb
+    """.split()  # noqa: SIM905
+)
+"""All options of both constructors: read, or without effect on the letters that are modelled."""
 
 
 def matches(state: State) -> bool:
@@ -182,29 +193,36 @@ def read_config(tree: Mapping[str, Any]) -> DatConfig | None:
     options = config_tree.branch(config_tree.branch(tree, "MODEL"), "DAT")
     if "img_size" not in options:
         return config_tree.read_config(tree, "dat", DatConfig)
-    try:
-        return _from_options(options, config_tree.branch(tree, "DATA"))
-    except (KeyError, TypeError, IndexError):
+    if any(name not in options for name in NEEDED):
         return None
+    config_tree.refuse_unknown(options, OPTIONS, "MODEL.DAT")
+    with config_tree.reading("MODEL.DAT"):
+        return _from_options(options, config_tree.branch(tree, "DATA"))
 
 
 def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatConfig:
     blocks = tuple("".join(letters) for letters in options["stage_spec"])
     plus_plus = any(name in options for name in PP_OPTIONS)
-    made_for = config_tree.sides(options["img_size"])
+    made_for = config_tree.sides(options["img_size"], "MODEL.DAT.img_size")
     image_size = config_tree.sides(data["IMG_SIZE"]) if "IMG_SIZE" in data else made_for
     _refuse_unmodelled(options, blocks)
 
     def told(name: str, letters: str, value: Any, kind: Any) -> tuple[Any, ...]:
         """An option of each stage with one of the letters; elsewhere, and where it is not told, the given value."""
         values = options.get(name, [value] * STAGES)
-        return tuple(kind(v) if set(letters) & set(own) else kind(value) for v, own in zip(values, blocks, strict=True))
+        return tuple(
+            typed(v, kind, f"MODEL.DAT.{name}") if set(letters) & set(own) else kind(value)
+            for v, own in zip(values, blocks, strict=True)
+        )
+
+    def each(name: str, kind: Any) -> tuple[Any, ...]:
+        return typed(options[name], tuple[kind, ...], f"MODEL.DAT.{name}")
 
     default = DatConfig
     return DatConfig(
-        dims=tuple(options["dims"]),
+        dims=each("dims", int),
         blocks=blocks,
-        heads=tuple(options["heads"]),
+        heads=each("heads", int),
         plus_plus=plus_plus,
         groups=told("groups", "D", 1, int),
         strides=tuple(
@@ -224,10 +242,10 @@ def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatCon
         perception_units=tuple(map(bool, options.get("use_lpus", default.perception_units))),
         layer_scales=tuple(value > 0 for value in options.get("layer_scale_values", (-1,) * STAGES)),
         conv_patches=bool(options.get("use_conv_patches", False)),
-        mlp_ratio=int(options.get("expansion", default.mlp_ratio)),
+        mlp_ratio=typed(options.get("expansion", default.mlp_ratio), int, "MODEL.DAT.expansion"),
         bias_size=made_for if plus_plus and made_for != image_size else None,
         image_size=image_size,
-        num_classes=int(options.get("num_classes", default.num_classes)),
+        num_classes=typed(options.get("num_classes", default.num_classes), int, "MODEL.DAT.num_classes"),
     )
 
 

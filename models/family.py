@@ -120,5 +120,8 @@ def depths(state: State, block: str) -> tuple[int, ...]:
     found = {(int(m[1]), int(m[2])) for key in state if (m := re.match(block, key))}
     if not found:
         raise ShapeError("no blocks")
+    highest = max(max(place) for place in found)
+    if highest >= len(state):
+        raise ShapeError(f"a block numbered {highest}, where the file has {len(state)} tensors")
     stages = sorted({stage for stage, _ in found})
     return tuple(1 + max(number for at, number in found if at == stage) for stage in stages)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import config_tree
+from . import config_tree, mvitv2_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes
 from .layers import Mlp
@@ -271,69 +271,8 @@ def read_config(tree: Mapping[str, Any]) -> MvitV2Config | None:
     """
     if "MVIT" not in tree:
         return config_tree.read_config(tree, "mvitv2", MvitV2Config)
-    mvit = config_tree.branch(tree, "MVIT")
-    told = ("DEPTH", "EMBED_DIM", "NUM_HEADS", "DIM_MUL", "HEAD_MUL", "POOL_Q_STRIDE", "POOL_KV_STRIDE_ADAPTIVE")
-    data, model = config_tree.branch(tree, "DATA"), config_tree.branch(tree, "MODEL")
-    if any(name not in mvit for name in told) or "TRAIN_CROP_SIZE" not in data or "NUM_CLASSES" not in model:
-        return None
-    _refuse_unmodelled(mvit)
-    return MvitV2Config(
-        embed_dim=int(mvit["EMBED_DIM"]),
-        depth=int(mvit["DEPTH"]),
-        heads=int(mvit["NUM_HEADS"]),
-        stage_starts=tuple(int(block) for block, _ in mvit["HEAD_MUL"]),
-        kv_stride=int(mvit["POOL_KV_STRIDE_ADAPTIVE"][0]),
-        widens_in_attention=bool(mvit.get("DIM_MUL_IN_ATT", True)),
-        mlp_ratio=float(mvit.get("MLP_RATIO", MvitV2Config.mlp_ratio)),
-        residual_pooling=bool(mvit.get("RESIDUAL_POOLING", True)),
-        image_size=(int(data["TRAIN_CROP_SIZE"]),) * 2,
-        num_classes=int(model["NUM_CLASSES"]),
-    )
-
-
-MODELLED = {
-    "MODE": "conv",
-    "POOL_FIRST": False,
-    "CLS_EMBED_ON": False,
-    "USE_ABS_POS": False,
-    "REL_POS_SPATIAL": True,
-    "QKV_BIAS": True,
-    "PATCH_KERNEL": [7, 7],
-    "PATCH_STRIDE": [4, 4],
-    "PATCH_PADDING": [3, 3],
-    "POOL_KVQ_KERNEL": [3, 3],
-}
-"""What upstream's configuration could say otherwise; no published model does."""
-
-
-def _refuse_unmodelled(mvit: Mapping[str, Any]) -> None:
-    """Refuse what is not modelled, by name.
-
-    Raises:
-        ShapeError: the configuration asks for it.
-    """
-    for name, value in MODELLED.items():
-        found = mvit.get(name, value)
-        found = list(found) if isinstance(found, tuple) else found
-        if found != value:
-            raise ShapeError(f"MVIT.{name} {found!r}, where {value!r} alone is modelled")
-    starts = sorted(int(block) for block, _ in mvit["HEAD_MUL"])
-    doubles = all(float(factor) == 2 for _, factor in (*mvit["HEAD_MUL"], *mvit["DIM_MUL"]))
-    strides = {int(block): (int(rows), int(cols)) for block, rows, cols in mvit["POOL_Q_STRIDE"]}
-    pools = sorted(block for block, stride in strides.items() if stride != (1, 1))
-    halves = all(strides[block] == (POOLED, POOLED) for block in pools)
-    widens = sorted(int(block) for block, _ in mvit["DIM_MUL"])
-    every = sorted(strides) == list(range(int(mvit["DEPTH"])))
-    if not (doubles and halves and every and starts == pools == widens) or len(set(_pair(mvit))) > 1:
-        raise ShapeError(
-            "MVIT.HEAD_MUL, DIM_MUL and POOL_Q_STRIDE, where heads and widths double and queries halve in the same "
-            "blocks, and every block pools"
-        )
-
-
-def _pair(mvit: Mapping[str, Any]) -> tuple[int, int]:
-    rows, cols = mvit["POOL_KV_STRIDE_ADAPTIVE"]
-    return int(rows), int(cols)
+    told = mvitv2_tree.read_fields(tree)
+    return None if told is None else MvitV2Config(**told)
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: MvitV2Config) -> DataConfig:

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from . import config_tree
+from . import config_tree, swin_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
 from .model_value import ACTIVATION, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
+from .typed_value import typed
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
 
 PATCH = 4
@@ -227,54 +228,8 @@ def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
     Raises:
         ShapeError: it says what no model here does.
     """
-    refuse_unmodelled(tree)
-    try:
-        swin, slide = tree["MODEL"]["SWIN"], tree["MODEL"].get("SLIDE", {})
-        is_slide = tree["MODEL"]["TYPE"] == "slide_swin"
-        return SwinConfig(
-            embed_dim=int(swin["EMBED_DIM"]),
-            depths=tuple(swin["DEPTHS"]),
-            heads=tuple(swin["NUM_HEADS"]),
-            window=(int(swin["WINDOW_SIZE"]),) * 2,
-            image_size=config_tree.sides(tree["DATA"]["IMG_SIZE"]),
-            num_classes=int(tree["MODEL"]["NUM_CLASSES"]),
-            slide_stages=int(slide["NUM_SLIDE_STAGES"]) if is_slide else 0,
-            kernel_size=int(slide["KA"]) if is_slide else 3,
-            mlp_ratio=float(swin.get("MLP_RATIO", 4.0)),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def refuse_unmodelled(tree: Mapping[str, Any]) -> None:
-    """Refuse fields of upstream's config tree that change the function and are not modelled.
-
-    Source: microsoft/Swin-Transformer f82860b, config.py and models/build.py, build_model.
-
-    Raises:
-        ShapeError: one has a value that no model here has.
-    """
-    model = config_tree.branch(tree, "MODEL")
-    swin = config_tree.branch(model, "SWIN")
-    told = model.get("TYPE", "swin")
-    if swin and told not in ("swin", "slide_swin"):
-        raise ShapeError(f"MODEL.TYPE {told!r}, where swin or slide_swin is expected")
-    for name, value in UNMODELLED.items():
-        if name in swin and swin[name] != value:
-            raise ShapeError(
-                f"MODEL.SWIN.{name} {swin[name]!r}, where {value!r} is expected: the others are not exported"
-            )
-
-
-UNMODELLED = {
-    "PATCH_SIZE": PATCH,
-    "IN_CHANS": 3,
-    "QKV_BIAS": True,
-    "QK_SCALE": None,
-    "APE": False,
-    "PATCH_NORM": True,
-}
-"""Fields under MODEL.SWIN -> the only value that is exported."""
+    told = swin_tree.read_fields(tree)
+    return None if told is None else SwinConfig(**told)
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
@@ -297,9 +252,9 @@ def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataC
         ShapeError: the tree's mean or standard deviation is not that of three channels, or its filter is another one.
     """
     data = config_tree.branch(tree, "DATA")
-    if not config_tree.branch(tree, "TEST").get("CROP", True):
+    if not typed(config_tree.branch(tree, "TEST").get("CROP", True), bool, "TEST.CROP"):
         default = replace(default, keep_aspect=False, scale=1.0)
-    named = data.get("INTERPOLATION", default.interpolation)
+    named = typed(data.get("INTERPOLATION", default.interpolation), str, "DATA.INTERPOLATION")
     if named in OTHER_FILTERS:
         raise ShapeError(f"DATA.INTERPOLATION {named!r}, where bicubic or bilinear is expected")
     return replace(
@@ -311,10 +266,10 @@ def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataC
 
 
 def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    try:
-        red, green, blue = map(float, data.get(name, default))
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"DATA.{name} {data[name]!r}, where three numbers are expected") from error
+    told = data.get(name, default)
+    if not isinstance(told, list | tuple) or len(told) != len(default):
+        raise ShapeError(f"DATA.{name} {told!r}, where three numbers are expected")
+    red, green, blue = (typed(value, float, f"DATA.{name}") for value in told)
     return red, green, blue
 
 

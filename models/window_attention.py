@@ -4,6 +4,7 @@ Windows are cut in two rank-4 steps (rows, then columns), never through the rank
 Source: microsoft/Swin-Transformer f82860b, models/swin_transformer.py, WindowAttention and SwinTransformerBlock.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .family import ShapeError
 from .layers import NORM_EPS, Mlp, pad_end, roll
 
+PAIRS = 1 << 27  # of tokens: a gibibyte of positions
 MASKED = -100.0  # Swin's mask value: not -inf, so a device without IEEE infinities computes the same
 
 SmallMaps = Literal["shrink", "joint", "pad", "pad-and-shift"]
@@ -209,6 +212,7 @@ class Windows:
         """Mask [nW, N, N] between tokens that only the roll made neighbours: 0 or MASKED; None without a shift."""
         if not any(self.shift):
             return None
+        refuse_large(self.size, math.prod(self.padded) // math.prod(self.size))
         axes = [_regions(n, w, s) for n, w, s in zip(self.padded, self.size, self.shift, strict=True)]
         region = (axes[0][:, None] * 3 + axes[1][None, :]).float()[None, :, :, None]  # [1, Hp, Wp, 1]
         (wh, ww), cols = self.size, self.padded[1]
@@ -244,9 +248,25 @@ def relative_position_index(window: tuple[int, int]) -> Tensor:
 
     Source: Swin, WindowAttention: (dy + wh - 1) * (2*ww - 1) + (dx + ww - 1), tokens in row-major order.
     """
+    refuse_large(window)
     rows, cols = (grid.reshape(-1) for grid in torch.meshgrid(*map(torch.arange, window), indexing="ij"))
     dy, dx = rows[:, None] - rows[None, :], cols[:, None] - cols[None, :]
     return (dy + window[0] - 1) * (2 * window[1] - 1) + dx + window[1] - 1
+
+
+def refuse_large(window: tuple[int, int], windows: int = 1) -> None:
+    """Refuse windows whose pairs of tokens would take gigabytes: a configuration may say any size.
+
+    Args:
+        window: rows and columns of one.
+        windows: how many there are.
+
+    Raises:
+        ShapeError: there are too many pairs.
+    """
+    pairs = windows * math.prod(window) ** 2
+    if pairs > PAIRS:
+        raise ShapeError(f"{windows} windows of {window[0]}x{window[1]}, whose {pairs} pairs of tokens are too many")
 
 
 def resize_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from slide_export.core.errors import CheckpointError
 from slide_export.core.model import ValueInForce
-from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, family_of
+from slide_export.core.text import foreign
+from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, config_tree, family_of
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
     Beside,
@@ -103,7 +104,9 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
         )
     except ShapeError as error:
         name = found.format.name if found else "known model"
-        raise CheckpointError(f"expected the checkpoint of a {name} that can be exported, found {error}") from error
+        raise CheckpointError(
+            f"expected the checkpoint of a {name} that can be exported, found {foreign(error, 400)}"
+        ) from error
 
 
 def _of_library(found: Recognised, contents: Contents, like: State, *, features: bool) -> Named:
@@ -123,7 +126,8 @@ def _of_library(found: Recognised, contents: Contents, like: State, *, features:
     }
     shapes = {name: _without_memory(origin(like)) for name, origin in origins.items()}
     beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
-    told = found.format.read(shapes, beside)
+    with config_tree.reading("a configuration"):
+        told = found.format.read(shapes, beside)
     notes: tuple[str, ...] = (f"named by {found.format.name}",)
     if outside:
         notes = (*notes, f"left out, no part of the backbone: {listed(outside)}")
@@ -175,7 +179,7 @@ def architecture(
         data, guess = _images(family, named, tree, config)
     except ShapeError as error:
         raise CheckpointError(
-            f"expected a configuration that a {family.name} can have, the checkpoint's own has {error}"
+            f"expected a configuration that a {family.name} can have, the checkpoint's own has {foreign(error, 400)}"
         ) from error
     if not config.num_classes and not features:
         raise CheckpointError(_headless(family, named))
@@ -224,7 +228,8 @@ def _images(
     family: Family, named: Named, tree: Mapping[str, Any] | None, config: Config
 ) -> tuple[DataConfig, tuple[str, ...]]:
     """Tell the preprocessing, and say where it is assumed."""
-    data = named.told.data if named.told else family.read_data(tree, config)
+    with config_tree.reading("DATA"):
+        data = named.told.data if named.told else family.read_data(tree, config)
     if not all(0 < deviation < float("inf") for deviation in data.std) or not all(abs(mean) <= 1 for mean in data.mean):
         raise ShapeError(
             f"mean {data.mean} and standard deviation {data.std}, where those of colours in 0..1 are expected "

@@ -16,15 +16,19 @@ import yaml
 
 from slide_export.core.errors import CheckpointError
 from slide_export.core.files import sha256_of
+from slide_export.core.text import foreign
 
+from .changes import Stamp, stamp
 from .folders import WeightFiles, find_weights
 from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
+from .unread import unread
 from .wrappers import Unwrapped, unwrap
 
 URL = re.compile(r"(https?|s3|gs|hf|ftp)://?.+|(hf-hub|hf_hub|timm|local-dir):.+")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+LONGEST = 1000  # letters of a class's name; of ImageNet's the longest has 131
 WRITERS = ("mmpretrain", "mmcls", "mmseg", "mmdet")
 
 
@@ -35,6 +39,7 @@ class Contents:
     Attributes:
         tensors: the weights by name, without prefixes; those of safetensors are read when they are asked for.
         files: what they were read from.
+        stamps: of those files, from before they were read.
         container: what the file or folder is, for people.
         wrapper: the key that the weights stood under.
         prefix: what was removed from every name.
@@ -49,6 +54,7 @@ class Contents:
 
     tensors: Mapping[str, StoredTensor]
     files: tuple[Path, ...]
+    stamps: tuple[Stamp, ...]
     container: str
     wrapper: str
     prefix: str
@@ -74,13 +80,13 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
         RequestError: the kind of weights does not exist.
     """
     refuse_absent(path)
-    found = find_weights(path)
-    content, kind = _content(found)
+    found, stamps, content, kind = _read(path)
     unwrapped = unwrap(content, weights, weights_key, str(path))
     config, labels, writer = _openmmlab(content.get("meta"))
     return Contents(
         unwrapped.tensors,
         found.files,
+        stamps,
         _container(found, kind, content),
         unwrapped.wrapper,
         unwrapped.prefix,
@@ -90,8 +96,22 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
         found.preprocessor,
         labels,
         writer,
-        _notes(found, unwrapped),
+        (*_notes(found, unwrapped), *unread(content)),
     )
+
+
+def _read(path: Path) -> tuple[WeightFiles, tuple[Stamp, ...], Mapping[Any, Any], str]:
+    """Read the top level of what a path names.
+
+    Raises:
+        CheckpointError: the system does not let it, or it is no checkpoint.
+    """
+    try:
+        found = find_weights(path)
+        stamps = tuple(stamp(file) for file in found.files)
+        return found, stamps, *_content(found)
+    except OSError as error:
+        raise CheckpointError(f"expected a checkpoint that can be read at {path}, the system says: {error}") from error
 
 
 def _tree(content: Mapping[Any, Any], path: Path) -> Mapping[str, Any] | None:
@@ -104,11 +124,24 @@ def _tree(content: Mapping[Any, Any], path: Path) -> Mapping[str, Any] | None:
     """
     tree = content.get("config", content.get("cfg"))
     if isinstance(tree, str):
-        try:
-            tree = yaml.safe_load(tree)
-        except yaml.YAMLError as error:
-            raise CheckpointError(f"expected a configuration in YAML under 'cfg' in {path}, found {error}") from error
+        tree = _yaml(tree, path)
     return tree if isinstance(tree, Mapping) else None
+
+
+def _yaml(text: str, path: Path) -> Any:
+    """Read a configuration in YAML, without aliases: a kilobyte of them can stand for gigabytes.
+
+    Raises:
+        CheckpointError: the text is no YAML.
+    """
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("aliases (*name)")
+        return yaml.safe_load(text)
+    except Exception as error:  # a foreign decoder: dates and numbers that are none raise what they like
+        raise CheckpointError(
+            f"expected a configuration in YAML under 'cfg' in {path}, found {foreign(error, 200)}"
+        ) from error
 
 
 def refuse_absent(path: Path) -> None:
@@ -117,7 +150,7 @@ def refuse_absent(path: Path) -> None:
     Raises:
         CheckpointError: nothing is there.
     """
-    if path.is_file() or path.is_dir():
+    if _is_there(path):
         return
     text = str(path)
     if URL.fullmatch(text):
@@ -134,6 +167,23 @@ def refuse_absent(path: Path) -> None:
             f"then give {path.name}"
         )
     raise CheckpointError(f"expected a checkpoint file or folder, found none at {path}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file or a folder is there.
+
+    Raises:
+        CheckpointError: the system does not let anybody look.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"expected a checkpoint that can be read at {path}, the system says: {error}") from error
+    if not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"expected a checkpoint file or folder, {path} is a device, a pipe or a socket")
+    return True
 
 
 def digest(files: tuple[Path, ...]) -> str:
@@ -157,7 +207,7 @@ def _content(found: WeightFiles) -> tuple[Mapping[Any, Any], str]:
     if missing := [name for name in found.shard_of if name not in tensors]:
         raise CheckpointError(
             f"expected {len(found.shard_of)} tensors in {len(found.files)} shards, {len(missing)} are in none: "
-            f"{missing[0]}"
+            f"{foreign(missing[0])}"
         )
     return tensors, kind
 
@@ -167,7 +217,7 @@ def _file(path: Path) -> tuple[Mapping[Any, Any], str]:
         return read_safetensors(path)[0], "safetensors"
     content = read_torch(path)
     if not isinstance(content, Mapping):
-        named = getattr(type(content), "name", "") or type(content).__name__
+        named = foreign(getattr(type(content), "name", "") or type(content).__name__)
         advice = (
             ": save its state dict (torch.save(model.state_dict(), ...)) and export that"
             if hasattr(content, "state")
@@ -194,8 +244,8 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     config = read_config_text(text) if isinstance(text, str) else {}
     dataset = meta.get("dataset_meta")
     names = dataset.get("classes") if isinstance(dataset, Mapping) else meta.get("CLASSES")
-    labels = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
-    scope = str(config.get("default_scope", ""))
+    labels = tuple(foreign(name, LONGEST) for name in names) if isinstance(names, list | tuple) else ()
+    scope = foreign(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
     return config, labels, named
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.core.errors import CheckpointError
+from slide_export.core.text import foreign
 
 from .text import listed
 
@@ -157,7 +158,7 @@ def _deepspeed(folder: Path, config: Mapping[str, Any], preprocessor: Mapping[st
     """
     step = folder / (folder / "latest").read_text(errors="replace").strip()
     if not step.is_dir() or step.parent.resolve() != folder.resolve():
-        raise CheckpointError(f"expected the folder that {folder / 'latest'} names, found none: {step.name!r}")
+        raise CheckpointError(f"expected the folder that {folder / 'latest'} names, found none: '{foreign(step.name)}'")
     files = sorted(step.glob("mp_rank_*_model_states.pt"))
     if list(step.glob("zero_pp_rank_*_model_states.pt")):
         raise CheckpointError(_partitioned(step))
@@ -179,11 +180,10 @@ def _shards(index: Path, container: str) -> WeightFiles:
         raise CheckpointError(f"expected an index of shards with a weight_map, {index} has none")
     names = tuple(dict.fromkeys(shard_of.values()))
     if outside := [name for name in names if Path(name).name != name]:
-        raise CheckpointError(f"expected shards beside {index}, it names {outside[0]!r}")
+        raise CheckpointError(f"expected shards beside {index}, it names '{foreign(outside[0])}'")
     if missing := [name for name in names if not (index.parent / name).is_file()]:
-        raise CheckpointError(
-            f"expected {len(names)} shards beside {index}, {len(missing)} are missing: {', '.join(missing[:4])}"
-        )
+        named = listed([foreign(name) for name in missing], most=4)
+        raise CheckpointError(f"expected {len(names)} shards beside {index}, {len(missing)} are missing: {named}")
     files = {name: index.parent / name for name in names}
     config, preprocessor, notes = _beside(index.parent)
     return WeightFiles(
@@ -215,7 +215,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"expected a JSON object in {path}, it cannot be read: {error}") from error
+        raise CheckpointError(f"expected a JSON object in {path}, it cannot be read: {foreign(error, 200)}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"expected a JSON object in {path}, found a {type(content).__name__}")
     return content

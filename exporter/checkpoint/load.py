@@ -8,12 +8,16 @@ from typing import Any
 
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import Model, Provenance
+from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
+from .bounds import refuse_beyond, refuse_expanded, refuse_size
+from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
 
+LONGEST = 2000  # letters of a note
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,9 +55,11 @@ def load_checkpoint(
     contents = read_checkpoint(path, weights=weights, weights_key=weights_key)
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
+    refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
     named = by_our_names(contents, like, families, features=features)
     found = architecture(named, contents.tree, families, variant, values, features=features)
-    module = build(found.family, found.config)
+    refuse_beyond(found.config, named.shapes, found.family, variant)
+    module = build(found.family, found.config, None if variant else named.shapes)
     expected = module.state_dict()
     shapes = found.family.canonical(named.shapes)
     missing = refuse_misfits(shapes, expected, found.family, named.origins, found.filled)
@@ -63,17 +69,19 @@ def load_checkpoint(
         state = dict(found.family.adapt(state, found.config, wanted))
         module = build(found.family, wanted)
     notes = _notes(contents, named, found, converted(like), missing, wanted)
+    sha256 = digest(contents.files)
+    refuse_changed(contents.files, contents.stamps)
     provenance = Provenance(
         path,
-        digest(contents.files),
+        sha256,
         weights,
         notes,
         format=named.format,
         container=contents.container,
         wrapper=contents.wrapper,
         prefix=contents.prefix,
-        dropped=(*contents.dropped, *named.dropped),
-        assumed=found.assumed,
+        dropped=tuple(foreign(name, LONGEST) for name in (*contents.dropped, *named.dropped)),
+        assumed=tuple(foreign(sentence, LONGEST) for sentence in found.assumed),
         values=found.values,
     )
     name = _name(found.family, found.config)
@@ -92,10 +100,13 @@ def _check_variant(variant: str, families: Sequence[Family]) -> None:
 
 
 def _at(trained: Config, input_size: tuple[int, int]) -> Config:
+    refuse_size(input_size)
     try:
         return trained.at(input_size)
     except ShapeError as error:
-        raise RequestError(f"expected an input that this model can take, {_size(input_size)} gives {error}") from error
+        raise RequestError(
+            f"expected an input that this model can take, {_size(input_size)} gives {foreign(error, 300)}"
+        ) from error
 
 
 def _notes(
@@ -112,7 +123,7 @@ def _notes(
         notes.append(f"filled {len(filled)} tensors that the library leaves out with the constants that stand for them")
     if wanted != found.config:
         notes.append(f"resized from input {_size(found.config.image_size)} to {_size(wanted.image_size)}")
-    return tuple(notes)
+    return tuple(foreign(note, LONGEST) for note in notes)  # some name what others wrote
 
 
 def _size(size: tuple[int, int]) -> str:

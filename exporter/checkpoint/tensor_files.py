@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from slide_export.core.errors import CheckpointError
+from slide_export.core.text import foreign
 
 from .other_files import what_it_is
 from .stand_ins import PlainDict, PlainList, StandIn, identifier, is_allowed, stand_in
+from .torch_container import refuse_unsound
 
 DTYPES = {
     "F64": torch.float64,
@@ -59,7 +61,8 @@ Tensors = Mapping[str, StoredTensor]
 
 def in_memory(tensor: Tensor) -> StoredTensor:
     """Take a tensor that is in memory for a stored one."""
-    dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_nested
+    dense = plain and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
     return StoredTensor(shaped(tensor.shape, tensor.dtype) if dense else tensor, lambda: tensor.detach())
 
 
@@ -95,14 +98,36 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], Mapping[str, 
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"expected a safetensors file, {path} is damaged or something else ({error})") from error
+        raise CheckpointError(
+            f"expected a safetensors file, {path} is damaged or something else ({foreign(error)})"
+        ) from error
     with path.open("rb") as raw:
         (length,) = struct.unpack("<Q", raw.read(8))
-        header = json.loads(raw.read(length))
+        header = _header(raw.read(length), path)
     metadata = header.pop("__metadata__", {})
     if strange := sorted({entry["dtype"] for name, entry in header.items() if name in names} - DTYPES.keys()):
         raise CheckpointError(f"expected weights in float, {path} holds {', '.join(strange)}: a quantized file")
     return {name: _stored(path, 8 + length, header[name]) for name in header}, metadata
+
+
+def _header(content: bytes, path: Path) -> dict[str, Any]:
+    """Read a header that safetensors took; a name that stands twice in it is refused.
+
+    Raises:
+        CheckpointError: Python cannot read it, or a name stands twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a name that stands twice")
+        return found
+
+    try:
+        header: dict[str, Any] = json.loads(content, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"expected a safetensors file, {path} is damaged ({foreign(error)})") from error
+    return header
 
 
 def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
@@ -134,6 +159,7 @@ def read_torch(path: Path) -> Any:
     """
     if told := what_it_is(path):
         raise CheckpointError(f"expected a PyTorch checkpoint, {path} is {told}")
+    refuse_unsound(path)
     kinds = _named_globals(path)
     refused: set[str] = set()
     for _ in range(1000):  # each turn names one more class
@@ -144,27 +170,11 @@ def read_torch(path: Path) -> Any:
             if asked is None or asked in refused:
                 raise _refusal(path, str(error)) from error
             refused.add(asked)
-        except UNREADABLE as error:
+        except Exception as error:  # whatever torch's reader lets through of a file that is none of its own
             raise CheckpointError(
                 f"expected a PyTorch checkpoint, {path} is truncated, damaged or something else"
             ) from error
     raise CheckpointError(f"expected a PyTorch checkpoint, {path} names more than 1000 classes")
-
-
-UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    struct.error,
-    OverflowError,
-    MemoryError,
-)
-"""What torch's reader lets through of a file that is none of its own."""
 
 
 def _load(path: Path, kinds: Mapping[str, type[Any]]) -> Any:
@@ -178,7 +188,7 @@ def _named_globals(path: Path) -> dict[str, type[Any]]:
     """List the classes that a file of torch's zip format names and that may stand inert."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (*UNREADABLE, pickle.UnpicklingError):
+    except Exception:  # whatever torch's reader lets through
         return {}  # the older format: its classes are named as they are met
     return {name: StandIn for name in names if is_allowed(name)}
 
@@ -210,7 +220,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
         whole = wants[1].startswith(("torch.nn.modules.", "torchvision.models.")) or ".models." in wants[1]
         what = "which is a whole pickled model: " if whole else "which could run code: "
         return CheckpointError(
-            f"expected tensors and plain values, {path} asks to import {wants[1]}, {what}"
+            f"expected tensors and plain values, {path} asks to import {foreign(wants[1])}, {what}"
             "save the state dict alone (torch.save(model.state_dict(), ...)) and export that"
         )
     if _is_pickle(path) and ("Unsupported operand" in message or "pickle protocol" in message):

@@ -8,17 +8,31 @@ A value that the user says and the file contradicts is refused: one of the two i
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import ASSUMED, ValueInForce
-from slide_export.models import Config, Family, ModelValue, ShapeError, State
+from slide_export.core.text import foreign
+from slide_export.models import Config, Family, ModelValue, ShapeError, State, config_tree
 from slide_export.models.formats import Told
+from slide_export.models.typed_value import typed
+
+from .text import listed
 
 NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
-UNINFERRED = (ShapeError, KeyError, IndexError, ValueError)  # what shapes raise that no model of a family has
+UNINFERRED = (
+    ShapeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+)  # what shapes raise that no model of a family has
 NOTHING_TOLD: Mapping[str, Any] = MappingProxyType({})
 TOO_LITTLE = "the checkpoint's own config says too little of the model or cannot be read: it is not used"
+OTHER_FORM = "the checkpoint's own config has {} and no MODEL: its form is not known, it is not used"
+UNREAD = "the checkpoint's own config also has {}: taken for what changes no output"
+PICTURES = ("DATA", "TEST")  # branches of what is read of preprocessing
+SWINS = ("swin", "slide_swin")
 SAID, OWN_CONFIG, SHAPES, UNSAID = "--model", "the checkpoint's own config", "the tensor shapes", "its default"
 
 
@@ -79,7 +93,7 @@ def configure(
         RequestError: a value does not exist, is misformed, or is not what the file or the variant tells.
     """
     said = read(family, values)
-    own = family.read_config(tree) if tree is not None and library is None else None
+    own = _own(family, tree) if tree is not None and library is None else None
     if own is not None:
         config, source = own, OWN_CONFIG
         _refuse_others(family, said, own, OWN_CONFIG)
@@ -100,10 +114,43 @@ def configure(
         for value in family.values
     )
     guesses = () if told or library else _guesses(family, state)
-    if tree is not None and own is None and library is None and "MODEL" in tree:
-        guesses = (*guesses, TOO_LITTLE)
+    if tree is not None and library is None:
+        guesses = (*guesses, *_unread(tree, own))
     assumed = (*(one.assumption for one in found if one.source == ASSUMED), *guesses)
     return Configured(config, source, found, assumed)
+
+
+def _own(family: Family, tree: Mapping[str, Any]) -> Any | None:
+    """Read the training code's own configuration; None where it says too little.
+
+    Raises:
+        ShapeError: it is of another model, or has a field or a value that is not known.
+    """
+    types = SWINS if family.name in SWINS else (family.name, *family.variants)
+    with config_tree.reading("a configuration"):
+        own = family.read_config(tree)
+        if "MODEL" in tree:
+            config_tree.refuse_other_model(tree, family.name, types)
+    return own
+
+
+def _unread(tree: Mapping[str, Any], own: Any | None) -> tuple[str, ...]:
+    """Say what of a configuration is not used."""
+    names = [foreign(name) for name in config_tree.unread(tree)]
+    if own is not None or any(place in tree for place in ("MODEL", *PICTURES)):
+        empty = [
+            f"{place}.{name}" for place in ("MODEL", "DATA") for name, value in _branch(tree, place) if value is None
+        ]
+        little = f"{TOO_LITTLE} ({listed(empty)} tells nothing)" if empty else TOO_LITTLE
+        return (
+            *(() if own is not None or "MODEL" not in tree else (little,)),
+            *((UNREAD.format(listed(names)),) if names else ()),
+        )
+    return (OTHER_FORM.format(listed([foreign(name) for name in tree])),) if tree else ()
+
+
+def _branch(tree: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    return [(foreign(key), value) for key, value in config_tree.branch(tree, name).items()]
 
 
 def _guesses(family: Family, state: State) -> tuple[str, ...]:
@@ -124,6 +171,9 @@ def _from_library(family: Family, state: State, variant: str | None, said: Mappi
         raise ShapeError(
             f"{', '.join(strange)}, in which {library.name} differs and which {family.name} does not model"
         )
+    hints = get_type_hints(kind)
+    told_fields = {name: typed(value, hints[name], name) for name, value in library.fields.items()}
+    library = replace(library, fields=told_fields)
     needed = [name for name, one in known.items() if one.default is MISSING or name == "num_classes"]
     if all(name in library.fields for name in needed):
         config = kind(**library.fields)
@@ -201,7 +251,9 @@ def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:
         told = value.told(state)
         value.check(state, said)
     except (ShapeError, KeyError, IndexError) as error:
-        raise RequestError(f"expected a value that the tensors' shapes can have, {asked} gives {error}") from error
+        raise RequestError(
+            f"expected a value that the tensors' shapes can have, {asked} gives {foreign(error, 300)}"
+        ) from error
     if told is not None and told != said:
         raise RequestError(f"expected {value.name}={value.shown(told)}, which the tensors' shapes tell; found {asked}")
 
@@ -211,14 +263,14 @@ def _applied(value: ModelValue, config: Any, said: Any) -> Any:
         return value.applied(config, said)
     except ShapeError as error:
         asked = f"--model {value.name}={value.shown(said)}"
-        raise RequestError(f"expected a value that this model can have, {asked} gives {error}") from error
+        raise RequestError(f"expected a value that this model can have, {asked} gives {foreign(error, 300)}") from error
 
 
 def _refuse_shapes(family: Family, error: Exception) -> NoReturn:
     names = [f"--model {value.name}=..." for value in family.values if value.needed]
     say = f"say {' or '.join(names)}, " if names else ""
     raise CheckpointError(
-        f"expected the shapes of a {family.name}, found others ({error}): name it with --variant, {say}"
+        f"expected the shapes of a {family.name}, found others ({foreign(error, 300)}): name it with --variant, {say}"
         "or write its configuration into the file under 'config'"
     ) from error
 

@@ -2,22 +2,31 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from slide_export.core.errors import CheckpointError
+from slide_export.core.text import foreign
 from slide_export.models import Config, Family, ShapeError, State
 from slide_export.models.formats import Origin
 
 from .architecture import shape_of
+from .bounds import bounded
 from .tensor_files import StoredTensor
 from .text import listed
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FLOATS = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+)
+"""Types whose numbers float32 holds, but for float64's, which are compared."""
+
 INTEGERS = (".relative_position_index", ".num_batches_tracked")  # buffers that hold no weights
 
 
@@ -34,11 +43,13 @@ def refuse_kinds(like: State) -> None:
 
 def _kind(name: str, tensor: Tensor) -> str:
     """Say what a tensor is that holds no weights in float; "" where it does."""
+    if tensor.is_nested:
+        return "a nested tensor: save its parts"
+    if type(tensor) not in (Tensor, nn.Parameter):
+        return f"a {foreign(type(tensor).__name__)}: save it as a plain tensor"
     if tensor.layout is not torch.strided:
         kind = str(tensor.layout).removeprefix("torch.")
         return f"a sparse tensor ({kind}): save it dense (tensor.to_dense())"
-    if tensor.is_nested:
-        return "a nested tensor: save its parts"
     if tensor.is_meta:
         return "a tensor without values (of the meta device): save the model after its weights are loaded"
     if tensor.is_quantized:
@@ -51,33 +62,21 @@ def _kind(name: str, tensor: Tensor) -> str:
     return f"of type {dtype}: save it as float32"
 
 
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Build modules whose parameters have no memory and no random numbers: a file's tensors take their places."""
-
-    def empty(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter:
-        """The parameter without memory."""
-        return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-
-    hook = register_module_parameter_registration_hook(empty)  # type: ignore[arg-type]  # it may return a parameter
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def build(family: Family, config: Config) -> nn.Module:
+def build(family: Family, config: Config, like: State | None = None) -> nn.Module:
     """Build the module of a configuration, without memory for its parameters.
+
+    Args:
+        like: the tensors that are to fill it, which bound its size; None bounds nothing.
 
     Raises:
         CheckpointError: no module has these numbers.
     """
     try:
-        with torch.random.fork_rng(), without_memory():
+        with torch.random.fork_rng(), bounded(like):
             return family.build(config)
-    except (ShapeError, ValueError, TypeError, IndexError, ZeroDivisionError, RuntimeError) as error:
+    except (ShapeError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise CheckpointError(
-            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {error}"
+            f"expected a configuration that makes a {family.name}, the checkpoint's makes none: {foreign(error, 400)}"
         ) from error
 
 
@@ -134,7 +133,7 @@ def weights_of(
         CheckpointError: one holds a NaN or an infinity, or a buffer says something else than the architecture.
     """
     reader = _Reader(tensors)
-    state = dict(family.canonical({key: _as_float(origin(reader)) for key, origin in origins.items()}))
+    state = dict(family.canonical({key: _as_float(origin(reader), key, origins) for key, origin in origins.items()}))
     broken = [_theirs(key, origins) for key, value in state.items() if not is_finite(value)]
     altered = [
         f"altered {_theirs(key, origins)}: its values do not follow from the architecture"
@@ -151,8 +150,21 @@ def weights_of(
     return state
 
 
-def _as_float(value: Tensor) -> Tensor:
-    return value.float().contiguous() if value.is_floating_point() else value.contiguous()
+def _as_float(value: Tensor, key: str, origins: Mapping[str, Origin]) -> Tensor:
+    """Convert a tensor to float32.
+
+    Raises:
+        CheckpointError: float32 cannot hold one of its numbers.
+    """
+    if not value.is_floating_point():
+        return value.contiguous()
+    converted = value.float().contiguous()
+    if value.dtype == torch.float64 and not is_finite(converted) and is_finite(value):
+        raise CheckpointError(
+            f"expected weights that float32 holds, {_theirs(key, origins)} has {value.abs().max():.3g} in float64, "
+            f"beyond {torch.finfo(torch.float32).max:.3g}: scale the model, or find out where the training diverged"
+        )
+    return converted
 
 
 class _Reader(Mapping[str, Tensor]):

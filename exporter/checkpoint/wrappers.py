@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.text import foreign
 
 from .tensor_files import StoredTensor, in_memory
-from .text import LISTED
+from .text import LISTED, listed
 
 RAW = (
     "model",
@@ -78,6 +79,7 @@ PREFIXES = (
 )
 AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_model.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
+LONGEST = 256  # letters of a tensor's name; the longest of the models here has 80
 PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 
 
@@ -119,7 +121,7 @@ def unwrap(content: Mapping[Any, Any], weights: str, key: str | None, where: str
     name, notes = (
         _chosen(content, sets, weights, where) if key is None else (_named(sets, key, where), [f"weights from {key!r}"])
     )
-    tensors, dropped = _tensors_of(sets[name])
+    tensors, dropped = _tensors_of(sets[name], where)
     tensors, prefix, outside = _without_prefix(tensors, weights, notes)
     counted = [counter for counter in tensors if _is_counter(counter, tensors[counter])]
     dropped = [*dropped, *outside, *counted]
@@ -164,19 +166,19 @@ def _chosen(
     if not matching:
         raise CheckpointError(_nothing(content, kinds, weights, where))
     if len(matching) > 1:
-        listed = ", ".join(f"{name!r} ({len(sets[name])} tensors)" for name in matching)
+        named = listed([f"'{foreign(name)}' ({len(sets[name])} tensors)" for name in matching])
         raise CheckpointError(
-            f"expected one set of {weights} weights in {where}, found {listed}: name one with --weights-key"
+            f"expected one set of {weights} weights in {where}, found {named}: name one with --weights-key"
         )
     name = matching[0]
-    others = [f"{other!r} ({kinds[other] or 'of no known name'})" for other in sets if other != name]
-    notes = [f"weights from {name!r}"] if name else []
+    others = [f"'{foreign(other)}' ({kinds[other] or 'of no known name'})" for other in sets if other != name]
+    notes = [f"weights from '{foreign(name)}'"] if name else []
     other = "ema" if weights == "raw" else "raw"
     if other in kinds.values():
         said = notes[-1] if notes else "weights from the top level"
         notes[-1:] = [f"{said}; the file also has {other} weights (--weights {other})"]
     elif others:
-        notes.append(f"the file also has {', '.join(others)}: --weights-key takes one of them")
+        notes.append(f"the file also has {listed(others)}: --weights-key takes one of them")
     return name, notes
 
 
@@ -202,11 +204,11 @@ def _is_swapped(name: str, values: Mapping[Any, Any]) -> bool:
 def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str, where: str) -> str:
     other = "ema" if weights == "raw" else "raw"
     found = next((name for name, kind in kinds.items() if kind == other), None)
-    top = ", ".join(map(repr, list(content)[:LISTED])) or "nothing"
+    top = ", ".join(f"'{foreign(name)}'" for name in list(content)[:LISTED]) or "nothing"
     if found is not None:
-        stands = repr(found) if found else "them at its top level"
+        stands = f"'{foreign(found)}'" if found else "them at its top level"
         return f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for --weights {other}"
-    names, found_what = [str(name) for name in content], f"expected {weights} weights in {where}, found {top}"
+    names, found_what = [foreign(name) for name in content], f"expected {weights} weights in {where}, found {top}"
     if names and all(
         name.lower().startswith(NO_WEIGHTS) or name in ("state", "param_groups", "epoch") for name in names
     ):
@@ -216,22 +218,29 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
 
 def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> str:
     if key not in sets:
-        listed = ", ".join(f"{name!r}" for name in sets if name) or "none but the top level"
-        raise CheckpointError(f"expected tensors under {key!r} in {where}, found sets of tensors under {listed}")
+        named = listed([f"'{foreign(name)}'" for name in sets if name]) or "none but the top level"
+        raise CheckpointError(f"expected tensors under {key!r} in {where}, found sets of tensors under {named}")
     return key
 
 
-def _tensors_of(values: Mapping[Any, Any]) -> tuple[dict[str, StoredTensor], list[str]]:
-    """Part a set into its tensors and the names of what is none."""
+def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, StoredTensor], list[str]]:
+    """Part a set into its tensors and the names of what is none.
+
+    Raises:
+        CheckpointError: a tensor has a name that no module has.
+    """
     tensors: dict[str, StoredTensor] = {}
     dropped = []
     for name, value in values.items():
-        if isinstance(value, StoredTensor):
-            tensors[str(name)] = value
-        elif isinstance(value, Tensor):
-            tensors[str(name)] = in_memory(value)
+        if not isinstance(value, Tensor | StoredTensor):
+            dropped.append(f"{foreign(name)} (no tensor)")
+        elif not isinstance(name, str) or len(name) > LONGEST or not name.isprintable():
+            raise CheckpointError(
+                f"expected tensors by the names of modules, {where} has one under '{foreign(name)}': save "
+                "model.state_dict() as it is"
+            )
         else:
-            dropped.append(f"{name} (no tensor)")
+            tensors[name] = value if isinstance(value, StoredTensor) else in_memory(value)
     return tensors, dropped
 
 

@@ -126,6 +126,7 @@ def read_swin(state: State, beside: Beside) -> Told:
 def read_pyramid(state: State, beside: Beside) -> Told:
     """Read a PVT or PVTv2: mmdetection's have one epsilon for every norm, and heads in proportion to the widths."""
     backbone = _backbone(beside.config)
+    _refuse_unknown(backbone, PYRAMID_ARGUMENTS)
     expect(WHERE, backbone, {"act_cfg": ({"type": "GELU"},), "norm_cfg": ({"type": "LN", "eps": 1e-6},)})
     widths = [value.shape[0] for key, value in state.items() if re.fullmatch(r"patch_embed\d\.proj\.weight", key)]
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
@@ -154,7 +155,41 @@ ARCHITECTURES = {  # mmpretrain, SwinTransformer.arch_zoo: width, depths, heads
 }
 
 
+SWIN_ARGUMENTS = frozenset(
+    """
+    type arch img_size pretrain_img_size patch_size in_channels window_size drop_rate attn_drop_rate drop_path_rate
+    out_indices out_after_downsample use_abs_pos_embed interpolate_mode with_cp frozen_stages norm_eval pad_small_map
+    norm_cfg stage_cfgs patch_cfg init_cfg embed_dims mlp_ratio depths num_heads strides qkv_bias qk_scale patch_norm
+    act_cfg pretrained convert_weights ape use_checkpoint
+    """.split()  # noqa: SIM905
+)
+PYRAMID_ARGUMENTS = frozenset(
+    """
+    type pretrain_img_size in_channels embed_dims num_stages num_layers num_heads patch_sizes strides paddings sr_ratios
+    out_indices mlp_ratios qkv_bias drop_rate attn_drop_rate drop_path_rate use_abs_pos_embed norm_after_stage
+    use_conv_ffn act_cfg norm_cfg pretrained convert_weights init_cfg with_cp
+    """.split()  # noqa: SIM905
+)
+"""Arguments of the constructors: read, told by shapes, or without effect in eval mode.
+
+Source: mmpretrain 1.2.0, models/backbones/swin_transformer.py; mmdet 3.3.0, models/backbones/swin.py and pvt.py.
+"""
+
+
+def _refuse_unknown(backbone: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Refuse an argument that is not known: it may change what the model computes.
+
+    Raises:
+        ShapeError: there is one.
+    """
+    for name, value in backbone.items():
+        if name not in known:
+            refuse_field(WHERE, str(name), value, "no such argument of the backbone")
+
+
 def _swin_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    _refuse_unknown(backbone, SWIN_ARGUMENTS)
+    expect(WHERE, backbone, {"ape": (False,), "stage_cfgs": ({}, None, []), "patch_cfg": ({}, None)})
     expect(
         WHERE, backbone, {"patch_size": (4,), "in_channels": (3,), "use_abs_pos_embed": (False,), "patch_norm": (True,)}
     )

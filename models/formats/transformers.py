@@ -166,7 +166,7 @@ def _told(
     fields: dict[str, Any], beside: Beside, assumed: tuple[str, ...], filled: Mapping[str, float], kind: str
 ) -> Told:
     unknown = fields.pop("unknown", ())
-    notes = (f"{WHERE} also has {', '.join(unknown)}: taken for what changes no output",) if unknown else ()
+    unread = (f"{WHERE} also has {', '.join(unknown[:8])}: taken for what changes no output",) if unknown else ()
     images, guesses = read_images(beside.preprocessor, beside.config, kind, fields.get("image_size", (224, 224)))
     if not beside.config:
         assumed = (
@@ -179,9 +179,8 @@ def _told(
         images,
         _labels(beside.config) or beside.labels,
         WHERE if beside.config else "",
-        notes,
-        (*assumed, *guesses),
-        dict(filled) if biased else {**filled, **NO_QKV_BIAS},
+        assumed=(*assumed, *guesses, *unread),
+        filled=dict(filled) if biased else {**filled, **NO_QKV_BIAS},
     )
 
 

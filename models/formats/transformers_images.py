@@ -15,6 +15,15 @@ WHERE = "preprocessor_config.json"
 FILTERS = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}  # of PIL.Image.Resampling
 HALF = (0.5, 0.5, 0.5)
 RESCALE = 1 / 255
+KNOWN = frozenset(
+    """
+    do_resize size resample do_center_crop crop_size crop_pct do_rescale rescale_factor do_normalize image_mean
+    image_std do_convert_rgb do_pad do_flip_channel_order do_reduce_labels default_to_square data_format
+    input_data_format return_tensors device disable_grouping image_processor_type feature_extractor_type processor_class
+    pad_size size_divisor offset
+    """.split()  # noqa: SIM905
+)
+"""Fields that are read, or that change no picture that is served here."""
 
 
 def read_images(
@@ -33,6 +42,9 @@ def read_images(
         names = "bilinear, mean and standard deviation 0.5" if kind == "vit" else f"{default.interpolation}, ImageNet's"
         return default, (f"no {WHERE} beside the weights: transformers' default is assumed ({names})",)
     expect(WHERE, told, {"do_rescale": (True, None), "do_resize": (True, None)})
+    expect(WHERE, told, dict.fromkeys(("do_pad", "do_flip_channel_order", "do_reduce_labels"), (False, None)))
+    unknown = sorted(name for name in told if name not in KNOWN and not name.startswith("_"))
+    unread = (f"{WHERE} also has {', '.join(unknown[:8])}: taken for what changes no picture",) if unknown else ()
     if abs(float(told.get("rescale_factor") or RESCALE) - RESCALE) > 1e-9:
         refuse_field(WHERE, "rescale_factor", told["rescale_factor"], "1/255")
     filter_ = told.get("resample", default.interpolation)
@@ -42,7 +54,7 @@ def read_images(
     plain = told.get("do_normalize") is False
     mean = (0.0, 0.0, 0.0) if plain else _channels(told, "image_mean", default.mean)
     std = (1.0, 1.0, 1.0) if plain else _channels(told, "image_std", default.std)
-    return DataConfig(mean, std, FILTERS[filter_], keep_aspect, scale), guesses
+    return DataConfig(mean, std, FILTERS[filter_], keep_aspect, scale), (*guesses, *unread)
 
 
 def _default(kind: str, version: str) -> DataConfig:

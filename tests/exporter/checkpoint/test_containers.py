@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import pickle
 import tarfile
 import zipfile
 from pathlib import Path
@@ -194,6 +195,12 @@ def archive(path: Path) -> None:
         tar.addfile(member, io.BytesIO(b"abc"))
 
 
+def oldest(path: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name in ("storages", "tensors", "pickle"):
+            tar.addfile(tarfile.TarInfo(name))
+
+
 def zipped(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("run/model.pth", b"abc")
@@ -210,6 +217,16 @@ OTHER: dict[str, tuple[Any, str]] = {
     "llama.gguf": (b"GGUF" + bytes(64), "quantized weights"),
     "packed.pth.gz": (b"\x1f\x8b" + bytes(64), "compressed by gzip"),
     "picture.pth": (b"\x89PNG\r\n\x1a\n" + bytes(64), "a PNG image"),
+    "shouted.pth": (b"\n<HTML lang=en>", "a web page"),
+    "empty.pth": (b"", "is empty: it was not written"),
+    "config.pth": (b'{"a": 1}', "JSON, no weights"),
+    "words.pth": (b"hello, world\n" * 9, "is text, no checkpoint"),
+    "openvino.pth": (b'<?xml version="1.0"?><net name="x">', "an XML file, as OpenVINO writes"),
+    "model.onnx.pth": (b"\x08\x0a\x12\x07pytorch\x1a\x052.13\x3a\x10", "an ONNX model, which is already exported"),
+    "phone.pth": (bytes(4) + b"TFL3" + bytes(64), "a TFLite model"),
+    "cut.bin": ((9000).to_bytes(8, "little") + b'{"head.weight":{"dtype":"F32"', "a safetensors file that was cut off"),
+    "plain.pkl": (pickle.dumps({"a": 1}, protocol=2), "a pickle that torch.save did not write"),
+    "oldest.pth.tar": (oldest, r"PyTorch's oldest format \(tar, before 2017\)"),
 }
 
 

@@ -157,7 +157,8 @@ def test_a_stand_in_is_made_of_what_the_file_gives() -> None:
     assert not is_allowed("os.path.join")
 
 
-def test_a_whole_pickled_model_is_named(tmp_path: Path) -> None:
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_whole_pickled_model_is_named(zipped: bool, tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match=r"torch\.nn\.modules\.linear\.Linear, which is a whole pickled model"):
         read_torch(tmp_path / "whole.pth")
