@@ -13,7 +13,15 @@ from typing import Any, TypeVar
 from .family import Config
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-FUNCTION = ("norm_eps", "embed_eps", "reduced_eps", "activation", "dilations")  # fields that a tree may leave out
+FUNCTION = (  # fields that a tree may leave out
+    "norm_eps",
+    "embed_eps",
+    "reduced_eps",
+    "activation",
+    "dilations",
+    "normed_stages",
+    "refuse_remainder",
+)
 ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
 
 
