@@ -1,6 +1,7 @@
 """File or folder -> Model: read without running code, renamed to this project's names, every key accounted for."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -60,7 +61,9 @@ def load_checkpoint(
     shapes = found.family.canonical(named.shapes)
     filled = wholly_absent(found.filled, shapes)
     missing = refuse_misfits(shapes, expected, found.family, named.origins, filled)
-    state = weights_of(contents.tensors, named.origins, expected, found.family, filled)
+    with ThreadPoolExecutor(1) as hashing:  # hashing takes as long as reading, and neither holds the interpreter
+        sha256 = hashing.submit(digest, contents.files)
+        state = weights_of(contents.tensors, named.origins, expected, found.family, filled)
     wanted = _at(found.config, input_size) if input_size else _as_trained(found.config)
     if wanted != found.config:
         state = dict(found.family.adapt(state, found.config, wanted))
@@ -68,7 +71,7 @@ def load_checkpoint(
     notes = _notes(contents, named, found, converted(like), missing, wanted)
     provenance = Provenance(
         path,
-        digest(contents.files),
+        sha256.result(),
         weights,
         notes,
         format=named.format,

@@ -20,7 +20,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from slide_export import load_checkpoint
+from slide_export.checkpoint.load import load_checkpoint
 from tests.exporter.checkpoint.libraries import library, quiet
 
 ROUNDS = 3
