@@ -27,7 +27,7 @@ def same(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def compare(path: Path, theirs: Callable[[Tensor], Tensor], size: tuple[int, int], **options: Any) -> Any:
-    """Load and export a checkpoint for a size, and compare the module's and the artifact's logits with the library's."""
+    """Load and export a checkpoint for a size; compare the module's and the artifact's logits with the library's."""
     model = load_checkpoint(path, input_size=size, **options)
     pictures = images(*size)
     with torch.inference_mode(), quiet():
