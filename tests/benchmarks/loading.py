@@ -71,7 +71,7 @@ def main() -> None:
     """Print the table in Markdown, or one measurement as JSON."""
     if len(sys.argv) == 3:
         torch.set_num_threads(1)
-        print(json.dumps(measure(WORK[sys.argv[1]], Path(sys.argv[2]))))
+        print(json.dumps(measure(WORK[sys.argv[1]], Path(sys.argv[2])), allow_nan=False))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "swin-large"
