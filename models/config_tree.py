@@ -16,7 +16,15 @@ from .family import Config, ShapeError
 from .typed_value import typed
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-FUNCTION = ("norm_eps", "embed_eps", "reduced_eps", "activation", "dilations")  # fields that a tree may leave out
+FUNCTION = (  # fields that a tree may leave out
+    "norm_eps",
+    "embed_eps",
+    "reduced_eps",
+    "activation",
+    "dilations",
+    "normed_stages",
+    "refuse_remainder",
+)
 ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
 TRAINING = frozenset(
     """

@@ -70,7 +70,7 @@ def infer(state: State, dialect: str | None = None) -> GamConfig:
     """
     resnet, possible = infer_resnet(state), possible_dialects(state)
     if dialect is None and possible != ("c",):
-        choices = " or ".join(f"--model {OPTION}={each} ({MEANING[each]})" for each in possible)
+        choices = " or ".join(f"{OPTION}={each} ({MEANING[each]})" for each in possible)
         raise ShapeError(f"keys that do not tell which GAM it is: say {choices}")
     if dialect is not None and dialect not in possible:
         raise ShapeError(f"{OPTION}={dialect}, where the keys are those of {' or '.join(possible)}")

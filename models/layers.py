@@ -33,18 +33,25 @@ class Mlp(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches through one strided convolution, then LayerNorm."""
+    """Non-overlapping patches through one strided convolution, then LayerNorm.
 
-    def __init__(self, dim: int, patch: int = 4) -> None:
+    Args:
+        dim: channels C.
+        patch: side of a patch.
+        whole: whether rows and columns that make no whole patch are dropped; otherwise zeros complete them.
+    """
+
+    def __init__(self, dim: int, patch: int = 4, *, whole: bool = False) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, self.whole = patch, whole
         self.proj = nn.Conv2d(3, dim, kernel_size=patch, stride=patch)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed patches by a strided convolution: [B, 3, H, W] -> [B, ceil(H/patch), ceil(W/patch), dim]."""
-        rows, cols = images.shape[2:]
-        images = pad_end(images, -rows % self.patch, -cols % self.patch, channels_last=False)
+        if not self.whole:
+            rows, cols = images.shape[2:]
+            images = pad_end(images, -rows % self.patch, -cols % self.patch, channels_last=False)
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 

@@ -159,7 +159,7 @@ def trained_size(
 ) -> ModelValue:
     """The input that a model was trained with, which windows and stripes follow from.
 
-    Not what `--input-size` asks for: that resizes the trained model.
+    Not the input size that an export is asked for: that resizes the trained model.
 
     Args:
         default: see `ModelValue`.
@@ -169,7 +169,7 @@ def trained_size(
     return ModelValue(
         "image_size",
         IMAGE_SIZE,
-        "the input that it was trained with; --input-size makes it another one afterwards",
+        "the input that it was trained with; another input size is made of it afterwards",
         default,
         told=told,
         apply=_at_size if resizes else None,

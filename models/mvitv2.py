@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from . import config_tree, mvitv2_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes
+from .family import Family, Published, ShapeError, State, classes, classifier
 from .layers import Mlp
 from .pooling_attention import EPS, PoolingAttention, PoolingShape, pooled
 from .swin import data_from_tree
@@ -194,7 +194,7 @@ class Head(nn.Module):
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(dim, classes)
+        self.projection = classifier(dim, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits [B, classes] of x [B, C]."""
@@ -212,6 +212,8 @@ def infer(state: State) -> MvitV2Config:
     Raises:
         ShapeError: the shapes fit no such model.
     """
+    if "cls_token" in state:
+        raise ShapeError("a class token (cls_token), which no MViTv2 here has")
     state = canonical(state)
     depth = 1 + max(int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key)))
     widths = [state[f"blocks.{n}.attn.proj.weight"].shape[0] for n in range(depth)]

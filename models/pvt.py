@@ -259,7 +259,7 @@ PUBLISHED = {
 IMAGE_VALUE = ModelValue(
     "image_size",
     IMAGE_SIZE,
-    "the input that it was trained with, where that is no square; --input-size makes it another one afterwards",
+    "the input that it was trained with, where that is no square; another input size is made of it afterwards",
     "a square of the position embeddings",
     needed=True,
     assumed=False,

@@ -38,9 +38,11 @@ class SwinConfig:
         slide_stages: how many stages, from the first, use slide attention.
         kernel_size: side k of the slide neighbourhood.
         resized_window: of another input size: "scale" keeps the number of windows a side, "keep" the window; "floor"
-            scales and rounds down, as timm's set_input_size does.
+            scales and rounds down, as timm's set_input_size does; "fixed" refuses another size, because windows and
+            shifts stay those of the trained maps (timm, strict_img_size=False).
         small_maps: what becomes of a window that is no smaller than its map; see `WindowRule`.
         roll_first: whether a shifted map is rolled before it is padded.
+        whole_patches: whether rows and columns that make no whole patch are dropped, not padded (timm, torchvision).
         activation: of the MLPs.
         norm_eps: epsilon of the blocks' and the last LayerNorm; the others have LayerNorm's own.
         feature_norms: the stages (0-based) whose maps `features` norms; the last stage's norm is the classifier's.
@@ -55,9 +57,10 @@ class SwinConfig:
     slide_stages: int = 0
     kernel_size: int = 3
     mlp_ratio: float = 4.0
-    resized_window: Literal["scale", "floor", "keep"] = "scale"
+    resized_window: Literal["scale", "floor", "keep", "fixed"] = "scale"
     small_maps: SmallMaps = "shrink"
     roll_first: bool = False
+    whole_patches: bool = False
     activation: str = "gelu"
     norm_eps: float = NORM_EPS
     feature_norms: tuple[int, ...] = ()
@@ -69,8 +72,9 @@ class SwinConfig:
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Rows and columns of a stage's map (0-based stage)."""
+        rows, cols = (side - side % PATCH if self.whole_patches else side for side in self.image_size)
         stride = PATCH * 2**stage
-        return math.ceil(self.image_size[0] / stride), math.ceil(self.image_size[1] / stride)
+        return math.ceil(rows / stride), math.ceil(cols / stride)
 
     def at(self, image_size: tuple[int, int]) -> "SwinConfig":
         """Same model at another input size, by default with as many windows a side as before.
@@ -78,10 +82,12 @@ class SwinConfig:
         Source: Swin's own 384 models: window 7 at 224 becomes window 12 at 384.
 
         Raises:
-            ShapeError: a map would be smaller than a window that does not shrink.
+            ShapeError: a map would be smaller than a window that does not shrink, or windows are fixed.
         """
+        if self.resized_window == "fixed" and image_size != self.image_size:
+            raise ShapeError("windows and shifts that are fixed for the trained size (strict_img_size=False)")
         resized = replace(self, image_size=image_size)
-        if self.resized_window != "keep":
+        if self.resized_window in ("scale", "floor"):
             whole = math.floor if self.resized_window == "floor" else round
             pairs = zip(self.window, image_size, self.image_size, strict=True)
             rows, cols = (max(1, whole(w * new / old)) for w, new, old in pairs)
@@ -110,7 +116,7 @@ class SwinTransformer(nn.Module):
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(config.embed_dim, PATCH)
+        self.patch_embed = PatchEmbed(config.embed_dim, PATCH, whole=config.whole_patches)
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
         self.last = len(config.depths) - 1
         self.norm = nn.LayerNorm(config.embed_dim * 2**self.last, eps=config.norm_eps)
@@ -354,7 +360,7 @@ FAMILY = Family(
         ModelValue(
             "window",
             one_of({"keep": "keep", "scale": "scale", "floor": "floor"}),
-            "what becomes of windows at another --input-size: as many a side, as large, or as many rounded down",
+            "what becomes of windows at another input size: as many a side, as large, or as many rounded down",
             "as many a side",
             field="resized_window",
             assumed=False,

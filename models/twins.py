@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .conv_mlp import ChannelsLastConv, with_identity
-from .family import Family, Published, ShapeError, State, classes, depths
+from .family import Family, Published, ShapeError, State, classes, classifier, depths
 from .group_attention import GroupAttention
 from .layers import ConvEmbed, Mlp, Numbered
 from .model_value import ModelValue, numbers
@@ -44,6 +44,11 @@ class TwinsConfig:
         padding: what is done with a map that windows do not divide; see `group_attention`.
         stage_norms: whether a norm follows each stage (upstream `extra_norm`): the backbone of a detector or segmenter.
         image_size: rows and columns of the input.
+        norm_eps: epsilon of the blocks' and the last LayerNorm; the others have LayerNorm's own.
+        normed_stages: the stages (0-based) before the last whose norm the next stage sees (mmpretrain
+            `norm_after_stage`); unlike with `stage_norms` there are logits.
+        refuse_remainder: whether an input that the strides leave a remainder of is refused, because the library that
+            trained the model pads it; upstream drops the remainder.
     """
 
     embed_dims: tuple[int, ...]
@@ -56,6 +61,9 @@ class TwinsConfig:
     stage_norms: bool = False
     image_size: tuple[int, int] = (224, 224)
     num_classes: int = 1000
+    norm_eps: float = EPS
+    normed_stages: tuple[int, ...] = ()
+    refuse_remainder: bool = False
 
     @property
     def has_logits(self) -> bool:
@@ -74,9 +82,11 @@ class TwinsConfig:
         """Make this configuration for another input size.
 
         Raises:
-            ShapeError: a stage would have nothing to look at, or windows that do not divide its map.
+            ShapeError: a stage would have nothing to look at, windows that do not divide its map, or a remainder.
         """
-        config = replace(self, image_size=image_size)
+        config, stride = replace(self, image_size=image_size), PATCH << (len(self.depths) - 1)
+        if self.refuse_remainder and any(side % stride for side in image_size):
+            raise ShapeError(f"sides of {image_size[0]} and {image_size[1]}, of which {stride} is no divisor")
         for stage, (reduction, window) in enumerate(zip(self.reductions, self.windows, strict=True)):
             rows, cols = config.resolution(stage)
             if min(rows, cols) < reduction:
@@ -105,8 +115,10 @@ class Twins(nn.Module):
         )
         if config.stage_norms:
             self.norm_list = Numbered(nn.LayerNorm(dim, eps=EPS) for dim in config.embed_dims)
-        self.norm = nn.LayerNorm(config.embed_dims[-1], eps=EPS)
-        self.head = nn.Linear(config.embed_dims[-1], config.num_classes)
+        for stage in config.normed_stages:
+            self.add_module(f"norm_after_stage{stage}", nn.LayerNorm(config.embed_dims[stage], eps=config.norm_eps))
+        self.norm = nn.LayerNorm(config.embed_dims[-1], eps=config.norm_eps)
+        self.head = classifier(config.embed_dims[-1], config.num_classes)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Compute logits [B, classes] of normalised images [B, 3, H, W]; with stage norms the maps, as upstream."""
@@ -131,6 +143,8 @@ class Twins(nn.Module):
                 x = x if block else self.pos_block(x, stage)
             if self.config.stage_norms:
                 x = self.norm_list(x, stage)
+            elif stage in self.config.normed_stages:
+                x = self.get_submodule(f"norm_after_stage{stage}")(x)
             maps.append(x)
             x = x.permute(0, 3, 1, 2)
         return maps
@@ -167,7 +181,7 @@ def _block(config: TwinsConfig, stage: int, block: int) -> nn.Module:
         attention = GroupAttention(dim, heads, config.resolution(stage), config.windows[stage], config.padding)
     else:
         attention = ReducedAttention(dim, heads, config.reductions[stage])
-    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])))
+    return ReducedBlock(dim, attention, Mlp(dim, int(dim * config.mlp_ratios[stage])), eps=config.norm_eps)
 
 
 def matches(state: State) -> bool:
@@ -189,7 +203,7 @@ def infer(state: State, heads: tuple[int, ...] | None = None) -> TwinsConfig:
     dims = tuple(state[f"patch_embeds.{stage}.proj.weight"].shape[0] for stage in stages)
     heads = heads or HEADS.get(dims)
     if heads is None:
-        raise ShapeError(f"widths {dims}, whose heads no shape tells: say --model heads=N,N,N,N")
+        raise ShapeError(f"widths {dims}, whose heads no shape tells")
     has_windows = [f"blocks.{stage}.0.attn.qkv.weight" in state for stage in stages]
     stage_norms = "norm_list.0.weight" in state
     return TwinsConfig(
@@ -201,6 +215,7 @@ def infer(state: State, heads: tuple[int, ...] | None = None) -> TwinsConfig:
         windows=tuple(WINDOW if own else 1 for own in has_windows),
         padding="zeros" if stage_norms and any(has_windows) else TwinsConfig.padding,
         stage_norms=stage_norms,
+        normed_stages=tuple(n for n in stages if f"norm_after_stage{n}.weight" in state),
         num_classes=classes(state),
     )
 

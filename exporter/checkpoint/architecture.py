@@ -3,13 +3,14 @@
 The steps read shapes alone: tensors without values stand for the file's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
-from slide_export.core.errors import CheckpointError
+from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, config_tree, family_of
@@ -30,6 +31,7 @@ from .text import listed
 from .values import Library, configure
 
 OFFICIAL = "official names"
+OWN_HEADS = {"fc", "head", "classifier", "linear", "cls_head", "mlp_head"}  # of training codes, not of a detector
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
 
 
@@ -78,6 +80,14 @@ class Architecture:
     values: tuple[ValueInForce, ...] = ()
 
 
+def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
+    """Whether names are those of a model of the families, or of a library's format, or known to be refused."""
+    if recognise(names) or refusal(names):
+        return True
+    state = dict.fromkeys(names, shaped((), torch.float32))
+    return any(family.matches(state) for family in (*families, *COMPARISON))
+
+
 def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
     """Rename a file's tensors to this project's names.
 
@@ -95,7 +105,7 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
     for refused in COMPARISON:
         if refused not in families and refused.matches(like):
             raise CheckpointError(f"expected a model to export, found the weights of {comparison_only(refused.name)}")
-    found = recognise(like.keys(), str(contents.config.get("model_type", "")))
+    found = recognise(like.keys(), contents.config)
     try:
         return (
             _of_library(found, contents, like, features=features)
@@ -219,7 +229,7 @@ def _family(named: Named, families: Sequence[Family], variant: str | None) -> Fa
     if found is not None and found != family:
         raise CheckpointError(
             f"expected the keys of a {family.name}, found those of a {found.name}: "
-            f"leave out --variant {variant}, or name a {found.name}"
+            f"leave out {option('variant')} {variant}, or name a {found.name}"
         )
     return family
 
@@ -247,7 +257,7 @@ def _headless(family: Family, named: Named) -> str:
         return f"expected a {family.name} whose head is one linear layer (head.weight), found {listed(heads)}"
     return (
         f"expected a {family.name} with its classification head, found no head.weight: export the file that has it, "
-        "or the maps of its stages with --features"
+        f"or the maps of its stages with {option('features')}"
     )
 
 
@@ -263,9 +273,15 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
 
 def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
     others = sorted({key.partition(".")[0] for key in keys if not key.startswith("backbone.")})
+    if set(others) <= OWN_HEADS:
+        raise CheckpointError(
+            f"expected a classifier with one linear layer as its head.weight, found a backbone with {listed(others)} "
+            f"beside it, a head of its own code: rename its weights so that they are the model's own, or take "
+            f"the maps of its four stages with {option('features')}"
+        )
     raise CheckpointError(
         f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "
-        "--features exports the maps of its backbone's four stages"
+        f"{option('features')} exports the maps of its backbone's four stages"
     )
 
 

@@ -24,10 +24,11 @@ from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
 from .unread import unread
-from .wrappers import Unwrapped, unwrap
+from .wrappers import IsModel, Unwrapped, nothing_known, unwrap
 
-URL = re.compile(r"(https?|s3|gs|hf|ftp)://?.+|(hf-hub|hf_hub|timm|local-dir):.+")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+URL = re.compile(r"([a-z][a-z\d+.-]*:)/+(\S+)|((?:hf-hub|hf_hub|timm|local-dir):)(\S+)")
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
+HUB_FILE = re.compile(r"(?:www\.)?huggingface\.co/([^/]+/[^/]+)(?:/(?:resolve|blob|tree)/([^/]+)(?:/(.+))?)?/?")
 LONGEST = 1000  # letters of a class's name; of ImageNet's the longest has 131
 WRITERS = ("mmpretrain", "mmcls", "mmseg", "mmdet")
 
@@ -67,13 +68,16 @@ class Contents:
     notes: tuple[str, ...]
 
 
-def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None = None) -> Contents:
+def read_checkpoint(
+    path: Path, *, weights: str = "raw", weights_key: str | None = None, is_model: IsModel = nothing_known
+) -> Contents:
     """Read the weights that a path names, and what stands beside them.
 
     Args:
         path: a file of any ending, an index of shards, or a folder.
         weights: "raw" or "ema".
         weights_key: where in the file they are; None finds them.
+        is_model: see `wrappers.unwrap`.
 
     Raises:
         CheckpointError: there are none that can be read without running code.
@@ -81,7 +85,7 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
     """
     refuse_absent(path)
     found, stamps, content, kind = _read(path)
-    unwrapped = unwrap(content, weights, weights_key, str(path))
+    unwrapped = unwrap(content, weights, weights_key, str(path), is_model)
     config, labels, writer = _openmmlab(content.get("meta"))
     return Contents(
         unwrapped.tensors,
@@ -153,18 +157,15 @@ def refuse_absent(path: Path) -> None:
     if _is_there(path):
         return
     text = str(path)
-    if URL.fullmatch(text):
-        name = re.sub(r"^\w[\w-]*:/*", "", text)
-        raise CheckpointError(
-            f"expected a checkpoint file or folder, found the address {text}: nothing is downloaded here; fetch it "
-            f"first (curl -LO for a file, `hf download {name}` of huggingface_hub for a hub's folder), then give "
-            "what was fetched"
-        )
-    if HUB_ID.fullmatch(text) and not path.parent.exists():
+    if address := URL.fullmatch(text):
+        raise CheckpointError(_elsewhere(address[1] or address[3], address[2] or address[4]))
+    if (hub := HUB_ID.fullmatch(text)) and not path.parent.exists():
+        folder = hub[1].rpartition("/")[2]
+        revision = f" --revision {hub[2]}" if hub[2] else ""
         raise CheckpointError(
             f"expected a checkpoint file or folder, found none at {path}; if it is a model of the Hugging Face hub: "
-            f"nothing is downloaded here, fetch it first (`hf download {text} --local-dir {path.name}`), "
-            f"then give {path.name}"
+            f"nothing is downloaded here, fetch it first (`hf download {hub[1]}{revision} --local-dir {folder}`), "
+            f"then give {folder}"
         )
     raise CheckpointError(f"expected a checkpoint file or folder, found none at {path}")
 
@@ -184,6 +185,23 @@ def _is_there(path: Path) -> bool:
     if not (path.is_file() or path.is_dir()):
         raise CheckpointError(f"expected a checkpoint file or folder, {path} is a device, a pipe or a socket")
     return True
+
+
+def _elsewhere(scheme: str, rest: str) -> str:
+    """Say how to fetch what an address names; a path has one slash where the address has two."""
+    if scheme in ("http:", "https:"):
+        address, hub = f"{scheme}//{rest}", HUB_FILE.fullmatch(rest)
+        how = f"`hf download {hub[1]}{f' {hub[3]}' if hub[3] else ''}`" if hub else f"`curl -LO {address}`"
+    elif scheme in ("hf:", "hf-hub:", "hf_hub:", "timm:"):
+        address, how = f"{scheme}{'//' if scheme == 'hf:' else ''}{rest}", f"`hf download {rest}`"
+    elif scheme == "file:":
+        return f"expected a checkpoint file or folder, found the address file:///{rest}: give the path, /{rest}"
+    else:
+        address, how = f"{scheme}//{rest}", "with the program of that storage or library"
+    return (
+        f"expected a checkpoint file or folder, found the address {address}: nothing is downloaded here; fetch it "
+        f"first ({how}), then give what was fetched"
+    )
 
 
 def digest(files: tuple[Path, ...]) -> str:
@@ -217,7 +235,8 @@ def _file(path: Path) -> tuple[Mapping[Any, Any], str]:
         return read_safetensors(path)[0], "safetensors"
     content = read_torch(path)
     if not isinstance(content, Mapping):
-        named = foreign(getattr(type(content), "name", "") or type(content).__name__)
+        named = getattr(type(content), "name", None)
+        named = foreign(named if isinstance(named, str) and named else type(content).__name__)
         advice = (
             ": save its state dict (torch.save(model.state_dict(), ...)) and export that"
             if hasattr(content, "state")

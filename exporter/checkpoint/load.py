@@ -1,21 +1,22 @@
 """File or folder -> Model: read without running code, renamed to this project's names, every key accounted for."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import Model, Provenance
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
-from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
+from .architecture import Architecture, Named, architecture, by_our_names, comparison_only, is_known
 from .bounds import refuse_beyond, refuse_expanded, refuse_size
 from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
-from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
+from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -52,7 +53,9 @@ def load_checkpoint(
     path = Path(path)
     if variant is not None:
         _check_variant(variant, families)
-    contents = read_checkpoint(path, weights=weights, weights_key=weights_key)
+    contents = read_checkpoint(
+        path, weights=weights, weights_key=weights_key, is_model=lambda names: is_known(names, families)
+    )
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
@@ -62,18 +65,21 @@ def load_checkpoint(
     module = build(found.family, found.config, None if variant else named.shapes)
     expected = module.state_dict()
     shapes = found.family.canonical(named.shapes)
-    missing = refuse_misfits(shapes, expected, found.family, named.origins, found.filled)
-    state = weights_of(contents.tensors, named.origins, expected, found.family, found.filled)
-    wanted = found.config if input_size is None else _at(found.config, input_size)
+    filled = wholly_absent(found.filled, shapes)
+    missing = refuse_misfits(shapes, expected, found.family, named.origins, filled)
+    with ThreadPoolExecutor(1) as hashing:  # hashing takes as long as reading, and neither holds the interpreter
+        sha256 = hashing.submit(digest, contents.files)
+        state = weights_of(contents.tensors, named.origins, expected, found.family, filled)
+    wanted = _at(found.config, input_size) if input_size else _as_trained(found.config)
     if wanted != found.config:
         state = dict(found.family.adapt(state, found.config, wanted))
         module = build(found.family, wanted)
     notes = _notes(contents, named, found, converted(like), missing, wanted)
-    sha256 = digest(contents.files)
+    found_sha256 = sha256.result()
     refuse_changed(contents.files, contents.stamps)
     provenance = Provenance(
         path,
-        sha256,
+        found_sha256,
         weights,
         notes,
         format=named.format,
@@ -107,6 +113,19 @@ def _at(trained: Config, input_size: tuple[int, int]) -> Config:
         raise RequestError(
             f"expected an input that this model can take, {_size(input_size)} gives {foreign(error, 300)}"
         ) from error
+
+
+def _as_trained(trained: Config) -> Config:
+    """Refuse a trained size at which the library that wrote the checkpoint cannot run its model."""
+    try:
+        trained.at(trained.image_size)
+    except ShapeError as error:
+        size = _size(trained.image_size)
+        raise CheckpointError(
+            f"expected an input that this model can take, the {size} that it was trained with gives {error}: "
+            f"name another with {option('input_size')}"
+        ) from error
+    return trained
 
 
 def _notes(
@@ -151,7 +170,11 @@ BY_LIBRARY = (
     "resized_window",
     "small_maps",
     "roll_first",
+    "whole_patches",
     "feature_norms",
+    "normed_stages",
+    "padding",
+    "refuse_remainder",
     "norm_eps",
     "embed_eps",
     "reduced_eps",

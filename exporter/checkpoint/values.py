@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, NoReturn, get_type_hints
 
-from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import ASSUMED, ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import Config, Family, ModelValue, ShapeError, State, config_tree
@@ -107,7 +107,7 @@ def configure(
             config = _applied(value, config, said[value.name])
     if variant:
         config, source = family.resize(config, family.variants[variant]), f"--variant {variant}"
-        _refuse_others(family, said, config, source)
+        _refuse_others(family, said, config, f"{option('variant')} {variant}")
     told = own is not None or bool(variant)
     found = tuple(
         _in_force(value, config, source if told and value.name not in said else _source(value, state, said, library))
@@ -198,11 +198,14 @@ def read(family: Family, values: Mapping[str, str]) -> dict[str, Any]:
     for name, text in values.items():
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise RequestError(f"expected --model with an option of {family.name} ({listed}), found {name}")
+            raise RequestError(
+                f"expected {option('values', 'model')} with an option of {family.name} ({listed}), found {name}"
+            )
         try:
             said[name] = known[name].kind.read(text)
         except (ValueError, TypeError, AttributeError) as error:
-            raise RequestError(f"expected --model {name} as {known[name].kind.expected}; found {text!r}") from error
+            how = known[name].kind.expected
+            raise RequestError(f"expected {option('values', 'model')} {name} as {how}; found {text!r}") from error
     return said
 
 
@@ -246,7 +249,7 @@ def _refuse_contradicted(value: ModelValue, state: State, said: Any) -> None:
     Raises:
         RequestError: they tell another one, or fit no model that has it.
     """
-    asked = f"--model {value.name}={value.shown(said)}"
+    asked = f"{option('values', 'model')} {value.name}={value.shown(said)}"
     try:
         told = value.told(state)
         value.check(state, said)
@@ -262,15 +265,16 @@ def _applied(value: ModelValue, config: Any, said: Any) -> Any:
     try:
         return value.applied(config, said)
     except ShapeError as error:
-        asked = f"--model {value.name}={value.shown(said)}"
+        asked = f"{option('values', 'model')} {value.name}={value.shown(said)}"
         raise RequestError(f"expected a value that this model can have, {asked} gives {foreign(error, 300)}") from error
 
 
 def _refuse_shapes(family: Family, error: Exception) -> NoReturn:
-    names = [f"--model {value.name}=..." for value in family.values if value.needed]
+    names = [f"{option('values', 'model')} {value.name}=..." for value in family.values if value.needed]
     say = f"say {' or '.join(names)}, " if names else ""
     raise CheckpointError(
-        f"expected the shapes of a {family.name}, found others ({foreign(error, 300)}): name it with --variant, {say}"
+        f"expected the shapes of a {family.name}, found others ({foreign(error, 300)}): "
+        f"name it with {option('variant')}, {say}"
         "or write its configuration into the file under 'config'"
     ) from error
 
@@ -284,9 +288,9 @@ def _refuse_others(family: Family, said: Mapping[str, Any], config: Config, sour
     for value in family.values:
         if value.assumed and value.name in said and value.of(config) != said[value.name]:
             found, told = value.shown(said[value.name]), value.shown(value.of(config))
+            asked = f"{option('values', 'model')} {value.name}={found}"
             raise RequestError(
-                f"expected {value.name}={told}, which {source} tells; found --model {value.name}={found}: "
-                "leave one of them out"
+                f"expected {value.name}={told}, which {source} tells; found {asked}: leave one of them out"
             )
 
 

@@ -115,6 +115,13 @@ def _rebuilt(key: str, family: Family) -> bool:
     return bool(family.optional) and key.endswith(family.optional)
 
 
+def wholly_absent(filled: Mapping[str, float], shapes: State) -> dict[str, float]:
+    """Keep the patterns of which the file has no tensor at all: of a model without them, not of a damaged file."""
+    return {
+        pattern: number for pattern, number in filled.items() if not any(re.fullmatch(pattern, key) for key in shapes)
+    }
+
+
 def constant(key: str, filled: Mapping[str, float]) -> float | None:
     """Tell the number that stands for a tensor that a library leaves out."""
     return next((number for pattern, number in filled.items() if re.fullmatch(pattern, key)), None)

@@ -4,14 +4,15 @@
 ->  weights from 'state_dict', without the prefix 'model.', without criterion.weight
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.text import foreign
 
 from .tensor_files import StoredTensor, in_memory
@@ -81,6 +82,17 @@ AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_m
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
 LONGEST = 256  # letters of a tensor's name; the longest of the models here has 80
 PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
+EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
+HEADS = ("head.", "classifier.", "fc.")
+DENSE = re.compile(r"(?:neck|\w+_head)\.")  # beside the backbone of a detector or segmenter
+
+IsModel = Callable[[Collection[str]], bool]
+"""Whether names are those of a known model."""
+
+
+def nothing_known(_names: Collection[str]) -> bool:
+    """Know no model: only the prefixes of wrappers are removed."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -102,14 +114,17 @@ class Unwrapped:
     notes: tuple[str, ...]
 
 
-def unwrap(content: Mapping[Any, Any], weights: str, key: str | None, where: str) -> Unwrapped:
+def unwrap(
+    content: Mapping[Any, Any], weights: str, key: str | None, where: str, is_model: IsModel = nothing_known
+) -> Unwrapped:
     """Find the weights in a file's top level.
 
     Args:
         content: values and tensors (`Tensor` or `StoredTensor`) as they stand in the file.
         weights: "raw" or "ema".
-        key: where they are, "a" or "a.b"; None finds them.
+        key: where they are, "a" or "a.b", which may end with the beginning of names; None finds them.
         where: the file, for errors.
+        is_model: tells a model from what lies beside it, where no known wrapper's prefix does.
 
     Raises:
         CheckpointError: there are none, or several of the same kind.
@@ -118,11 +133,20 @@ def unwrap(content: Mapping[Any, Any], weights: str, key: str | None, where: str
     if weights not in ("raw", "ema"):
         raise RequestError(f"expected weights raw or ema, found {weights!r}")
     sets = sets_of_tensors(content)
-    name, notes = (
-        _chosen(content, sets, weights, where) if key is None else (_named(sets, key, where), [f"weights from {key!r}"])
-    )
+    below = ""
+    if key is None:
+        name, notes = _chosen(content, sets, weights, where)
+    else:
+        name, below = _named(sets, key, where)
+        notes = [f"weights from {key!r}"]
     tensors, dropped = _tensors_of(sets[name], where)
-    tensors, prefix, outside = _without_prefix(tensors, weights, notes)
+    tensors, averaged = _without_mmcv_average(tensors, weights, notes)
+    dropped += averaged
+    if below:
+        dropped += [other for other in tensors if not other.startswith(below)]
+        tensors = {other.removeprefix(below): tensor for other, tensor in tensors.items() if other.startswith(below)}
+    tensors, removed, outside = _without_prefix(tensors, weights, notes, is_model)
+    prefix = below + removed
     counted = [counter for counter in tensors if _is_counter(counter, tensors[counter])]
     dropped = [*dropped, *outside, *counted]
     tensors = {found: tensor for found, tensor in tensors.items() if found not in counted}
@@ -162,24 +186,32 @@ def _chosen(
     if not matching and weights == "raw":
         matching = unnamed
     if not matching and weights == "ema":
-        matching = [name for name in sets if any(str(key).startswith(AVERAGED_PREFIXES) for key in sets[name])]
+        matching = [name for name in sets if _has_average(sets[name])]
     if not matching:
         raise CheckpointError(_nothing(content, kinds, weights, where))
     if len(matching) > 1:
         named = listed([f"'{foreign(name)}' ({len(sets[name])} tensors)" for name in matching])
         raise CheckpointError(
-            f"expected one set of {weights} weights in {where}, found {named}: name one with --weights-key"
+            f"expected one set of {weights} weights in {where}, found {named}: name one with {option('weights_key')}"
         )
     name = matching[0]
     others = [f"'{foreign(other)}' ({kinds[other] or 'of no known name'})" for other in sets if other != name]
     notes = [f"weights from '{foreign(name)}'"] if name else []
     other = "ema" if weights == "raw" else "raw"
-    if other in kinds.values():
+    inside = _has_average(sets[name]) and kinds[name] == "raw" and "n_averaged" not in sets[name]
+    if inside or other in (kinds[each] for each in sets if each != name):
         said = notes[-1] if notes else "weights from the top level"
         notes[-1:] = [f"{said}; the file also has {other} weights (--weights {other})"]
     elif others:
         notes.append(f"the file also has {listed(others)}: --weights-key takes one of them")
     return name, notes
+
+
+def _has_average(values: Mapping[Any, Any]) -> bool:
+    """Whether a set holds an average among its names, or is one (torch.optim.swa_utils.AveragedModel)."""
+    names = [str(key) for key in values]
+    inside = any(name.startswith(AVERAGED_PREFIXES) or (name.startswith("ema_") and "." not in name) for name in names)
+    return inside or "n_averaged" in values
 
 
 def _kind(name: str, sets: Mapping[str, Mapping[Any, Any]]) -> str:
@@ -207,7 +239,9 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
     top = ", ".join(f"'{foreign(name)}'" for name in list(content)[:LISTED]) or "nothing"
     if found is not None:
         stands = f"'{foreign(found)}'" if found else "them at its top level"
-        return f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for --weights {other}"
+        return (
+            f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for {option('weights')} {other}"
+        )
     names, found_what = [foreign(name) for name in content], f"expected {weights} weights in {where}, found {top}"
     if names and all(
         name.lower().startswith(NO_WEIGHTS) or name in ("state", "param_groups", "epoch") for name in names
@@ -216,11 +250,16 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
     return f"{found_what}, and no set of tensors in them; export the file that has it"
 
 
-def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> str:
-    if key not in sets:
-        named = listed([f"'{foreign(name)}'" for name in sets if name]) or "none but the top level"
-        raise CheckpointError(f"expected tensors under {key!r} in {where}, found sets of tensors under {named}")
-    return key
+def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> tuple[str, str]:
+    """Find a set by its key, or a part of one: the set's key, and what the names of the part begin with."""
+    if key in sets:
+        return key, ""
+    for name in sorted(sets, key=len, reverse=True):
+        below = key.removeprefix(f"{name}." if name else "") + "."
+        if (not name or key.startswith(f"{name}.")) and any(str(tensor).startswith(below) for tensor in sets[name]):
+            return name, below
+    named = listed([f"'{foreign(name)}'" for name in sets if name]) or "none but the top level"
+    raise CheckpointError(f"expected tensors under {key!r} in {where}, found sets of tensors under {named}")
 
 
 def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, StoredTensor], list[str]]:
@@ -244,14 +283,31 @@ def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, Stored
     return tensors, dropped
 
 
-def _without_prefix(
+def _without_mmcv_average(
     tensors: dict[str, StoredTensor], weights: str, notes: list[str]
+) -> tuple[dict[str, StoredTensor], list[str]]:
+    """Part the two sets that mmcv 1.x keeps in one: as it saves, the averages have the names, `ema_a_b` is a.b's raw.
+
+    Source: mmcv 1.7, runner/hooks/ema.py, EMAHook.after_train_epoch, which runs before the file is written.
+    """
+    kept = {f"ema_{name.replace('.', '_')}": name for name in tensors}
+    raw = {kept[name]: tensor for name, tensor in tensors.items() if name in kept}
+    if not raw:
+        return tensors, []
+    names = [name for name in tensors if name not in kept]
+    notes.append("the file has averages and raw weights side by side, as mmcv's EMAHook leaves them")
+    chosen = {name: raw.get(name, tensors[name]) if weights == "raw" else tensors[name] for name in names}
+    return chosen, [name for name in tensors if name in kept]
+
+
+def _without_prefix(
+    tensors: dict[str, StoredTensor], weights: str, notes: list[str], is_model: IsModel
 ) -> tuple[dict[str, StoredTensor], str, list[str]]:
     """Remove prefixes of wrappers: those of every name, and that of the largest group beside a loss or an average."""
     removed, outside = "", list[str]()
     while True:
         names = [name for name in tensors if not _is_counter(name, tensors[name])]
-        prefix = _common(names) or _group(names, weights)
+        prefix = _common(names) or _group(names, weights) or _known(names, is_model)
         if not prefix:
             return tensors, removed, outside
         outside += [name for name in tensors if not name.startswith(prefix)]
@@ -287,6 +343,32 @@ def _group(names: list[str], weights: str) -> str:
     return largest if sizes[largest] > 4 * others else ""
 
 
+def _known(names: list[str], is_model: IsModel) -> str:
+    """Find the only prefix below which the names are a known model's, whatever its owner called it.
+
+    A prefix that a library gives its bodies alone is none: the head beside them belongs to the model.
+
+    Raises:
+        CheckpointError: there are several models.
+    """
+    if is_model(names) or any(DENSE.match(name) for name in names):
+        return ""
+    prefixes = dict.fromkeys(match[0] for name in names if (match := re.match(r"[^.]+\.(?:[^.]+\.)?", name)))
+    prefixes |= dict.fromkeys(prefix.partition(".")[0] + "." for prefix in prefixes)
+    found: list[str] = []
+    for prefix in sorted(prefixes, key=len):
+        below = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        headed = len(below) == len(names) or any(name.startswith(HEADS) for name in below)
+        if headed and not prefix.startswith(tuple(found)) and is_model(below):
+            found.append(prefix)
+    if len(found) > 1:
+        listed = ", ".join(repr(prefix.removesuffix(".")) for prefix in found)
+        raise CheckpointError(
+            f"expected one model, found several, whose names begin with {listed}: name one with {option('weights_key')}"
+        )
+    return found[0] if found else ""
+
+
 def _is_counter(name: str, tensor: StoredTensor) -> bool:
     last = name.rpartition(".")[2]
-    return last in PROFILED or (name in COUNTERS and tensor.like.numel() == 1)
+    return last in (*PROFILED, EXTRA_STATE) or (name in COUNTERS and tensor.like.numel() == 1)

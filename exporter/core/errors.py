@@ -36,17 +36,21 @@ def worst(exit_codes: Iterable[int]) -> int:
     return min(exit_codes, key=WORST_FIRST.index, default=0)
 
 
-OPTION = re.compile("\x02(\\w+)\x03")
+OPTION = re.compile("\x02(\\w+)(?:=(\\w+))?\x03")
 
 
-def option(name: str) -> str:
+def option(name: str, flag: str = "") -> str:
     """Mark a word of a message as an option, for `SlideExportError` to write as its caller knows it.
+
+    Args:
+        name: as Python knows it.
+        flag: as the command line does, where that is another word.
 
     Example:
         `RequestError(f"{option('keep_fp32')} needs a smaller precision")` reads "keep_fp32 needs …" from Python and
         "--keep-fp32 needs …" on the command line.
     """
-    return f"\x02{name}\x03"
+    return f"\x02{name}={flag}\x03" if flag else f"\x02{name}\x03"
 
 
 class SlideExportError(Exception):
@@ -60,7 +64,7 @@ class SlideExportError(Exception):
     @property
     def on_command_line(self) -> str:
         """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
-        return OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), super().__str__())
+        return OPTION.sub(lambda match: "--" + (match[2] or match[1]).replace("_", "-"), super().__str__())
 
 
 class RequestError(SlideExportError):

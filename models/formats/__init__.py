@@ -8,6 +8,8 @@ what its code does otherwise under the same weights. A new library is a file and
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from . import official, openmmlab, timm, torchvision, transformers
 from .format import Beside, Format, Told
@@ -24,6 +26,7 @@ FORMATS: tuple[Format, ...] = (
     transformers.NAT_FORMAT,
 )
 
+NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 BODIES = ("swin.", "pvt_v2.", "pvt.", "dinat.", "nat.", "backbone.", "timm_model.")
 """What a classifier puts before the names of its body and not before those of its head."""
 
@@ -58,24 +61,25 @@ class Recognised:
     keys: Mapping[str, str]
 
 
-def recognise(keys: Collection[str], model_type: str = "") -> Recognised | None:
+def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG) -> Recognised | None:
     """Tell the format of a state dict from its names; None where they are official or of no format.
 
     Args:
         keys: names of the tensors.
-        model_type: of transformers' config.json, which tells DiNAT from NAT where the names do not.
+        config: config.json, which tells whose the names are where they do not.
     """
     for body in ("", *BODIES):
         if body and not any(key.startswith(body) for key in keys):
             continue
         renamed = {key.removeprefix(body): key for key in keys}
         for candidate in FORMATS:
-            if candidate.matches(renamed.keys()) and not _is_other_nat(candidate, body, model_type):
+            named = candidate.matches(renamed.keys()) and candidate.only_with in ("", *config)
+            if named and not _is_other_nat(candidate, body, config.get("model_type")):
                 return Recognised(candidate, body, renamed)
     return None
 
 
-def _is_other_nat(candidate: Format, body: str, model_type: str) -> bool:
+def _is_other_nat(candidate: Format, body: str, model_type: Any) -> bool:
     """Whether a format has the right names and is the other one of NAT and DiNAT."""
     is_dinat = body == "dinat." or model_type == "dinat"
     return (candidate is transformers.DINAT_FORMAT and not is_dinat) or (

@@ -60,6 +60,7 @@ class Format:
         matches: whether the names of a state dict are of this format.
         rules: the key map, or what makes it of the names.
         read: (tensors by their names here, of any device; what lies beside) -> what they tell.
+        only_with: field of config.json without which the names are taken for the authors' own; "" needs none.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Format:
     matches: Callable[[Collection[str]], bool]
     rules: tuple[Rule, ...] | Callable[[Collection[str]], tuple[Rule, ...]]
     read: Callable[[State, Beside], Told]
+    only_with: str = ""
 
     def key_map(self, keys: Collection[str]) -> tuple[Rule, ...]:
         """The key map of a state dict with these names."""
@@ -111,4 +113,4 @@ def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
 
 def untold_input(image_size: tuple[int, int], reason: str) -> str:
     """Say that the input is a guess."""
-    return f"no file tells the input: {image_size[0]}x{image_size[1]} assumed, {reason}; --input-size names another"
+    return f"no file tells the input: {image_size[0]}x{image_size[1]} assumed, {reason}; another may be asked for"

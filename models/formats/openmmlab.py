@@ -9,18 +9,17 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from slide_export.models.data import DataConfig
 from slide_export.models.family import ShapeError, State
+from slide_export.models.twins import HEADS
 
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
+from .openmmlab_images import WHERE, read_images
 from .shapes import LAST_NORM, feature_norms, has, swin_fields
 
-WHERE = "the file's own configuration (meta.cfg)"
-WHOLE_IMAGE = 384  # from this side on mmpretrain's configurations resize both sides and crop nothing
 CLASSIFIERS = ("mmpretrain", "mmcls")
-FILTERS = ("bicubic", "bilinear")
 
+QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}  # of models made with qkv_bias=False
 BLOCK, OURS = "stages.{s}.blocks.{j}", "layers.{s}.blocks.{j}"
 
 
@@ -115,12 +114,10 @@ def read_swin(state: State, beside: Beside) -> Told:
     fields["feature_norms"] = tuple(sorted({*norms, *last}))
     told = "img_size" in backbone or "pretrain_img_size" in backbone
     unsaid = () if told else (untold_input(fields["image_size"], "32 times the window, as published"),)
-    data, guesses = _data(beside.config, fields["image_size"])
-    filled = {} if "norm.weight" in state else LAST_NORM
-    if backbone.get("qkv_bias") is False:
-        filled = {**filled, r".*\.attn\.qkv\.bias": 0.0}
+    data, guesses, notes = read_images(beside.config, fields["image_size"])
+    filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
     source = WHERE if backbone else ""
-    return Told(fields, data, beside.labels, source, assumed=(*guess, *unsaid, *guesses), filled=filled)
+    return Told(fields, data, beside.labels, source, notes, (*guess, *unsaid, *guesses), filled)
 
 
 def read_pyramid(state: State, beside: Beside) -> Told:
@@ -132,13 +129,11 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
     assumed = () if "num_heads" in backbone else ("no file tells the heads: each width over the first, as published",)
-    if "pos_embed1" not in state:
-        assumed = (*assumed, untold_input((224, 224), "as published"))
-    else:
+    if "pos_embed1" in state:
         fields["class_token"] = False
-    data, guesses = _data(beside.config, (224, 224))
+    data, guesses, notes = read_images(beside.config, (224, 224))
     filled = {} if "head.weight" in state else LAST_NORM
-    return Told(fields, data, beside.labels, WHERE if backbone else "", assumed=(*assumed, *guesses), filled=filled)
+    return Told(fields, data, beside.labels, WHERE if backbone else "", notes, (*assumed, *guesses), filled)
 
 
 def _backbone(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -229,36 +224,6 @@ def _small_maps(state: State, beside: Beside, backbone: Mapping[str, Any]) -> tu
     return (detectors if norms else "joint"), (f"no file tells whose backbone this is: {whose}, is assumed",)
 
 
-def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig, tuple[str, ...]]:
-    """Read mmpretrain's preprocessing: its data_preprocessor and its test pipeline.
-
-    Source: mmpretrain 1.2.0, configs/_base_/datasets/imagenet_bs64_swin_224.py and _384.py: the short side to 256 and
-    a centre crop of 224, or both sides to 384; bicubic by Pillow.
-    """
-    whole = min(size) >= WHOLE_IMAGE
-    data = DataConfig(keep_aspect=not whole, scale=1.0 if whole else 256 / 224)
-    steps = config.get("test_pipeline")
-    if not isinstance(steps, list):
-        return data, ("no file tells the preprocessing: that of OpenMMLab's Swin configurations is assumed",)
-    colours = config.get("data_preprocessor")
-    colours = colours if isinstance(colours, Mapping) else {}
-    expect(WHERE, colours, {"to_rgb": (True,)})
-    scaled = {name: tuple(float(v) / 255 for v in colours[name]) for name in ("mean", "std") if name in colours}
-    return DataConfig(**{**vars(data), **scaled, **_steps(steps, size)}), ()
-
-
-def _steps(steps: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Read the resizing step of a test pipeline."""
-    for step in steps:
-        kind = step.get("type") if isinstance(step, Mapping) else None
-        if kind in ("ResizeEdge", "Resize"):
-            filter_ = step.get("interpolation", "bilinear")
-            expect(WHERE, {"interpolation": filter_}, {"interpolation": FILTERS})
-            edge, told = kind == "ResizeEdge", pair(step.get("scale", size[0]), "scale")
-            return {"interpolation": filter_, "keep_aspect": edge, "scale": told[0] / size[0]}
-    raise ShapeError(f"test_pipeline in {WHERE} without ResizeEdge or Resize")
-
-
 MVIT = (  # to the official names of an MViTv2
     layer("patch_embed.projection", "patch_embed.proj"),
     Rule("blocks.{j}.{x}", "blocks.{j}.{x}"),
@@ -278,21 +243,34 @@ def is_mvit(keys: Collection[str]) -> bool:
 
 
 def read_twins(state: State, beside: Beside) -> Told:
-    """Read a Twins: its norms have another epsilon than the official ones.
+    """Read a Twins: its norms have another epsilon than the official ones, and earlier stages may have one, too.
+
+    Zeros complete windows and are masked as upstream's segmenter does; patches are padded, which is refused.
+
+    Source: mmpretrain 1.2.0, models/backbones/twins.py, PCPVT and SVT.
 
     Raises:
-        ShapeError: the norm of its third stage is handed on, which no other library does.
+        ShapeError: nobody tells the windows of a size that is not published.
     """
-    if any(key.startswith("norm_after_stage") for key in state):
-        raise ShapeError("norms after earlier stages (norm_after_stage2), whose output the next stage takes")
-    data, guesses = _data(beside.config, (224, 224))
-    return Told({"norm_eps": 1e-5}, data, beside.labels, assumed=guesses)
+    backbone = _backbone(beside.config)
+    expect(WHERE, backbone, {"norm_cfg": ({"type": "LN"},), "in_channels": (3,)})
+    told = backbone.get("arch")
+    told = told if isinstance(told, Mapping) else {}
+    names = {"heads": "num_heads", "windows": "window_sizes"}
+    fields: dict[str, Any] = {"norm_eps": 1e-5, "padding": "mask", "refuse_remainder": True}
+    fields |= {ours: tuple(told[name]) for ours, name in names.items() if name in told}
+    widths = tuple(state[key].shape[0] for key in sorted(state) if re.fullmatch(r"patch_embeds\.\d\.proj\.weight", key))
+    if "windows" not in fields and "blocks.0.0.attn.qkv.weight" in state and widths not in HEADS:
+        raise ShapeError(f"widths {widths}, of whose windows nothing is told: the file has no configuration of its own")
+    data, guesses, notes = read_images(beside.config, (224, 224))
+    guess = untold_input((224, 224), "as published")
+    return Told(fields, data, beside.labels, WHERE if told else "", notes, (guess, *guesses), QKV_BIAS)
 
 
 def read_mvit(_state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
-    data, guesses = _data(beside.config, (224, 224))
-    return Told({}, data, beside.labels, assumed=guesses)
+    data, guesses, notes = read_images(beside.config, (224, 224))
+    return Told({}, data, beside.labels, "", notes, guesses)
 
 
 FORMATS = (

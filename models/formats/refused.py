@@ -25,7 +25,7 @@ REFUSED: tuple[Refusal, ...] = (
     ),
     (
         lambda keys: _ends(keys, *QUANTIZED),
-        "a quantized checkpoint: export the one in float that it was made from; --precision chooses what it becomes",
+        "a quantized checkpoint: export the one in float that it was made from, in any precision",
     ),
     (
         lambda keys: _ends(keys, "weight_orig") and _ends(keys, "weight_mask"),
@@ -39,7 +39,16 @@ REFUSED: tuple[Refusal, ...] = (
         "SwinV2 (cosine attention, positions by an MLP): it is not exported; Swin, of the first version, is",
     ),
     (
-        lambda keys: any("mask_token" in key for key in keys) and has(keys, r"decoder\."),
+        lambda keys: (
+            has(keys, r"decoder\.")
+            and (
+                any("mask_token" in key for key in keys)
+                or (
+                    has(keys, r"encoder\.(patch_embed|layers\.0\.blocks)\.")
+                    and not any(key.endswith(("head.weight", "classifier.weight")) for key in keys)
+                )
+            )
+        ),
         "a SimMIM pre-training file, which has a decoder and no head: fine-tune it for classification, and export that",
     ),
     (
@@ -56,6 +65,7 @@ UNKNOWN_FAMILIES: tuple[Refusal, ...] = (
     (lambda keys: has(keys, r"layer1\.0\.conv1\."), "ResNet"),
     (lambda keys: has(keys, r"stages\.0\.blocks\.0\.conv_dw\.|features\.1\.0\.block\."), "ConvNeXt"),
     (lambda keys: has(keys, r"vit\.encoder\.layer\."), "transformers ViT"),
+    (lambda keys: has(keys, r"encoder\.layers\.encoder_layer_0\."), "torchvision ViT"),
 )
 """Told where no family here has the names."""
 

@@ -31,6 +31,8 @@ def swin_fields(state: State, told: Mapping[str, Any]) -> dict[str, Any]:
         ShapeError: neither tells one of them.
     """
     needed = {"window", "image_size"}
+    if "window" not in told and (oblong := _oblong(state)):
+        raise ShapeError(f"windows that are no square (a table of {oblong} positions), whose sides no file tells")
     try:
         inferred = vars(swin.infer(state))
     except ShapeError:
@@ -49,6 +51,12 @@ def swin_fields(state: State, told: Mapping[str, Any]) -> dict[str, Any]:
 def feature_norms(state: State) -> tuple[int, ...]:
     """List the stages whose maps have a norm of their own; the last stage's is the classifier's."""
     return tuple(int(match[1]) for key in state if (match := re.fullmatch(r"norm(\d+)\.weight", key)))
+
+
+def _oblong(state: State) -> int:
+    """Find the positions of a table that no square window has, (2n - 1)^2 of n a side; 0 where all are square."""
+    sizes = {value.shape[0] for key, value in state.items() if re.fullmatch(TABLE, key) and value.ndim == 2}
+    return next((size for size in sorted(sizes) if math.isqrt(size) ** 2 != size), 0)
 
 
 def _square_tables(state: State) -> State:

@@ -1,8 +1,8 @@
-"""timm: Swin from 0.9 on, PVTv2 and MViTv2, features_only forms, and transformers' TimmWrapper around them.
+"""timm: Swin, PVTv2, Twins and MViTv2, features_only forms, and transformers' TimmWrapper around them.
 
-Swin of timm 0.6 (to 0.8) has the official names and needs no map. From 0.9 on patch merging stands at the start of a
-stage; its order of channels is the official one. Source: timm 1.0.31, timm/models/swin_transformer.py, pvt_v2.py and
-twins.py.
+Twins, and Swin up to 0.8, have the authors' names: config.json alone tells that they are timm's. From 0.9 on Swin's
+patch merging stands at the start of a stage; its order of channels is the official one. Source: timm 1.0.31,
+timm/models/swin_transformer.py, pvt_v2.py and twins.py.
 """
 
 import re
@@ -22,7 +22,8 @@ FILTERS = ("bicubic", "bilinear")
 ELSEWHERE = """
     img_size window_size num_classes embed_dim embed_dims depths num_heads mlp_ratio mlp_ratios sr_ratios linear
     qkv_bias strict_img_size dynamic_img_size always_partition drop_rate proj_drop_rate attn_drop_rate drop_path_rate
-    weight_init features_only out_indices feature_cls output_fmt pretrained checkpoint_path device dtype
+    weight_init wss pos_drop_rate features_only out_indices feature_cls output_fmt pretrained checkpoint_path
+    device dtype
 """.split()  # noqa: SIM905  # arguments that are read elsewhere, that shapes tell, or that change nothing in eval mode
 MODELLED = {  # argument -> the values that are modelled
     "in_chans": (3,),
@@ -58,6 +59,7 @@ def _pvt_v2(stage: str) -> tuple[Rule, ...]:
     )
 
 
+AS_THEY_ARE = (Rule("{x}", "{x}"),)  # the authors' own names
 PVT_V2, PVT_V2_FEATURES = _pvt_v2("stages.{s}"), _pvt_v2("stages_{s}")
 
 MVIT_V2 = (  # needs the number of each stage's first block: see `mvit_v2_rules`
@@ -84,6 +86,17 @@ def is_swin(keys: Collection[str]) -> bool:
     return merging and "layers.0.blocks.0.attn.relative_position_bias_table" in keys
 
 
+def is_old_swin(keys: Collection[str]) -> bool:
+    """Whether these are the authors' names of a Swin, which timm had up to 0.8."""
+    table = "layers.0.blocks.0.attn.relative_position_bias_table"
+    return table in keys and has(keys, r"layers\.0\.downsample\.")
+
+
+def is_twins(keys: Collection[str]) -> bool:
+    """Whether these are the authors' names of a Twins, which are timm's."""
+    return "patch_embeds.0.proj.weight" in keys and "pos_block.0.proj.0.weight" in keys
+
+
 def is_mvit_v2(keys: Collection[str]) -> bool:
     """Whether these are the names of timm's MViTv2."""
     return "stages.0.blocks.0.attn.pool_q.weight" in keys or "stages.0.blocks.0.attn.rel_pos_h" in keys
@@ -95,7 +108,9 @@ def read_swin(state: State, beside: Beside) -> Told:
     name = str(beside.config.get("architecture", ""))
     if name.startswith("swin_s3"):
         raise ShapeError(f"architecture {name!r}, whose windows differ from stage to stage")
-    fields: dict[str, Any] = {"resized_window": "keep", "roll_first": True}
+    fields: dict[str, Any] = {"resized_window": "keep", "roll_first": True, "whole_patches": True}
+    if arguments.get("strict_img_size") is False:
+        fields["resized_window"] = "fixed"
     if arguments.get("always_partition"):
         fields["small_maps"] = "pad-and-shift"
     if window := _window(arguments.get("window_size"), name):
@@ -104,6 +119,8 @@ def read_swin(state: State, beside: Beside) -> Told:
         fields["image_size"] = size
     fields = swin_fields(state, fields)
     guessed = size is None and windows_alike(state)
+    if guessed and "norm.weight" not in state:  # features_only may end before the last stage
+        fields["image_size"] = (32 * fields["window"][0], 32 * fields["window"][1])
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
     filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
     return _told(fields, beside, fields["image_size"], assumed, filled)
@@ -116,14 +133,42 @@ def read_pvt_v2(_state: State, beside: Beside) -> Told:
     fields: dict[str, Any] = {"image_size": size} if size else {}
     if "num_heads" in arguments:
         fields["heads"] = tuple(arguments["num_heads"])
-    assumed = () if size else (untold_input((224, 224), "as published"),)
-    return _told(fields, beside, size or (224, 224), assumed, {})
+    return _told(fields, beside, size or (224, 224), (), {})
 
 
 def read_mvit_v2(_state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
     arguments = _arguments(beside.config, "mvitv2")
     return _told({}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
+
+
+def read_old_swin(state: State, beside: Beside) -> Told:
+    """Read a Swin of timm 0.6 to 0.8: its function is the authors', its windows stay at another input.
+
+    Source: timm 0.6.13, timm/models/swin_transformer.py, SwinTransformerBlock.
+    """
+    arguments = _arguments(beside.config, "swin")
+    fields: dict[str, Any] = {"resized_window": "keep"}
+    if window := _window(arguments.get("window_size"), str(beside.config.get("architecture", ""))):
+        fields["window"] = window
+    if size := _image_size(beside.config, arguments):
+        fields["image_size"] = size
+    fields = swin_fields(state, fields)
+    return _told(fields, beside, fields["image_size"], (), {})
+
+
+def read_twins(_state: State, beside: Beside) -> Told:
+    """Read a Twins: zeros complete the windows and are attended to, which the authors' classifier refuses.
+
+    Source: timm 1.0.31, timm/models/twins.py, LocallyGroupedAttn.forward.
+    """
+    arguments = _arguments(beside.config, "twins")
+    fields: dict[str, Any] = {"padding": "zeros"}
+    size = _image_size(beside.config, arguments)
+    fields |= {"image_size": size} if size else {}
+    names = {"heads": "num_heads", "windows": "wss"}
+    fields |= {ours: tuple(arguments[name]) for ours, name in names.items() if arguments.get(name)}
+    return _told(fields, beside, size or (224, 224), (), {})
 
 
 def _told(
@@ -201,6 +246,8 @@ def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig,
 
 
 FORMATS = (
+    Format("timm Twins", "twins", is_twins, AS_THEY_ARE, read_twins, only_with="architecture"),
+    Format("timm (before 0.9) Swin", "swin", is_old_swin, AS_THEY_ARE, read_old_swin, only_with="architecture"),
     Format("timm (0.9 or later) Swin", "swin", is_swin, SWIN, read_swin),
     Format(
         "timm features_only Swin",

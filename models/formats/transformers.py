@@ -173,7 +173,7 @@ def _told(
             *assumed,
             "no config.json beside the weights: epsilons, activation and windows are the library's defaults",
         )
-    biased = beside.config.get("qkv_bias", True)
+    biased = beside.config.get("qkv_bias", True) if beside.config else False  # without it the names tell
     return Told(
         fields,
         images,
@@ -244,14 +244,13 @@ def read_pvt_v2(state: State, beside: Beside) -> Told:
     fields = _pyramid(config, "sr_ratios")
     if "linear_attention" in config:
         fields["linear"] = bool(config["linear_attention"])
-    assumed = () if "image_size" in fields else (untold_input((224, 224), "as published"),)
-    return _told(fields, beside, assumed, {}, "pvt")
+    return _told(fields, beside, (), {}, "pvt")
 
 
 def read_nat(_state: State, beside: Beside) -> Told:
     """Read a NAT: no configuration tells its input."""
     _of_model("nat")(beside.config)
-    return _told(_neighbours(beside.config), beside, (untold_input((224, 224), "as published"),), {}, "vit")
+    return _told(_neighbours(beside.config), beside, (), {}, "vit")
 
 
 def read_dinat(state: State, beside: Beside) -> Told:
@@ -266,7 +265,7 @@ def read_dinat(state: State, beside: Beside) -> Told:
         raise ShapeError("a DiNAT without its dilations, which stand in config.json alone: export its folder")
     dilations = tuple(tuple(int(d) for d in level) for level in config["dilations"])
     fields = {**_neighbours(config), "dilations": dilations}
-    return _told(fields, beside, (untold_input((224, 224), "as published"),), {}, "vit")
+    return _told(fields, beside, (), {}, "vit")
 
 
 def _neighbours(config: Mapping[str, Any]) -> dict[str, Any]:

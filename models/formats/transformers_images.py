@@ -72,8 +72,13 @@ def _resize(told: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[bool,
     if keep_aspect and "crop_pct" in told and told["crop_pct"]:  # ConvNextImageProcessor, below 384
         return True, 1 / float(told["crop_pct"]), ()
     if not told.get("do_center_crop"):
-        guess = f"{WHERE} crops nothing after the short side: the centre crop of the input is assumed"
-        return keep_aspect, resized[0] / image_size[0], (guess,) if keep_aspect else ()
+        if keep_aspect:
+            guess = f"{WHERE} crops nothing after the short side: the centre crop of the input is assumed"
+            return True, resized[0] / image_size[0], (guess,)
+        same = resized == tuple(image_size)
+        rows, cols = resized
+        guess = f"{WHERE} resizes to {rows}x{cols}, which is not the model's input: resized to the input it is assumed"
+        return False, 1.0, () if same else (guess,)
     cropped = _sides(crop, "crop_size") if crop is not None else image_size
     return keep_aspect, resized[0] / cropped[0], ()
 

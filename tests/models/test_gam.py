@@ -37,7 +37,7 @@ def test_infer_reads_everything_but_the_dialect(dialect: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["a", "a_plain", "b"])
 def test_a_dialect_that_nobody_tells_is_refused_by_the_name_of_the_option(dialect: str) -> None:
-    with pytest.raises(ShapeError, match=f"say .*--model gam_dialect={dialect} "):
+    with pytest.raises(ShapeError, match=f"say .*gam_dialect={dialect} "):
         gam.infer(state_of(CONFIGS[dialect]))
 
 
@@ -94,7 +94,7 @@ def unsaid(tmp_path: Path) -> Path:
 
 
 def test_a_file_that_nobody_tells_the_dialect_of_is_refused(unsaid: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"say --model gam_dialect=a .* or --model gam_dialect=a_plain"):
+    with pytest.raises(CheckpointError, match=r"say gam_dialect=a .* or gam_dialect=a_plain"):
         load_checkpoint(unsaid)
 
 
@@ -104,7 +104,7 @@ def test_the_user_tells_the_dialect(dialect: str, unsaid: Path) -> None:
 
 
 def test_a_dialect_that_does_not_exist_or_fit_is_refused(unsaid: Path) -> None:
-    with pytest.raises(RequestError, match="expected --model gam_dialect as a or a_plain or b or c; found 'd'"):
+    with pytest.raises(RequestError, match="expected values gam_dialect as a or a_plain or b or c; found 'd'"):
         load_checkpoint(unsaid, values={"gam_dialect": "d"})
     with pytest.raises(CheckpointError, match="gam_dialect=b, where the keys are those of a or a_plain"):
         load_checkpoint(unsaid, values={"gam_dialect": "b"})

@@ -161,7 +161,14 @@ def test_adapters_are_refused_by_what_they_are(tmp_path: Path) -> None:
     [
         ("timm/swin_tiny_patch4_window7_224.ms_in1k", r"`hf download timm/swin_tiny"),
         ("hf-hub:timm/swin_tiny", r"nothing is downloaded here; .*`hf download timm/swin_tiny`"),
-        ("https://download.pytorch.org/models/swin_t.pth", "nothing is downloaded here"),
+        (
+            "https://download.pytorch.org/models/swin_t.pth",
+            r"`curl -LO https://download\.pytorch\.org/models/swin_t\.pth`",
+        ),
+        ("https://huggingface.co/a/b/resolve/main/model.bin", "`hf download a/b model.bin`"),
+        ("facebook/pvt_v2_b0@main", "`hf download facebook/pvt_v2_b0 --revision main"),
+        ("torchvision://swin_t", "the address torchvision://swin_t: nothing is downloaded here"),
+        ("file:///data/swin.pth", "give the path, /data/swin.pth"),
         ("nowhere.pth", "found none at"),
     ],
 )

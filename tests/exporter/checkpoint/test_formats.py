@@ -17,13 +17,13 @@ OPTIONS: dict[str, dict[str, str]] = {
     "timm_pvt_v2": HEADS,
     "timm_pvt_v2_li": HEADS,
     "timm_twins_pcpvt": {"heads": "1,2,3,4"},
+    "mmpretrain_pcpvt": {"heads": "1,2,4,4"},
 }
 REFUSED = {
     "timm_swin_stagewindows": r"windows of 4, 2, 4, 2 .*Swin-S3",
     "torchvision_swin_v2": "found SwinV2",
-    "timm_mvitv2_cls": "unexpected cls_token",
-    "mmpretrain_pcpvt": "norm_eps, in which OpenMMLab Twins differs and which twins does not model",
-    "mmpretrain_svt": "norms after earlier stages",
+    "timm_mvitv2_cls": "a class token",
+    "mmpretrain_svt": "of whose windows nothing is told",
 }
 BACKBONES = tuple(name for name in NAMES if name.startswith(("mmsegmentation", "mmdetection")))
 EXACT = tuple(name for name in NAMES if name not in REFUSED and name not in BACKBONES)
@@ -59,3 +59,16 @@ def test_stage_maps_are_the_librarys(name: str, tmp_path: Path) -> None:
 def test_what_is_not_exported_is_refused_by_what_it_is(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=REFUSED[name]):
         load(name, tmp_path)
+
+
+def test_a_twins_of_openmmlab_with_its_configuration_is_exact(tmp_path: Path) -> None:
+    """Windows and heads stand in the configuration alone; the third stage's norm is handed on."""
+    drawn = golden("mmpretrain_svt")
+    meta = {"mmengine_version": "0.10.7", "cfg": f"model = {drawn.meta['arguments']!r}"}
+    torch.save({"meta": meta, "state_dict": dict(drawn.state)}, tmp_path / "epoch_1.pth")
+    model = load_checkpoint(tmp_path / "epoch_1.pth", input_size=(64, 64))
+    assert (model.config.normed_stages, model.config.windows) == ((2,), (2, 2, 2, 2))  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        logits = model.module(drawn.inputs["input"])
+    expected = torch.from_numpy(drawn.outputs["logits"])
+    assert (logits - expected).abs().max() / expected.std() <= TOLERANCE

@@ -1,20 +1,23 @@
-"""The libraries themselves: small random models, saved as their users do, loaded here, at two input sizes each."""
+"""The libraries themselves: small random models, saved as their users do, loaded and exported, at two sizes each."""
 
 import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from slide_export import export
 from slide_export.checkpoint.load import load_checkpoint
 from tests.exporter.checkpoint.libraries import images, library, quiet, random_weights
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5  # of the output's standard deviation: sums in another order, in float32
+ARTIFACT = 1e-4  # the same, of what ONNX Runtime computes
 SMALL = {"embed_dim": 16, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)}
 PYRAMID = {"hidden_sizes": [16, 32, 40, 64], "depths": [2, 1, 2, 1], "num_attention_heads": [1, 2, 5, 8]}
 
@@ -24,11 +27,17 @@ def same(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def compare(path: Path, theirs: Callable[[Tensor], Tensor], size: tuple[int, int], **options: Any) -> Any:
-    """Load a checkpoint for a size and compare its logits with the library's."""
+    """Load and export a checkpoint for a size; compare the module's and the artifact's logits with the library's."""
     model = load_checkpoint(path, input_size=size, **options)
     pictures = images(*size)
     with torch.inference_mode(), quiet():
-        assert same(model.module(pictures), theirs(pictures))
+        expected = theirs(pictures)
+        assert same(model.module(pictures), expected)
+    bundle = export(path, out=path.parent / "exported", input_size=size, overwrite=True, **options)
+    session = onnxruntime.InferenceSession(bundle.path / bundle.manifest.artifact.path)
+    found = torch.from_numpy(session.run(None, {"images": pictures.numpy()})[0])
+    assert (found - expected).abs().max() <= ARTIFACT * expected.std()
+    assert bundle.manifest.checkpoint.format == model.provenance.format
     return model
 
 
@@ -167,25 +176,55 @@ def test_timm_inside_transformers(tmp_path: Path) -> None:
     assert loaded.provenance.prefix == "timm_model."
 
 
-def test_an_artifact_is_the_librarys_model(tmp_path: Path) -> None:
-    """The whole way: a torchvision model to ONNX, at an input that its windows pad."""
-    import onnxruntime
+WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
+    "Lightning": lambda state: {
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": {**{f"net.{key}": value for key, value in state.items()}, "criterion.weight": torch.ones(10)},
+        "hyper_parameters": {"lr": 0.1},
+        "loops": {},
+    },
+    "compiled, distributed": lambda state: {
+        "model": {f"module._orig_mod.{key}": value for key, value in state.items()},
+        "epoch": 3,
+    },
+    "averaged": lambda state: {
+        "n_averaged": torch.tensor(5),
+        **{f"module.{key}": value for key, value in state.items()},
+    },
+    "another name": lambda state: {"weights": {f"my_swin.{key}": value for key, value in state.items()}},
+}
 
-    from slide_export import export
 
+@pytest.mark.parametrize("name", WRAPPED)
+def test_torchvision_in_the_wrappers_of_training_codes(name: str, tmp_path: Path) -> None:
+    """At inputs that neither windows nor patches divide."""
     library("torchvision")
     from torchvision.models import swin_transformer
 
     model = random_weights(
         swin_transformer.SwinTransformer([4, 4], 16, [2, 2, 2, 2], [1, 2, 4, 8], [7, 7], num_classes=10)
     )
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    save_file(state, tmp_path / "swin.bin")  # the ending does not matter
-    bundle = export(tmp_path / "swin.bin", out=tmp_path / "out", input_size=(256, 288))
-    session = onnxruntime.InferenceSession(bundle.path / bundle.manifest.artifact.path)
-    pictures = images(256, 288)
-    with torch.inference_mode():
-        expected = model(pictures)
-    found = torch.from_numpy(session.run(None, {"images": pictures.numpy()})[0])
-    assert (found - expected).abs().max() <= 1e-4 * expected.std()
-    assert bundle.manifest.checkpoint.format == "torchvision Swin"
+    torch.save(WRAPPED[name](dict(model.state_dict())), tmp_path / "last.ckpt")
+    for size in ((256, 288), (230, 227)):
+        compare(tmp_path / "last.ckpt", model, size)
+
+
+@pytest.mark.parametrize("name", ["twins_pcpvt_small", "twins_svt_small"])
+def test_timm_twins_folder(name: str, tmp_path: Path) -> None:
+    timm = library("timm")
+    with quiet():
+        model = random_weights(timm.create_model(name, depths=(1, 1, 2, 1), num_classes=10))
+        timm.models._hub.save_for_hf(model, tmp_path / "saved", model_args={"depths": [1, 1, 2, 1]})
+    for size in ((224, 224), (256, 320)):
+        loaded = compare(tmp_path / "saved", model, size)
+        assert loaded.data.resized((224, 224)) == (248, 248)
+
+
+def test_safetensors_under_another_name(tmp_path: Path) -> None:
+    library("torchvision")
+    from torchvision.models import swin_transformer
+
+    model = random_weights(swin_transformer.SwinTransformer([4, 4], 16, [1, 2], [1, 2], [4, 4], num_classes=10))
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, tmp_path / "swin.bin")
+    for size in ((64, 64), (96, 72)):
+        compare(tmp_path / "swin.bin", model, size)

@@ -250,7 +250,7 @@ def test_a_checkpoint_without_a_head_is_refused(state: dict[str, Tensor], tmp_pa
 
 def test_a_segmenter_is_refused_by_name(state: dict[str, Tensor], tmp_path: Path) -> None:
     whole = {f"backbone.{key}": value for key, value in state.items()} | {"decode_head.conv.weight": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*--features"):
+    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*features"):
         load_checkpoint(save({"state_dict": whole}, tmp_path))
 
 

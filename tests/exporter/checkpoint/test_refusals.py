@@ -1,5 +1,7 @@
 """Sentences that once sent people the wrong way: each names what the file is, and what to do."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,14 @@ def test_a_number_beyond_float32_is_refused_by_name(state: State, tmp_path: Path
     assert load_checkpoint(save({**state, "head.weight": far}, tmp_path)).config.num_classes == 10
 
 
+ONE = torch.ones(1)
+
+
+def timm_names(state: State) -> State:
+    renamed = {key.replace("layers.0.downsample", "layers.1.downsample"): value for key, value in state.items()}
+    return {key.replace("head.", "head.fc."): value for key, value in renamed.items()}
+
+
 def without_learned_path(state: State) -> State:
     return {key.replace("attn.qkv", "attn.dep_conv"): value for key, value in state.items()}
 
@@ -203,6 +213,26 @@ WHAT_IT_IS: dict[str, tuple[Callable[[State], Any], str]] = {
         ),
         "a SimMIM pre-training file",
     ),
+    "SimMIM without its mask": (
+        lambda s: {f"encoder.{key}": value for key, value in s.items() if "head" not in key} | {"decoder.0.bias": ONE},
+        "a SimMIM pre-training file",
+    ),
+    "a backbone with a head of its own": (
+        lambda s: (
+            {f"backbone.{key}": value for key, value in s.items() if "head" not in key}
+            | {"fc.weight": torch.ones(3, 32)}
+        ),
+        "a backbone with fc beside it, a head of its own code",
+    ),
+    "a tensor alone": (lambda _: torch.ones(3), "found a Tensor"),
+    "oblong windows": (
+        lambda s: {
+            key: torch.ones(35, value.shape[1]) if key.endswith("_table") else value
+            for key, value in timm_names(s).items()
+            if not key.endswith(("_index", "_mask"))
+        },
+        r"windows that are no square \(a table of 35 positions\)",
+    ),
     "fused": (without_learned_path, "two convolution paths are already fused"),
     "ViT": (
         lambda _: {"blocks.0.attn.qkv.weight": torch.ones(3), "pos_embed": torch.ones(1), "cls_token": torch.ones(1)},
@@ -211,7 +241,7 @@ WHAT_IT_IS: dict[str, tuple[Callable[[State], Any], str]] = {
     "ResNet": (lambda _: {"layer1.0.conv1.weight": torch.ones(3), "fc.weight": torch.ones(3)}, "found ResNet"),
     "no head": (
         lambda s: {key: value for key, value in s.items() if "head" not in key},
-        r"found no head\.weight: export the file that has it, or the maps of its stages with --features",
+        r"found no head\.weight: export the file that has it, or the maps of its stages with features",
     ),
     "another head": (
         lambda s: {key.replace("head.", "head.1."): value for key, value in s.items()},
@@ -241,7 +271,7 @@ def test_a_classifier_of_openmmlab_is_no_segmenter(tmp_path: Path) -> None:
     }
     whole["decode_head.conv_seg.weight"] = torch.zeros(2)
     path = save({"state_dict": whole}, tmp_path)
-    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*--features"):
+    with pytest.raises(CheckpointError, match=r"a backbone beside decode_head: .*features"):
         load_checkpoint(path)
     backbone = load_checkpoint(path, features=True)
     assert any("left out, no part of the backbone: decode_head" in note for note in backbone.provenance.notes)
@@ -276,7 +306,7 @@ def test_options_are_those_of_the_family(state: State, tmp_path: Path) -> None:
     kept = load_checkpoint(path, input_size=(96, 96), values={"window": "keep"})
     scaled = load_checkpoint(path, input_size=(96, 96), values={"window": "scale"})
     assert (kept.config.window, scaled.config.window) == ((4, 4), (12, 12))  # as many a side as at the assumed 32
-    with pytest.raises(RequestError, match=r"expected --model with an option of swin .*window.*found heads"):
+    with pytest.raises(RequestError, match=r"expected values with an option of swin .*window.*found heads"):
         load_checkpoint(path, values={"heads": "1,2"})
     with pytest.raises(RequestError, match="keep or scale or floor"):
         load_checkpoint(path, values={"window": "big"})
@@ -286,3 +316,22 @@ def test_a_window_that_cannot_shrink_refuses_an_input_by_name(tmp_path: Path) ->
     path = write(golden("hf_swin_pad"), tmp_path)  # windows of 3
     with pytest.raises(RequestError, match="a map of 2x2 in stage 3, smaller than its window of 3x3"):
         load_checkpoint(path, input_size=(32, 32))
+
+
+def test_biases_are_filled_where_a_model_has_none_and_not_where_one_is_lost(tmp_path: Path) -> None:
+    drawn = golden("timm_swin")
+    state = dict(drawn.state)
+    lost = "layers.0.blocks.0.attn.qkv.bias"
+    with pytest.raises(CheckpointError, match=rf"missing {re.escape(lost)}"):
+        load_checkpoint(save({key: value for key, value in state.items() if key != lost}, tmp_path))
+    none = {key: value for key, value in state.items() if not key.endswith("qkv.bias")}
+    assert not load_checkpoint(save(none, tmp_path)).module.state_dict()[lost].any()
+
+
+def test_a_trained_size_that_the_library_cannot_run_is_refused(tmp_path: Path) -> None:
+    place = write(golden("hf_swin_pad"), tmp_path)  # windows of 3
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "image_size": 32}))
+    with pytest.raises(CheckpointError, match=r"the 32x32 that it was trained with gives a map of 2x2 in stage 3"):
+        load_checkpoint(place)
+    assert load_checkpoint(place, input_size=(64, 64)).image_size == (64, 64)

@@ -33,7 +33,7 @@ def in_force(model: Model) -> dict[str, tuple[str, str]]:
 
 
 def test_heads_that_no_shape_tells_can_be_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"name it with --variant, say --model heads=\.\.\. or --model linear"):
+    with pytest.raises(CheckpointError, match=r"name it with variant, say values heads=\.\.\. or values linear"):
         load(tmp_path, pvt_v2, OWN_WIDTHS)
     model = load(tmp_path, pvt_v2, OWN_WIDTHS, values={"heads": "2,4,3,8", "image_size": "64"})
     assert model.config == OWN_WIDTHS
@@ -71,16 +71,16 @@ def test_what_nobody_says_is_assumed_aloud(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"head": "1"}, r"expected --model with an option of pvt_v2 \(heads, linear, image_size\), found head"),
-        ({"heads": "two"}, "expected --model heads as whole numbers with commas, 1,2,5,8; found 'two'"),
-        ({"heads": 2}, "expected --model heads as whole numbers"),
-        ({"image_size": "0x64"}, "expected --model image_size as rows and columns"),
-        ({"linear": "maybe"}, "expected --model linear as yes or no; found 'maybe'"),
+        ({"head": "1"}, r"expected values with an option of pvt_v2 \(heads, linear, image_size\), found head"),
+        ({"heads": "two"}, "expected values heads as whole numbers with commas, 1,2,5,8; found 'two'"),
+        ({"heads": 2}, "expected values heads as whole numbers"),
+        ({"image_size": "0x64"}, "expected values image_size as rows and columns"),
+        ({"linear": "maybe"}, "expected values linear as yes or no; found 'maybe'"),
         ({"heads": "2,4,3"}, "3 numbers of heads for 4 stages"),
         ({"heads": "2,4,5,8"}, "5 heads in stage 3, which do not divide its width 48"),
         (
             {"heads": "2,4,3,8", "linear": "yes"},
-            "expected linear=no, which the tensors' shapes tell; found --model lin",
+            "expected linear=no, which the tensors' shapes tell; found values lin",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_file_that_has_its_configuration_is_believed(tmp_path: Path) -> None:
 
 def test_a_variant_and_a_value_that_differ_are_refused(tmp_path: Path) -> None:
     tiny = cswin.VARIANTS["cswin_tiny"]
-    with pytest.raises(RequestError, match="expected heads=2,4,8,16, which --variant cswin_tiny tells"):
+    with pytest.raises(RequestError, match="expected heads=2,4,8,16, which variant cswin_tiny tells"):
         load(tmp_path, cswin, tiny, variant="cswin_tiny", values={"heads": "4,4,8,16"})
 
 
@@ -129,7 +129,7 @@ def test_a_pvt_of_an_input_that_is_no_square(tmp_path: Path) -> None:
 def test_stripes_and_heads_of_a_cswin(tmp_path: Path) -> None:
     config = CSwinConfig(16, (1, 1, 1, 1), (2, 2, 4, 4), stripes=(1, (2, 4), 2, 0), image_size=(64, 64), num_classes=3)
     said = {"heads": "2,2,4,4", "image_size": "64", "stripes": "1,2x4,2,0"}
-    with pytest.raises(RequestError, match=r"--model image_size=72x72 gives a map of 9x9, which stripes of 2"):
+    with pytest.raises(RequestError, match=r"values image_size=72x72 gives a map of 9x9, which stripes of 2"):
         load(tmp_path, cswin, config, values={"heads": "2,2,4,4", "image_size": "72"})
     model = load(tmp_path, cswin, config, values=said)
     assert model.config == config

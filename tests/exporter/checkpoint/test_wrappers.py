@@ -1,6 +1,6 @@
 """The weights of a training file: which set of tensors, raw or averaged, and without which prefix."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -74,6 +74,43 @@ def test_a_lightning_module_has_its_model_beside_losses_and_averages() -> None:
     assert is_(read(both, "ema"), AVERAGE)
 
 
+def knows(names: Collection[str]) -> bool:
+    return "patch_embed.proj.weight" in names
+
+
+@pytest.mark.parametrize("prefix", ["classifier.", "swin.", "my_net.", "model.my_net.", "a.b."])
+def test_any_prefix_is_removed_before_a_known_model(prefix: str) -> None:
+    found = unwrap({"state_dict": prefixed(prefix)}, "raw", None, "run.pth", knows)
+    assert (found.prefix, list(found.tensors)) == (prefix, list(STATE))
+    beside = {**prefixed(prefix), **{f"perceptual.{n}.weight": torch.ones(2) for n in range(60)}}
+    among = unwrap({"state_dict": beside}, "raw", None, "run.pth", knows)
+    assert (among.prefix, len(among.dropped)) == (prefix, 60)
+
+
+def test_a_body_keeps_its_prefix_where_the_head_is_beside_it_or_a_detector() -> None:
+    body = {key: value for key, value in STATE.items() if not key.startswith("head.")}
+    for content in (
+        {**prefixed("swin.", body), "classifier.weight": torch.ones(2, 3)},
+        {**prefixed("backbone."), "decode_head.conv.weight": torch.ones(2)},
+    ):
+        assert unwrap(content, "raw", None, "run.pth", knows).prefix == ""
+
+
+def test_two_models_side_by_side_are_listed_and_one_is_named() -> None:
+    content = {"state_dict": {**prefixed("net."), **prefixed("critic.", AVERAGE)}, "epoch": 1}
+    with pytest.raises(CheckpointError, match="whose names begin with 'net', 'critic': name one with weights_key"):
+        unwrap(content, "raw", None, "run.pth", knows)
+    assert is_(read(content, key="state_dict.critic"), AVERAGE)
+    assert is_(read(content["state_dict"], key="net"), STATE)
+
+
+def test_mmcvs_averages_and_raw_weights_stand_in_one_set() -> None:
+    raw = {f"ema_{key.replace('.', '_')}": value for key, value in STATE.items()}
+    content = {"meta": {"mmcv_version": "1.7"}, "state_dict": {**AVERAGE, **raw}}
+    assert is_(read(content), STATE)
+    assert is_(read(content, "ema"), AVERAGE)
+
+
 def test_an_averaged_model_loses_its_counter() -> None:
     averaged = {"n_averaged": torch.tensor(7), **prefixed("module.")}
     for content in (averaged, {"state_dict": averaged}):
@@ -81,6 +118,7 @@ def test_an_averaged_model_loses_its_counter() -> None:
         assert is_({name: tensor.read() for name, tensor in found.tensors.items()}, STATE)
         assert found.dropped == ("n_averaged",)
         assert "the weights are an average (AveragedModel)" in found.notes
+        assert is_(read(content, "ema"), STATE)
     assert is_(read({"model": STATE, "model_ema": averaged}, "ema"), STATE)
 
 
@@ -107,12 +145,12 @@ def test_raw_and_ema_mean_what_they_say_in_each(name: str) -> None:
 def test_several_sets_are_listed_and_one_is_named() -> None:
     content = {"model": STATE, "state_dict": AVERAGE}
     with pytest.raises(
-        CheckpointError, match=r"'model' \(6 tensors\), 'state_dict' \(6 tensors\): name one with --weights-key"
+        CheckpointError, match=r"'model' \(6 tensors\), 'state_dict' \(6 tensors\): name one with weights_key"
     ):
         opened(content)
     assert is_(read(content, key="state_dict"), AVERAGE)
     nested = {"models": {"generator": STATE, "critic": AVERAGE}}
-    with pytest.raises(CheckpointError, match=r"'models.generator' .*'models.critic' .*--weights-key"):
+    with pytest.raises(CheckpointError, match=r"'models.generator' .*'models.critic' .*weights_key"):
         opened(nested)
     assert is_(read(nested, key="models.critic"), AVERAGE)
     with pytest.raises(
@@ -155,9 +193,9 @@ def test_files_without_weights_are_told_by_what_they_are(name: str) -> None:
 
 
 def test_an_average_that_is_not_there() -> None:
-    with pytest.raises(CheckpointError, match=r"found 'model'; it has 'model': ask for --weights raw"):
+    with pytest.raises(CheckpointError, match=r"found 'model'; it has 'model': ask for weights raw"):
         opened({"model": STATE}, "ema")
-    with pytest.raises(CheckpointError, match=r"it has 'model_ema': ask for --weights ema"):
+    with pytest.raises(CheckpointError, match=r"it has 'model_ema': ask for weights ema"):
         opened({"model_ema": AVERAGE})
     with pytest.raises(RequestError, match="raw or ema"):
         opened({"model": STATE}, "best")
