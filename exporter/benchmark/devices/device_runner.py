@@ -24,6 +24,7 @@ MODULES = (
     "core/lint",
     "core/measurement",
     "core/precision",
+    "core/telemetry",
     "backends/interface",
     "backends/optional",
     "backends/profile",
@@ -42,6 +43,8 @@ MAIN = f"""import sys
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("expected Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later, found %d.%d" % sys.version_info[:2])
 import runpy
+from slide_export.core.telemetry import turn_off
+turn_off()
 runpy.run_module("slide_export.benchmark." + sys.argv[1], run_name="__main__")
 """  # what stands before `import runpy` has to be syntax of any Python
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same version gives the same file
