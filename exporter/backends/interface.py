@@ -17,7 +17,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.precision import Precision
+    from slide_export.core.stored import StoredTensor
     from slide_export.inference.served import ServedModel
 
 
@@ -160,6 +161,18 @@ class ShowsValues(Protocol):
 
         Showing a value keeps a runtime from fusing across it, so results may differ from the plain session's by
         rounding.
+        """
+
+
+@runtime_checkable
+class ReadsStored(Protocol):
+    """A backend that reads back what an artifact stores, so that each weight can be held against the float build's."""
+
+    def stored(self, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+        """Every weight, table and constant of the saved artifact at `path`, as the runtime expands it.
+
+        Names have those of the float build in them: of the ONNX graph or, of a backend that takes the model, of its
+        own fp32 artifact.
         """
 
 

@@ -12,6 +12,7 @@ from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
 from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.float_build import FloatBuild
 from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
@@ -87,6 +88,7 @@ class Made:
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
         mixed: the search that `keep_fp32` comes from.
+        float_build: None for the float32 build itself.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Made:
     accuracy: AccuracyReport | None = None
     mixed: MixedSearch | None = None
     asked: AskedFor = field(default_factory=AskedFor)
+    float_build: FloatBuild | None = None
 
 
 def describe(made: Made) -> Manifest:
@@ -145,6 +148,7 @@ def describe(made: Made) -> Manifest:
         dtype_stats=_dtype_stats(made.dtype_stats, artifact.precision),
         accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
         mixed=made.mixed,
+        float_build=made.float_build,
         versions=_versions(artifact.target),
     )
 

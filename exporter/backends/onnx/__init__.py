@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
+from slide_export.core.stored import StoredTensor
 from slide_export.graph import dtypes as onnx_dtypes
+from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
 
 from . import trace as onnx_trace
@@ -72,6 +74,13 @@ def _fused(path: Path) -> dict[str, int]:
         kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
     integer = sum(kinds[kind] for kind in INTEGER)
     return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
+
+
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+    """Every weight, table, constant and attribute of the graph."""
+    import onnx
+
+    return onnx_stored.tensors(onnx.load(path))
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:

@@ -10,11 +10,13 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     dtypes.py     dtype_stats
     layers.py     profile: what the device executed, and of which layer
     session.py    Session, values, intermediates
+    constants.py  stored: what the IR's constants stand for
 """
 
 from slide_export.core.graph import OnnxGraph
 
 from .artifact import OPTIONS, lower
+from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
 from .runtime import unavailable_reason
@@ -33,6 +35,7 @@ __all__ = [
     "intermediates",
     "lower",
     "profile",
+    "stored",
     "unavailable_reason",
     "values",
 ]
