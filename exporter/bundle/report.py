@@ -62,7 +62,11 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {manifest.dtype_stats.sentence}.
-"""
+{_float_build(manifest)}"""
+
+
+def _float_build(manifest: Manifest) -> str:
+    return "" if manifest.float_build is None else f"\nGraph: {manifest.float_build.sentence}.\n"
 
 
 def _accuracy(accuracy: AccuracyRecord | None) -> str:

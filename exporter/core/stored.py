@@ -44,29 +44,39 @@ def exact(name: str, values: Array, module: str = "", stored: str = "") -> Store
 
 
 def rounded_float(name: str, stored: str, values: Array, module: str = "") -> StoredTensor:
-    """A tensor in a float type, rounded to the nearest.
+    """A tensor in a float type, rounded to the nearest; one number may be infinite for what is beyond the type.
 
     Args:
         stored: the type; `values` may have been expanded from it.
     """
-    size = np.abs(values).astype(stored)
-    down = size - np.nextafter(size, np.zeros((), stored))
+    size, largest = np.abs(values).astype(stored), np.finfo(stored).max
+    within = np.minimum(size, largest)
+    down = within - np.nextafter(within, np.zeros((), stored))
     with np.errstate(over="ignore"):  # beyond the largest of the type there is nothing
-        up = np.nextafter(size, np.full((), np.inf, stored)) - size
+        up = np.nextafter(within, np.full((), np.inf, stored)) - within
     half = np.where(np.isfinite(up), up, down).astype(np.float64) * (0.5 + SLACK)
+    if np.size(values) == 1 and np.isinf(size).all():  # a bound that bounds nothing
+        sign = np.sign(values)
+        below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
+        return StoredTensor(name, stored, sign * np.float64(largest), below, above, module)
     return StoredTensor(name, stored, values, half, half, module)
 
 
-def stepped(name: str, stored: str, data: Array, scale: Array, zero: Array, module: str = "") -> StoredTensor:
+def stepped(
+    name: str, stored: str, data: Array, scale: Array, zero: Array, module: str = "", scale_type: str = "float32"
+) -> StoredTensor:
     """A tensor stored as integers: scale * (data - zero), the scale broadcast to the data.
 
     The ends of the type may stand for values up to a whole step beyond: NNCF takes max |w| / 128 as scale, of
-    either sign, and 127 for what would be 128.
+    either sign, and 127 for what would be 128. A scale that is stored in float16 is itself rounded, and coremltools
+    rounds the weights to that type before.
     """
-    half, step, ends = np.abs(scale) * (0.5 + SLACK), np.abs(scale) * (1 + SLACK), np.iinfo(data.dtype)
+    values, ends = scale * (data.astype(np.float64) - zero), np.iinfo(data.dtype)
+    rounding = 2 * float(np.finfo(scale_type).eps) * np.abs(values)
+    half, step = np.abs(scale) * (0.5 + SLACK) + rounding, np.abs(scale) * (1 + SLACK) + rounding
     low, high = np.where(data == ends.min, step, half), np.where(data == ends.max, step, half)
     below, above = np.where(scale < 0, high, low), np.where(scale < 0, low, high)
-    return StoredTensor(name, stored, scale * (data.astype(np.float64) - zero), below, above, module)
+    return StoredTensor(name, stored, values, below, above, module)
 
 
 def from_table(name: str, stored: str, values: Array, table: Array, module: str = "") -> StoredTensor:

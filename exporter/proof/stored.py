@@ -75,19 +75,6 @@ def judge(build: FloatBuild | None, kept: str = "") -> None:
         )
 
 
-def sentence(build: FloatBuild) -> str:
-    """What was found, in words: "float32 build of the same graph equal (2.0e-06 of 1.7e-05), …"."""
-    equal = "equal" if build.passed else "NOT equal"
-    head = (
-        f"float32 build of the same graph {equal} to the PyTorch model: {build.max_abs:.1e} of {build.limit_max:.1e} "
-        f"allowed on {build.images} images ({build.evaluator})"
-    )
-    if build.stored.skipped:
-        return f"{head}; its stored values are not compared: {build.stored.skipped}"
-    wrong = f"{len(build.stored.faults)} of them are NOT" if build.stored.faults else "all are"
-    return f"{head}; {build.stored.tensors} stored tensors compared with it, {wrong} its values rounded once"
-
-
 def _must(tensor: StoredTensor) -> bool:
     return bool(tensor.values.dtype.kind == "f" and tensor.values.size >= BIG and tensor.stored != ATTRIBUTE)
 

@@ -7,6 +7,7 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
     artifact.py   lower: the package and its runtime settings
     package.py    reading a package, and the batches that it permits
     dtypes.py     dtype_stats
+    constants.py  stored
     session.py    Session, substitute_runtime
     inside.py     profile, values, intermediates
     lint.py       what fails or runs badly on CoreML alone; ane/: Neural Engine readiness of a saved package
@@ -17,6 +18,7 @@ No device runs a package by itself: deploy_examples/06_coreml_swift measures on 
 from slide_export.inference.served import ServedModel
 
 from .artifact import OPTIONS, lower
+from .constants import stored
 from .dtypes import dtype_stats
 from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
@@ -38,6 +40,7 @@ __all__ = [
     "lint_artifact",
     "lower",
     "profile",
+    "stored",
     "substitute_runtime",
     "values",
 ]

@@ -1,0 +1,1 @@
+"""Faults injected and inputs fuzzed: what must be noticed, refused or survived."""
