@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slide_export.core.graph import OnnxGraph, Value
     from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
+    from slide_export.core.plain_load import PlainLoad
     from slide_export.core.precision import Precision
     from slide_export.core.stored import StoredTensor
     from slide_export.inference.served import ServedModel
@@ -174,6 +175,14 @@ class ReadsStored(Protocol):
         Names have those of the float build in them: of the ONNX graph or, of a backend that takes the model, of its
         own fp32 artifact.
         """
+
+
+@runtime_checkable
+class TellsPlainLoad(Protocol):
+    """A backend that knows what its runtime makes of an artifact that is loaded without any settings."""
+
+    def plain_load(self, path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+        """What such a load computes, and what to set for what was proved with `settings`."""
 
 
 @runtime_checkable

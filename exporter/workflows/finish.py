@@ -21,7 +21,7 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
-from slide_export.proof import accuracy, gate, parity, stored
+from slide_export.proof import accuracy, gate, parity, plain_load, stored
 from slide_export.proof.reference import subset
 from slide_export.proof.session import open_session
 
@@ -71,6 +71,11 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             )
         with step("hold it against its float32 build"):
             build = float_build.prove(plan, prepared, form, artifact)
+        with step("look at a load without settings"):
+            plain = plain_load.measure(
+                *(backend, artifact.path, artifact.settings, reference, plan.source.io.batch, proof),
+                prepared.served.task.decision_axis,
+            )
         loss = _accuracy(plan, prepared, session, step)
         made = Made(
             name=plan.destination.name,
@@ -89,6 +94,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             mixed=plan.found,
             asked=_asked(plan),
             float_build=build,
+            plain_load=plain,
         )
         content = describe(made)
         if numbers.recipe is not None:

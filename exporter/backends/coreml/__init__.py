@@ -8,6 +8,7 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
     package.py    reading a package, and the batches that it permits
     dtypes.py     dtype_stats
     constants.py  stored
+    plain.py      plain_load
     session.py    Session, substitute_runtime
     inside.py     profile, values, intermediates
     lint.py       what fails or runs badly on CoreML alone; ane/: Neural Engine readiness of a saved package
@@ -23,6 +24,7 @@ from .dtypes import dtype_stats
 from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
+from .plain import plain_load
 from .session import Session, substitute_runtime
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "is_artifact",
     "lint_artifact",
     "lower",
+    "plain_load",
     "profile",
     "stored",
     "substitute_runtime",

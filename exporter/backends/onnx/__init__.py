@@ -14,6 +14,7 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
+from slide_export.core.plain_load import PlainLoad
 from slide_export.core.stored import StoredTensor
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
@@ -81,6 +82,21 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
     import onnx
 
     return onnx_stored.tensors(onnx.load(path))
+
+
+def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+    """ONNX Runtime computes in the types that the graph says, at its own default level of optimization.
+
+    The proof runs at that level, `ORT_ENABLE_ALL`; threads that spin or not change no value.
+    """
+    call, why = (
+        f'onnxruntime.InferenceSession("{path.name}")',
+        "the graph fixes each type, and the CPU provider keeps it",
+    )
+    if settings.get("optimization", "all") == "all":
+        return PlainLoad(call, True, {}, f"{why}; it is optimized as in the proof (ORT_ENABLE_ALL)")
+    level = f"ORT_ENABLE_{settings['optimization'].upper()}"
+    return PlainLoad(call, False, {"graph_optimization_level": level}, "it is optimized with ORT_ENABLE_ALL")
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:

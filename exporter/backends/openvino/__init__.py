@@ -9,6 +9,7 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     runtime.py    reading, compiling, and OpenVINO's messages
     dtypes.py     dtype_stats
     layers.py     profile: what the device executed, and of which layer
+    plain.py      plain_load: what a load without settings computes
     session.py    Session, values, intermediates
     constants.py  stored: what the IR's constants stand for
 """
@@ -19,6 +20,7 @@ from .artifact import OPTIONS, lower
 from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
+from .plain import plain_load
 from .runtime import unavailable_reason
 from .session import Session, intermediates, values
 
@@ -34,6 +36,7 @@ __all__ = [
     "dtype_stats",
     "intermediates",
     "lower",
+    "plain_load",
     "profile",
     "stored",
     "unavailable_reason",

@@ -19,6 +19,7 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
+from slide_export.core.plain_load import PlainLoad
 from slide_export.core.stored import StoredTensor
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
@@ -133,6 +134,13 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
     import onnx
 
     return onnx_stored.tensors(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
+
+
+def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+    """An engine computes as it was built: strongly typed, TF32 a flag of the builder."""
+    tf32 = "with TF32, so float32 products round to 10 bits" if settings.get("tf32") else "without TF32"
+    why = f"types and kernels are fixed in the plan, built {tf32}"
+    return PlainLoad("runtime.deserialize_cuda_engine(plan)", True, {}, why)
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:

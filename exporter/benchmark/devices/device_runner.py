@@ -23,6 +23,7 @@ MODULES = (
     "core/graph",
     "core/lint",
     "core/measurement",
+    "core/plain_load",
     "core/precision",
     "core/stored",
     "core/telemetry",
