@@ -117,22 +117,21 @@ def mean_off(graph: OnnxGraph, size: float, std: float) -> str:
     raise NothingToAlterError("embedded mean")
 
 
-def overflow(graph: OnnxGraph, size: float) -> str:
-    """The result of one product times `size` times float16's largest, and divided by it again."""
-    node = next((n for n in graph.proto.graph.node if "mlp/fc1" in n.name and n.op_type in ("Gemm", "MatMul")), None)
-    half = next((t for t in graph.proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16), None)
-    if node is None or half is None:
-        raise NothingToAlterError("float16")
-    result, index = node.output[0], list(graph.proto.graph.node).index(node)
-    factor = float(np.sqrt(size * HALF_MAX))  # twice: once would itself be beyond float16
-    for name, value in (("planted_up", factor), ("planted_down", 1 / factor)):
-        graph.proto.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float16), name))
-    node.output[0] = values = f"{result}_planted"
-    for step, by in enumerate(("planted_up", "planted_up", "planted_down", "planted_down")):
-        last = result if step == 3 else f"{result}_planted_{step}"
-        graph.proto.graph.node.insert(index + 1 + step, helper.make_node("Mul", [values, by], [last]))
-        values = last
-    return node.name
+def overflowing(module: Any, size: float) -> Any:
+    """A copy of a trained module, the same mathematics, with the values of one attention beyond float16 on their way.
+
+    Given    v = W_v x, y = P attend(v)      Result    v = (s W_v) x, y = (P / s) attend(v), s = size * 65504
+    """
+    import torch
+
+    altered = copy.deepcopy(module)
+    attention = altered.get_submodule("layers.1.blocks.0.attn")
+    factor, rows = size * HALF_MAX, len(attention.qkv.weight) // 3
+    with torch.no_grad():
+        for value in (attention.qkv.weight, attention.qkv.bias):
+            value[2 * rows :] *= factor
+        attention.proj.weight /= factor
+    return altered
 
 
 def hidden_float32(graph: OnnxGraph, size: float) -> str:

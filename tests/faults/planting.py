@@ -29,6 +29,7 @@ from slide_export.bundle import store
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, ParityError, PrecisionError, SlideExportError
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
 from slide_export.digits import train
 from slide_export.models.swin import SwinConfig, SwinTransformer
@@ -103,12 +104,12 @@ FAULTS = (
         lambda graph, size: planted.mean_off(graph, size, STD),
         in_graph=True,
     ),
-    Fault("overflow in one module", (0.1, 1, 10, 100), 100, "times {:g} of float16's largest", planted.overflow),
+    Fault("overflow in one module", (0.1, 1, 10, 100), 100, "{:g} times float16's largest"),
     Fault("the ninth of nine images wrong", (1e-6, 1e-4, 0.01, 0.5), 0.5, "{:g} of the largest output"),
     Fault("stale golden file", (1e-6, 1e-4, 0.01, 0.5), 0.5, "{:g} of every output"),
     Fault("float32 hidden in float16", (0.01, 0.04, 0.06, 0.2), 0.2, "{:.0%} of the bytes", planted.hidden_float32),
 )
-SESSION, GOLDEN = "the ninth of nine images wrong", "stale golden file"
+SESSION, GOLDEN, OVERFLOW = "the ninth of nine images wrong", "stale golden file", "overflow in one module"
 
 
 class Exports:
@@ -173,6 +174,11 @@ class Exports:
             opened = lambda *asked: planted.WrongOnOne(  # noqa: E731
                 finishing_open(*asked), prepared.truth.feeds, size
             )
+        elif fault is not None and fault.name == OVERFLOW:
+            if precision_named(precision).floor != "rounded":
+                raise NothingToAlterError("float16")
+            module = planted.overflowing(prepared.served.module, size)
+            prepared = replace(prepared, served=replace(prepared.served, module=module), floors={})
         elif fault is not None:
             source = self._altered(fault, size, source)
             if fault.in_graph:
@@ -274,14 +280,19 @@ def here() -> list[tuple[str, str]]:
     ]
 
 
-def table(columns: Sequence[tuple[str, str]], room: Path) -> str:
-    """Every fault in every column, as Markdown."""
+def rows(columns: Sequence[tuple[str, str]], room: Path) -> Iterator[str]:
+    """Every fault in every column, a line of Markdown at a time."""
     exports = Exports(room)
-    rows = [["planted", *(f"{target} {precision}" for target, precision in columns)]]
-    rows.append(["---"] * len(rows[0]))
+    head = ["planted", *(f"{target} {precision}" for target, precision in columns)]
+    yield _row(head)
+    yield _row(["---"] * len(head))
     for fault in FAULTS:
-        rows.append([fault.name, *(_text(fault, smallest(exports, fault, *column), column[1]) for column in columns)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        cells = (_text(fault, smallest(exports, fault, *column), column[1]) for column in columns)
+        yield _row([fault.name, *cells])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _text(fault: Fault, cell: Cell, precision: str) -> str:
@@ -308,7 +319,8 @@ def main(arguments: Sequence[str]) -> None:
     logging.disable(logging.WARNING)
     asked = [column for column in here() if all(word in column for word in arguments)]
     with tempfile.TemporaryDirectory() as room:
-        print(table(asked, Path(room)))
+        for row in rows(asked, Path(room)):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
