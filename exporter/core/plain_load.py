@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .typed_json import Measured
-
 
 @dataclass(frozen=True)
 class PlainLoad:
@@ -34,8 +32,8 @@ class PlainLoad:
     proved: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     evaluator: str = ""
-    max_abs: Measured = float("nan")
-    limit_max: Measured = float("nan")
+    max_abs: float = float("nan")
+    limit_max: float = float("nan")
     passed: bool | None = None
 
     @property
