@@ -57,10 +57,29 @@ def _expanded(node: onnx.NodeProto, constants: Mapping[str, Any], module: str) -
     data, scale = constants[node.input[0]], constants[node.input[1]].astype(np.float64)
     zero = constants[node.input[2]].astype(np.float64) if len(node.input) > 2 and node.input[2] else np.zeros(())
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-    if scale.ndim == 1 and scale.size > 1:
-        sides = [-1 if index == axis % data.ndim else 1 for index in range(data.ndim)]
-        scale, zero = scale.reshape(sides), zero.reshape(sides) if zero.size > 1 else zero
+    scale, zero = (_along(values, data.shape, axis) for values in (scale, zero))
     return stepped(node.input[0], str(data.dtype), data, scale, zero, module)
+
+
+def _along(values: Any, shape: tuple[int, ...], axis: int) -> Any:
+    """Scales or zero points in a shape that broadcasts to the data's.
+
+    1. One number, or one for each position of an axis: along that axis.
+    2. One for each block of an axis (opset 21): repeated over the block.
+    3. As many axes as the data but one, over which NNCF has reduced (3-D weights): 1 along that.
+
+        Given    scale [24, 6], data [24, 16, 6]
+        Result   scale [24, 1, 6]
+    """
+    if values.size == 1 or values.ndim == 1:  # Case 1
+        sides = [-1 if index == axis % len(shape) else 1 for index in range(len(shape))]
+        return values.reshape(()) if values.size == 1 else values.reshape(sides)
+    if values.ndim == len(shape) - 1:  # Case 3
+        reduced = next(index for index in range(len(shape)) if shape[:index] + shape[index + 1 :] == values.shape)
+        return np.expand_dims(values, reduced)
+    for index, (side, blocks) in enumerate(zip(shape, values.shape, strict=True)):  # Case 2
+        values = values.repeat(-(-side // blocks), index)
+    return values[tuple(map(slice, shape))]
 
 
 def _plain(name: str, values: Any, module: str) -> StoredTensor:

@@ -15,7 +15,7 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import INT8
 from slide_export.core.stored import StoredTensor
 from slide_export.graph.export import specs
-from slide_export.graph.stored import tensors
+from slide_export.graph.stored import _along, tensors
 
 DATA = np.array([[-128, 5, 127], [1, 2, 3]], np.int8)
 SCALE = np.array([0.5, 0.25, 0.125], np.float32)
@@ -72,3 +72,18 @@ def test_openvino_expands_the_same_weight(graph: OnnxGraph, tmp_path: Path) -> N
     found = by_name(list(openvino.stored(artifact.path, artifact.settings)))
     assert np.array_equal(found["w_quantized"].values, EXPANDED)
     assert "w_scale" not in found
+
+
+@pytest.mark.parametrize(
+    ("scale", "shape", "axis", "expected"),
+    [
+        ((3,), (2, 3), 1, (1, 3)),
+        ((2,), (2, 3), -2, (2, 1)),
+        ((4, 6), (4, 5, 6), 1, (4, 1, 6)),
+        ((2, 2), (2, 4), 1, (2, 4)),
+    ],
+)
+def test_scales_go_along_their_axis(
+    scale: tuple[int, ...], shape: tuple[int, ...], axis: int, expected: tuple[int, ...]
+) -> None:
+    assert _along(np.ones(scale), shape, axis).shape == expected
