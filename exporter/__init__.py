@@ -21,7 +21,10 @@ from .api import (
 )
 from .benchmark.plan import BenchPlan, DeviceRequest
 from .core.errors import SlideExportError
+from .core.telemetry import turn_off
 from .inference.fuse import fuse
+
+turn_off()  # none of these imports a vendor's package: that is left to functions
 
 __all__ = [
     "BenchPlan",

@@ -53,7 +53,7 @@ def as_schema_1(path: Path) -> Path:
     content = json.loads((path / MANIFEST).read_text())
     content["options"]["lowering"] = content["options"].pop("form")
     content["census"] = content.pop("dtype_stats")
-    new = ("task", "assumptions", "plain_load")
+    new = ("task", "assumptions", "plain_load", "float_build")
     older = {name: value for name, value in content.items() if name not in new}
     older |= {"schema": 1, "precision": content["precision"]["name"]}
     del older["model"]["properties"]

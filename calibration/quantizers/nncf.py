@@ -1,13 +1,11 @@
 """NNCF: post-training quantization of the ONNX graph, or of its weights alone.
 
 The graph is quantized before OpenVINO reads it: Q/DQ in ONNX becomes the same FakeQuantize, and one kind of graph is
-enough for every target. NNCF reports its use to its makers unless its CI variable is set while it is imported.
+enough for every target.
 """
 
-import contextlib
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -23,8 +21,8 @@ def quantize(
     proto: onnx.ModelProto, nodes: list[str], images: Images | None, recipe: QuantizationRecipe
 ) -> onnx.ModelProto:
     """See `Quantizer`."""
-    with _unreported():
-        import nncf
+    import nncf
+
     logging.getLogger("nncf").setLevel(logging.ERROR)  # its own set_log_level changes others' handlers as well
     ignored = nncf.IgnoredScope(names=[node.name for node in proto.graph.node if node.name not in set(nodes)])
     if images is None or not recipe.calibrated:
@@ -114,17 +112,3 @@ def _only_axis(sides: Sequence[int]) -> int | None:
 
 def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
     return to_proto(PlainScales()(to_ir(proto)).model)
-
-
-@contextlib.contextmanager
-def _unreported() -> Iterator[None]:
-    """Keep the use of NNCF to ourselves."""
-    before = os.environ.get("NNCF_CI")
-    os.environ["NNCF_CI"] = "1"  # read when nncf is imported
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["NNCF_CI"]
-        else:
-            os.environ["NNCF_CI"] = before

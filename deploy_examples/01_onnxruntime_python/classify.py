@@ -9,6 +9,7 @@ carries. Exit codes: 0 done, 1 not equal to the trained model, 2 bad input, 3 ON
 
 import argparse
 import json
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class BadInputError(Exception):
 
 def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     """Returns what runs one batch, started with the settings that the bundle was proved with, and its name."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime would write an id of this device below the home directory
     import onnxruntime
 
     artifact = manifest["artifact"]

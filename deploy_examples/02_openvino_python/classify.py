@@ -34,6 +34,7 @@ class BadInputError(Exception):
 
 def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     """Returns what runs one batch, started with the settings that the bundle was proved with, and its name."""
+    sys.modules.setdefault("openvino_telemetry", None)  # else the import below reports itself to Google Analytics
     import openvino
 
     artifact, batch = manifest["artifact"], size_of(manifest)

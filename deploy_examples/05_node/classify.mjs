@@ -11,6 +11,8 @@ import { fit, tensor } from '../04_web/src/bundle/preprocess.js';
 import { Refusal } from '../04_web/src/bundle/refusal.js';
 import { top } from '../04_web/src/bundle/top.js';
 
+process.env.ORT_DISABLE_TELEMETRY = '1'; // before the first session
+
 /** Returns a function from inputs to outputs, both {name: {type, data, dims}}. */
 async function runner({ artifact, manifest }) {
   const { optimization: graphOptimizationLevel } = manifest.artifact.settings;

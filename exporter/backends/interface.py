@@ -17,7 +17,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from slide_export.core.graph import OnnxGraph, Value
     from slide_export.core.lint import Finding
     from slide_export.core.measurement import ModuleTime
+    from slide_export.core.plain_load import PlainLoad
     from slide_export.core.precision import Precision
+    from slide_export.core.stored import StoredTensor
     from slide_export.inference.served import ServedModel
 
 
@@ -161,6 +163,26 @@ class ShowsValues(Protocol):
         Showing a value keeps a runtime from fusing across it, so results may differ from the plain session's by
         rounding.
         """
+
+
+@runtime_checkable
+class ReadsStored(Protocol):
+    """A backend that reads back what an artifact stores, so that each weight can be held against the float build's."""
+
+    def stored(self, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+        """Every weight, table and constant of the saved artifact at `path`, as the runtime expands it.
+
+        Names have those of the float build in them: of the ONNX graph or, of a backend that takes the model, of its
+        own fp32 artifact.
+        """
+
+
+@runtime_checkable
+class TellsPlainLoad(Protocol):
+    """A backend that knows what its runtime makes of an artifact that is loaded without any settings."""
+
+    def plain_load(self, path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+        """What such a load computes, and what to set for what was proved with `settings`."""
 
 
 @runtime_checkable

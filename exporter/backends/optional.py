@@ -6,7 +6,7 @@ A verb that cannot do without a part refuses by name:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,12 +14,14 @@ from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import RequestError
 from slide_export.core.graph import Value
 
-from .interface import Backend, CountsDtypes, Profiles, Session, ShowsValues
+from .interface import Backend, CountsDtypes, Profiles, ReadsStored, Session, ShowsValues, TellsPlainLoad
 
 if TYPE_CHECKING:
     from slide_export.core.artifact import Feeds
     from slide_export.core.lint import LintFact
     from slide_export.core.measurement import ModuleTime
+    from slide_export.core.plain_load import PlainLoad
+    from slide_export.core.stored import StoredTensor
 
 COMMON_FORM = "taps"
 """The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
@@ -77,6 +79,16 @@ def dtype_stats(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Dt
     if not isinstance(backend, CountsDtypes):
         return DtypeStats({}, {}, fixed=False, counted=False)
     return backend.dtype_stats(path, settings)
+
+
+def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor] | None:
+    """What the saved artifact at `path` stores; None where the backend does not read it back."""
+    return backend.stored(path, settings) if isinstance(backend, ReadsStored) else None
+
+
+def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any]) -> PlainLoad | None:
+    """What a load without settings computes; None where the backend does not know."""
+    return backend.plain_load(path, settings) if isinstance(backend, TellsPlainLoad) else None
 
 
 def profile(

@@ -6,13 +6,15 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core import typed_json
 from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.float_build import FloatBuild
 from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
+from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import Precision
 from slide_export.core.proof import ParityReport
 from slide_export.inference.served import ServedModel
@@ -87,6 +89,8 @@ class Made:
         calibration: None where nothing was quantized on images.
         accuracy: None where none was measured.
         mixed: the search that `keep_fp32` comes from.
+        float_build: None for the float32 build itself.
+        plain_load: None where the backend does not know.
     """
 
     name: str
@@ -104,6 +108,8 @@ class Made:
     accuracy: AccuracyReport | None = None
     mixed: MixedSearch | None = None
     asked: AskedFor = field(default_factory=AskedFor)
+    float_build: FloatBuild | None = None
+    plain_load: PlainLoad | None = None
 
 
 def describe(made: Made) -> Manifest:
@@ -145,8 +151,16 @@ def describe(made: Made) -> Manifest:
         dtype_stats=_dtype_stats(made.dtype_stats, artifact.precision),
         accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
         mixed=made.mixed,
+        float_build=made.float_build,
+        plain_load=None if made.plain_load is None else _plain_load(made.plain_load),
         versions=_versions(artifact.target),
     )
+
+
+def _plain_load(found: PlainLoad) -> dict[str, Any]:
+    """What the manifest says of it: its fields but for our own settings, and the sentence."""
+    fields: dict[str, Any] = typed_json.finite(typed_json.plain(found))
+    return {name: value for name, value in fields.items() if name != "settings"} | {"sentence": found.sentence}
 
 
 def _shipped_bytes(artifact: Artifact) -> int:

@@ -28,6 +28,7 @@ from slide_export.calibration.report import CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch
 from slide_export.core import typed_json
 from slide_export.core.errors import BundleError
+from slide_export.core.float_build import FloatBuild
 from slide_export.core.graph import TensorSpec
 from slide_export.core.json_schema import schema_of
 from slide_export.core.model import BlockCertificate
@@ -65,6 +66,7 @@ class Manifest:
         assumptions: what nobody told.
         fusion: one certificate a block.
         quantization, calibration, accuracy, mixed: None where the export did nothing of the kind.
+        float_build: the proof of the same graph in float32; None where the artifact is that, or where nobody ran it.
         plain_load: what a load without this package's code computes, by field; None where it was not tried.
         files: every file but manifest and report, by its path in the bundle.
     """
@@ -90,6 +92,7 @@ class Manifest:
     dtype_stats: DtypeRecord
     accuracy: AccuracyRecord | None = None
     mixed: MixedSearch | None = None
+    float_build: FloatBuild | None = None
     plain_load: Mapping[str, Any] | None = None
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord] = field(default_factory=dict)

@@ -62,7 +62,11 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {manifest.dtype_stats.sentence}.
-"""
+{_float_build(manifest)}"""
+
+
+def _float_build(manifest: Manifest) -> str:
+    return "" if manifest.float_build is None else f"\nGraph: {manifest.float_build.sentence}.\n"
 
 
 def _accuracy(accuracy: AccuracyRecord | None) -> str:
@@ -158,9 +162,14 @@ to {data.crop[0]}x{data.crop[1]}, RGB
 - normalisation {where}; mean {data.mean}, std {data.std}
 {classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): `{settings}`; \
 another load may compute in another precision
-
+{_plain_load(manifest)}
 `slide-export verify` on this directory repeats the proof anywhere.
 """
+
+
+def _plain_load(manifest: Manifest) -> str:
+    found = manifest.plain_load
+    return f"- {found['sentence']}\n" if found and "sentence" in found else ""
 
 
 def _versions(manifest: Manifest) -> str:

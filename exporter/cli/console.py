@@ -121,6 +121,10 @@ def show_export(manifest: Manifest) -> None:
     _fusion_line(console, manifest.fusion)
     console.print(f"{GOOD} {manifest.dtype_stats.sentence}")
     _parity_table(console, manifest.parity)
+    if manifest.float_build is not None:
+        console.print(f"{GOOD} {escape(manifest.float_build.sentence)}", soft_wrap=True)
+    if manifest.plain_load and not manifest.plain_load.get("same", True):
+        console.print(f"   {escape(str(manifest.plain_load['sentence']))}", soft_wrap=True)
     show_accuracy(manifest.accuracy)
     if manifest.mixed is not None:
         console.print(_kept(manifest.mixed), soft_wrap=True)

@@ -1,5 +1,6 @@
 """From a bundle back to its proof."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -27,10 +28,12 @@ from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
 from slide_export.models import FAMILIES
 from slide_export.proof import accuracy as evaluation
-from slide_export.proof import gate, parity
+from slide_export.proof import gate, parity, plain_load
 from slide_export.proof.reference import rerun
 from slide_export.proof.session import open_session
 from slide_export.tasks import TASKS, task_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,27 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
         with step(f"run the trained model on the golden inputs in float64 and {numbers.precision}"):
             reference = rerun(served, reference, numbers)
     with step("check parity"):
-        return parity.check(
+        proof = parity.check(
             reference,
             opened.artifact.session,
             made.manifest.options.batch,
             decision_axis=opened.task.decision_axis,
             accepted=parity.accepted(numbers.precision, numbers.recipe),
         )
+    _try_plain_load(opened, reference, proof, step)
+    return proof
+
+
+def _try_plain_load(opened: OpenedBundle, reference: Reference, proof: ParityReport, step: Progress) -> None:
+    """Warn where a load without settings computes otherwise on this machine, with its error."""
+    backend, path, _, settings = artifact_of(opened.bundle)
+    if not isinstance(opened.artifact.session, backend.Session):
+        return  # it runs on a device, or its graph does in its place
+    with step("look at a load without settings"):
+        batch, axis = opened.bundle.manifest.options.batch, opened.task.decision_axis
+        found = plain_load.measure(backend, path, settings, reference, batch, proof, axis)
+    if found is not None and found.differs_here:
+        _log.warning("%s", found.sentence)
 
 
 def judge(opened: OpenedBundle, proof: ParityReport) -> None:

@@ -21,10 +21,11 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
-from slide_export.proof import accuracy, gate, parity
+from slide_export.proof import accuracy, gate, parity, plain_load, stored
 from slide_export.proof.reference import subset
 from slide_export.proof.session import open_session
 
+from . import float_build
 from .prepare import ModelInForm, Prepared
 from .resolve import Plan
 
@@ -68,6 +69,13 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
                 decision_axis=prepared.served.task.decision_axis,
                 accepted=parity.accepted(numbers.precision, numbers.recipe),
             )
+        with step("hold it against its float32 build"):
+            build = float_build.prove(plan, prepared, form, artifact)
+        with step("look at a load without settings"):
+            plain = plain_load.measure(
+                *(backend, artifact.path, artifact.settings, reference, plan.source.io.batch, proof),
+                prepared.served.task.decision_axis,
+            )
         loss = _accuracy(plan, prepared, session, step)
         made = Made(
             name=plan.destination.name,
@@ -85,6 +93,8 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             accuracy=loss,
             mixed=plan.found,
             asked=_asked(plan),
+            float_build=build,
+            plain_load=plain,
         )
         content = describe(made)
         if numbers.recipe is not None:
@@ -167,3 +177,4 @@ def _judge(plan: Plan, made: Made) -> None:
         hint,
         some_kept=bool(plan.source.keep_fp32),
     )
+    stored.judge(made.float_build, f"; kept as {kept}")

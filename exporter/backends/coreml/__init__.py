@@ -7,6 +7,8 @@ enumerated set of shapes, but not always with LayerNorm (apple/coremltools issue
     artifact.py   lower: the package and its runtime settings
     package.py    reading a package, and the batches that it permits
     dtypes.py     dtype_stats
+    constants.py  stored
+    plain.py      plain_load
     session.py    Session, substitute_runtime
     inside.py     profile, values, intermediates
     lint.py       what fails or runs badly on CoreML alone; ane/: Neural Engine readiness of a saved package
@@ -17,10 +19,12 @@ No device runs a package by itself: deploy_examples/06_coreml_swift measures on 
 from slide_export.inference.served import ServedModel
 
 from .artifact import OPTIONS, lower
+from .constants import stored
 from .dtypes import dtype_stats
 from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
+from .plain import plain_load
 from .session import Session, substitute_runtime
 
 __all__ = [
@@ -37,7 +41,9 @@ __all__ = [
     "is_artifact",
     "lint_artifact",
     "lower",
+    "plain_load",
     "profile",
+    "stored",
     "substitute_runtime",
     "values",
 ]

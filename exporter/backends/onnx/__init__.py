@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BundleError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
+from slide_export.core.plain_load import PlainLoad
+from slide_export.core.stored import StoredTensor
 from slide_export.graph import dtypes as onnx_dtypes
+from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
 
 from . import trace as onnx_trace
@@ -72,6 +75,28 @@ def _fused(path: Path) -> dict[str, int]:
         kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
     integer = sum(kinds[kind] for kind in INTEGER)
     return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
+
+
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+    """Every weight, table, constant and attribute of the graph."""
+    import onnx
+
+    return onnx_stored.tensors(onnx.load(path))
+
+
+def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+    """ONNX Runtime computes in the types that the graph says, at its own default level of optimization.
+
+    The proof runs at that level, `ORT_ENABLE_ALL`; threads that spin or not change no value.
+    """
+    call, why = (
+        f'onnxruntime.InferenceSession("{path.name}")',
+        "the graph fixes each type, and the CPU provider keeps it",
+    )
+    if settings.get("optimization", "all") == "all":
+        return PlainLoad(call, True, {}, f"{why}; it is optimized as in the proof (ORT_ENABLE_ALL)")
+    level = f"ORT_ENABLE_{settings['optimization'].upper()}"
+    return PlainLoad(call, False, {"graph_optimization_level": level}, "it is optimized with ORT_ENABLE_ALL")
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:

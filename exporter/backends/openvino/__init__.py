@@ -9,14 +9,18 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     runtime.py    reading, compiling, and OpenVINO's messages
     dtypes.py     dtype_stats
     layers.py     profile: what the device executed, and of which layer
+    plain.py      plain_load: what a load without settings computes
     session.py    Session, values, intermediates
+    constants.py  stored: what the IR's constants stand for
 """
 
 from slide_export.core.graph import OnnxGraph
 
 from .artifact import OPTIONS, lower
+from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
+from .plain import plain_load
 from .runtime import unavailable_reason
 from .session import Session, intermediates, values
 
@@ -32,7 +36,9 @@ __all__ = [
     "dtype_stats",
     "intermediates",
     "lower",
+    "plain_load",
     "profile",
+    "stored",
     "unavailable_reason",
     "values",
 ]

@@ -10,7 +10,7 @@ tensorrt_rtx 1.7 on one machine differ, and `tensorrt` chooses kernels by timing
 
 import importlib.metadata
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
+from slide_export.core.plain_load import PlainLoad
+from slide_export.core.stored import StoredTensor
 from slide_export.graph import dtypes as onnx_dtypes
+from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
 
 from . import builder, sidecar, vendor
@@ -120,6 +123,24 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
     raise RequestError(
         f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
     )
+
+
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+    """What the graph that the engine was built from stores; an engine's own weights cannot be read.
+
+    Raises:
+        BundleError: the graph is not the one of the sidecar.
+    """
+    import onnx
+
+    return onnx_stored.tensors(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
+
+
+def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+    """An engine computes as it was built: strongly typed, TF32 a flag of the builder."""
+    tf32 = "with TF32, so float32 products round to 10 bits" if settings.get("tf32") else "without TF32"
+    why = f"types and kernels are fixed in the plan, built {tf32}"
+    return PlainLoad("runtime.deserialize_cuda_engine(plan)", True, {}, why)
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:

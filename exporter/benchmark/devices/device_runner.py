@@ -24,7 +24,10 @@ MODULES = (
     "core/lint",
     "core/measurement",
     "core/orphan",
+    "core/plain_load",
     "core/precision",
+    "core/stored",
+    "core/telemetry",
     "backends/interface",
     "backends/optional",
     "backends/profile",
@@ -32,6 +35,7 @@ MODULES = (
     "graph/convert",
     "graph/dtypes",
     "graph/shapes",
+    "graph/stored",
     "graph/values",
     "graph/passes/weights",
     "benchmark/arrays",
@@ -43,6 +47,8 @@ MAIN = f"""import sys
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("expected Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later, found %d.%d" % sys.version_info[:2])
 import runpy
+from slide_export.core.telemetry import turn_off
+turn_off()
 runpy.run_module("slide_export.benchmark." + sys.argv[1], run_name="__main__")
 """  # what stands before `import runpy` has to be syntax of any Python
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same version gives the same file

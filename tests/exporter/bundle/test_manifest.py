@@ -30,6 +30,7 @@ from slide_export.bundle.store import Bundle
 from slide_export.calibration.report import AuditFinding, CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch, Sensitivity
 from slide_export.core.errors import BundleError
+from slide_export.core.float_build import FloatBuild, StoredFault, StoredReport
 from slide_export.core.model import BlockCertificate
 from slide_export.core.proof import Flip
 from slide_export.verification import bundle as verification
@@ -54,6 +55,9 @@ FULL = minimal(
         **{"passed": True, "sentence": "nothing lost"},
     ),
     mixed=MixedSearch("int8", (Sensitivity("head", 20.0),), ("head",), "much", "little"),
+    float_build=FloatBuild(
+        "a test", 8, 1e-6, 8e-6, True, StoredReport(2, 24, (StoredFault("head.weight", 1, 12, 2.0, "[0] is 1"),))
+    ),
     plain_load={"logits": "0.1"},
 )
 

@@ -15,7 +15,7 @@ private const val WARMUP_CALLS = 100
 private const val DRIFT = 1.05
 
 class Runner(private val bundle: ExportedBundle, val threads: Int) : AutoCloseable {
-    private val environment = OrtEnvironment.getEnvironment()
+    private val environment = OrtEnvironment.getEnvironment().apply { setTelemetry(false) }
     private val session: OrtSession
     val loadMs: Double
     var firstMs = 0.0

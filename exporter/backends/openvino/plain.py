@@ -1,0 +1,62 @@
+"""What `core.compile_model("model.xml")` computes, and what has to be set so that it is what was proved."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slide_export.core.plain_load import PlainLoad
+
+from .dtypes import NUMPY_NAMES, computed_types
+from .runtime import CACHE, HINT, compile_ir
+
+WHY = (
+    "OpenVINO chooses: bfloat16 on processors with AMX or AVX512_BF16, float16 on ARM64 and on GPUs, whatever the IR "
+    "stores"
+)
+HARDWARE = frozenset({"BF16", "FP16"})
+"""Of a device's OPTIMIZATION_CAPABILITIES: what it may choose in the place of float32."""
+
+
+def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+    """What a load without settings computes in on this machine.
+
+    No mark of an IR forbids the choice: of `runtime_options` in its rt_info, compiled models (2026.4.1) take
+    KV_CACHE_PRECISION and pass over INFERENCE_PRECISION_HINT and EXECUTION_MODE_HINT (tried, and Source:
+    openvinotoolkit/openvino, src/plugins/intel_cpu/src/config.cpp, Config::applyRtInfo).
+
+    Raises:
+        BundleError, BackendUnavailable, LoweringError: see `compile_ir`.
+    """
+    config = {name: value for name, value in settings["config"].items() if name != CACHE}
+    plain = {**settings, "config": {name: value for name, value in config.items() if name != HINT}}
+    proved = _types(path, {**settings, "config": config})
+    computed = _types(path, plain) if capable(settings["device"]) else proved
+    call = f'core.compile_model("{path.name}", "{settings["device"]}")'
+    return PlainLoad(call, False, {HINT: str(config.get(HINT, "f32"))}, WHY, computed, proved, plain)
+
+
+def capable(device: str) -> bool:
+    """Whether a device has arithmetic that OpenVINO may choose in the place of float32."""
+    return bool(HARDWARE.intersection(capabilities(device)))
+
+
+def capabilities(device: str) -> tuple[str, ...]:
+    """What a device computes in, in OpenVINO's words; of AUTO and the like, of whatever stands behind."""
+    import openvino
+
+    core = openvino.Core()
+    try:
+        return tuple(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+    except RuntimeError:
+        return tuple(HARDWARE)  # a virtual device does not tell: it is compiled to see
+
+
+def _types(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    first = next(iter(settings.get("static_batches", ())), None)
+    model, compiled = compile_ir(path, settings, first)
+    return tuple(sorted(_named(kind) for kind in computed_types(model, compiled)))
+
+
+def _named(kind: str) -> str:
+    letters = kind.rstrip("0123456789")
+    return NUMPY_NAMES.get(letters, letters) + kind[len(letters) :]

@@ -1,0 +1,67 @@
+"""The float32 build of the graph that a lower precision was made from: proved itself, and held against the artifact."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from slide_export.backends import optional, registry
+from slide_export.backends.interface import Backend, LoweringOptions
+from slide_export.calibration.quantization import NumericFormat
+from slide_export.calibration.recipe import QuantizationRecipe
+from slide_export.core.artifact import Artifact
+from slide_export.core.float_build import FloatBuild, StoredReport
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import FP32
+from slide_export.core.proof import OutputParity
+from slide_export.proof import parity, stored
+from slide_export.proof.session import GRAPHS
+
+from .prepare import ModelInForm, Prepared
+from .resolve import Plan
+
+
+def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact) -> FloatBuild | None:
+    """Run the float32 build of a form's graph on the proof's images, and compare its values with the artifact's.
+
+    The build is the ONNX graph, run as any graph is; of a target that takes the PyTorch model, its own fp32 artifact.
+    None for an artifact that is the float32 build itself, or whose target has none.
+    """
+    backend = registry.load(plan.target)
+    if artifact.precision == FP32 or FP32.name not in backend.PRECISIONS:
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        builder, build = _build(plan, form, backend, Path(directory))
+        report = parity.check(
+            prepared.reference(NumericFormat()),
+            builder.Session(build.path, build.settings),
+            plan.source.io.batch,
+            decision_axis=prepared.served.task.decision_axis,
+        )
+        compared = _compare(plan.numbers.recipe, (builder, build), (backend, artifact))
+    worst = max(report.outputs, key=_share)
+    return FloatBuild(report.evaluator, report.images, worst.max_abs, worst.limit_max, report.passed, compared)
+
+
+def _share(output: OutputParity) -> float:
+    share = output.max_abs / output.limit_max
+    return share if share == share else float("inf")  # a NaN is the worst
+
+
+def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> tuple[Backend, Artifact]:
+    if backend.ACCEPTS is OnnxGraph:
+        graphs = registry.load(GRAPHS)
+        return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, plan.source.io))
+    return backend, backend.lower(form.served, directory, LoweringOptions(FP32, plan.source.io, plan.options))
+
+
+def _compare(
+    recipe: QuantizationRecipe | None, build: tuple[Backend, Artifact], made: tuple[Backend, Artifact]
+) -> StoredReport:
+    """What is stored, compared; nothing where the recipe has weights rewritten, or the backend does not read them."""
+    if recipe is not None and (recipe.bias_correction or recipe.smooth_quant is not None):
+        return StoredReport(0, 0, skipped="the recipe has biases corrected or scales moved into weights")
+    expected, found = (optional.stored(backend, one.path, one.settings) for backend, one in (build, made))
+    if expected is None or found is None:
+        return StoredReport(0, 0, skipped="this target's backend does not read back what an artifact stores")
+    return stored.compare(expected, found)

@@ -1,0 +1,98 @@
+"""A stored tensor is its source, rounded once, or it is named."""
+
+import numpy as np
+import pytest
+
+from slide_export.core.errors import ParityError
+from slide_export.core.float_build import FloatBuild, StoredReport
+from slide_export.core.stored import StoredTensor, exact, rounded_float, stepped
+from slide_export.proof import stored
+from slide_export.proof.stored import compare
+
+WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+
+
+def full(name: str, values: object = WEIGHT) -> StoredTensor:
+    return rounded_float(name, "float32", np.asarray(values, np.float32))
+
+
+def half(name: str, values: object = WEIGHT) -> StoredTensor:
+    return rounded_float(name, "float16", np.asarray(values, np.float32).astype(np.float16))
+
+
+def eight(name: str) -> StoredTensor:
+    scale = np.abs(WEIGHT).max(1, keepdims=True) / 127
+    return stepped(name, "int8", np.round(WEIGHT / scale).astype(np.int8), scale, np.zeros(()))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        half("head.weight_half"),
+        half("q_output_head.weight_1"),
+        eight("head.weight_quantized"),
+        half("module_head.weight", WEIGHT.reshape(1, 12)),
+    ],
+    ids=["behind", "around", "int8", "other shape"],
+)
+def test_what_is_rounded_once_is_its_source(found: StoredTensor) -> None:
+    report = compare([full("head.weight"), full("head.weight2", WEIGHT + 1)], [found, half("head.weight2", WEIGHT + 1)])
+    assert (report.passed, report.tensors, report.values) == (True, 2, 24)
+
+
+@pytest.mark.parametrize("precision", ["half", "int8"])
+def test_one_value_off_is_named_with_its_place(precision: str) -> None:
+    source = WEIGHT.copy()
+    source[2, 1] *= 1.02
+    found = half("head.weight_half") if precision == "half" else eight("head.weight_quantized")
+    fault = compare([full("head.weight", source)], [found]).faults[0] if precision == "half" else None
+    if fault is None:
+        source[2, 1] = WEIGHT[2, 1] + np.abs(WEIGHT[2]).max() / 127 * 1.1
+        fault = compare([full("head.weight", source)], [found]).faults[0]
+    assert (fault.name, fault.wrong, fault.values) == ("head.weight", 1, 12)
+    assert "[2, 1] is" in fault.why
+    assert fault.steps > 1
+
+
+def test_a_tensor_without_its_name_is_found_by_its_values() -> None:
+    assert compare([full("head.weight")], [half("onnx::MatMul_7")]).passed
+
+
+def test_what_is_missing_and_what_is_new_are_named() -> None:
+    report = compare([full("head.weight")], [half("other", WEIGHT + 1)])
+    assert [fault.name for fault in report.faults] == ["head.weight", "other"]
+
+
+def test_scalars_and_attributes_of_a_precision_are_its_own() -> None:
+    scale = full("head.weight_scale_of_activations", 0.5)
+    assert compare([full("head.weight")], [half("head.weight"), scale]).passed
+
+
+def test_an_attribute_that_both_have_is_the_same() -> None:
+    name = "/norm/LayerNormalization:LayerNormalization.epsilon"
+    faults = compare([exact(name, np.array(1e-5))], [exact(name, np.array(1e-6))]).faults
+    assert [fault.name for fault in faults] == [name]
+
+
+def test_nan_is_no_value() -> None:
+    assert not compare([full("head.weight")], [half("head.weight", WEIGHT * np.nan)]).passed
+
+
+def build(*, passed: bool = True, report: StoredReport = StoredReport(1, 12)) -> FloatBuild:  # noqa: B008  # frozen
+    return FloatBuild("a test", 8, 1e-6, 8e-6, passed, report)
+
+
+def test_a_build_that_is_not_the_model_is_refused_and_so_is_another_value() -> None:
+    stored.judge(None)
+    stored.judge(build())
+    with pytest.raises(ParityError, match=r"float32 build of the same graph within 8\.00e-06"):
+        stored.judge(build(passed=False))
+    wrong = compare([full("head.weight")], [half("head.weight", WEIGHT * 2)])
+    with pytest.raises(ParityError, match=r"12 of 12 of head\.weight otherwise"):
+        stored.judge(build(report=wrong))
+
+
+def test_the_sentence_says_what_was_compared_and_what_was_not() -> None:
+    assert build().sentence.endswith("of 1 stored tensors each is that build's, rounded once")
+    skipped = build(report=StoredReport(0, 0, skipped="because")).sentence
+    assert skipped.endswith("stored values are not compared: because")
