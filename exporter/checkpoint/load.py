@@ -8,10 +8,12 @@ from typing import Any
 
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import Model, Provenance
+from slide_export.core.preprocessing import read, refuse_size
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only
 from .containers import Contents, digest, read_checkpoint
+from .preprocessing import in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -26,6 +28,7 @@ def load_checkpoint(
     families: Sequence[Family] = FAMILIES,
     weights_key: str | None = None,
     values: Mapping[str, str] = NO_OPTIONS,
+    preprocessing: Mapping[str, str] = NO_OPTIONS,
     features: bool = False,
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
@@ -39,13 +42,15 @@ def load_checkpoint(
         families: which it may be of; those for comparison only are refused unless they are among them.
         weights_key: where in the file the weights are, where it holds several sets.
         values: what no file tells, by the names of the family's `values`.
+        preprocessing: of the images, where no file tells it; see `core.preprocessing`.
         features: only the maps of the stages are wanted: a head may be missing.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
         RequestError: the variant, the kind of weights or an option does not exist.
     """
-    path = Path(path)
+    path, said = Path(path), read(preprocessing)
+    refuse_size(input_size)
     if variant is not None:
         _check_variant(variant, families)
     contents = read_checkpoint(path, weights=weights, weights_key=weights_key)
@@ -62,7 +67,9 @@ def load_checkpoint(
     if wanted != found.config:
         state = dict(found.family.adapt(state, found.config, wanted))
         module = build(found.family, wanted)
-    notes = _notes(contents, named, found, converted(like), missing, wanted)
+    images = in_force(found.images, said, wanted.image_size)
+    assumed = (*found.assumed, *images.assumed)
+    notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,
         digest(contents.files),
@@ -73,12 +80,13 @@ def load_checkpoint(
         wrapper=contents.wrapper,
         prefix=contents.prefix,
         dropped=(*contents.dropped, *named.dropped),
-        assumed=found.assumed,
+        assumed=assumed,
         values=found.values,
+        preprocessing=images.values,
     )
     name = _name(found.family, found.config)
     return Model(
-        assign(module, state), found.family.name, name, wanted, found.data, provenance, found.family.task, found.labels
+        assign(module, state), found.family.name, name, wanted, images.data, provenance, found.family.task, found.labels
     )
 
 

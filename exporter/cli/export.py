@@ -22,6 +22,7 @@ from .options import (
     input_size,
     max_drop,
     min_sqnr,
+    preprocessing,
     read_pairs,
     refuse_old_form,
     values,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @weights_key
 @values
 @input_size
+@preprocessing
 @click.option(
     "--form",
     default="auto",
@@ -121,6 +123,7 @@ def export(
 @weights_key
 @values
 @input_size
+@preprocessing
 @as_json
 def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
     """Tell what is in a checkpoint: variant, sizes, parameters, multiply-adds, drift."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from slide_export.benchmark.plan import CALLS, ROUNDS, THIS_MACHINE, TIMEOUT_S
+from slide_export.core.preprocessing import EXPECTED, HELP
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -65,6 +66,12 @@ weights_key = click.option(
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
 )
+PREPROCESSING = tuple(
+    click.option(
+        f"--{name}", metavar="VALUE", help=f"{HELP[name].capitalize()}, where no file tells it: {EXPECTED[name]}."
+    )
+    for name in EXPECTED
+)
 values = click.option(
     "--model",
     "values",
@@ -118,6 +125,13 @@ def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | N
     """Refuse `--lowering`, the name that `--form` had before schema 2."""
     if value is not None:
         raise click.UsageError(f"--lowering is now --form: give --form {value}")
+
+
+def preprocessing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add mean, std, resize, crop and interpolation to a command, in this order."""
+    for option in reversed(PREPROCESSING):
+        command = option(command)
+    return command
 
 
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:

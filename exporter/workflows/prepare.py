@@ -183,6 +183,7 @@ def _load(request: SourceRequest) -> Model:
         families=families,
         weights_key=asked.weights_key,
         values=asked.values,
+        preprocessing=asked.preprocessing,
         features=request.io.features,
     )
 

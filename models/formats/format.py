@@ -39,6 +39,8 @@ class Told:
         notes: what was decided, one sentence each.
         assumed: what nobody told, one sentence each.
         filled: pattern of tensors here that the library leaves out -> the number that stands for them.
+        images: mean, std, resize, crop or interpolation -> what told it; what is missing is the library's default.
+        images_assumed: whose default that is, one sentence each.
     """
 
     fields: Mapping[str, Any]
@@ -48,6 +50,8 @@ class Told:
     notes: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    images_assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,16 @@ def read_swin(state: State, beside: Beside) -> Told:
     if backbone.get("qkv_bias") is False:
         filled = {**filled, r".*\.attn\.qkv\.bias": 0.0}
     source = WHERE if backbone else ""
-    return Told(fields, data, beside.labels, source, assumed=(*guess, *unsaid, *guesses), filled=filled)
+    return Told(
+        fields,
+        data,
+        beside.labels,
+        source,
+        assumed=(*guess, *unsaid),
+        filled=filled,
+        images=_images_told(beside.config),
+        images_assumed=guesses,
+    )
 
 
 def read_pyramid(state: State, beside: Beside) -> Told:
@@ -137,7 +146,16 @@ def read_pyramid(state: State, beside: Beside) -> Told:
         fields["class_token"] = False
     data, guesses = _data(beside.config, (224, 224))
     filled = {} if "head.weight" in state else LAST_NORM
-    return Told(fields, data, beside.labels, WHERE if backbone else "", assumed=(*assumed, *guesses), filled=filled)
+    return Told(
+        fields,
+        data,
+        beside.labels,
+        WHERE if backbone else "",
+        assumed=assumed,
+        filled=filled,
+        images=_images_told(beside.config),
+        images_assumed=guesses,
+    )
 
 
 def _backbone(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -212,6 +230,15 @@ def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig,
     return DataConfig(**{**vars(data), **scaled, **_steps(steps, size)}), ()
 
 
+def _images_told(config: Mapping[str, Any]) -> dict[str, str]:
+    """What of the preprocessing a configuration tells, where its test pipeline is there."""
+    if not isinstance(config.get("test_pipeline"), list):
+        return {}
+    colours = config.get("data_preprocessor")
+    names = [name for name in ("mean", "std") if isinstance(colours, Mapping) and name in colours]
+    return dict.fromkeys((*names, "resize", "crop", "interpolation"), WHERE)
+
+
 def _steps(steps: list[Any], size: tuple[int, int]) -> dict[str, Any]:
     """Read the resizing step of a test pipeline."""
     for step in steps:
@@ -251,13 +278,13 @@ def read_twins(state: State, beside: Beside) -> Told:
     if any(key.startswith("norm_after_stage") for key in state):
         raise ShapeError("norms after earlier stages (norm_after_stage2), whose output the next stage takes")
     data, guesses = _data(beside.config, (224, 224))
-    return Told({"norm_eps": 1e-5}, data, beside.labels, assumed=guesses)
+    return Told({"norm_eps": 1e-5}, data, beside.labels, images=_images_told(beside.config), images_assumed=guesses)
 
 
 def read_mvit(_state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
     data, guesses = _data(beside.config, (224, 224))
-    return Told({}, data, beside.labels, assumed=guesses)
+    return Told({}, data, beside.labels, images=_images_told(beside.config), images_assumed=guesses)
 
 
 FORMATS = (

@@ -57,10 +57,8 @@ def read_swin(state: State, beside: Beside) -> Told:
         fields,
         data,
         beside.labels,
-        assumed=(
-            untold_input(fields["image_size"], "32 times the window"),
-            f"no file tells the preprocessing: torchvision's preset {whose} is assumed",
-        ),
+        assumed=(untold_input(fields["image_size"], "32 times the window"),),
+        images_assumed=(f"no file tells the preprocessing: torchvision's preset {whose} is assumed",),
     )
 
 

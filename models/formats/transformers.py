@@ -16,7 +16,7 @@ from slide_export.models.layers import ACTIVATIONS
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, joined, layer, layers, row
 from .shapes import LAST_NORM, has, swin_fields, windows_alike
-from .transformers_images import read_images
+from .transformers_images import images_told, read_images
 
 WHERE = "config.json"
 NO_QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}
@@ -180,8 +180,10 @@ def _told(
         _labels(beside.config) or beside.labels,
         WHERE if beside.config else "",
         notes,
-        (*assumed, *guesses),
+        assumed,
         dict(filled) if biased else {**filled, **NO_QKV_BIAS},
+        images_told(beside.preprocessor),
+        guesses,
     )
 
 

@@ -92,7 +92,10 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
     labels = interface.labels if image and interface.softmax else ()
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
-        raise RequestError(f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice")
+        raise RequestError(
+            f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice: "
+            f"give others ({option('labels')})"
+        )
     return Form(
         inputs=source.input_names,
         shape=(rows, cols, 3) if channels_last else (3, rows, cols),
