@@ -21,6 +21,7 @@ from .folders import WeightFiles, find_weights
 from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
+from .unread import unread
 from .wrappers import Unwrapped, unwrap
 
 URL = re.compile(r"(https?|s3|gs|hf|ftp)://?.+|(hf-hub|hf_hub|timm|local-dir):.+")
@@ -90,7 +91,7 @@ def read_checkpoint(path: Path, *, weights: str = "raw", weights_key: str | None
         found.preprocessor,
         labels,
         writer,
-        _notes(found, unwrapped),
+        (*_notes(found, unwrapped), *_unread(content)),
     )
 
 
@@ -198,6 +199,11 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     scope = str(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
     return config, labels, named
+
+
+def _unread(content: Mapping[Any, Any]) -> tuple[str, ...]:
+    names = unread(content)
+    return (f"not read, though it may tell of the model: {listed(names)}",) if names else ()
 
 
 def _notes(found: WeightFiles, unwrapped: Unwrapped) -> tuple[str, ...]:

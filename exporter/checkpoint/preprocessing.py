@@ -5,7 +5,7 @@ A value that the user says and a file contradicts is refused: one of the two is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,7 +77,7 @@ def in_force(found: FoundPreprocessing, said: SaidPreprocessing, size: tuple[int
         ValueInForce(
             name,
             after[name],
-            f"--{name}" if name in settled else found.told.get(name, ASSUMED),
+            _option(name, given) if name in settled else found.told.get(name, ASSUMED),
             EXPECTED[name],
             HELP[name],
             found.default,
@@ -86,6 +86,11 @@ def in_force(found: FoundPreprocessing, said: SaidPreprocessing, size: tuple[int
         for name in EXPECTED
     )
     return Preprocessing(wanted, values, _sentence(values, found.default))
+
+
+def _option(name: str, given: Collection[str]) -> str:
+    """The option that told a value: one of a size tells the other, too."""
+    return f"--{name if name in given else next(other for other in GEOMETRY if other != name)}"
 
 
 def _sentence(values: tuple[ValueInForce, ...], default: str) -> tuple[str, ...]:
