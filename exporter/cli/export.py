@@ -188,9 +188,6 @@ def _plain(result: TargetResult) -> dict[str, Any]:
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    try:
-        return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error
+    from slide_export.calibration.class_names import read_names
+
+    return () if path is None else read_names(path)

@@ -113,7 +113,7 @@ def images_in(places: Sequence[Path], task: Task) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for place in places:
-        if not place.exists():
+        if not is_there(place, Path.exists):
             raise CalibrationError(f"expected an image or a folder of images at {place}, found nothing")
         inside = place.is_dir() or place.suffix.lower() in CONTAINERS
         files = [file for file in (find(place).files if inside else (place,)) if task.sample(file)]
