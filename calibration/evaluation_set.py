@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError
-from slide_export.core.preprocessing import is_number
 from slide_export.core.text import foreign
+from slide_export.core.whole_number import is_number
 
 from .csv_list import Row, columns, rows
 from .images import ImageSet, from_directory, is_there, listed, printed

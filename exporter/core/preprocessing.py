@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from .errors import RequestError, option
+from .whole_number import is_number
 
 LARGEST_SIDE = 4096  # rows or columns: one more doubling, and a map at a quarter of it has four million positions
 LARGEST_COLOUR = 255
@@ -133,11 +134,6 @@ def _sides(name: str, text: str | None) -> tuple[int, ...] | None:
     if len(parts) > 2 or not all(is_number(part) and 1 <= int(part) <= LARGEST_SIDE for part in parts):
         raise _refusal(name, text, f" of 1 to {LARGEST_SIDE} pixels a side")
     return tuple(map(int, parts))
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a whole number in digits 0..9 that `int` reads at once: "²" and 5,000 digits are none."""
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _refusal(name: str, found: Any, hint: str = "") -> RequestError:

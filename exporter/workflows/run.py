@@ -15,7 +15,7 @@ import torch
 from slide_export.backends.interface import Session
 from slide_export.bundle.manifest import Manifest
 from slide_export.calibration.image_cache import PictureStore
-from slide_export.calibration.images import find
+from slide_export.calibration.images import find, is_there
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import CalibrationError
 from slide_export.core.progress import Progress, no_progress

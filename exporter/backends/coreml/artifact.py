@@ -114,7 +114,8 @@ def _batches(text: str) -> tuple[int, ...]:
     Raises:
         RequestError: the text is no list of them, or 1 is not among them.
     """
-    sizes = {int(part) for part in text.split(",")} if re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text) else set()
+    written = re.fullmatch(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*", text)
+    sizes = {int(part) for part in text.split(",")} if written else set()
     if 1 not in sizes:  # any number of images can then be cut into permitted batches
         raise RequestError(f"expected batches such as 1,2,3,8, with 1 among them; found {text!r}")
     return tuple(sorted(sizes))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slide_export.core.errors import RequestError
-from slide_export.core.preprocessing import SaidPreprocessing, is_number, read, refuse_size, written
+from slide_export.core.preprocessing import SaidPreprocessing, read, refuse_size, written
 
 
 def test_values_of_python_are_written_as_the_command_line_has_them() -> None:
@@ -45,8 +45,3 @@ def test_an_input_that_nothing_can_hold_is_refused_at_once() -> None:
     refuse_size((4096, 1))
     with pytest.raises(RequestError, match="of 1 to 4096 pixels a side, found 100000x100000"):
         refuse_size((100000, 100000))
-
-
-@pytest.mark.parametrize("text", ["²", "٣", "", "-1", "1" * 5000, "1.0"])
-def test_numbers_are_digits_alone(text: str) -> None:
-    assert not is_number(text)
