@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -56,11 +57,9 @@ def read_mapping(text: str, name: str) -> dict[Any, Any]:
     if not isinstance(content, dict):
         found = foreign(repr(content)[:200], 60)
         raise RequestError(f"expected a YAML mapping such as `library: onnxruntime` in {name}, found {found}")
-    written = [str(key.value) for key, _ in node.value]
-    if twice := next((key for key in written if written.count(key) > 1), None):
-        raise RequestError(
-            f"expected every field once in {name}, found {foreign(twice)!r} {written.count(twice)} times"
-        )
+    ((most, times),) = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
+    if times > 1:
+        raise RequestError(f"expected every field once in {name}, found {quoted(most)} {times} times")
     return content
 
 
