@@ -231,7 +231,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     """
     picture.load()  # a PNG's EXIF may follow its pixels
     try:
-        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         turn = None
     return picture if turn is None else picture.transpose(turn)

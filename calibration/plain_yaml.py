@@ -14,7 +14,7 @@ LARGEST_TEXT = 1 << 17  # letters: room for a few thousand names of modules
 DEEPEST = 8  # mappings and lists in one another; a recipe has two
 
 
-class PlainLoader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """Reads neither anchors nor tags: a kilobyte of aliases can be gigabytes, and a tag chooses another type."""
 
     def __init__(self, text: str) -> None:
@@ -23,7 +23,7 @@ class PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose a node, refusing what a recipe has no use for."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.composer.ComposerError(None, None, "found an anchor or an alias", event.start_mark)
         if getattr(event, "tag", None):
@@ -31,7 +31,7 @@ class PlainLoader(yaml.SafeLoader):
         if self._depth >= DEEPEST:
             raise yaml.composer.ComposerError(None, None, f"found more than {DEEPEST} levels", event.start_mark)
         self._depth += 1
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
@@ -49,8 +49,8 @@ def read_mapping(text: str, name: str) -> dict[Any, Any]:
         raise RequestError(f"expected at most {LARGEST_TEXT} letters of YAML in {name}, found {len(text)}")
     try:
         loader = PlainLoader(text)
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
-        content = None if node is None else loader.construct_document(node)  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
+        content = None if node is None else loader.construct_document(node)
     except Exception as error:  # ValueError of a date, RecursionError of a depth, and others beside YAMLError
         reason = foreign(error, 300) or type(error).__name__
         raise RequestError(f"expected YAML in {name}, found what cannot be read: {reason}") from error
@@ -65,7 +65,7 @@ def read_mapping(text: str, name: str) -> dict[Any, Any]:
 
 def dump_field(name: str, value: Any) -> str:
     """Write one field."""
-    return yaml.safe_dump({name: value}, default_flow_style=False).strip()
+    return str(yaml.safe_dump({name: value}, default_flow_style=False)).strip()
 
 
 def quoted(value: Any) -> str:
