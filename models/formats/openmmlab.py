@@ -12,7 +12,7 @@ from typing import Any
 from slide_export.models.data import DataConfig
 from slide_export.models.family import ShapeError, State
 
-from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import UNTOLD, Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
 from .shapes import LAST_NORM, feature_norms, has, swin_fields
 
@@ -139,7 +139,7 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     widths = [value.shape[0] for key, value in state.items() if re.fullmatch(r"patch_embed\d\.proj\.weight", key)]
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
-    assumed = () if "num_heads" in backbone else ("no file tells the heads: each width over the first, as published",)
+    assumed = () if "num_heads" in backbone else (f"{UNTOLD['heads']}: each width over the first, as published",)
     if "pos_embed1" not in state:
         assumed = (*assumed, untold_input((224, 224), "as published"))
     else:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from slide_export.checkpoint.load import load_checkpoint
-from slide_export.core.errors import CheckpointError
+from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import Model
 from slide_export.models.data import IMAGENET_MEAN, IMAGENET_STD
 from tests.exporter.checkpoint.foreign import golden, write_folder
@@ -203,3 +203,21 @@ def test_torchvisions_presets_are_known_by_size(third: int, resized: int, tmp_pa
     save_file(dict(golden("torchvision_swin").state), tmp_path / "swin.safetensors")
     small = load_checkpoint(tmp_path / "swin.safetensors")
     assert any("torchvision's preset of no size of torchvision's" in sentence for sentence in small.provenance.assumed)
+
+
+def test_an_input_that_is_guessed_is_an_assumption_with_its_option(tmp_path: Path) -> None:
+    save_file(dict(golden("torchvision_swin").state), tmp_path / "swin.safetensors")
+    source = load_checkpoint(tmp_path / "swin.safetensors").provenance
+    assert next(one for one in source.values if one.name == "image_size").source == "assumed"
+    assert sum("image_size" in sentence or "tells the input" in sentence for sentence in source.assumed) == 1
+    assert {one.source for one in source.preprocessing} == {"assumed"}
+    said = load_checkpoint(tmp_path / "swin.safetensors", preprocessing={"resize": "232", "mean": "0.5,0.5,0.5"})
+    open_ = {one.name for one in said.provenance.preprocessing if one.source == "assumed"}
+    assert open_ == {"std", "interpolation"}
+
+
+def test_what_a_preprocessor_config_tells_otherwise_is_refused(tmp_path: Path) -> None:
+    place = folder("hf_swin", tmp_path, golden("hf_swin").meta["arguments"], IMAGES)
+    assert load_checkpoint(place).provenance.assumed == ()
+    with pytest.raises(RequestError, match=r"which preprocessor_config\.json tells; found mean 0\.5"):
+        load_checkpoint(place, preprocessing={"mean": "0.5,0.5,0.5"})
