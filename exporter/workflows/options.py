@@ -124,7 +124,7 @@ def refuse_unknown(options: Mapping[str, Any]) -> None:
     Raises:
         RequestError: there is no such option.
     """
-    known = ExportOptions.__annotations__
+    known = sorted(ExportOptions.__annotations__, key=EXPECTED.__contains__)  # those of preprocessing last
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
