@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from slide_export.core.text import foreign
+
 from .audit import Statistics, channel_order, normalisation, numbers, statistics_of
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def compared(
         assumed: names of what nobody told.
         source: of the pictures, for people.
     """
-    statistics = statistics_of(pictures)
+    statistics, source = statistics_of(pictures), foreign(source)
     if {"mean", "std"} & {*assumed}:
         return (_beside_assumption(statistics, data, source),)
     found = (*normalisation(statistics, data), *channel_order(statistics, data))

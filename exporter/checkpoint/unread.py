@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from slide_export.core.text import foreign
+
 from .wrappers import sets_of_tensors
 
 READ = ("config", "cfg", "meta")  # where there is one; see `containers`
@@ -36,7 +38,7 @@ def unread(content: Mapping[Any, Any]) -> tuple[str, ...]:
     """Names at a file's top level that may tell of the model and are not read."""
     weights = {name.partition(".")[0] for name in sets_of_tensors(content)}
     names = [name for name in content if isinstance(name, str) and name not in weights and name not in READ]
-    return tuple(name for name in names if _tells(name.lower()) and "" not in weights)
+    return tuple(foreign(name) for name in names if _tells(name.lower()) and "" not in weights)
 
 
 def _tells(name: str) -> bool:
