@@ -41,9 +41,7 @@ def test_sizes_that_do_not_go_together_are_refused(said: dict[str, str]) -> None
 def test_what_nobody_says_is_named_with_its_value_and_its_option() -> None:
     found = FoundPreprocessing(DataConfig(), {"std": FILE}, "the library's is assumed")
     settled = in_force(found, read({"mean": "0.5,0.5,0.5", "resize": "224x224"}), SIZE)
-    assert settled.assumed == (
-        "the default of a library is assumed: interpolation=bicubic (--interpolation says another)",
-    )
+    assert settled.assumed == ("the library's is assumed: interpolation=bicubic (--interpolation says another)",)
     assert {one.name: one.source for one in settled.values} == {
         "mean": "--mean",
         "std": FILE,
