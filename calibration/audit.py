@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,12 @@ class Statistics:
     digests: tuple[str, ...]
     histogram: NDArray[np.int64]
 
+    @property
+    def colours(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of each channel over all pixels, 0..1."""
+        mean = self.means.mean(axis=0) / 255
+        return mean, np.sqrt(np.maximum(self.squares.mean(axis=0) / 255**2 - mean**2, 0))
+
 
 def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationReport:
     """What is calibrated on, and every finding about it.
@@ -77,7 +83,7 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
     Raises:
         CalibrationError: an error was found that `accept` does not name.
     """
-    statistics, data = _statistics(pictures), pictures.store.data
+    statistics, data = statistics_of(pictures), pictures.store.data
     found = (
         *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
         *_share(
@@ -89,8 +95,8 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
         ),
         *_duplicates(statistics, pictures.names),
         *_few(statistics),
-        *_normalisation(statistics, data),
-        *_channel_order(statistics, data),
+        *normalisation(statistics, data),
+        *channel_order(statistics, data),
         *_narrow(statistics),
     )
     refused = [finding for finding in found if finding.severity == "error" and finding.name not in accept]
@@ -105,7 +111,8 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
     return CalibrationReport(pictures.source, len(pictures), total, found)
 
 
-def _statistics(pictures: ImageCache) -> Statistics:
+def statistics_of(pictures: Iterable[NDArray[np.uint8]]) -> Statistics:
+    """Statistics of cropped pictures, uint8 [H, W, 3]."""
     means, squares, deviations, digests = [], [], [], []
     histogram = np.zeros(256, np.int64)
     for picture in pictures:
@@ -156,9 +163,9 @@ def _few(statistics: Statistics) -> Iterator[AuditFinding]:
         )
 
 
-def _normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
-    mean = statistics.means.mean(axis=0) / 255
-    spread = np.sqrt(statistics.squares.mean(axis=0) / 255**2 - mean**2)
+def normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+    """Find images that are far from mean 0 and deviation 1 once they are normalised."""
+    mean, spread = statistics.colours
     centre, width = (mean - data.mean) / data.std, spread / data.std
     if (
         np.abs(centre).max() > MAX_NORMALISED_MEAN
@@ -169,17 +176,18 @@ def _normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFi
             "wrong-normalisation",
             "error",
             "expected about mean 0 and deviation 1 once the checkpoint's mean and std are applied, found mean "
-            f"{_numbers(centre)} and deviation {_numbers(width)}: the images hold RGB of {_numbers(mean)} ± "
-            f"{_numbers(spread)}, the checkpoint expects {_numbers(data.mean)} ± {_numbers(data.std)}; give pictures "
+            f"{numbers(centre)} and deviation {numbers(width)}: the images hold RGB of {numbers(mean)} ± "
+            f"{numbers(spread)}, the checkpoint expects {numbers(data.mean)} ± {numbers(data.std)}; give pictures "
             "of 0..255 that nothing has normalised, or mend the checkpoint's mean and std",
         )
 
 
-def _numbers(values: object) -> str:
+def numbers(values: object) -> str:
+    """Write a colour."""
     return "(" + ", ".join(f"{value:.2g}" for value in np.asarray(values)) + ")"
 
 
-def _channel_order(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
+def channel_order(statistics: Statistics, data: DataConfig) -> Iterator[AuditFinding]:
     """Find images whose red and blue differ the other way around than the checkpoint's means."""
     usual = data.mean[0] - data.mean[2]
     difference = (statistics.means[:, 0] - statistics.means[:, 2]) / 255

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError
+from slide_export.core.text import foreign
+from slide_export.core.whole_number import is_number
 
-from .images import ImageSet, from_directory, listed
+from .csv_list import Row, columns, rows
+from .images import ImageSet, from_directory, is_there, listed, printed
 
-COLUMNS = ("file", "label")
+COLUMNS = (0, 1)  # places of file and label in a list without headings
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def load(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
     Raises:
         CalibrationError: the images cannot be found, or their classes are not the model's.
     """
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() == ".csv" and not is_there(path, Path.is_dir):
         return _from_csv(path, labels, count)
     images = from_directory(path)
     inside = [file for file in images.files if file.parent != images.root]
@@ -60,10 +66,10 @@ def load(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
         raise CalibrationError(f"expected one folder a class in {path}, found {stray.name} outside them")
     folders = [file.relative_to(images.root).parts[0] for file in images.files]
     order = _order(sorted(set(folders)), labels, count, path)
-    return _with_classes(images, [order[folder] for folder in folders], folders, count)
+    return _with_classes(images, [order[folder] for folder in folders], [*map(printed, folders)], count)
 
 
-def _with_classes(images: ImageSet, classes: list[int], called: Sequence[str], count: int) -> EvaluationSet:
+def _with_classes(images: ImageSet, classes: Sequence[int], called: Sequence[str], count: int) -> EvaluationSet:
     names = [""] * count
     for index, name in zip(classes, called, strict=True):
         names[index] = name
@@ -109,13 +115,14 @@ def _class_of(name: str, labels: Sequence[str], count: int, where: str) -> int:
         )
     if times:
         return labels.index(name)
-    if name.removeprefix("-").isdecimal():
+    if is_number(name.removeprefix("-")):
         return _in_range(int(name), count, where)
     if not labels:
-        raise CalibrationError(f"expected a class number in {where}, found {name!r}: names need --labels")
-    close = difflib.get_close_matches(name, labels, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the first of the model's {len(labels)} is {labels[0]!r}"
-    raise CalibrationError(f"expected class names of the model in {where}, found {name!r}: {hint}")
+        raise CalibrationError(f"expected a class number in {where}, found {foreign(name)!r}: names need --labels")
+    close = difflib.get_close_matches(name[:100], labels, n=1)
+    first = f"the first of the model's {len(labels)} is {foreign(labels[0])!r}"
+    hint = f"did you mean {foreign(close[0])!r}?" if close else first
+    raise CalibrationError(f"expected class names of the model in {where}, found {foreign(name)!r}: {hint}")
 
 
 def _in_range(index: int, count: int, where: str) -> int:
@@ -126,23 +133,39 @@ def _in_range(index: int, count: int, where: str) -> int:
 
 
 def _from_csv(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
-    """Read a CSV list with the columns file and label; files are relative to the list."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.reader(lines))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CalibrationError(f"expected a CSV list of images, {path} cannot be read: {error}") from error
-    numbered = [(line, row) for line, row in enumerate(rows, 1) if row]
-    if numbered and tuple(cell.strip().lower() for cell in numbered[0][1]) == COLUMNS:
-        del numbered[0]
-    if not numbered:
+    """Read a CSV list: file and label, or columns with headings of these; files are relative to the list.
+
+    Raises:
+        CalibrationError: it cannot be read, or calls one file by two classes.
+    """
+    found = list(rows(path))
+    places = columns(found[0]) if found else None
+    if places:
+        del found[0]
+    if not found:
         raise CalibrationError(f"expected lines of file,label in {path}, found none")
-    files, classes, called = [], [], []
-    for line, row in numbered:
-        where = f"line {line} of {path}"
-        if len(row) != len(COLUMNS):
-            raise CalibrationError(f"expected file,label in {where}, found {','.join(row)!r}")
-        files.append(listed(path.parent, row[0].strip(), where))
-        called.append(row[1].strip())
-        classes.append(_class_of(called[-1], labels, count, where))
-    return _with_classes(ImageSet(path.name, path.parent, tuple(files)), classes, called, count)
+    seen: dict[Path, tuple[int, str, int]] = {}
+    for row in found:
+        where = f"line {row.line} of {path}"
+        name, called = _cells(row, places, where)
+        if row is found[0] and not places and not Path(name).suffix:
+            where += " (headings that are known: file,label)"
+        file, label = listed(path.parent, name, where), _class_of(called, labels, count, where)
+        if file in seen and seen[file][0] != label:
+            raise CalibrationError(
+                f"expected one class of {foreign(name)} in {path}, found {foreign(seen[file][1])} in line "
+                f"{seen[file][2]} and {foreign(called)} in line {row.line}"
+            )
+        seen.setdefault(file, (label, called, row.line))
+    if twice := len(found) - len(seen):
+        _log.warning("left out %d rows of %s that name a file again", twice, path.name)
+    images = ImageSet(path.name, path.parent, tuple(seen))
+    classes, names, _ = zip(*seen.values(), strict=True)
+    return _with_classes(images, classes, names, count)
+
+
+def _cells(row: Row, places: tuple[int, int] | None, where: str) -> tuple[str, str]:
+    if len(row.cells) <= max(places or COLUMNS) or (places is None and len(row.cells) != len(COLUMNS)):
+        raise CalibrationError(f"expected file,label in {where}, found {foreign(','.join(row.cells))!r}")
+    file, label = places or COLUMNS
+    return row.cells[file], row.cells[label]

@@ -90,10 +90,10 @@ class PictureStore:
     def _decode(self, file: Path) -> NDArray[np.uint8]:
         try:
             picture = decode(file)
+            cropped = crop(picture, self.data, self.size)
         except CalibrationError as error:
             self._kept[file] = error
             raise
-        cropped = crop(picture, self.data, self.size)
         if self._end + cropped.nbytes <= MAX_DISK_BYTES:
             self._content.seek(self._end)
             self._content.write(cropped.tobytes())

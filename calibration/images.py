@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.resources
 import logging
 import os
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from slide_export.core.errors import CalibrationError
+from slide_export.core.text import foreign
 from slide_export.inference.preprocess import crop
 
 from .archives import members, open_member
+from .csv_list import FILE_HEADINGS, rows
+from .folders import SUFFIXES, is_picture, pictures_below
 
 if TYPE_CHECKING:
     from slide_export.models import DataConfig
@@ -29,7 +32,16 @@ Picture = TypeVar("Picture")
 
 UNBOUNDED = ("I", "F")  # modes of 32 bits, whose brightest value nothing in the file tells
 DEEP_STEP = 257  # 65535 / 255
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Orientation of EXIF -> what makes it upright; as in Pillow's ImageOps.exif_transpose."""
 BROKEN_SHARE = 0.02
 """Of files that may be undecodable: big collections have a few, and a name or two is no reason to start over.
 One of several files always may be."""
@@ -51,8 +63,8 @@ class ImageSet:
     files: tuple[Path, ...]
 
     def names(self) -> tuple[str, ...]:
-        """Path of each file relative to the root, with forward slashes."""
-        return tuple(file.relative_to(self.root).as_posix() for file in self.files)
+        """Path of each file relative to the root, with forward slashes, as `printed` writes it."""
+        return tuple(printed(file.relative_to(self.root).as_posix()) for file in self.files)
 
     def sample(self, count: int, seed: int) -> ImageSet:
         """Sample at most `count` files, in their order, by a seed: the same ones every time."""
@@ -70,7 +82,7 @@ class ImageSet:
     def paths(self) -> tuple[Path, ...]:
         """Absolute path of each file."""
         root = self.root.resolve()
-        return tuple(root / name for name in self.names())
+        return tuple(root / file.relative_to(self.root) for file in self.files)
 
     def spread(self, count: int) -> ImageSet:
         """Pick at most `count` files, evenly spread over the set: the same ones every time.
@@ -87,7 +99,7 @@ class ImageSet:
 def bundled() -> ImageSet:
     """Photographs that come with slide-export (public domain and CC0; see photos/README.md)."""
     root = Path(str(importlib.resources.files("slide_export.calibration") / "photos"))
-    return ImageSet("bundled photographs", root, _images_below(root))
+    return ImageSet("bundled photographs", root, pictures_below(root)[0])
 
 
 def from_directory(root: Path) -> ImageSet:
@@ -96,13 +108,14 @@ def from_directory(root: Path) -> ImageSet:
     Raises:
         CalibrationError: there is no such directory, or no image in it.
     """
-    if not root.is_dir():
-        raise CalibrationError(f"expected a directory of images, found no directory at {root}")
-    files = _images_below(root)
+    if not is_there(root, Path.is_dir):
+        raise CalibrationError(f"expected a directory of images, found no directory at {foreign(root, 300)}")
+    files, left_out = pictures_below(root)
+    left_out.say(root)
     if not files:
         endings = " ".join(sorted(SUFFIXES))
         raise CalibrationError(f"expected images ({endings}) in {root} or its folders, found none")
-    return ImageSet(root.name, root, files)
+    return ImageSet(printed(root.name), root, files)
 
 
 def find(path: Path) -> ImageSet:
@@ -112,26 +125,50 @@ def find(path: Path) -> ImageSet:
         CalibrationError: there is nothing like that at `path`, or no image in it.
     """
     kind = path.suffix.lower()
-    if path.is_dir() or kind not in (".zip", ".npz", ".csv"):
+    if is_there(path, Path.is_dir) or kind not in (".zip", ".npz", ".csv"):
         return from_directory(path)
-    if not path.is_file():
-        raise CalibrationError(f"expected images in {path}, found no such file")
+    if not is_there(path, Path.is_file):
+        raise CalibrationError(f"expected images in {foreign(path, 300)}, found no such file")
     root = path.parent if kind == ".csv" else path
-    files = _listed(path) if kind == ".csv" else members(path, SUFFIXES)
+    files = _listed(path) if kind == ".csv" else members(path)
     if not files:
         raise CalibrationError(f"expected images in {path}, found none")
-    return ImageSet(path.name, root, files)
+    return ImageSet(printed(path.name), root, files)
+
+
+def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether a path is of a kind: `Path.is_dir` or `Path.is_file`.
+
+    Raises:
+        CalibrationError: the system cannot tell: a name of too many letters, a directory that nobody may enter.
+    """
+    try:
+        return kind(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CalibrationError(
+            f"expected a place of images, {foreign(path, 300)} cannot be looked at: {reason}"
+        ) from error
+
+
+def printed(name: str) -> str:
+    """Write a name that is no UTF-8 so that reports can hold it, with its bytes in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
-    """Files in the first column of a CSV list, relative to it; a first cell without a suffix is a heading."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            names = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CalibrationError(f"expected a CSV list of images, {path} cannot be read: {error}") from error
-    named = names[bool(names) and not Path(names[0]).suffix :]
-    return tuple(listed(path.parent, name, str(path)) for name in named)
+    """Files in a CSV list, each once, relative to it; the first column, or the one with a heading of files."""
+    found = list(rows(path))
+    place, head = 0, tuple(cell.lower() for cell in found[0].cells) if found else ()
+    named = any(name in head for name in FILE_HEADINGS) and not any(map(is_picture, head))
+    if head and (named or not Path(head[0]).suffix):
+        place = next((head.index(name) for name in FILE_HEADINGS if name in head), 0)
+        del found[0]
+    names = [row.cells[place] for row in found if len(row.cells) > place and row.cells[place]]
+    files = tuple(listed(path.parent, name, str(path)) for name in names)
+    if twice := len(files) - len(set(files)):
+        _log.warning("left out %d rows of %s that name a file again", twice, path.name)
+    return tuple(dict.fromkeys(files))
 
 
 def listed(root: Path, name: str, where: str) -> Path:
@@ -144,11 +181,13 @@ def listed(root: Path, name: str, where: str) -> Path:
         CalibrationError: there is no such file, or it is not below `root`.
     """
     file = root / name
-    if not file.is_file():
-        raise CalibrationError(f"expected an image at {file}, as {where} says; found none")
+    if not is_there(file, Path.is_file):
+        raise CalibrationError(f"expected an image at {foreign(file, 300)}, as {where} says; found none")
     inside, top = (Path(os.path.normpath(path.absolute())) for path in (file, root))
     if not inside.is_relative_to(top):
-        raise CalibrationError(f"expected a file below {top} in {where}, found {name!r}: put the list above its images")
+        raise CalibrationError(
+            f"expected a file below {top} in {where}, found {foreign(name)!r}: put the list above its images"
+        )
     return root / inside.relative_to(top)
 
 
@@ -159,24 +198,50 @@ def decode(file: Path) -> Image.Image:
         CalibrationError: the file cannot be decoded, or its pixels have no known range.
     """
     try:
-        with Image.open(file) if file.is_file() else open_member(file) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode not in UNBOUNDED:
-                return _rgb(upright)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise CalibrationError(
-            f"expected an image, {file} cannot be decoded ({reason}): remove or replace it"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that Pillow skips
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # its bound for a picture
+            with Image.open(file) if file.is_file() else open_member(file) as picture:
+                if picture.mode not in UNBOUNDED:
+                    return _rgb(_upright(picture))
+                mode = picture.mode
+    except Exception as error:  # a decoder is somebody else's code, and what it raises on damage has no bounds
+        raise _undecodable(file, error) from error
     raise CalibrationError(
-        f"expected an image of 8 or 16 bits a channel, found Pillow's mode {upright.mode} in {file}: scale it to 0..255"
+        f"expected an image of 8 or 16 bits a channel, found Pillow's mode {mode} in {file}: scale it to 0..255"
     )
+
+
+def _undecodable(file: Path, error: Exception) -> CalibrationError:
+    if isinstance(error, CalibrationError):
+        return error
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else foreign(error, 200)
+    if isinstance(error, MemoryError):
+        reason = "not enough memory"
+    return CalibrationError(
+        f"expected an image, {foreign(file, 300)} cannot be decoded ({reason or type(error).__name__}): remove or "
+        "replace it"
+    )
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says; EXIF that cannot be read turns nothing.
+
+    Orientation is read alone: `exif_transpose` writes all of it anew, and fails where a camera wrote what it cannot.
+    """
+    picture.load()  # a PNG's EXIF may follow its pixels
+    try:
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
     """Convert to 8 bits a channel: 16 bits of gray are scaled, where Pillow's own conversion clips them at 255."""
     if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture) / DEEP_STEP).round().astype(np.uint8))
+        deep = np.asarray(picture).astype(np.uint32)
+        picture = Image.fromarray(((deep + DEEP_STEP // 2) // DEEP_STEP).astype(np.uint8))
     return picture.convert("RGB")
 
 
@@ -224,7 +289,3 @@ def decoded(images: ImageSet, load: Callable[[Path], Picture]) -> Iterator[tuple
             _log.warning("skipped %s: it cannot be decoded", name)
             continue
         yield index, picture
-
-
-def _images_below(root: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))

@@ -14,6 +14,7 @@ from .audit import MIN_CALIBRATION_IMAGES, audit
 from .image_cache import FedImages
 from .images import ImageSet
 from .recipe import QuantizationRecipe
+from .same_images import Others
 
 FILE = "quantization.yaml"
 
@@ -50,6 +51,10 @@ def calibration_images(
     """The images to calibrate on: none of the proof or the evaluation, unless too few are left without them."""
     rest = images.without(proof)
     apart = rest if judged_on is None else rest.without(judged_on)
+    if others := [other for other in (proof, judged_on) if other is not None and other.files]:
+        same = Others(*others)
+        if same.among(apart.sample(count, seed)):  # copies and links, which have other paths
+            rest, apart = Others(proof).without(rest), same.without(apart)
     if len(apart.files) < MIN_CALIBRATION_IMAGES:
         apart = rest if len(rest.files) >= len(proof.files) else images
     return apart.sample(count, seed)
@@ -70,7 +75,7 @@ def with_overlap(
 
 def _overlap(calibrated_on: ImageSet, other: ImageSet, name: str) -> Iterator[AuditFinding]:
     total = len(calibrated_on.files)
-    if common := total - len(calibrated_on.without(other).files):
+    if common := len(Others(other).among(calibrated_on)):
         yield AuditFinding(
             f"calibrated-on-{name}",
             "warning",

@@ -8,17 +8,18 @@ matches slide attention, so what is quantized is always said by name and never l
 
 import difflib
 import importlib.util
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from slide_export.core.errors import RequestError
 from slide_export.core.precision import INT8, PRECISIONS, W8, Precision
+from slide_export.core.text import foreign
+
+from .class_names import read_text
+from .plain_yaml import dump_field, quoted, read_mapping
 
 KINDS = ("linear", "convolution", "depthwise")
 ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")
@@ -69,6 +70,7 @@ USED = {
     ("coremltools", W8): {"weights", "weight_bits", "per_channel"},
 }
 """What each library reads beside `EVERYWHERE`, in the precisions that it is used for."""
+LARGEST_NUMBER = 1e300  # what is beyond is no bound of anything
 OF_GRAPHS = ("onnxruntime", "nncf")
 """Libraries that quantize an ONNX graph; the others quantize one target's own form."""
 
@@ -181,9 +183,9 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
         RequestError: the file cannot be read, is no recipe, or is one of another precision.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"expected a quantization recipe, {path} cannot be read: {error}") from error
+        text = read_text(path)
+    except RequestError as error:
+        raise RequestError(f"expected a quantization recipe, {foreign(path, 300)} cannot be read: {error}") from error
     recipe = parse(text, path.name)
     if recipe.precision.name != precision:
         raise RequestError(
@@ -217,21 +219,13 @@ def parse(text: str, name: str) -> QuantizationRecipe:
         RequestError: the text is no YAML mapping, a field is unknown or missing, a value does not fit its field, or a
             field says what its library does not do.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RequestError(f"expected YAML in {name}, found {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"expected a YAML mapping such as `library: onnxruntime` in {name}, found {content!r:.60}")
-    written = [key.value for key, _ in yaml.compose(text, yaml.SafeLoader).value]
-    if twice := [key for key in written if written.count(key) > 1]:
-        raise RequestError(f"expected every field once in {name}, found {twice[0]!r} {written.count(twice[0])} times")
+    content = read_mapping(text, name)
     known = list(COMMENTS)
     for key in content:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f": did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(known)}"
-            raise RequestError(f"expected a field of a quantization recipe in {name}, found {key!r}{hint}")
+            raise RequestError(f"expected a field of a quantization recipe in {name}, found {quoted(key)}{hint}")
     values = {key: _value(name, key, value) for key, value in content.items()}
     try:
         recipe = QuantizationRecipe(**values)
@@ -247,24 +241,25 @@ def _value(name: str, key: str, value: Any) -> Any:
     if key in CHOICES:
         if key == "reduce_range" and isinstance(value, bool):
             value = "on" if value else "off"  # as YAML 1.1 has it
-        if value in CHOICES[key]:
+        if any(value == choice and type(value) is type(choice) for choice in CHOICES[key]):
             return value
         raise RequestError(
-            f"expected {key} in {name} to be one of {', '.join(map(str, CHOICES[key]))}; found {value!r}"
+            f"expected {key} in {name} to be one of {', '.join(map(str, CHOICES[key]))}; found {quoted(value)}"
         )
     if kind == tuple[str, ...]:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
-        raise RequestError(f"expected {key} in {name} to be a list of names, found {value!r}")
+        raise RequestError(f"expected {key} in {name} to be a list of names, found {quoted(value)}")
     if kind is bool and isinstance(value, bool):
         return value
     if kind == float | None and value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
     if kind in (float, float | None) and number:
         return float(value)
     raise RequestError(
-        f"expected {key} in {name} to be {'true or false' if kind is bool else 'a finite number'}, found {value!r}"
+        f"expected {key} in {name} to be {'true or false' if kind is bool else 'a finite number'}, found "
+        f"{quoted(value)}"
     )
 
 
@@ -285,11 +280,11 @@ def _check(recipe: QuantizationRecipe, name: str) -> None:
                 f"expected no {field.name} in {name}, which {recipe.library} does not read for such a recipe; "
                 f"found {value!r}: leave it out"
             )
-    wrong = [kind for kind in recipe.quantize if kind not in KINDS]
-    unknown = [name for name in recipe.accept if name not in ACCEPTABLE]
+    wrong = [quoted(kind) for kind in recipe.quantize if kind not in KINDS]
+    unknown = [quoted(name) for name in recipe.accept if name not in ACCEPTABLE]
     refusals = {
-        f"findings of {', '.join(ACCEPTABLE)} in `accept`, found {unknown[0] if unknown else ''!r}": bool(unknown),
-        f"kinds of {', '.join(KINDS)} in `quantize`, found {wrong[0] if wrong else ''!r}": bool(wrong),
+        f"findings of {', '.join(ACCEPTABLE)} in `accept`, found {unknown[0] if unknown else ''}": bool(unknown),
+        f"kinds of {', '.join(KINDS)} in `quantize`, found {wrong[0] if wrong else ''}": bool(wrong),
         "a percentile over 50 and at most 100": not 50 < recipe.percentile <= 100,
         "smooth_quant within 0 and 1": recipe.smooth_quant is not None and not 0 <= recipe.smooth_quant <= 1,
         f"a min_sqnr_db of {recipe.precision.least_db:g} or more, below which {recipe.precision} holds no model": (
@@ -317,5 +312,5 @@ def dump(recipe: QuantizationRecipe, name: str, target: str) -> str:
     for key, value in asdict(recipe).items():
         if key in recipe.used:
             plain = list(value) if isinstance(value, tuple) else value
-            lines += [f"# {COMMENTS[key]}", yaml.safe_dump({key: plain}, default_flow_style=False).strip()]
+            lines += [f"# {COMMENTS[key]}", dump_field(key, plain)]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of
 from .core.errors import RequestError
+from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
 from .workflows.options import ExportOptions, goal_of, request_of
 
@@ -110,10 +111,11 @@ def inspect(
     input_size: tuple[int, int] | None = None,
     weights_key: str | None = None,
     values: Mapping[str, str] | None = None,
+    **preprocessing: Unpack[PreprocessingOptions],
 ) -> Inspection:
     """Tell what a checkpoint holds: format, variant, sizes, parameters, multiply-adds, drift, what was assumed.
 
-    A head may be missing. `values` says what no file tells.
+    A head may be missing. `values` and `preprocessing` say what no file tells; see `ExportOptions`.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
@@ -128,6 +130,7 @@ def inspect(
         weights_key=weights_key,
         values=values,
         features=True,
+        **preprocessing,
     )
     return inspect_model(model)
 
@@ -472,6 +475,7 @@ def load_checkpoint(
     weights_key: str | None = None,
     values: Mapping[str, str] | None = None,
     features: bool = False,
+    **preprocessing: Unpack[PreprocessingOptions],
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode; see `slide_export.checkpoint.load.load_checkpoint`."""
     from .checkpoint import load as checkpoint
@@ -483,5 +487,6 @@ def load_checkpoint(
         input_size=input_size,
         weights_key=weights_key,
         values=values or {},
+        preprocessing=written(preprocessing),
         features=features,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slide_export.backends import registry as backends
 from slide_export.core.measurement import Environment
+from slide_export.core.whole_number import is_number
 
 RELEVANT_FLAGS = re.compile(
     r"avx2|fma|f16c|avx512(f|_vnni|_bf16|_fp16)|avx_vnni\w*|amx\w*|asimd\w*|fphp|i8mm|bf16|sve\w*|neon"
@@ -130,7 +131,7 @@ def _memory_mib() -> int:
 def _quota() -> float | None:
     """Number of processors that a container may use, None without a limit (Source: Linux, cgroup v2, cpu.max)."""
     limit, _, period = _text(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
-    return int(limit) / int(period) if limit.isdigit() and period else None
+    return int(limit) / int(period) if is_number(limit) and is_number(period) and int(period) else None
 
 
 def _versions(targets: Sequence[str]) -> dict[str, str]:

@@ -53,6 +53,7 @@ class AskedFor:
 
     weights_key: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
     backend: Mapping[str, str] | None = None
     image_count: int | None = None
     calibration_size: int | None = None
@@ -62,8 +63,8 @@ class AskedFor:
 def _assumptions(model: Model) -> tuple[Assumption, ...]:
     """What no file tells of a model and nobody said, with the option that says otherwise."""
     return tuple(
-        Assumption(value.name, value.value, value.default, f"--model {value.name}=VALUE")
-        for value in model.provenance.values
+        Assumption(value.name, value.value, value.default, value.option or f"--model {value.name}=VALUE")
+        for value in (*model.provenance.values, *model.provenance.preprocessing)
         if value.source == ASSUMED
     )
 

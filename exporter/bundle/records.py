@@ -128,6 +128,7 @@ class OptionsRecord:
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
+        preprocessing: what the user said of it, by the options' names.
         backend: every option of the target's backend; None where an older bundle does not tell.
         image_count: how many images the proof takes at most; None where an older bundle does not tell.
         calibration_size, seed: how many images int8 is calibrated on at most, and what draws them; None elsewhere.
@@ -142,6 +143,7 @@ class OptionsRecord:
     keep_fp32: tuple[str, ...] = ()
     weights_key: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
     backend: Mapping[str, str] | None = None
     image_count: Size | None = None
     calibration_size: Size | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
-from slide_export.models import COMPARISON, Config, DataConfig, Family, ShapeError, State, config_tree, family_of
+from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
     Beside,
@@ -26,9 +26,10 @@ from slide_export.models.formats import (
 )
 
 from .containers import Contents
+from .preprocessing import FoundPreprocessing, told_by_tree
 from .tensor_files import shaped
 from .text import listed
-from .values import Library, configure
+from .values import OWN_CONFIG, Library, configure
 
 OFFICIAL = "official names"
 OWN_HEADS = {"fc", "head", "classifier", "linear", "cls_head", "mlp_head"}  # of training codes, not of a detector
@@ -72,7 +73,7 @@ class Architecture:
 
     family: Family
     config: Config
-    data: DataConfig
+    images: FoundPreprocessing
     labels: tuple[str, ...]
     source: str
     assumed: tuple[str, ...] = ()
@@ -186,7 +187,7 @@ def architecture(
     try:
         found = configure(family, named.shapes, tree, variant, options, Library.of(named.told, named.format))
         config, source, assumed = found.config, found.source, found.assumed
-        data, guess = _images(family, named, tree, config)
+        images = _images(family, named, tree, config)
     except ShapeError as error:
         raise CheckpointError(
             f"expected a configuration that a {family.name} can have, the checkpoint's own has {foreign(error, 400)}"
@@ -204,10 +205,10 @@ def architecture(
     return Architecture(
         family,
         config,
-        data,
+        images,
         labels,
         source,
-        (*assumed, *told_assumptions, *guess),
+        (*assumed, *told_assumptions),
         told.filled if told else {},
         found.values,
     )
@@ -234,10 +235,8 @@ def _family(named: Named, families: Sequence[Family], variant: str | None) -> Fa
     return family
 
 
-def _images(
-    family: Family, named: Named, tree: Mapping[str, Any] | None, config: Config
-) -> tuple[DataConfig, tuple[str, ...]]:
-    """Tell the preprocessing, and say where it is assumed."""
+def _images(family: Family, named: Named, tree: Mapping[str, Any] | None, config: Config) -> FoundPreprocessing:
+    """Tell the preprocessing, and what of it a file tells."""
     with config_tree.reading("DATA"):
         data = named.told.data if named.told else family.read_data(tree, config)
     if not all(0 < deviation < float("inf") for deviation in data.std) or not all(abs(mean) <= 1 for mean in data.mean):
@@ -245,9 +244,11 @@ def _images(
             f"mean {data.mean} and standard deviation {data.std}, where those of colours in 0..1 are expected "
             "(of colours in 0..255: divide both by 255)"
         )
-    if named.told is None and not (tree and isinstance(tree.get("DATA"), Mapping)):
-        return data, (f"no file tells the preprocessing: that of {family.name}'s own training code is assumed",)
-    return data, ()
+    if named.told is None:
+        default = f"no file tells the preprocessing: that of {family.name}'s own training code is assumed"
+        return FoundPreprocessing(data, told_by_tree(tree, OWN_CONFIG), default)
+    default = "; ".join(named.told.images_assumed) or f"what {named.format} has is assumed where no file tells it"
+    return FoundPreprocessing(data, named.told.images, default)
 
 
 def _headless(family: Family, named: Named) -> str:

@@ -65,7 +65,7 @@ def refuse_beyond(config: Config, like: State, family: Family, variant: str | No
     largest = max((max(value.shape, default=1) for value in like.values()), default=1)
     named = _whole(tuple(asdict(family.variants[variant]).values())) if variant else []
     bound = max(largest, len(like), *named)
-    refuse_size(config.image_size)
+    _refuse_size(config.image_size)
     for name, value in asdict(config).items():  # type: ignore[call-overload]  # every family's is a dataclass
         if name not in SIZES and (beyond := [number for number in _whole(value) if not 0 <= number <= bound]):
             raise CheckpointError(
@@ -74,7 +74,7 @@ def refuse_beyond(config: Config, like: State, family: Family, variant: str | No
             )
 
 
-def refuse_size(size: tuple[int, int]) -> None:
+def _refuse_size(size: tuple[int, int]) -> None:
     """Refuse an input that no picture has.
 
     Raises:

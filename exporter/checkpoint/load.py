@@ -9,13 +9,15 @@ from typing import Any
 
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import Model, Provenance
+from slide_export.core.preprocessing import read, refuse_size
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only, is_known
-from .bounds import refuse_beyond, refuse_expanded, refuse_size
+from .bounds import refuse_beyond, refuse_expanded
 from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
+from .preprocessing import in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
@@ -31,6 +33,7 @@ def load_checkpoint(
     families: Sequence[Family] = FAMILIES,
     weights_key: str | None = None,
     values: Mapping[str, str] = NO_OPTIONS,
+    preprocessing: Mapping[str, str] = NO_OPTIONS,
     features: bool = False,
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
@@ -44,13 +47,15 @@ def load_checkpoint(
         families: which it may be of; those for comparison only are refused unless they are among them.
         weights_key: where in the file the weights are, where it holds several sets.
         values: what no file tells, by the names of the family's `values`.
+        preprocessing: of the images, where no file tells it; see `core.preprocessing`.
         features: only the maps of the stages are wanted: a head may be missing.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
         RequestError: the variant, the kind of weights or an option does not exist.
     """
-    path = Path(path)
+    path, said = Path(path), read(preprocessing)
+    refuse_size(input_size)
     if variant is not None:
         _check_variant(variant, families)
     contents = read_checkpoint(
@@ -74,7 +79,9 @@ def load_checkpoint(
     if wanted != found.config:
         state = dict(found.family.adapt(state, found.config, wanted))
         module = build(found.family, wanted)
-    notes = _notes(contents, named, found, converted(like), missing, wanted)
+    images = in_force(found.images, said, wanted.image_size)
+    assumed = (*found.assumed, *images.assumed)
+    notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     found_sha256 = sha256.result()
     refuse_changed(contents.files, contents.stamps)
     provenance = Provenance(
@@ -87,12 +94,13 @@ def load_checkpoint(
         wrapper=contents.wrapper,
         prefix=contents.prefix,
         dropped=tuple(foreign(name, LONGEST) for name in (*contents.dropped, *named.dropped)),
-        assumed=tuple(foreign(sentence, LONGEST) for sentence in found.assumed),
+        assumed=tuple(foreign(sentence, LONGEST) for sentence in assumed),
         values=found.values,
+        preprocessing=images.values,
     )
     name = _name(found.family, found.config)
     return Model(
-        assign(module, state), found.family.name, name, wanted, found.data, provenance, found.family.task, found.labels
+        assign(module, state), found.family.name, name, wanted, images.data, provenance, found.family.task, found.labels
     )
 
 
@@ -106,7 +114,6 @@ def _check_variant(variant: str, families: Sequence[Family]) -> None:
 
 
 def _at(trained: Config, input_size: tuple[int, int]) -> Config:
-    refuse_size(input_size)
     try:
         return trained.at(input_size)
     except ShapeError as error:

@@ -60,16 +60,18 @@ class Library:
         name: of the library, for people.
         fields: of the family's configuration.
         source: what told them; "" where the library's code alone does.
+        guessed: fields that nothing told; the library's reader says so.
     """
 
     name: str
     fields: Mapping[str, Any]
     source: str
+    guessed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, told: Told | None, name: str) -> "Library | None":
         """What a format read; None of official names."""
-        return None if told is None else cls(name, told.fields, told.source)
+        return None if told is None else cls(name, told.fields, told.source, told.guessed)
 
 
 def configure(
@@ -116,7 +118,9 @@ def configure(
     guesses = () if told or library else _guesses(family, state)
     if tree is not None and library is None:
         guesses = (*guesses, *_unread(tree, own))
-    assumed = (*(one.assumption for one in found if one.source == ASSUMED), *guesses)
+    said_already = {value.name for value in family.values if library and value.field_name in library.guessed}
+    unsaid = (one.assumption for one in found if one.source == ASSUMED and one.name not in said_already)
+    assumed = (*unsaid, *guesses)
     return Configured(config, source, found, assumed)
 
 
@@ -298,6 +302,8 @@ def _source(value: ModelValue, state: State, said: Mapping[str, Any], library: L
     """What told a value that neither a configuration nor a variant did."""
     if value.name in said:
         return SAID
+    if library is not None and value.field_name in library.guessed:
+        return ASSUMED
     if library is not None and value.field_name in library.fields:
         return library.source or library.name
     if value.told(state) is not None:

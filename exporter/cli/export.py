@@ -22,6 +22,7 @@ from .options import (
     input_size,
     max_drop,
     min_sqnr,
+    preprocessing,
     read_pairs,
     refuse_old_form,
     values,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @weights_key
 @values
 @input_size
+@preprocessing
 @click.option(
     "--form",
     default="auto",
@@ -121,6 +123,7 @@ def export(
 @weights_key
 @values
 @input_size
+@preprocessing
 @as_json
 def inspect(as_json: bool, checkpoint: Path, **options: Any) -> None:
     """Tell what is in a checkpoint: variant, sizes, parameters, multiply-adds, drift."""
@@ -185,9 +188,6 @@ def _plain(result: TargetResult) -> dict[str, Any]:
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    try:
-        return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"expected a text file of class names, {path} cannot be read: {error}") from error
+    from slide_export.calibration.class_names import read_names
+
+    return () if path is None else read_names(path)

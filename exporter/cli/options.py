@@ -9,6 +9,9 @@ from typing import Any
 import click
 
 from slide_export.benchmark.plan import CALLS, ROUNDS, THIS_MACHINE, TIMEOUT_S
+from slide_export.core.preprocessing import EXPECTED, HELP, LARGEST_SIDE
+from slide_export.core.text import foreign
+from slide_export.core.whole_number import is_number
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -21,9 +24,11 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         numbers = str(value).split("x")
-        if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
-            self.fail(f"expected a size like 224 or 224x320, found {value!r}", param, ctx)
-        return int(numbers[0]), int(numbers[-1])
+        sides = [int(part) if is_number(part) else 0 for part in numbers]
+        if len(sides) > 2 or not 1 <= min(sides) <= max(sides) <= LARGEST_SIDE:
+            limit = f" of at most {LARGEST_SIDE} pixels a side"
+            self.fail(f"expected a size like 224 or 224x320{limit}, found {foreign(value)!r}", param, ctx)
+        return sides[0], sides[-1]
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -36,8 +41,8 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         numbers = str(value).split(",")
-        if not all(number.isdigit() and int(number) > 0 for number in numbers):
-            self.fail(f"expected numbers like 1 or 1,8, found {value!r}", param, ctx)
+        if not all(is_number(number) and int(number) > 0 for number in numbers):
+            self.fail(f"expected numbers like 1 or 1,8, found {foreign(value)!r}", param, ctx)
         return tuple(dict.fromkeys(map(int, numbers)))
 
 
@@ -64,6 +69,12 @@ weights_key = click.option(
 )
 input_size = click.option(
     "--input-size", type=ImageSize(), help="Rows and columns, 224 or 224x320; the trained size without it."
+)
+PREPROCESSING = tuple(
+    click.option(
+        f"--{name}", metavar="VALUE", help=f"{HELP[name].capitalize()}, where no file tells it: {EXPECTED[name]}."
+    )
+    for name in EXPECTED
 )
 values = click.option(
     "--model",
@@ -118,6 +129,13 @@ def refuse_old_form(_ctx: click.Context, _param: click.Parameter, value: str | N
     """Refuse `--lowering`, the name that `--form` had before schema 2."""
     if value is not None:
         raise click.UsageError(f"--lowering is now --form: give --form {value}")
+
+
+def preprocessing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add mean, std, resize, crop and interpolation to a command, in this order."""
+    for option in reversed(PREPROCESSING):
+        command = option(command)
+    return command
 
 
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,10 +23,11 @@ class ValueInForce:
 
     Attributes:
         value: as `--model NAME=VALUE` would have it.
-        source: what told it: "--model", the variant, the checkpoint's config or shapes; `ASSUMED` where nothing did.
+        source: what told it: the option, the variant, the checkpoint's config or shapes; `ASSUMED` where nothing did.
         expected: how it is written.
         help: what it is.
         default: what is taken where nobody says, and why.
+        option: the one that says another; "" is `--model NAME=VALUE`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ValueInForce:
     expected: str
     help: str
     default: str
+    option: str = ""
 
     @property
     def assumption(self) -> str:
@@ -60,6 +62,7 @@ class Provenance:
         dropped: what the file holds that is no part of the model.
         assumed: what no file told; these sentences stand in `notes` too.
         values: what files may not tell, as it was taken.
+        preprocessing: mean, std, resize, crop and interpolation, as they were taken.
     """
 
     path: Path
@@ -73,6 +76,7 @@ class Provenance:
     dropped: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     values: tuple[ValueInForce, ...] = ()
+    preprocessing: tuple[ValueInForce, ...] = ()
 
 
 @dataclass(frozen=True)

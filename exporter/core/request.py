@@ -41,6 +41,7 @@ class CheckpointRequest:
         weights_key: where in the checkpoint the weights are; None finds them.
         input_size: rows and columns; None takes the trained size.
         values: what no file tells, by name, as the family declares it; see `Family.values`.
+        preprocessing: mean, std, resize, crop or interpolation as the user writes them; see `core.preprocessing`.
         comparison: take models too that are for comparison only; what becomes of them is measured and never ships.
         families, tasks: of the caller's own; empty takes those of slide_export.
     """
@@ -54,6 +55,7 @@ class CheckpointRequest:
     families: tuple[Family, ...] = ()
     tasks: tuple[Task, ...] = ()
     weights_key: str | None = None
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class ExportRequest:
         name: of the bundle; None takes the checkpoint's file name.
         input_size: rows and columns; None takes the trained size.
         options: what the target's backend alone understands.
-        weights_key, values, families, tasks, comparison: see `CheckpointRequest`.
+        weights_key, values, preprocessing, families, tasks, comparison: see `CheckpointRequest`.
         accuracy: what the artifact may lose; None measures nothing.
         keep_fp32: modules that stay in float, beside those that a quantization recipe keeps.
         mixed_base: what `mixed` mixes with float.
@@ -102,6 +104,7 @@ class ExportRequest:
     mixed_base: str = "int8"
     families: tuple[Family, ...] = ()
     tasks: tuple[Task, ...] = ()
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> CheckpointRequest:
@@ -116,4 +119,5 @@ class ExportRequest:
             self.families,
             self.tasks,
             self.weights_key,
+            self.preprocessing,
         )

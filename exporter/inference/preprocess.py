@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from slide_export.core.errors import CalibrationError
+
 if TYPE_CHECKING:
     from slide_export.models import DataConfig
 
+LARGEST_PIXELS = 89_478_485  # where Pillow takes a file for a decompression bomb
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -18,11 +21,19 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
     """Resize and centre-crop a picture: uint8 [H, W, 3] RGB.
 
     Source: torchvision Resize and CenterCrop on PIL images, as every training code of the zoo uses them.
+
+    Raises:
+        CalibrationError: the picture is so narrow that resizing its short side gives more pixels than memory holds.
     """
     rows, cols = data.resized(size)
     if data.keep_aspect:
         factor = max(rows / picture.height, cols / picture.width)
         rows, cols = max(rows, int(picture.height * factor)), max(cols, int(picture.width * factor))
+    if rows * cols > LARGEST_PIXELS:
+        raise CalibrationError(
+            f"expected pictures of {LARGEST_PIXELS} pixels at most once they are resized, found one of "
+            f"{picture.height}x{picture.width} that becomes {rows}x{cols}: cut it"
+        )
     picture = picture.convert("RGB").resize((cols, rows), FILTERS[data.interpolation])
     top, left = round((rows - size[0]) / 2), round((cols - size[1]) / 2)
     return np.asarray(picture.crop((left, top, left + size[1], top + size[0])), dtype=np.uint8)

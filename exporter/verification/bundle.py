@@ -259,6 +259,7 @@ def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) 
             input_size=made.manifest.model.image_size,
             weights_key=asked.weights_key,
             values=asked.values,
+            preprocessing=asked.preprocessing,
             features=asked.features,
             families=known.families or FAMILIES,
         )

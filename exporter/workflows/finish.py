@@ -56,7 +56,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
     destination = plan.destination.path
     with staging.staging(destination, overwrite=plan.destination.overwrite) as directory:
         with step(f"write the {target} artifact"):
-            artifact = backend.lower(source, directory, lowering_options(plan))
+            artifact = backend.lower(source, directory, lowering_options(plan, prepared))
         del source
         with step("count what it stores and computes"):
             dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
@@ -110,6 +110,7 @@ def _asked(plan: Plan) -> AskedFor:
     return AskedFor(
         weights_key=plan.source.checkpoint.weights_key,
         values=plan.source.checkpoint.values,
+        preprocessing=plan.source.checkpoint.preprocessing,
         backend=plan.options,
         image_count=plan.source.image_count,
         calibration_size=None if drawn is None else drawn.count,
@@ -117,9 +118,9 @@ def _asked(plan: Plan) -> AskedFor:
     )
 
 
-def lowering_options(plan: Plan) -> LoweringOptions:
-    """What a backend is asked for."""
-    return LoweringOptions(plan.numbers.precision, plan.source.io, plan.options, plan.numbers.recipe)
+def lowering_options(plan: Plan, prepared: Prepared) -> LoweringOptions:
+    """What a backend is asked for; the class names may be those that stand beside the weights."""
+    return LoweringOptions(plan.numbers.precision, prepared.request.io, plan.options, plan.numbers.recipe)
 
 
 def source_of(
@@ -152,7 +153,7 @@ def reduce(plan: Plan, prepared: Prepared, form: ModelInForm, numbers: NumericFo
 
 
 def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes, ...]:
-    return tune(prepared.fused, plan.target, lowering_options(plan), step) if plan.tune else ()
+    return tune(prepared.fused, plan.target, lowering_options(plan, prepared), step) if plan.tune else ()
 
 
 def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:

@@ -59,6 +59,7 @@ def _of_the_model(manifest: Manifest) -> dict[str, Any]:
         "weights": manifest.checkpoint.weights,
         "values": dict(manifest.options.values),
         "input_size": manifest.model.image_size,
+        **manifest.options.preprocessing,
     }
 
 

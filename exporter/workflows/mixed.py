@@ -126,7 +126,7 @@ class _Tries:
             path = directory / "model.onnx"
             path.write_bytes(graph.proto.SerializeToString(deterministic=True))
             return on_graph(registry.load(GRAPHS).Session(path, LITERALLY), reason)
-        artifact = backend.lower(graph, directory, lowering_options(self.plan))
+        artifact = backend.lower(graph, directory, lowering_options(self.plan, self.prepared))
         return backend.Session(artifact.path, artifact.settings)
 
 

@@ -6,11 +6,12 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
 from slide_export.core.precision import PRECISIONS
+from slide_export.core.preprocessing import EXPECTED, PreprocessingOptions, written
 from slide_export.core.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ UNTOLD = ("calibration_size", "seed", "mixed_base")
 """Options of an export whose None says nothing."""
 
 
-class ExportOptions(TypedDict, total=False):
+class ExportOptions(PreprocessingOptions, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
     Attributes:
@@ -34,6 +35,10 @@ class ExportOptions(TypedDict, total=False):
         weights: "raw" or "ema".
         weights_key: where in the checkpoint they are, where it holds several sets; found without it.
         input_size: rows and columns; the trained size.
+        mean, std: of RGB in 0..1, three numbers each; what the checkpoint tells, or an assumption that is said aloud.
+        resize: the short side before the crop, or both sides; like the next two, as the checkpoint tells.
+        crop: rows and columns of the centre crop, where `resize` goes with another one than the input.
+        interpolation: "bicubic" or "bilinear".
         form: a form of slide attention, one for each stage that slides with commas between, or "auto".
         tune: measure every form on this machine, stage by stage, and take the fastest; remembered.
         images: real images for proof and calibration, a folder, zip, npz or CSV list; the bundled photographs.
@@ -103,6 +108,7 @@ def request_of(checkpoint: Path | str, target: str, options: ExportOptions) -> E
     asked = {name: rest.pop(name, None) for name in ("evaluation", "max_drop", "min_sqnr_db")}
     rest["accuracy"] = goal_of(**asked)
     rest["values"] = dict(rest.get("values", {}))
+    rest["preprocessing"] = written({name: rest.pop(name, None) for name in EXPECTED})
     rest["keep_fp32"] = tuple(rest.get("keep_fp32", ()))
     for name in ("families", "tasks"):
         rest[name] = tuple(rest.get(name, ()))
@@ -118,7 +124,7 @@ def refuse_unknown(options: Mapping[str, Any]) -> None:
     Raises:
         RequestError: there is no such option.
     """
-    known = ExportOptions.__annotations__
+    known = sorted(ExportOptions.__annotations__, key=EXPECTED.__contains__)  # those of preprocessing last
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

@@ -15,14 +15,15 @@ from slide_export.backends import registry
 from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
-from slide_export.calibration.images import ImageSet, readable
+from slide_export.calibration.images import ImageSet, bundled, readable
+from slide_export.calibration.picture_audit import compared
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Outputs
 from slide_export.core.errors import CalibrationError, RequestError, option
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.model import BlockCertificate, FusedModel, Model
+from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import Reference
 from slide_export.graph import export as onnx_graph
@@ -162,6 +163,8 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     images = _samples(request.images, served)
     proof_images = readable(images, request.image_count, store.load)
     evaluation = _evaluation(request, served, store, step)
+    model = _with_notes(model, _audited(model, proof_images, evaluation, request.image_count, store))
+    served = replace(served, trained=model)
     with step(f"run the trained model on {len(proof_images.files)} images in float64"):
         names, pictures = proof_images.names(), store.stacked(proof_images.files)
         truth = reference.truth(served, proof_images.source, names, pictures)
@@ -183,6 +186,7 @@ def _load(request: SourceRequest) -> Model:
         families=families,
         weights_key=asked.weights_key,
         values=asked.values,
+        preprocessing=asked.preprocessing,
         features=request.io.features,
     )
 
@@ -222,6 +226,24 @@ def _samples(images: ImageSet, served: ServedModel) -> ImageSet:
             f"expected images of {' and '.join(served.input_names)} in {images.source}, found none that belong together"
         )
     return replace(images, files=files)
+
+
+def _audited(
+    model: Model, proof: ImageSet, evaluation: EvaluationSet | None, count: int, store: PictureStore
+) -> tuple[str, ...]:
+    """What the pictures of the user, decoded already, tell of mean and std; those of slide-export tell nothing."""
+    given = proof
+    if proof.root == bundled().root:
+        if evaluation is None:
+            return ()
+        given = readable(evaluation.images, count, store.load)
+    assumed = [one.name for one in model.provenance.preprocessing if one.source == ASSUMED]
+    pictures = (picture for file in given.files for picture in store.load(file))
+    return compared(pictures, model.data, assumed, given.source)
+
+
+def _with_notes(model: Model, notes: tuple[str, ...]) -> Model:
+    return replace(model, provenance=replace(model.provenance, notes=(*model.provenance.notes, *notes)))
 
 
 def _evaluation(

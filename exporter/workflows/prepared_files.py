@@ -176,8 +176,8 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
     module.load_state_dict(safetensors.torch.load_file(directory / TRAINED))
     module.eval().requires_grad_(False)
     source = plain["provenance"]
-    values = tuple(ValueInForce(**value) for value in source["values"])
-    provenance = replace(Provenance(**_tuples(source)), path=Path(source["path"]), values=values)
+    values, images = (tuple(ValueInForce(**one) for one in source[name]) for name in ("values", "preprocessing"))
+    provenance = replace(Provenance(**_tuples(source)), path=Path(source["path"]), values=values, preprocessing=images)
     return Model(
         module,
         family.name,

@@ -20,6 +20,7 @@ from slide_export.core import files
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
 from slide_export.core.precision import FP32, precision_named
+from slide_export.core.preprocessing import refuse_size
 from slide_export.core.request import CheckpointRequest, ExportRequest
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def resolve(request: ExportRequest) -> Plan:
     staging.refuse_existing(destination.path, overwrite=request.overwrite)
     numbers = numeric_format(request, precision, backend)
     _refuse_contradictions(request, backend, numbers, search=search)
+    refuse_size(request.input_size)
     if request.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {request.image_count}")
     return Plan(

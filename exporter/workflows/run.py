@@ -15,7 +15,7 @@ import torch
 from slide_export.backends.interface import Session
 from slide_export.bundle.manifest import Manifest
 from slide_export.calibration.image_cache import PictureStore
-from slide_export.calibration.images import find
+from slide_export.calibration.images import find, is_there
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import CalibrationError
 from slide_export.core.progress import Progress, no_progress
@@ -113,7 +113,7 @@ def images_in(places: Sequence[Path], task: Task) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for place in places:
-        if not place.exists():
+        if not is_there(place, Path.exists):
             raise CalibrationError(f"expected an image or a folder of images at {place}, found nothing")
         inside = place.is_dir() or place.suffix.lower() in CONTAINERS
         files = [file for file in (find(place).files if inside else (place,)) if task.sample(file)]

@@ -9,6 +9,9 @@ from slide_export.models.family import ShapeError, State
 
 from .key_map import Rule
 
+UNTOLD = {"image_size": "no file tells the input", "heads": "no file tells the heads"}
+"""Field -> how the sentence begins that says what is assumed of it."""
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -39,6 +42,8 @@ class Told:
         notes: what was decided, one sentence each.
         assumed: what nobody told, one sentence each.
         filled: pattern of tensors here that the library leaves out -> the number that stands for them.
+        images: mean, std, resize, crop or interpolation -> what told it; what is missing is the library's default.
+        images_assumed: whose default that is, one sentence each.
     """
 
     fields: Mapping[str, Any]
@@ -48,6 +53,14 @@ class Told:
     notes: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    images_assumed: tuple[str, ...] = ()
+
+    @property
+    def guessed(self) -> frozenset[str]:
+        """Fields of the configuration that are assumed."""
+        begun = {name for name, words in UNTOLD.items() if any(one.startswith(words) for one in self.assumed)}
+        return frozenset(begun)
 
 
 @dataclass(frozen=True)
@@ -113,4 +126,4 @@ def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
 
 def untold_input(image_size: tuple[int, int], reason: str) -> str:
     """Say that the input is a guess."""
-    return f"no file tells the input: {image_size[0]}x{image_size[1]} assumed, {reason}; another may be asked for"
+    return f"{UNTOLD['image_size']}: {image_size[0]}x{image_size[1]} assumed, {reason}; --input-size names another"

@@ -43,7 +43,7 @@ def read_swin_backbone(state: State, beside: Beside) -> Told:
     guess = untold_input(fields["image_size"], "32 times the window")
     preprocessing = "no file tells the preprocessing: ImageNet's mean and standard deviation are assumed"
     filled = {} if whole else LAST_NORM
-    return Told(fields, DataConfig(), beside.labels, assumed=(guess, preprocessing), filled=filled)
+    return Told(fields, DataConfig(), beside.labels, assumed=(guess,), filled=filled, images_assumed=(preprocessing,))
 
 
 FORMATS = (Format("official Swin backbone", "swin", is_swin_backbone, swin_backbone_rules, read_swin_backbone),)

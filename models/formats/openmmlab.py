@@ -12,9 +12,9 @@ from typing import Any
 from slide_export.models.family import ShapeError, State
 from slide_export.models.twins import HEADS
 
-from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import UNTOLD, Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
-from .openmmlab_images import WHERE, read_images
+from .openmmlab_images import WHERE, images_told, read_images
 from .shapes import LAST_NORM, feature_norms, has, swin_fields
 
 CLASSIFIERS = ("mmpretrain", "mmcls")
@@ -114,10 +114,9 @@ def read_swin(state: State, beside: Beside) -> Told:
     fields["feature_norms"] = tuple(sorted({*norms, *last}))
     told = "img_size" in backbone or "pretrain_img_size" in backbone
     unsaid = () if told else (untold_input(fields["image_size"], "32 times the window, as published"),)
-    data, guesses, notes = read_images(beside.config, fields["image_size"])
     filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
     source = WHERE if backbone else ""
-    return Told(fields, data, beside.labels, source, notes, (*guess, *unsaid, *guesses), filled)
+    return _told(fields, beside, fields["image_size"], source, (*guess, *unsaid), filled)
 
 
 def read_pyramid(state: State, beside: Beside) -> Told:
@@ -128,12 +127,13 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     widths = [value.shape[0] for key, value in state.items() if re.fullmatch(r"patch_embed\d\.proj\.weight", key)]
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
-    assumed = () if "num_heads" in backbone else ("no file tells the heads: each width over the first, as published",)
-    if "pos_embed1" in state:
+    assumed = () if "num_heads" in backbone else (f"{UNTOLD['heads']}: each width over the first, as published",)
+    if "pos_embed1" not in state:
+        assumed = (*assumed, untold_input((224, 224), "as published"))
+    else:
         fields["class_token"] = False
-    data, guesses, notes = read_images(beside.config, (224, 224))
     filled = {} if "head.weight" in state else LAST_NORM
-    return Told(fields, data, beside.labels, WHERE if backbone else "", notes, (*assumed, *guesses), filled)
+    return _told(fields, beside, (224, 224), WHERE if backbone else "", assumed, filled)
 
 
 def _backbone(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -262,15 +262,28 @@ def read_twins(state: State, beside: Beside) -> Told:
     widths = tuple(state[key].shape[0] for key in sorted(state) if re.fullmatch(r"patch_embeds\.\d\.proj\.weight", key))
     if "windows" not in fields and "blocks.0.0.attn.qkv.weight" in state and widths not in HEADS:
         raise ShapeError(f"widths {widths}, of whose windows nothing is told: the file has no configuration of its own")
-    data, guesses, notes = read_images(beside.config, (224, 224))
     guess = untold_input((224, 224), "as published")
-    return Told(fields, data, beside.labels, WHERE if told else "", notes, (guess, *guesses), QKV_BIAS)
+    return _told(fields, beside, (224, 224), WHERE if told else "", (guess,), QKV_BIAS)
 
 
 def read_mvit(_state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
-    data, guesses, notes = read_images(beside.config, (224, 224))
-    return Told({}, data, beside.labels, "", notes, guesses)
+    return _told({}, beside, (224, 224), "", (), {})
+
+
+def _told(
+    fields: Mapping[str, Any],
+    beside: Beside,
+    size: tuple[int, int],
+    source: str,
+    assumed: tuple[str, ...],
+    filled: Mapping[str, float],
+) -> Told:
+    """What is told, with the preprocessing: where a pipeline tells it, what is guessed of it is an assumption apart."""
+    data, guesses, notes = read_images(beside.config, size)
+    images = images_told(beside.config)
+    apart, default = (guesses, ()) if images else ((), guesses)
+    return Told(fields, data, beside.labels, source, notes, (*assumed, *apart), filled, images, default)
 
 
 FORMATS = (

@@ -42,6 +42,15 @@ def read_images(config: Mapping[str, Any], size: tuple[int, int]) -> Images:
     return DataConfig(**{**vars(DataConfig()), **_colours(config, found), **resized}), guesses, notes
 
 
+def images_told(config: Mapping[str, Any]) -> dict[str, str]:
+    """What of the preprocessing a configuration tells: all but colours, where it has a test pipeline."""
+    steps = config.get("test_pipeline")
+    if not isinstance(steps, list):
+        return {}
+    colours = _colours(config, [step for step in steps if isinstance(step, Mapping)])
+    return dict.fromkeys((*colours, "resize", "crop", "interpolation"), WHERE)
+
+
 def _colours(config: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Read mean and deviation of colours in 0..255, which must be red, green, blue."""
     told = config.get("data_preprocessor", config.get("img_norm_cfg"))

@@ -182,7 +182,16 @@ def _told(
     names = beside.config.get("label_names") or _pretrained(beside.config).get("label_names") or ()
     labels = tuple(map(str, names.values() if isinstance(names, Mapping) else names)) or beside.labels
     source = "config.json" if beside.config else ""
-    return Told(fields, data, labels, source, assumed=(*assumed, *guess), filled=filled)
+    images = _images_told(beside.config)
+    return Told(fields, data, labels, source, assumed=assumed, filled=filled, images=images, images_assumed=guess)
+
+
+def _images_told(config: Mapping[str, Any]) -> dict[str, str]:
+    """What of the preprocessing pretrained_cfg tells."""
+    told = _pretrained(config)
+    names = [name for name in ("mean", "std", "interpolation") if name in told]
+    names += ["resize", "crop"] if "crop_pct" in told else []
+    return dict.fromkeys(names, "config.json")
 
 
 def _pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,11 +57,9 @@ def read_swin(state: State, beside: Beside) -> Told:
         fields,
         data,
         beside.labels,
-        assumed=(
-            untold_input(fields["image_size"], "32 times the window"),
-            f"no file tells the preprocessing: torchvision's preset {whose} is assumed",
-        ),
+        assumed=(untold_input(fields["image_size"], "32 times the window"),),
         filled={} if "norm.weight" in state else LAST_NORM,
+        images_assumed=(f"no file tells the preprocessing: torchvision's preset {whose} is assumed",),
     )
 
 

@@ -16,7 +16,7 @@ from slide_export.models.layers import ACTIVATIONS
 from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, joined, layer, layers, row
 from .shapes import LAST_NORM, has, swin_fields, windows_alike
-from .transformers_images import read_images
+from .transformers_images import images_told, read_images
 
 WHERE = "config.json"
 NO_QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}
@@ -179,8 +179,10 @@ def _told(
         images,
         _labels(beside.config) or beside.labels,
         WHERE if beside.config else "",
-        assumed=(*assumed, *guesses, *unread),
+        assumed=(*assumed, *(guesses if beside.preprocessor else ()), *unread),
         filled=dict(filled) if biased else {**filled, **NO_QKV_BIAS},
+        images=images_told(beside.preprocessor),
+        images_assumed=() if beside.preprocessor else guesses,
     )
 
 

@@ -57,6 +57,14 @@ def read_images(
     return DataConfig(mean, std, FILTERS[filter_], keep_aspect, scale), (*guesses, *unread)
 
 
+def images_told(told: Mapping[str, Any]) -> dict[str, str]:
+    """What of the preprocessing preprocessor_config.json tells."""
+    names = {"mean": "image_mean", "std": "image_std", "interpolation": "resample", "resize": "size", "crop": "size"}
+    plain = told.get("do_normalize") is False
+    known = [ours for ours, theirs in names.items() if theirs in told or (plain and ours in ("mean", "std"))]
+    return dict.fromkeys(known, WHERE)
+
+
 def _default(kind: str, version: str) -> DataConfig:
     if kind == "vit":
         return DataConfig(HALF, HALF, "bilinear", keep_aspect=False, scale=1.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 from PIL import Image
 
 from slide_export.calibration.images import decode, find
@@ -134,3 +135,57 @@ def test_a_damaged_file_in_a_zip_is_named(folder: Path) -> None:
     archive.write_bytes(damaged)
     with pytest.raises(CalibrationError, match=r"0\.png of .*images\.zip cannot"):
         decode(find(archive).files[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((10**6, 32, 32, 3), "as its header says; found 24 bytes"),
+        ((10**9, 32, 32, 3), "expected at most 2000000 pictures"),
+        ((2, 0, 32, 3), "pictures of 1 to"),
+        ((2, 10**5, 10**5), "pictures of 1 to"),
+    ],
+)
+def test_a_header_that_promises_more_than_there_is_is_refused(
+    shape: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive, archive.open("images.npy", "w") as content:
+        npy.write_array_header_1_0(content, {"descr": "|u1", "fortran_order": False, "shape": shape})  # type: ignore[no-untyped-call]
+        content.write(bytes(24))
+    with pytest.raises(CalibrationError, match=message):
+        find(tmp_path / "set.npz")
+
+
+def test_a_member_that_is_said_to_be_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
+        content.writestr("1.png", bytes(1000))
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"PK\x01\x02") + 24
+    data[at : at + 4] = (3 << 30).to_bytes(4, "little")
+    archive.write_bytes(data)
+    with pytest.raises(CalibrationError, match=r"at most 512 MiB, 1\.png of .* is said to unpack to 3072 MiB"):
+        decode(find(archive).files[0])
+
+
+def test_damaged_lzma_and_a_header_without_an_end_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1.png", bytes(range(256)) * 8)
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[50:90] = b"\xff" * 40
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(CalibrationError, match=r"1\.png of .*set\.zip cannot"):
+        decode(find(tmp_path / "set.zip").files[0])
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00\x08\x00{'a': (\n" + bytes(8))
+    with pytest.raises(CalibrationError, match="found none that can be read"):
+        find(tmp_path / "set.npz")
+
+
+def test_hidden_folders_and_other_files_of_a_zip_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in ("1.png", ".Trash-0/2.png", "__MACOSX/._1.png", "notes.txt"):
+            archive.writestr(name, b"")
+    assert find(tmp_path / "set.zip").names() == ("1.png",)
+    assert any(".Trash-0, __MACOSX" in said for said in caplog.messages)
+    assert any("notes.txt" in said for said in caplog.messages)

@@ -141,3 +141,36 @@ def test_a_label_of_two_classes_is_refused_and_its_number_is_not(tmp_path: Path)
     found = load(tmp_path / "list.csv", ("crane", "dog", "crane"), 3)
     assert found.classes is not None
     assert found.classes.tolist() == [2]
+
+
+def test_a_list_may_have_other_headings_in_any_order(tmp_path: Path) -> None:
+    put(tmp_path, "1.png")
+    (tmp_path / "list.csv").write_bytes("id,Class Name,Filename\n7,cat,1.png\n".encode("utf-16"))
+    found = load(tmp_path / "list.csv", ("dog", "cat"), 2)
+    assert found.classes is not None
+    assert (found.images.names(), found.classes.tolist()) == (("1.png",), [1])
+
+
+def test_a_row_that_is_there_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "1.png", "2.png")
+    (tmp_path / "list.csv").write_text("1.png,0\n2.png,1\n./1.png,0\n")
+    assert load(tmp_path / "list.csv", (), 2).images.names() == ("1.png", "2.png")
+    assert caplog.messages == ["left out 1 rows of list.csv that name a file again"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1.png,0\n1.png,1\n", r"expected one class of 1\.png .* found 0 in line 1 and 1 in line 2"),
+        ('1.png,"0\n2.png,1\n', "cannot be read: unexpected end of data"),
+        ('1.png,"0\n2.png,1"\n', "found a quote that is open until line 2"),
+        (f"1.png,{'9' * 5000}\n", "expected a class number in line 1 .* found '999+…'"),
+        ("1.png,²\n", "expected a class number in line 1"),
+        ("bild,klasse\n1.png,0\n", r"line 1 of .*headings that are known: file,label"),
+    ],
+)
+def test_a_list_that_contradicts_itself_or_has_no_end_is_refused(rows: str, message: str, tmp_path: Path) -> None:
+    put(tmp_path, "1.png", "2.png")
+    (tmp_path / "list.csv").write_text(rows)
+    with pytest.raises(CalibrationError, match=message):
+        load(tmp_path / "list.csv", (), 2)

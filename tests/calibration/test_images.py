@@ -1,11 +1,14 @@
 """Images are found in order, decoded upright, or named when they cannot be."""
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import bundled, decode, find, from_directory, read, readable
 from slide_export.core.errors import CalibrationError
 from slide_export.models import DataConfig
@@ -125,3 +128,75 @@ def test_a_file_is_the_same_by_another_path(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "list.csv").write_text("000.png\n002.png\n")
     monkeypatch.chdir(tmp_path)
     assert images.without(find(Path("list.csv"))).names() == ("001.png",)
+
+
+EXIF = {
+    "signed rational": (0x011A, 10, struct.pack("<I", 200)),
+    "text for a number": (0x0100, 2, b"abcd"),
+    "bytes for a number": (0x0103, 1, b"abcd"),
+    "a kind that is none": (0x0103, 99, b"abcd"),
+}
+
+
+@pytest.mark.parametrize("name", EXIF)
+def test_exif_that_cannot_be_written_anew_turns_the_picture_all_the_same(name: str, tmp_path: Path) -> None:
+    tag, kind, value = EXIF[name]
+    entries = struct.pack("<HHI4s", tag, kind, 1, value), struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II" + struct.pack("<HIH", 42, 8, 2) + b"".join(sorted(entries)) + bytes(4)
+    exif += bytes(6 + 200 - len(exif)) + struct.pack("<ii", -5, 2)
+    Image.new("RGB", (6, 4), (200, 10, 10)).save(tmp_path / "odd.jpg", exif=exif)
+    assert decode(tmp_path / "odd.jpg").size == (4, 6)
+
+
+def test_linked_folders_are_followed_but_in_a_circle(tmp_path: Path) -> None:
+    """As torchvision's ImageFolder does."""
+    for name in ("set/cat", "elsewhere/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(tmp_path / name / "1.png")
+    (tmp_path / "set/dog").symlink_to(tmp_path / "elsewhere/dog")
+    (tmp_path / "set/cat/again").symlink_to(tmp_path / "set")
+    assert from_directory(tmp_path / "set").names() == ("cat/1.png", "dog/1.png")
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.pgm", "b.jfif", "c.jpe", "d.avif", "e.heic", ".ipynb_checkpoints/f.png", "@eaDir/g.png", "n.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "._a.png").touch()
+    assert from_directory(tmp_path).names() == ("a.pgm", "b.jfif", "c.jpe", "d.avif", "e.heic")
+    hidden, other = sorted(caplog.messages)
+    assert hidden.startswith("left out 2 folders that hold no images of a set")
+    assert ".ipynb_checkpoints" in hidden
+    assert "@eaDir" in hidden
+    assert other.startswith("left out 2 other files")
+    assert "n.txt" in other
+
+
+def test_a_name_that_is_no_utf8_is_used(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"bild\xfc.png")
+    Image.new("RGB", (2, 2)).save(file)
+    images = from_directory(tmp_path)
+    assert images.names() == ("bild\\xfc.png",)
+    assert decode(images.files[0]).size == (2, 2)
+    assert images.without(images).files == ()
+
+
+def test_a_place_that_the_system_does_not_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("a" * 300 + ".png\n")
+    for place in (tmp_path / ("a" * 300), tmp_path / ("a" * 300 + ".zip"), tmp_path / "list.csv"):
+        with pytest.raises(CalibrationError, match="cannot be looked at: File name too long"):
+            find(place)
+
+
+def test_a_list_may_have_headings_and_names_each_file_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    (tmp_path / "list.csv").write_text("id,Filename\n0,1.png\n1,2.png\n2,1.png\n")
+    assert find(tmp_path / "list.csv").names() == ("1.png", "2.png")
+    assert caplog.messages == ["left out 1 rows of list.csv that name a file again"]
+
+
+def test_a_narrow_picture_is_not_made_a_huge_one(tmp_path: Path) -> None:
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "1.png")
+    with pytest.raises(CalibrationError, match="pixels at most once they are resized, found one of 1x60000"):
+        PictureStore(DataConfig(), (224, 224)).load(tmp_path / "1.png")

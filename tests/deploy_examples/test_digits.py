@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+import slide_export
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.request import ExportRequest
@@ -19,6 +20,8 @@ from slide_export.digits import train
 from slide_export.models import FAMILIES
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.workflows import export as pipeline
+from slide_export.workflows.prepare import prepare
+from slide_export.workflows.resolve import resolve
 
 FOLDER = Path(train.__file__).parent
 LEAST_ACCURACY = 98.0  # percent, the goal of the issue that asked for this model
@@ -217,3 +220,37 @@ def test_trained_family_is_proved_on_unseen_digits(trained: Path, target: str, t
     assert bundle.manifest.parity.passed
     assert bundle.manifest.parity.top1 == 1.0
     assert bundle.manifest.fusion
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits' state dict alone: no file tells that its mean and std are 0.5 and that nothing is cropped."""
+    path = tmp_path_factory.mktemp("plain") / "plain.pth"
+    torch.save(load(FOLDER / "digits.pth")["model"], path)
+    return path
+
+
+def test_what_a_plain_state_dict_leaves_open_is_said_and_beside_the_pictures(plain: Path) -> None:
+    request = ExportRequest(plain, images=FOLDER / "heldout")
+    notes = prepare(resolve(request).source).served.trained.provenance.notes
+    assert any("mean=0.485,0.456,0.406 (--mean says another)" in note for note in notes)
+    assert any("pictures hold RGB" in note and "all are grey" in note for note in notes)
+
+
+@pytest.mark.slow
+def test_a_plain_state_dict_is_right_with_the_right_options(plain: Path, tmp_path: Path) -> None:
+    right: dict[str, Any] = {
+        "mean": (0.5, 0.5, 0.5),
+        "std": "0.5,0.5,0.5",
+        "resize": "64x64",
+        "interpolation": "bicubic",
+    }
+    accuracy = {}
+    for name, said in {"right": right, "assumed": {}}.items():
+        bundle = slide_export.export(
+            plain, out=tmp_path, name=name, images=FOLDER / "heldout", evaluation=FOLDER / "heldout", **said
+        )
+        assert bundle.manifest.accuracy is not None
+        assert bundle.manifest.accuracy.artifact is not None
+        accuracy[name] = bundle.manifest.accuracy.artifact.top1
+    assert accuracy == {"right": pytest.approx(0.996), "assumed": pytest.approx(0.968)}

@@ -92,7 +92,10 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
     labels = interface.labels if image and interface.softmax else ()
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
-        raise RequestError(f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice")
+        raise RequestError(
+            f"expected a label of its own for each class of a classifier, found {repeated[0]!r} twice: "
+            f"give others ({option('labels')})"
+        )
     return Form(
         inputs=source.input_names,
         shape=(rows, cols, 3) if channels_last else (3, rows, cols),
@@ -111,7 +114,8 @@ def _batches(text: str) -> tuple[int, ...]:
     Raises:
         RequestError: the text is no list of them, or 1 is not among them.
     """
-    sizes = {int(part) for part in text.split(",")} if re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text) else set()
+    written = re.fullmatch(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*", text)
+    sizes = {int(part) for part in text.split(",")} if written else set()
     if 1 not in sizes:  # any number of images can then be cut into permitted batches
         raise RequestError(f"expected batches such as 1,2,3,8, with 1 among them; found {text!r}")
     return tuple(sorted(sizes))

@@ -10,6 +10,7 @@ from slide_export.core.artifact import Artifact
 from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP16, FP32
+from slide_export.core.whole_number import is_number
 
 from .runtime import CACHE, HINT, reason
 
@@ -81,6 +82,6 @@ def _sizes(text: str) -> list[int]:
         RequestError: it holds something else.
     """
     parts = [part for part in text.split(",") if part]
-    if not all(part.isdigit() and int(part) for part in parts):
-        raise RequestError(f"expected static-batches like 1,8; found {text!r}")
+    if not all(is_number(part) and int(part) for part in parts):
+        raise RequestError(f"expected static-batches like 1,8; found {text[:60]!r}")
     return [int(part) for part in parts]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.whole_number import is_number
 
 from . import sidecar, vendor
 
@@ -113,8 +114,8 @@ def _profile(builder: Any, network: Any, config: Any, options: Mapping[str, str]
 
 
 def _number(name: str, options: Mapping[str, str]) -> int:
-    if not options[name].isdecimal() or int(options[name]) < 1:
-        raise RequestError(f"expected {name} to be a whole number from 1 on, found {options[name]!r}")
+    if not is_number(options[name]) or int(options[name]) < 1:
+        raise RequestError(f"expected {name} to be a whole number from 1 on, found {options[name][:60]!r}")
     return int(options[name])
 
 

@@ -292,7 +292,12 @@ def test_what_nobody_tells_is_assumed_aloud(state: State, tmp_path: Path) -> Non
         sentence.startswith("assumed image_size=32x32, no file tells it") for sentence in loaded.provenance.assumed
     )
     assert any("preprocessing" in sentence for sentence in loaded.provenance.assumed)
-    told = load_checkpoint(save({"model": bare, "config": tree()}, tmp_path))
+    config = tree()
+    (preprocessing,) = load_checkpoint(save({"model": bare, "config": config}, tmp_path)).provenance.assumed
+    assert "mean=0.485,0.456,0.406 (--mean says another)" in preprocessing
+    config["DATA"] |= {"MEAN": [0.5, 0.5, 0.5], "STD": [0.25, 0.25, 0.25], "INTERPOLATION": "bilinear"}
+    config["TEST"] = {"CROP": False}
+    told = load_checkpoint(save({"model": bare, "config": config}, tmp_path))
     assert told.provenance.assumed == ()
     assert told.image_size == (64, 64)
     unread = tree()

@@ -51,6 +51,7 @@ def test_a_request_crosses_whole(tmp_path: Path) -> None:
     asked = ExportRequest(
         tmp_path / "c.pt", "onnx", images=tmp_path, input_size=(64, 96), accuracy=goal, keep_fp32=("head",),
         interface=ModelIO(2, labels=("a", "b")), options={"a": "b"},
+        preprocessing={"mean": "0,0,0"},
     )  # fmt: skip
     assert all_targets.parsed(json.loads(json.dumps(all_targets.plain(asked)))) == asked
 

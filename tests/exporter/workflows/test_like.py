@@ -30,6 +30,8 @@ def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         batch=2,
         image_count=3,
         input_size=(96, 96),
+        mean=(0.4, 0.5, 0.6),
+        resize=(96, 96),
         embed_preprocessing=True,
         softmax=True,
         labels=LABELS,
@@ -54,6 +56,13 @@ def test_a_retrained_checkpoint_gets_every_option(made: Bundle, retrained: Path,
     again = slide_export.export(retrained, like=made.path, out=tmp_path)
     new, old = again.manifest, made.manifest
     assert again.path.name == "better-onnx-fp16"
+    assert (new.preprocessing.mean, new.preprocessing.resize) == ((0.4, 0.5, 0.6), (96, 96))
+    assert [
+        (one.name, one.option) for one in new.assumptions if one.option.startswith("--") and "=" not in one.option
+    ] == [
+        ("std", "--std"),
+        ("interpolation", "--interpolation"),
+    ]
     assert new.options == old.options
     assert (new.target, new.precision, new.labels, new.preprocessing) == (
         *(old.target, old.precision, old.labels, old.preprocessing),

@@ -1,5 +1,6 @@
 """A checkpoint is loaded, run and exported once, whatever is made of it; what does not fit it is refused at once."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from slide_export.workflows.finish import finish
 from slide_export.workflows.prepare import Prepared, prepare
 from slide_export.workflows.resolve import resolve
 from tests.conftest import SMALL
+from tests.exporter.checkpoint.foreign import golden, write_folder
 
 
 @pytest.fixture
@@ -126,7 +128,8 @@ def test_what_does_not_fit_is_refused_before_a_picture_is_decoded(
 @pytest.fixture(scope="module")
 def prepared(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     out = tmp_path_factory.mktemp("out")
-    found = prepare(resolve(ExportRequest(checkpoint, out=out, image_count=2)).source)
+    asked = ExportRequest(checkpoint, out=out, image_count=2, preprocessing={"std": "0.2,0.2,0.2"})
+    found = prepare(resolve(asked).source)
     found.in_form("taps", "onnx").graph  # noqa: B018  # exported, so that it is written too
     return found
 
@@ -172,3 +175,26 @@ def test_a_graph_is_not_eaten_by_what_is_made_of_it(prepared: Prepared, tmp_path
     plan = resolve(ExportRequest(prepared.request.checkpoint.path, precision="w8", form="taps", out=tmp_path))
     finish(plan, prepared)
     assert graph.proto == before
+
+
+def test_class_names_beside_the_weights_reach_the_classifier(tmp_path: Path) -> None:
+    specification = pytest.importorskip("coremltools.proto.Model_pb2", reason="coremltools is not installed")
+    names = [f"class {number}" for number in range(10)]
+    folder = write_folder(golden("hf_swin"), tmp_path)
+    config = golden("hf_swin").meta["arguments"] | {"id2label": dict(enumerate(names))}
+    (folder / "config.json").write_text(json.dumps(config))
+    bundle = export(
+        ExportRequest(
+            folder,
+            "coreml",
+            out=tmp_path,
+            image_count=2,
+            interface=ModelIO(embed_preprocessing=True, softmax=True),
+            options={"input": "image"},
+        )
+    )
+    assert bundle.manifest.labels == tuple(names)
+    written = next(bundle.path.rglob("model.mlmodel")).read_bytes()
+    described = specification.Model.FromString(written).description
+    assert described.predictedFeatureName == "classLabel"
+    assert json.loads(described.metadata.userDefined["labels"]) == names

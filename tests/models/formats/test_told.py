@@ -280,3 +280,21 @@ def test_transformers_that_resize_to_another_size_than_the_models() -> None:
     assert data.resized((224, 224)) == (224, 224)
     assert "resizes to 256x256" in assumed[0]
     assert read_transformers_images({**told, "size": 224}, {}, "vit", (224, 224))[1] == ()
+
+
+def test_an_input_that_is_guessed_is_an_assumption_with_its_option(tmp_path: Path) -> None:
+    save_file(dict(golden("torchvision_swin").state), tmp_path / "swin.safetensors")
+    source = load_checkpoint(tmp_path / "swin.safetensors").provenance
+    assert next(one for one in source.values if one.name == "image_size").source == "assumed"
+    assert sum("image_size" in sentence or "tells the input" in sentence for sentence in source.assumed) == 1
+    assert {one.source for one in source.preprocessing} == {"assumed"}
+    said = load_checkpoint(tmp_path / "swin.safetensors", preprocessing={"resize": "232", "mean": "0.5,0.5,0.5"})
+    open_ = {one.name for one in said.provenance.preprocessing if one.source == "assumed"}
+    assert open_ == {"std", "interpolation"}
+
+
+def test_what_a_preprocessor_config_tells_otherwise_is_refused(tmp_path: Path) -> None:
+    place = folder("hf_swin", tmp_path, golden("hf_swin").meta["arguments"], IMAGES)
+    assert load_checkpoint(place).provenance.assumed == ()
+    with pytest.raises(RequestError, match=r"which preprocessor_config\.json tells; found mean 0\.5"):
+        load_checkpoint(place, preprocessing={"mean": "0.5,0.5,0.5"})

@@ -1,0 +1,47 @@
+"""What a user may say of preprocessing: written as text, read back, or refused with what it should be."""
+
+from typing import Any
+
+import pytest
+
+from slide_export.core.errors import RequestError
+from slide_export.core.preprocessing import SaidPreprocessing, read, refuse_size, written
+
+
+def test_values_of_python_are_written_as_the_command_line_has_them() -> None:
+    said = {"mean": (0.5, 0.25, 1), "std": [0.5, 0.25, 1.0], "resize": 256, "crop": (224, 320), "interpolation": None}
+    assert written(said) == {"mean": "0.5,0.25,1", "std": "0.5,0.25,1.0", "resize": "256", "crop": "224x320"}
+    assert read(written(said)) == SaidPreprocessing((0.5, 0.25, 1), (0.5, 0.25, 1), (256,), (224, 320))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mean", "123.675,116.28,103.53", "mean as three numbers of 0..1.*divide colours of 0..255 by 255"),
+        ("std", (58.395, 57.12, 57.375), "divide colours of 0..255 by 255"),
+        ("mean", "nan,0,0", "found 'nan,0,0'$"),
+        ("mean", "-0.1,0,0", "three numbers of 0..1"),
+        ("mean", "0.5", "three numbers"),
+        ("mean", "", "three numbers"),
+        ("mean", object(), "three numbers"),
+        ("std", "0.5,0.5,0", "three numbers over 0"),
+        ("std", "0.5,0.5,inf", "three numbers over 0"),
+        ("resize", "²", "short side"),
+        ("resize", "9" * 5000, "of 1 to 4096 pixels a side"),
+        ("resize", "0", "short side"),
+        ("resize", "1x2x3", "short side"),
+        ("crop", "-224", "rows and columns"),
+        ("crop", 100000, "of 1 to 4096 pixels a side"),
+        ("interpolation", "lanczos", "bicubic or bilinear"),
+        ("means", "0,0,0", "found 'means'"),
+    ],
+)
+def test_other_values_are_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        written({name: value})
+
+
+def test_an_input_that_nothing_can_hold_is_refused_at_once() -> None:
+    refuse_size((4096, 1))
+    with pytest.raises(RequestError, match="of 1 to 4096 pixels a side, found 100000x100000"):
+        refuse_size((100000, 100000))
