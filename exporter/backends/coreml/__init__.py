@@ -22,6 +22,7 @@ from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
 from .session import Session, substitute_runtime
+from .settings import refuse_settings
 
 __all__ = [
     "ACCEPTS",
@@ -38,6 +39,7 @@ __all__ = [
     "lint_artifact",
     "lower",
     "profile",
+    "refuse_settings",
     "substitute_runtime",
     "values",
 ]

@@ -14,11 +14,12 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 
 from slide_export.core.graph import OnnxGraph
 
-from .artifact import OPTIONS, lower
+from .artifact import OPTIONS, companions, lower
 from .dtypes import dtype_stats
 from .layers import profile
 from .runtime import unavailable_reason
 from .session import Session, intermediates, values
+from .settings import harmless_settings, refuse_settings
 
 __all__ = [
     "ACCEPTS",
@@ -29,10 +30,13 @@ __all__ = [
     "PRECISIONS",
     "RUNTIME",
     "Session",
+    "companions",
     "dtype_stats",
+    "harmless_settings",
     "intermediates",
     "lower",
     "profile",
+    "refuse_settings",
     "unavailable_reason",
     "values",
 ]
