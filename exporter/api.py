@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .diagnosis import Diagnosis
     from .linter import Finding
     from .models import Family
-    from .verification.bundle import Opening
+    from .verification.opening import Opening
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
     from .workflows.demo import DemoRow
@@ -224,12 +224,13 @@ def verify_all(
 @contextmanager
 def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
     """Open artifacts where they are to be proved: here, or on a device while it is connected."""
-    from .verification import bundle as verification
-
     if device is None:
         if keep:
             raise RequestError("expected --device with --keep: here nothing is copied anywhere")
-        yield verification.opened_here
+        from .verification.apart import Runners
+
+        with Runners() as runners:
+            yield runners.opened
         return
     from .benchmark.devices import connect_for_proof
     from .verification.on_device import opened_at

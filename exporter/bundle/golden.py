@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from slide_export.core.artifact import Array
 from slide_export.core.errors import BundleError
 from slide_export.core.graph import TensorSpec
 from slide_export.core.proof import BATCH_SIZES, Reference
+from slide_export.core.text import foreign
 
 from .manifest import GOLDEN, Manifest
 
@@ -40,7 +41,7 @@ def _problems(reference: Reference, manifest: Manifest) -> Iterator[str]:
         yield from _misfits(kind, outputs, manifest.outputs, count, numbers=True)
     for name, exact in reference.exact.items():
         if exact.shape != reference.rounded[name].shape:
-            yield f"{name} of shape {exact.shape} and, rounded, {reference.rounded[name].shape}"
+            yield f"{foreign(name)} of shape {exact.shape} and, rounded, {reference.rounded[name].shape}"
     yield from _too_large(reference, manifest)
 
 
@@ -54,19 +55,23 @@ def _misfits(
     """
     names = {spec.name for spec in expected}
     if not names or found.keys() != names or len(names) < len(expected):
-        yield f"the {kind}s {', '.join(sorted(found)) or 'none'} where the manifest has {', '.join(sorted(names)) or 'none'}"
+        yield f"the {kind}s {_listed(found)} where the manifest has {_listed(names)}"
         return
     for spec in expected:
         value = found[spec.name]
         shape = tuple(value.shape)
         if not shape or shape[0] != count or not value.size or not _fits(shape[1:], spec.shape[1:]):
-            yield f"the {kind} {spec.name} of shape {shape} for {count} images of {spec.shape[1:]}"
+            yield f"the {kind} {foreign(spec.name)} of shape {shape} for {count} images of {foreign(spec.shape[1:])}"
         elif numbers and value.dtype not in (np.float64, np.float32):
-            yield f"the {kind} {spec.name} of {value.dtype}"
+            yield f"the {kind} {foreign(spec.name)} of {value.dtype}"
         elif not numbers and value.dtype.name != spec.dtype:
-            yield f"the {kind} {spec.name} of {value.dtype} where the manifest has {spec.dtype}"
+            yield f"the {kind} {foreign(spec.name)} of {value.dtype} where the manifest has {foreign(spec.dtype)}"
         elif not np.isfinite(value).all():
-            yield f"numbers in the {kind} {spec.name} that are not finite"
+            yield f"numbers in the {kind} {foreign(spec.name)} that are not finite"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return foreign(", ".join(sorted(names)) or "none")
 
 
 def _fits(found: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
@@ -81,7 +86,7 @@ def _too_large(reference: Reference, manifest: Manifest) -> Iterator[str]:
     for spec in manifest.inputs:
         first = spec.shape[0] if spec.shape else None
         if batch is not None and isinstance(first, int) and first != batch:
-            yield f"a batch of {first} in {spec.name} where options.batch is {batch}"
+            yield f"a batch of {first} in {foreign(spec.name)} where options.batch is {batch}"
         value = reference.feeds[spec.name]
         fed = (batch or 0) * math.prod(value.shape[1:]) * value.dtype.itemsize
         if batch is not None and batch > max(BATCH_SIZES) and fed > LARGEST_FEED:

@@ -147,7 +147,8 @@ def load(bundle: Path) -> ReadManifest:
     try:
         text = _bytes_of(bundle / MANIFEST)
     except (OSError, ValueError) as error:
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found {_absence(bundle, error)}") from error
+        found = _absence(bundle, error)
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found {found}") from error
     return read_json(text, str(bundle))
 
 
@@ -270,7 +271,7 @@ def _whole(manifest: Manifest) -> Manifest:
 
 
 def _stays_inside(name: str) -> bool:
-    """Whether a name is that of a file below the bundle on every system: a/b, but not /a, ../a, a//b, C:a or a\\b."""
+    """Whether a name is that of a file below the bundle on every system: a/b, but not /a, ../a, a//b or C:a."""
     path = PurePosixPath(name)
     plain = str(path) == name and not any(letter in name for letter in "\\:\0")
     return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -11,6 +11,7 @@ SlideExportError
 ├── GateError            the artifact was made, and must not ship                                    exit 1
 │   ├── ParityError      it does not equal the PyTorch model
 │   ├── PrecisionError   it is not in the precision that was asked for
+│   ├── CrashError       it crashes the runtime that a proof runs it with
 │   └── AccuracyError    it loses more accuracy than was allowed
 ├── MeasurementError     the process that was measured crashed or hung                               exit 70
 ├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
@@ -99,6 +100,10 @@ class ParityError(GateError):
 
 class PrecisionError(GateError):
     """The artifact is not in the precision that was asked for."""
+
+
+class CrashError(GateError):
+    """The artifact crashes the runtime that runs it for a proof."""
 
 
 class AccuracyError(GateError):

@@ -15,7 +15,8 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal
 
 from . import bundle as verification
-from .bundle import Opening, opened_here
+from .apart import opened_apart
+from .opening import Opening
 from .outcome import VerifyResult
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class VerifyOptions:
 
     against: Path | None = None
     goal: AccuracyGoal | None = None
-    opening: Opening = opened_here
+    opening: Opening = opened_apart
 
 
 NOTHING_MORE = VerifyOptions()

@@ -1,14 +1,10 @@
 """From a bundle back to its proof."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from slide_export.backends import optional
-from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
@@ -16,7 +12,7 @@ from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
-from slide_export.core.artifact import DtypeStats, ModelIO
+from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import AccuracyError, BundleError
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
@@ -29,16 +25,10 @@ from slide_export.models import FAMILIES
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity
 from slide_export.proof.reference import rerun
-from slide_export.proof.session import open_session
 from slide_export.tasks import TASKS, task_of
 
-
-@dataclass(frozen=True)
-class OpenedArtifact:
-    """An artifact where it runs."""
-
-    session: Session
-    census: DtypeStats
+from .apart import opened_apart
+from .opening import FittingSession, OpenedArtifact, Opening
 
 
 @dataclass(frozen=True)
@@ -63,26 +53,9 @@ class OpenedBundle:
         return task_in(self.bundle, self.known)
 
 
-Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
-"""Opens a bundle's artifact where it is to be proved."""
-
-
-@contextmanager
-def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """The artifact, opened on this machine.
-
-    Raises:
-        BackendUnavailable: the target is not installed here.
-    """
-    backend, path, graph, settings = artifact_of(made)
-    with step("count what it stores and computes"):
-        census = optional.dtype_stats(backend, path, settings)
-    yield OpenedArtifact(open_session(backend, path, graph, settings), census)
-
-
 @contextmanager
 def open_bundle(
-    path: Path, step: Progress = no_progress, opening: Opening = opened_here, known: Known = NOTHING_MORE
+    path: Path, step: Progress = no_progress, opening: Opening = opened_apart, known: Known = NOTHING_MORE
 ) -> Iterator[OpenedBundle]:
     """Read a bundle and load its artifact, for `prove` and `accuracy`.
 
@@ -113,7 +86,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
     with step("check parity"):
         return parity.check(
             reference,
-            opened.artifact.session,
+            FittingSession(opened.artifact.session, reference),
             made.manifest.options.batch,
             decision_axis=opened.task.decision_axis,
             accepted=parity.accepted(numbers.precision, numbers.recipe),
@@ -154,7 +127,7 @@ def verify(
     path: Path,
     against: Path | Model | None = None,
     step: Progress = no_progress,
-    opening: Opening = opened_here,
+    opening: Opening = opened_apart,
     known: Known = NOTHING_MORE,
 ) -> ParityReport:
     """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
@@ -189,18 +162,6 @@ def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress =
         return None
     with step("load the checkpoint"):
         return served_by(opened.bundle, against, opened.known)
-
-
-def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
-    """Backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
-
-    Raises:
-        BackendUnavailable: the target is not installed here.
-    """
-    manifest = made.manifest
-    backend, artifact = backends.require(manifest.target, manifest.precision.name), manifest.artifact
-    graph = made.path / artifact.graph if artifact.graph else None
-    return backend, made.path / artifact.path, graph, artifact.settings
 
 
 def interface_of(made: Bundle) -> ModelIO:
