@@ -24,6 +24,8 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
+from .text import foreign
+
 CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, hung, or met a fault of ours
 WORST_FIRST = (1, CRASHED, 2, 3, 0)
 
@@ -46,18 +48,35 @@ def option(name: str) -> str:
     return f"\x02{name}\x03"
 
 
+HEAD, TAIL = 1500, 500
+"""Letters of a message that is longer than both: what was found begins it, what to do ends it."""
+
+
+def _printable(message: str) -> str:
+    """A message on one line and of bounded length: what it quotes of a file may hold anything."""
+    written = foreign(_without_middle(message), most=10 * len(message) + 10)  # an escaped letter takes ten at most
+    return _without_middle(written)
+
+
+def _without_middle(message: str) -> str:
+    return message if len(message) <= HEAD + TAIL + 3 else f"{message[:HEAD]} … {message[-TAIL:]}"
+
+
 class SlideExportError(Exception):
-    """Base of all of them; `exit_code` is what the command line ends with."""
+    """Base of all of them; `exit_code` is what the command line ends with.
+
+    Whatever a message quotes, it is one line without control characters: terminals and CI logs obey those.
+    """
 
     exit_code: ClassVar[int] = 2
 
     def __str__(self) -> str:
-        return OPTION.sub(r"\1", super().__str__())
+        return _printable(OPTION.sub(r"\1", super().__str__()))
 
     @property
     def on_command_line(self) -> str:
         """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
-        return OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), super().__str__())
+        return _printable(OPTION.sub(lambda match: "--" + match[1].replace("_", "-"), super().__str__()))
 
 
 class RequestError(SlideExportError):

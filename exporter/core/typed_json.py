@@ -7,8 +7,8 @@
 
 Field types may be str, int, float, bool, None, `Literal`, a union, `tuple[T, ...]`, `tuple[A, B]`, `Mapping[str, T]`,
 another dataclass, a `TypedDict`, and `Any` for JSON that belongs to somebody else. A field with a default may be left
-out, and of a `TypedDict` what is `NotRequired`; a field that the type does not have is refused. Numbers are finite, but
-for those that say `Measured`.
+out, and of a `TypedDict` what a class with `total=False` adds; a field that the type does not have is refused. Numbers
+are finite, but for those that say `Measured`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import (
     Annotated,
     Any,
     Literal,
-    NotRequired,
     TypeAlias,
     TypeVar,
     Union,
@@ -213,12 +212,9 @@ def _object(kind: Any, value: dict[str, Any], where: str) -> Any:
 def _typed_dict(kind: Any, value: dict[str, Any], where: str) -> dict[str, Any]:
     hints = hints_of(kind)
     _refuse_unknown(hints, value, where)
-    for name, hint in hints.items():  # `__required_keys__` knows nothing of annotations that are text
-        needed = kind.__total__ and get_origin(hint) is not NotRequired
-        if needed and name not in value:
-            raise FieldError(_inside(where, name), _expected(hint), "nothing")
-    kinds = {name: get_args(hint)[0] if get_origin(hint) is NotRequired else hint for name, hint in hints.items()}
-    return {name: _read(kinds[name], part, _inside(where, name)) for name, part in value.items()}
+    for name in sorted(kind.__required_keys__ - value.keys()):
+        raise FieldError(_inside(where, name), _expected(hints[name]), "nothing")
+    return {name: _read(hints[name], part, _inside(where, name)) for name, part in value.items()}
 
 
 def _refuse_unknown(known: Iterable[str], value: dict[str, Any], where: str) -> None:

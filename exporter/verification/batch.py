@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -75,7 +74,7 @@ def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress =
     except SlideExportError as error:
         known = replace(known, exit_code=error.exit_code, kind=type(error).__name__, message=str(error))
     except Exception as error:  # a fault of ours or of a runtime ends this bundle, as it would end a process of its own
-        log.warning("%s\n%s", path, "".join(traceback.format_exception(error)))
+        log.warning("%s", path, exc_info=error)
         said = f"this is a fault of slide-export itself or of the runtime: {type(error).__name__}: {error}"
         known = replace(known, exit_code=CRASHED, kind=type(error).__name__, message=said)
     return replace(known, seconds=time.perf_counter() - start)

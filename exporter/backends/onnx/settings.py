@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
 
 from slide_export.core import typed_json
 
@@ -11,11 +11,11 @@ Config = TypedDict("Config", {"session.intra_op.allow_spinning": Literal["0", "1
 """Entries of ONNX Runtime's session configuration that `lower` writes; others name files and libraries to load."""
 
 
-class Settings(TypedDict):
+class Settings(TypedDict, total=False):
     """The settings that `lower` writes; of an older version without some."""
 
-    optimization: NotRequired[Literal["disable", "basic", "extended", "layout", "all"]]
-    config: NotRequired[Config]
+    optimization: Literal["disable", "basic", "extended", "layout", "all"]
+    config: Config
 
 
 def refuse_settings(settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from slide_export.core import typed_json
 from slide_export.core.typed_json import FieldError, Least, Most, Pattern
@@ -22,12 +22,17 @@ class Config(TypedDict, total=False):
     CACHE_DIR: str
 
 
-class Settings(TypedDict):
-    """The settings that `lower` writes; of an older version without some."""
+class OldSettings(TypedDict):
+    """The settings that every version's `lower` writes."""
 
     device: Device
     config: Config
-    static_batches: NotRequired[tuple[Batch, ...]]
+
+
+class Settings(OldSettings, total=False):
+    """The settings that `lower` writes; of an older version without some."""
+
+    static_batches: tuple[Batch, ...]
 
 
 def refuse_settings(settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:

@@ -24,6 +24,8 @@ MODULES = (
     "core/lint",
     "core/measurement",
     "core/precision",
+    "core/text",
+    "core/typed_json",
     "backends/interface",
     "backends/optional",
     "backends/profile",
