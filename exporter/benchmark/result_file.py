@@ -162,9 +162,10 @@ def _with_numbers(run: ArtifactTiming) -> ArtifactTiming:
     parity, accuracy = run.subject.parity, run.subject.accuracy
     if parity:
         parity = {**parity, **_known(Proof, parity, "parity")}
+    if parity and "outputs" in parity:
         parity["outputs"] = [
             {**plain, **_with_decibels(_known(OutputNumbers, plain, f"parity.outputs[{index}]"))}
-            for index, plain in enumerate(typed_json.read(Objects, parity.get("outputs", []), "parity.outputs"))
+            for index, plain in enumerate(typed_json.read(Objects, parity["outputs"], "parity.outputs"))
         ]
     if accuracy:
         accuracy = {**accuracy, **_known(Loss, accuracy, "accuracy")}

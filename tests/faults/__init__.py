@@ -1,0 +1,1 @@
+"""Faults on purpose: damaged files, killed processes, failed system calls. `python -m tests.faults SUITE --cases N`."""
