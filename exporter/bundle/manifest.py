@@ -194,9 +194,9 @@ def read_json(text: str | bytes, source: str) -> ReadManifest:
         raise BundleError(
             f"expected a bundle with a {MANIFEST} at {source}, found none that can be read{why}"
         ) from error
-    schema = content.get("schema") if isinstance(content, dict) else content
+    schema = content.get("schema") if isinstance(content, dict) else None
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
-        found = typed_json.said(schema)
+        found = typed_json.said(schema if isinstance(content, dict) else content)
         raise BundleError(
             f"expected a manifest of schema {SCHEMA} or older, found {found} in {source}: export it again"
         )
