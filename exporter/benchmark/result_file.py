@@ -163,16 +163,17 @@ def _with_numbers(run: ArtifactTiming) -> ArtifactTiming:
     if parity:
         parity = {**parity, **_known(Proof, parity, "parity")}
     if parity and "outputs" in parity:
-        parity["outputs"] = [
+        outputs = [
             {**plain, **_with_decibels(_known(OutputNumbers, plain, f"parity.outputs[{index}]"))}
             for index, plain in enumerate(typed_json.read(Objects, parity["outputs"], "parity.outputs"))
         ]
+        parity = {**parity, "outputs": outputs}
     if accuracy:
         accuracy = {**accuracy, **_known(Loss, accuracy, "accuracy")}
     return replace(run, subject=replace(run.subject, parity=parity, accuracy=accuracy))
 
 
-def _known(kind: type[Any], content: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _known(kind: Any, content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The entries of an object that a type names, read; the others are left to whoever wrote them."""
     named = {name: content[name] for name in typed_json.hints_of(kind) if name in content}
     return cast("dict[str, Any]", typed_json.read(kind, named, where))

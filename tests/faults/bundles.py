@@ -77,7 +77,7 @@ def refit(path: Path, content: Mapping[str, Any] | None = None) -> None:
     files = said.get("files")
     if isinstance(files, dict):
         for name in files:
-            if name != GOLDEN and isinstance(files[name], dict) and (path / name).is_file():
+            if name != GOLDEN and isinstance(files[name], dict) and os.path.isfile(path / name):  # noqa: PTH113
                 files[name] |= {"bytes": (path / name).stat().st_size, "sha256": sha256_of(path / name)}
     if isinstance(files, dict) and said.get("schema") == contract.SCHEMA:
         _tell_hash(path / GOLDEN, said)

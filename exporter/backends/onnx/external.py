@@ -22,7 +22,7 @@ def companions(path: Path) -> tuple[Path, ...]:
     data = path.read_bytes()
     if LOCATION not in data:  # almost always: nothing has to be parsed
         return ()
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     try:
