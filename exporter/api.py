@@ -199,6 +199,7 @@ def verify_all(
         bundles: directories, or globs such as `exported/*`.
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
+        min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
         device, keep: see `verify`.
         step: told of each stage or, where there are many bundles, of each bundle.
 
@@ -208,7 +209,8 @@ def verify_all(
     """
     from .core.progress import no_progress
 
-    goal = goal_of(evaluation, max_drop, min_sqnr_db)
+    least_db = min_sqnr_db if evaluation is None else None
+    goal = goal_of(evaluation, max_drop, None if evaluation is None else min_sqnr_db)
     if goal is not None and against is None:
         raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     if goal is not None and device is not None:
@@ -218,7 +220,8 @@ def verify_all(
 
     found, step = find(bundles), step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
-        return prove_each(found, VerifyOptions(None if against is None else Path(against), goal, opening), step)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db)
+        return prove_each(found, demand, step)
 
 
 @contextmanager

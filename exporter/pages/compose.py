@@ -160,7 +160,5 @@ def _parity(runs: Sequence[ArtifactTiming]) -> Iterator[Block]:
     proofs = {(model_name(run), detail(run), str(run.subject.parity)): run for run in runs if run.subject.parity}
     proved = list(proofs.values())
     if proved:
-        drawn = [run for run in proved if parity.drawable(run)]
-        if drawn:
-            yield Figure("Largest error, noise floor and limit", parity.draw(drawn), PARITY)
+        yield Figure("Largest error, noise floor and limit", parity.draw(proved), PARITY)
         yield tables.parity(proved)

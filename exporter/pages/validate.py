@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from slide_export.benchmark.result_file import LONGEST_MS, SHORTEST_MS
@@ -11,6 +12,8 @@ from slide_export.core.text import foreign
 
 PROOF_KEYS = frozenset({"outputs", "passed"})
 SMALLEST, LARGEST = 1e-12, 1e15
+FARTHEST = 1e60
+"""Of an error: float32 ends at 3e38, and each power of ten is a step of an axis."""
 OUTPUT_KEYS = frozenset({"name", "max_abs", "floor_max", "limit_max", "sqnr_db"})
 
 
@@ -58,3 +61,10 @@ def _of_run(run: ArtifactTiming) -> Iterator[str]:
     proof = run.subject.parity or {}
     if proof and not (proof.keys() >= PROOF_KEYS and all(output.keys() >= OUTPUT_KEYS for output in proof["outputs"])):
         yield "a proof without its numbers"
+    elif proof and any(_beyond(output[name]) for output in proof["outputs"] for name in OUTPUT_KEYS - {"name"}):
+        yield "a proof with a number that cannot be"
+
+
+def _beyond(value: float | None) -> bool:
+    """Whether a number is finite and yet beyond what an axis shows; what is not finite is told in words."""
+    return value is not None and math.isfinite(value) and not abs(value) < FARTHEST

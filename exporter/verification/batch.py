@@ -29,11 +29,13 @@ class VerifyOptions:
         against: the checkpoint to derive the reference from; None takes the golden file's.
         goal: of the accuracy, which needs the checkpoint; None measures none.
         opening: where the artifact runs.
+        least_db: signal to noise that every output has to have; None asks what the bundle's own recipe does.
     """
 
     against: Path | None = None
     goal: AccuracyGoal | None = None
     opening: Opening = opened_apart
+    least_db: float | None = None
 
 
 NOTHING_MORE = VerifyOptions()
@@ -92,6 +94,6 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
         proof = verification.prove(opened, served, step)
         known = replace(known, target=manifest.target, precision=manifest.precision.name, proof=proof)
         yield known
-        verification.judge(opened, proof)
+        verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
             yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))

@@ -13,7 +13,7 @@ from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import AccuracyError, BundleError
+from slide_export.core.errors import AccuracyError, BundleError, ParityError
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
@@ -93,8 +93,11 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
         )
 
 
-def judge(opened: OpenedBundle, proof: ParityReport) -> None:
+def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = None) -> None:
     """Refuse a bundle that is not what it claims to be.
+
+    Args:
+        least_db: signal to noise that every output has to have, whatever the bundle's own recipe asks.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision that it claims.
@@ -102,6 +105,12 @@ def judge(opened: OpenedBundle, proof: ParityReport) -> None:
     manifest = opened.bundle.manifest
     some_kept = bool(manifest.options.keep_fp32)
     gate.judge(proof, opened.artifact.census, precision_named(manifest.precision.name), some_kept=some_kept)
+    for output in proof.outputs:
+        if least_db is not None and not output.sqnr_db >= least_db:
+            raise ParityError(
+                f"expected a signal to noise of {least_db:g} dB in {output.name}, found {output.sqnr_db:.1f} dB: "
+                "ask for less, or take a bundle in a larger precision"
+            )
 
 
 def accuracy(

@@ -89,3 +89,10 @@ def test_each_bundle_of_many_is_a_step_that_fails_with_it(exported: Path) -> Non
 
     prove_each([exported / "absent", exported / "small"], step=step)
     assert told == [f"failed verify {exported / 'absent'}", f"verify {exported / 'small'}"]
+
+
+@pytest.mark.parametrize(("least_db", "passed"), [(60.0, True), (600.0, False)])
+def test_a_reviewer_may_ask_for_more_than_the_bundle_does(least_db: float, passed: bool, exported: Path) -> None:
+    (found,) = prove_each([exported / "small"], VerifyOptions(least_db=least_db))
+    assert found.passed is passed
+    assert found.passed or found.message.startswith("expected a signal to noise of 600 dB in logits, found 1")
