@@ -6,7 +6,7 @@ from importlib.resources import files
 from string import Template
 
 from .document import Block, Document, Figure, Heading, Section, Sentence, Statements, Table
-from .visible import escaped
+from .visible import escaped, visible
 
 MARKS = {"": "", "good": "✓", "bad": "✗", "doubt": "?"}
 MAX_OPEN_ROWS = 12  # a longer table is folded on the screen, and open in print
@@ -26,7 +26,7 @@ def write(document: Document) -> str:
 
 
 def _anchor(section: Section) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in section.title.lower()).strip("-")
+    return "".join(letter if letter.isalnum() else "-" for letter in visible(section.title).lower()).strip("-")
 
 
 def _section(section: Section) -> str:

@@ -29,7 +29,7 @@ def plain(text: str) -> str:
     """
     one_line = visible(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", one_line)
-    return re.sub(r"#(?=\d)", "#&#8203;", escaped.replace("@", "@&#8203;"))
+    return re.sub(r"#(?=\d)", "#&#8203;", escaped).replace("@", "@&#8203;")
 
 
 def _block(block: Block) -> list[str]:
