@@ -36,22 +36,35 @@ def _problems(reference: Reference, manifest: Manifest) -> Iterator[str]:
     count = len(reference.images)
     if not count:
         yield "no image in it"
-    yield from _misfits("input", reference.feeds, manifest.inputs, count)
+    bytes_too = frozenset({"uint8"} if manifest.options.embed_preprocessing else ())  # CoreML's tensors are float32
+    yield from _misfits("input", reference.feeds, manifest.inputs, count, bytes_too)
     for kind, outputs in (("output", reference.exact), ("rounded output", reference.rounded)):
-        yield from _misfits(kind, outputs, manifest.outputs, count, numbers=True)
+        yield from _misfits(kind, outputs, manifest.outputs, count)
+        if manifest.parity.passed:  # a refused bundle is kept to be diagnosed, perhaps for its infinities
+            yield from (
+                f"numbers in the {kind} {foreign(n)} that are not finite" for n, v in outputs.items() if _odd(v)
+            )
     for name, exact in reference.exact.items():
         if exact.shape != reference.rounded[name].shape:
             yield f"{foreign(name)} of shape {exact.shape} and, rounded, {reference.rounded[name].shape}"
     yield from _too_large(reference, manifest)
 
 
+def _odd(value: Array) -> bool:
+    return not np.isfinite(value).all()
+
+
 def _misfits(
-    kind: str, found: Mapping[str, Array], expected: tuple[TensorSpec, ...], count: int, *, numbers: bool = False
+    kind: str,
+    found: Mapping[str, Array],
+    expected: tuple[TensorSpec, ...],
+    count: int,
+    types: frozenset[str] | None = None,
 ) -> Iterator[str]:
     """What is wrong with the tensors of one kind.
 
     Args:
-        numbers: whether they are outputs, kept as floats of any width, which have to be finite.
+        types: allowed of an input beside its own; None for outputs, which are kept as floats of any width.
     """
     names = {spec.name for spec in expected}
     if not names or found.keys() != names or len(names) < len(expected):
@@ -62,11 +75,11 @@ def _misfits(
         shape = tuple(value.shape)
         if not shape or shape[0] != count or not value.size or not _fits(shape[1:], spec.shape[1:]):
             yield f"the {kind} {foreign(spec.name)} of shape {shape} for {count} images of {foreign(spec.shape[1:])}"
-        elif numbers and value.dtype not in (np.float64, np.float32):
+        elif types is None and value.dtype not in (np.float64, np.float32):
             yield f"the {kind} {foreign(spec.name)} of {value.dtype}"
-        elif not numbers and value.dtype.name != spec.dtype:
+        elif types is not None and value.dtype.name not in types | {spec.dtype}:
             yield f"the {kind} {foreign(spec.name)} of {value.dtype} where the manifest has {foreign(spec.dtype)}"
-        elif not np.isfinite(value).all():
+        elif types is not None and _odd(value):
             yield f"numbers in the {kind} {foreign(spec.name)} that are not finite"
 
 

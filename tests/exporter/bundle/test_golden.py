@@ -56,3 +56,13 @@ def test_a_batch_is_as_large_as_memory_may_be_expected(beyond: int, refused: boo
         refuse_misfit(GOLDEN, manifest, "b")
     with pytest.raises(BundleError, match="a batch of 3 in images"):
         refuse_misfit(GOLDEN, replace(manifest, inputs=(TensorSpec("images", "float32", (3, 3, 64, 64)),)), "b")
+
+
+def test_bytes_are_the_input_of_an_artifact_that_normalises() -> None:
+    pictures = replace(GOLDEN, feeds={"images": GOLDEN.feeds["images"].astype(np.uint8)})
+    refuse_misfit(pictures, minimal(options=replace(minimal().options, embed_preprocessing=True)), "b")
+
+
+def test_a_refused_bundle_is_read_for_its_infinities() -> None:
+    broken = replace(GOLDEN, rounded={"logits": np.array([[1, np.inf], [3, 4]])})
+    refuse_misfit(broken, minimal(parity=replace(minimal().parity, passed=False)), "b")
