@@ -29,6 +29,7 @@ from slide_export.tasks import TASKS, task_of
 
 from .apart import opened_apart
 from .opening import FittingSession, OpenedArtifact, Opening
+from .opening import artifact_of as artifact_of  # what holds a bundle opens its artifact
 
 
 @dataclass(frozen=True)
