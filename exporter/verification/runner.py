@@ -25,6 +25,7 @@ import numpy as np
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Session
+from slide_export.core import typed_json
 from slide_export.core.errors import BundleError, SlideExportError
 from slide_export.core.text import foreign
 from slide_export.proof.session import open_session
@@ -63,7 +64,7 @@ def answer(questions: TextIO, answers: TextIO) -> None:
     runner = Runner()
     for line in questions:
         told = _told(runner, json.loads(line))
-        print(json.dumps(told), file=answers, flush=True)
+        print(typed_json.dumps(told), file=answers, flush=True)
 
 
 def _told(runner: Runner, question: Mapping[str, Any]) -> dict[str, Any]:
