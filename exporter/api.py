@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .diagnosis import Diagnosis
     from .linter import Finding
     from .models import Family
-    from .verification.bundle import Opening
+    from .verification.opening import Opening
     from .verification.outcome import VerifyResult
     from .workflows.all_targets import TargetResult
     from .workflows.demo import DemoRow
@@ -202,6 +202,7 @@ def verify_all(
         bundles: directories, or globs such as `exported/*`.
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
+        min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
         device, keep: see `verify`.
         step: told of each stage or, where there are many bundles, of each bundle.
 
@@ -211,7 +212,8 @@ def verify_all(
     """
     from .core.progress import no_progress
 
-    goal = goal_of(evaluation, max_drop, min_sqnr_db)
+    least_db = min_sqnr_db if evaluation is None else None
+    goal = goal_of(evaluation, max_drop, None if evaluation is None else min_sqnr_db)
     if goal is not None and against is None:
         raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
     if goal is not None and device is not None:
@@ -221,18 +223,20 @@ def verify_all(
 
     found, step = find(bundles), step or no_progress
     with _opening(device, keep=keep, step=step) as opening:
-        return prove_each(found, VerifyOptions(None if against is None else Path(against), goal, opening), step)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db)
+        return prove_each(found, demand, step)
 
 
 @contextmanager
 def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
     """Open artifacts where they are to be proved: here, or on a device while it is connected."""
-    from .verification import bundle as verification
-
     if device is None:
         if keep:
             raise RequestError("expected --device with --keep: here nothing is copied anywhere")
-        yield verification.opened_here
+        from .verification.apart import Runners
+
+        with Runners() as runners:
+            yield runners.opened
         return
     from .benchmark.devices import connect_for_proof
     from .verification.on_device import opened_at

@@ -12,6 +12,9 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     LINT                   faults and chances of this target              without: those of every target alone
     is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph
     lint_artifact()
+    refuse_settings()      settings that `lower` never writes             without: any settings reach the session
+    harmless_settings()    settings without files outside of the bundle   without: as the manifest has them
+    companions()           files read beside an artifact that is a file   without: none
     PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
 """
 

@@ -70,6 +70,36 @@ def lint_facts(backend: Backend) -> tuple[LintFact, ...]:
     return cast("tuple[LintFact, ...]", getattr(backend, "LINT", ()))
 
 
+def refuse_settings(backend: Backend, settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:
+    """Refuse a manifest's settings that this backend never writes, above all those that name other files.
+
+    Args:
+        options: of the backend, as the export was asked for them; None where an older bundle does not tell.
+
+    Raises:
+        FieldError: names the setting.
+    """
+    refuse = getattr(backend, "refuse_settings", None)
+    if refuse is not None:
+        refuse(settings, options)
+
+
+def harmless_settings(backend: Backend, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings without those by which a runtime reads and writes outside of the bundle, a cache above all."""
+    without = getattr(backend, "harmless_settings", None)
+    return settings if without is None else cast("Mapping[str, Any]", without(settings))
+
+
+def companions(backend: Backend, path: Path) -> tuple[Path, ...]:
+    """Files beside the artifact at `path` that its runtime reads with it, whether or not they are there.
+
+    Raises:
+        SlideExportError: the artifact cannot be read.
+    """
+    found = getattr(backend, "companions", None)
+    return () if found is None else cast("tuple[Path, ...]", found(path))
+
+
 def dtype_stats(backend: Backend, path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     """Element types that the saved artifact at `path` stores and computes in; not `counted` where the backend cannot.
 

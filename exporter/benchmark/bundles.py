@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from slide_export.backends import optional
+from slide_export.backends import registry as backends
 from slide_export.bundle import store as bundle
 from slide_export.bundle.manifest import MANIFEST, Manifest
 from slide_export.bundle.store import Bundle
@@ -47,7 +49,8 @@ def _candidate(one: Bundle, batches: Sequence[int]) -> Candidate:
         raise RequestError(f"expected batch {fixed}, which {path} is made for, found {asked}: add --batch {fixed}")
     artifact = manifest.artifact
     subject = _subject(path, manifest)
-    return Candidate(subject, path / artifact.path, artifact.settings, bundle.golden(one).feeds)
+    settings = optional.harmless_settings(backends.load(manifest.target), artifact.settings)
+    return Candidate(subject, path / artifact.path, settings, bundle.golden(one).feeds)
 
 
 def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:

@@ -47,22 +47,27 @@ class Process:
     """Process that answers each line with a line, both JSON objects; a context, which ends the process."""
 
     def __init__(
-        self, name: str, command: Sequence[str], threads: int, timeout_s: float, explain: Explain | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        threads: int | None,
+        timeout_s: float | None,
+        explain: Explain | None = None,
     ) -> None:
         """Start the process.
 
         Args:
             name: in messages.
             command: program and arguments.
-            threads: of libraries that have no setting of their own (OpenMP).
-            timeout_s: for one answer.
+            threads: of libraries that have no setting of their own (OpenMP); None leaves them as they are here.
+            timeout_s: for one answer; None waits for it.
             explain: finds the error behind an unexpected end.
         """
         self._name, self._timeout_s, self._explain = name, timeout_s, explain
         self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -125,7 +130,7 @@ class Process:
         code, message = self._process.wait(), self._last_line()
         known = self._explain(code, message) if self._explain else None
         return known or MeasurementError(
-            f"expected {self._name} to run, its process crashed ({_end(code)}): {message or 'nothing said'}"
+            f"expected {self._name} to run, its process crashed ({ending(code)}): {message or 'nothing said'}"
         )
 
     def _last_line(self) -> str:
@@ -180,7 +185,7 @@ def last_line(lines: Iterable[str]) -> str:
     return filled[-1][:MESSAGE_CHARACTERS] if filled else ""
 
 
-def _end(code: int) -> str:
+def ending(code: int) -> str:
     """Exit code in words, `signal 9` or `exit code 2`; a shell gives 128 + N for a child's signal N."""
     number = -code if code < 0 else code - 128 if 128 < code < 192 else 0
     return f"signal {number}" if number else f"exit code {code}"

@@ -10,6 +10,9 @@ that the two do not wait for each other, the hash is that of the manifest withou
     hashed                   {"files":{"model.onnx":…},"name":…,"schema":2}      keys sorted, no spaces, ASCII
     golden.safetensors       metadata "reference": {"source": …, "images": …, "manifest_sha256": …}
 
+Blanks and line ends are free, so that a manifest survives an editor; every other byte is held, each number as it was
+written too.
+
 Schema 1 differs from 2 in names (`options.lowering` is `options.form`, `census` is `dtype_stats`), in `precision`,
 which was its name alone, and in what it lacks; it is read as 2, and its golden file has no hash of it.
 """
@@ -19,9 +22,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slide_export.calibration.report import CalibrationReport
@@ -53,6 +57,8 @@ from .records import (
 
 MANIFEST, GOLDEN, REPORT = "manifest.json", "golden.safetensors", "report.md"
 SCHEMA = 2
+LARGEST = 2**24
+"""Bytes of a manifest's text; that of a model of a thousand classes has 40 thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +133,8 @@ class ReadManifest:
     """A manifest with what its file alone tells.
 
     Attributes:
-        sha256: what the golden file has to say of it; None in schema 1, whose golden files say nothing.
+        sha256: what the golden file has to say of it; None in schema 1, whose golden files say nothing, and "" where
+            a number was rewritten, so that none fits.
     """
 
     manifest: Manifest
@@ -141,12 +148,31 @@ def load(bundle: Path) -> ReadManifest:
         BundleError: there is none that can be read, or a field of it is missing, unknown or misformed.
     """
     try:
-        text = (bundle / MANIFEST).read_bytes()
+        text = _bytes_of(bundle / MANIFEST)
     except (OSError, ValueError) as error:
-        unmatched = glob.has_magic(str(bundle)) and not bundle.exists()
-        what = "nothing that matches" if unmatched else "none that can be read"
-        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found {what}") from error
+        found = _absence(bundle, error)
+        raise BundleError(f"expected a bundle with a {MANIFEST} at {bundle}, found {found}") from error
     return read_json(text, str(bundle))
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The content of a file of some size, and of no pipe or device, which may have no end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST // 2**20} MiB")
+    return data
+
+
+def _absence(bundle: Path, error: Exception) -> str:
+    """What stands in the place of a manifest."""
+    if isinstance(error, PermissionError):
+        return "one that may not be read: ask for the right to read it"
+    if isinstance(error, OSError) and glob.has_magic(str(bundle)) and not os.path.lexists(bundle):
+        return "nothing that matches"
+    return "none that can be read"
 
 
 def from_json(text: str | bytes, source: str) -> Manifest:
@@ -171,9 +197,9 @@ def read_json(text: str | bytes, source: str) -> ReadManifest:
         raise BundleError(
             f"expected a bundle with a {MANIFEST} at {source}, found none that can be read{why}"
         ) from error
-    schema = content.get("schema") if isinstance(content, dict) else content
+    schema = content.get("schema") if isinstance(content, dict) else None
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
-        found = typed_json.said(schema)
+        found = typed_json.said(schema if isinstance(content, dict) else content)
         raise BundleError(
             f"expected a manifest of schema {SCHEMA} or older, found {found} in {source}: export it again"
         )
@@ -186,7 +212,14 @@ def read_json(text: str | bytes, source: str) -> ReadManifest:
         raise BundleError(
             f"{FieldError(where, error.expected, error.found)} in {MANIFEST} of {source}: export it again"
         ) from error
-    return ReadManifest(manifest, None if older else sha256_of(content))
+    return ReadManifest(manifest, None if older else sha256_of(content) if _as_written(text) else "")
+
+
+def _as_written(text: str | bytes) -> bool:
+    """Whether each number stands as Python writes it: two of 17 digits may be the same float and hash alike."""
+    numbers: list[str] = []
+    json.loads(text, parse_float=numbers.append)
+    return all(repr(float(number)) == number for number in numbers)
 
 
 RENAMED = {"options.lowering": "options.form", "census": "dtype_stats"}
@@ -223,10 +256,13 @@ def _whole(manifest: Manifest) -> Manifest:
     """A manifest whose parts fit each other, with the infinite decibels of outputs without any error.
 
     Raises:
-        FieldError: it lists no golden file, or its artifact is not among its files.
+        FieldError: it lists no golden file, its artifact is not among its files, or a name leads out of the bundle.
     """
     if GOLDEN not in manifest.files:
         raise FieldError(f"files.{GOLDEN}", "an object", "nothing")
+    for name in manifest.files:
+        if not _stays_inside(name):
+            raise FieldError("files", "names of files in the bundle", typed_json.said(name))
     for name, path in (("path", manifest.artifact.path), ("graph", manifest.artifact.graph)):
         if path is not None and not any(file == path or file.startswith(f"{path}/") for file in manifest.files):
             raise FieldError(f"artifact.{name}", "one of `files` or a directory of them", typed_json.said(path))
@@ -235,6 +271,13 @@ def _whole(manifest: Manifest) -> Manifest:
     if accuracy is not None:
         accuracy = replace(accuracy, sqnr_db=_decibels(accuracy.sqnr_db, accuracy.passed))
     return replace(manifest, parity=replace(parity, outputs=outputs), accuracy=accuracy)
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a name is that of a file below the bundle on every system: a/b, but not /a, ../a, a//b or C:a."""
+    path = PurePosixPath(name)
+    plain = str(path) == name and not any(letter in name for letter in "\\:\0")
+    return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _decibels(sqnr_db: float, exact: bool) -> float:

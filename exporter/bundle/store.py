@@ -17,6 +17,8 @@ from slide_export.core.files import refuse_not_utf8, sha256_of
 from slide_export.core.proof import Reference
 
 from . import manifest as contract
+from .golden import refuse_misfit
+from .intact import refuse_altered
 from .manifest import GOLDEN, MANIFEST, REPORT, Manifest
 from .records import FileRecord
 
@@ -101,28 +103,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> Bundle:
     found = contract.load(path)
-    _refuse_altered(path, found.manifest)
-    if found.sha256 is not None and found.sha256 != _metadata(path).get("manifest_sha256"):
+    refuse_altered(path, found.manifest)
+    told = _metadata(path).get("manifest_sha256")  # which holds all but the golden file's own entry
+    size = (path / GOLDEN).stat().st_size
+    if found.sha256 != told or found.manifest.files[GOLDEN].bytes != size:  # schema 1 has no hash, nor its golden files
         raise BundleError(
             f"expected {MANIFEST} as it was exported, its sha256 is not what {GOLDEN} says in {path}: it was altered"
         )
     return Bundle(path, found.manifest)
 
 
-def _refuse_altered(path: Path, manifest: Manifest) -> None:
-    found = _hashes(path)
-    for name, expected in manifest.files.items():
-        if name not in found:
-            raise BundleError(f"expected {name} in {path}, found none: the bundle is incomplete, export it again")
-        if found[name].sha256 != expected.sha256:
-            raise BundleError(f"expected {name} as it was exported, its sha256 differs in {path}: it was altered")
-
-
 def golden(bundle: Bundle) -> Reference:
     """The reference that a bundle carries.
 
     Raises:
-        BundleError: the golden file cannot be read.
+        BundleError: the golden file cannot be read, or does not fit the manifest.
     """
     said = _metadata(bundle.path)
     with _opened_golden(bundle.path) as file:
@@ -132,7 +127,9 @@ def golden(bundle: Bundle) -> Reference:
         """Tensors whose name begins with `prefix`, without it."""
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    return Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED))
+    found = Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED))
+    refuse_misfit(found, bundle.manifest, str(bundle.path))
+    return found
 
 
 @contextmanager
@@ -148,6 +145,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     """What the golden file says beside its tensors: source and names of the images, and the manifest's sha256."""
     with _opened_golden(path) as file:
         said = typed_json.parse((file.metadata() or {})[METADATA])
-        if not isinstance(said["source"], str) or not all(isinstance(name, str) for name in said["images"]):
+        names = said["images"]
+        if not (isinstance(said["source"], str) and isinstance(names, list) and all(isinstance(n, str) for n in names)):
             raise ValueError(f"its {METADATA} names no source and images")
         return dict(said)

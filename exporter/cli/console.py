@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import Availability
 from slide_export.core.model import ASSUMED, Inspection
+
+from .views.literal import SENTENCE, literal
+from .views.log import LogLines
 
 if TYPE_CHECKING:
     from slide_export.bundle.manifest import Manifest
@@ -45,32 +46,6 @@ def _console(*, stderr: bool = True) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=LOG_WIDTH)
 
 
-class _Progress(logging.Handler):
-    """What a stage logs: its progress beside the spinner, its warnings as lines that stay."""
-
-    def __init__(self, console: Console, status: Status) -> None:
-        super().__init__(logging.INFO)
-        self._console, self._status, self._log = console, status, logging.getLogger("slide_export")
-
-    def attach(self) -> None:
-        """Listen to the log from level INFO on."""
-        self._level = self._log.level
-        self._log.setLevel(logging.INFO)
-        self._log.addHandler(self)
-
-    def detach(self) -> None:
-        """Stop listening and restore the log's level."""
-        self._log.removeHandler(self)
-        self._log.setLevel(self._level)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning; show anything less as the status of the step."""
-        if record.levelno >= logging.WARNING:
-            self._console.print(f" [yellow]![/] {escape(record.getMessage())}")
-        else:
-            self._status.update(escape(record.getMessage()))
-
-
 class Steps:
     """The stage that runs, and a line with its seconds once it is over. A callable of pipeline.Step's kind."""
 
@@ -82,7 +57,7 @@ class Steps:
         """
         self._console = _console()
         self._status = Status("start", console=self._console, refresh_per_second=1 if calm else 12.5)
-        self._progress = _Progress(self._console, self._status)
+        self._progress = LogLines(self._console, self._status)
 
     def __enter__(self) -> Steps:
         self._progress.attach()
@@ -96,6 +71,7 @@ class Steps:
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
         """Show the stage `what` while it runs."""
+        what = literal(what)
         self._status.update(what)
         start = time.perf_counter()
         try:
@@ -112,19 +88,19 @@ def show_export(manifest: Manifest) -> None:
     rows, cols = model.image_size
     console = _console()
     for note in manifest.checkpoint.notes:
-        console.print(f"   [dim]{note}[/]")
+        console.print(f"   [dim]{literal(note, SENTENCE)}[/]")
     console.print(
-        f"\n[bold]{model.variant}[/] {rows}x{cols}, {model.parameters / 1e6:.2f} M parameters "
-        f"→ [bold]{manifest.target} {manifest.precision.name}[/], {size:.1f} MiB, "
-        f"form {manifest.options.form}"
+        f"\n[bold]{literal(model.variant)}[/] {rows}x{cols}, {model.parameters / 1e6:.2f} M parameters "
+        f"→ [bold]{literal(manifest.target)} {literal(manifest.precision.name)}[/], {size:.1f} MiB, "
+        f"form {literal(manifest.options.form)}"
     )
     _fusion_line(console, manifest.fusion)
-    console.print(f"{GOOD} {manifest.dtype_stats.sentence}")
+    console.print(f"{GOOD} {literal(manifest.dtype_stats.sentence, SENTENCE)}")
     _parity_table(console, manifest.parity)
     if manifest.float_build is not None:
-        console.print(f"{GOOD} {escape(manifest.float_build.sentence)}", soft_wrap=True)
+        console.print(f"{GOOD} {literal(manifest.float_build.sentence, SENTENCE)}", soft_wrap=True)
     if manifest.plain_load and not manifest.plain_load.get("same", True):
-        console.print(f"   {escape(str(manifest.plain_load['sentence']))}", soft_wrap=True)
+        console.print(f"   {literal(str(manifest.plain_load["sentence"]), SENTENCE)}", soft_wrap=True)
     show_accuracy(manifest.accuracy)
     if manifest.mixed is not None:
         console.print(_kept(manifest.mixed), soft_wrap=True)
@@ -134,8 +110,8 @@ def _kept(search: MixedSearch) -> str:
     if not search.kept:
         return f"{GOOD} kept in float: nothing, every layer in {search.base} reaches the goal"
     return (
-        f"{GOOD} kept in float: {', '.join(search.kept)}\n  every layer in {search.base}: "
-        f"{escape(search.before)}\n  with these in float: {escape(search.after)}"
+        f"{GOOD} kept in float: {literal(', '.join(search.kept), SENTENCE)}\n  every layer in {search.base}: "
+        f"{literal(search.before)}\n  with these in float: {literal(search.after)}"
     )
 
 
@@ -144,7 +120,7 @@ def show_accuracy(accuracy: AccuracyRecord | AccuracyReport | None) -> None:
     if accuracy is not None:
         from slide_export.proof.accuracy import sentence
 
-        _console().print(f"{GOOD} {sentence(asdict(accuracy))}", soft_wrap=True)
+        _console().print(f"{GOOD} {literal(sentence(asdict(accuracy)), SENTENCE)}", soft_wrap=True)
 
 
 def _fusion_line(console: Console, fusion: Sequence[BlockCertificate]) -> None:
@@ -154,14 +130,14 @@ def _fusion_line(console: Console, fusion: Sequence[BlockCertificate]) -> None:
         moved = f"the shift path has drifted by up to {drift:.3g}" if drift else "the shift path is the pure shift"
         console.print(
             f"{GOOD} {len(fusion)} blocks fused: within rounding (largest {worst.difference:.1e} "
-            f"of {worst.bound:.1e} allowed, {worst.block}); {moved}"
+            f"of {worst.bound:.1e} allowed, {literal(worst.block)}); {moved}"
         )
 
 
 def show_parity(name: str, parity: ParityReport) -> None:
     """Print one proof."""
     console = _console()
-    console.print(f"\n[bold]{escape(name)}[/]")
+    console.print(f"\n[bold]{literal(name)}[/]")
     _parity_table(console, parity)
 
 
@@ -175,7 +151,7 @@ def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
         return
     console = _console()
     if len(outcomes) == 1:
-        console.print(f"[bold red]error:[/] {escape(outcomes[0].message)}", soft_wrap=True)
+        console.print(f"[bold red]error:[/] {literal(outcomes[0].message, SENTENCE)}", soft_wrap=True)
         return
     from .views.verification import render
 
@@ -189,7 +165,7 @@ def _parity_table(console: Console, parity: ParityRecord | ParityReport) -> None
         table.add_column(column, justify="left" if column == "output" else "right")
     for output in parity.outputs:
         table.add_row(
-            output.name,
+            literal(output.name),
             f"{output.max_abs:.2e}",
             f"{output.floor_max:.2e}",
             f"{output.limit_max:.2e}",
@@ -199,8 +175,8 @@ def _parity_table(console: Console, parity: ParityRecord | ParityReport) -> None
     least = parity.accepted.min_sqnr_db
     verdict = "equal to" if least is None else f"within quantization noise (at least {least:g} dB) of"
     console.print(
-        f"{GOOD} {verdict} the trained PyTorch model on {parity.images} real images ({parity.source}), "
-        f"batch {', '.join(map(str, parity.batch_sizes))} ({parity.evaluator})"
+        f"{GOOD} {verdict} the trained PyTorch model on {parity.images} real images ({literal(parity.source)}), "
+        f"batch {', '.join(map(str, parity.batch_sizes))} ({literal(parity.evaluator)})"
     )
     if parity.top1 is not None:
         console.print(f"{GOOD} top-1 agreement {parity.top1:.1%}" + _flips(parity.flips))
@@ -208,7 +184,7 @@ def _parity_table(console: Console, parity: ParityRecord | ParityReport) -> None
 
 
 def _flips(flips: Sequence[Flip]) -> str:
-    return "".join(f"; {flip.image} {flip.expected}→{flip.found} (margin {flip.margin:.1e})" for flip in flips)
+    return "".join(f"; {literal(flip.image)} {flip.expected}→{flip.found} (margin {flip.margin:.1e})" for flip in flips)
 
 
 def show_every_target(results: Sequence[TargetResult]) -> None:
@@ -222,9 +198,11 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     console.print(table)
     for result in results:
         if result.message:
-            console.print(f"[bold]{result.target}[/]: {escape(result.message)}", soft_wrap=True)
+            console.print(f"[bold]{literal(result.target)}[/]: {literal(result.message, SENTENCE)}", soft_wrap=True)
         if result.bundle:
-            console.print(f"[dim]{result.target}: {result.bundle.manifest.parity.evaluator}[/]", soft_wrap=True)
+            console.print(
+                f"[dim]{literal(result.target)}: {literal(result.bundle.manifest.parity.evaluator)}[/]", soft_wrap=True
+            )
 
 
 def _target_cells(result: TargetResult) -> tuple[str, ...]:
@@ -248,30 +226,32 @@ def show_inspection(found: Inspection) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows, cols = found.config["image_size"]
-    table.add_row("variant", f"[bold]{found.variant}[/]")
+    table.add_row("variant", f"[bold]{literal(found.variant)}[/]")
     read = {"format": found.format, "container": found.container, "wrapper": found.wrapper, "prefix": found.prefix}
     for key, value in {**read, "dropped": ", ".join(found.dropped)}.items():
         if value:
-            table.add_row(key, value)
+            table.add_row(key, literal(value))
     classes = f"{found.config['num_classes']} classes" if found.config["num_classes"] else "no classification head"
     table.add_row("input", f"{rows}x{cols}, {classes}")
     for key, value in found.config.items():
         if key not in ("image_size", "num_classes"):
-            table.add_row(key.replace("_", " "), " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+            told = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            table.add_row(literal(key.replace("_", " ")), literal(str(told)))
     table.add_row("parameters", f"{found.parameters:,}")
     table.add_row("multiply-adds", f"{found.macs / 1e6:,.1f} M as trained, {found.fused_macs / 1e6:,.1f} M fused")
     for block, drift in found.drift.items():
-        table.add_row("drift of shift path", f"{drift:.3g}  {block}")
+        table.add_row("drift of shift path", f"{drift:.3g}  {literal(block)}")
     for key, value in found.preprocessing.items():
-        table.add_row(key.replace("_", " "), str(value))
+        table.add_row(literal(key.replace("_", " ")), literal(str(value)))
     table.add_row("sha256", found.sha256)
     if found.labels:
-        table.add_row("labels", ", ".join(found.labels[:5]) + (", ..." if len(found.labels) > 5 else ""))
+        table.add_row("labels", literal(", ".join(found.labels[:5])) + (", ..." if len(found.labels) > 5 else ""))
     for one in found.values:
-        told = f"{one.value}  from {one.source}" if one.source != ASSUMED else f"{one.value}  assumed"
-        table.add_row(f"--model {one.name}", f"{told} [dim]({escape(one.expected)}): {escape(one.help)}[/]")
+        origin = f"from {one.source}" if one.source != ASSUMED else "assumed"
+        told = literal(f"{one.value}  {origin}")
+        table.add_row(f"--model {literal(one.name)}", f"{told} [dim]({literal(one.expected)}): {literal(one.help)}[/]")
     for note in found.notes:
-        table.add_row("assumed" if note in found.assumed else "note", note)
+        table.add_row("assumed" if note in found.assumed else "note", literal(note, SENTENCE))
     _console(stderr=False).print(table)
 
 
@@ -281,7 +261,9 @@ def show_findings(subject: Path, found: Sequence[Finding]) -> None:
 
     console = _console(stderr=False)
     counts = Counter(finding.severity for finding in found)
-    console.print(f"[bold]{subject}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints")
+    console.print(
+        f"[bold]{literal(subject)}[/]: {counts['error']} errors, {counts['warning']} warnings, {counts['hint']} hints"
+    )
     console.print(render(found))
 
 
@@ -357,7 +339,7 @@ def _variant_cells(entry: Entry, sources: Sequence[str]) -> tuple[str, ...]:
     parameters, macs = f"{counts.parameters / 1e6:.1f}", f"{counts.fused_macs / 1e9:.2f}"
     if known is None:
         return (f"  {entry.variant}", f"{rows}x{cols}", parameters, "-", macs, "-", "-")
-    top1 = escape(f"{known.top1:.1f} [{sources.index(known.source) + 1}]")
+    top1 = literal(f"{known.top1:.1f} [{sources.index(known.source) + 1}]")
     beside = (f"{known.parameters_m:g}", f"{known.flops_g:.1f}")
     return (f"  {entry.variant}", f"{rows}x{cols}", parameters, beside[0], macs, beside[1], top1)
 
@@ -388,7 +370,9 @@ def show_demo(rows: Sequence[DemoRow]) -> None:
     console.print()
     for row in rows:
         if row.path is not None:
-            console.print(f"{GOOD} {row.path}/report.md [dim]proved equal ({row.evaluator})[/]", soft_wrap=True)
+            console.print(
+                f"{GOOD} {literal(row.path)}/report.md [dim]proved equal ({literal(row.evaluator)})[/]", soft_wrap=True
+            )
 
 
 def _proof_cells(row: DemoRow) -> tuple[str, str, str, str]:

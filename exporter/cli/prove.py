@@ -11,7 +11,7 @@ import click
 from slide_export import api
 from slide_export.core import typed_json
 
-from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, min_sqnr
+from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop
 
 
 @click.command()
@@ -37,7 +37,12 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: b
 @click.option("--against", type=CHECKPOINT, help="Derive the reference from this checkpoint anew.")
 @evaluation
 @max_drop
-@min_sqnr
+@click.option(
+    "--min-sqnr",
+    "min_sqnr_db",
+    type=float,
+    help="Decibels that every output has to have in the proof, or on --eval where that is given.",
+)
 @click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep
 @click.option("--junit", type=FILE, help="Write JUnit XML to this file, a test case a bundle.")

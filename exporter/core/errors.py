@@ -11,6 +11,7 @@ SlideExportError
 ├── GateError            the artifact was made, and must not ship                                    exit 1
 │   ├── ParityError      it does not equal the PyTorch model
 │   ├── PrecisionError   it is not in the precision that was asked for
+│   ├── CrashError       it crashes the runtime that a proof runs it with
 │   └── AccuracyError    it loses more accuracy than was allowed
 ├── MeasurementError     the process that was measured crashed                                       exit 70
 ├── WriteError           a place cannot be written: full, read-only, or its disk fails                exit 74
@@ -24,6 +25,8 @@ Each message says what was expected, what was found and what to do.
 import re
 from collections.abc import Iterable
 from typing import ClassVar
+
+from .text import foreign
 
 CRASHED = 70  # sysexits.h EX_SOFTWARE: a process died, or met a fault of ours
 UNWRITABLE = 74  # EX_IOERR
@@ -53,18 +56,36 @@ def option(name: str, flag: str = "") -> str:
     return f"\x02{name}={flag}\x03" if flag else f"\x02{name}\x03"
 
 
+HEAD, TAIL = 1500, 500
+"""Letters of a message that is longer than both: what was found begins it, what to do ends it."""
+
+
+def _printable(message: str) -> str:
+    """A message on one line and of bounded length: what it quotes of a file may hold anything."""
+    written = foreign(_without_middle(message), most=10 * len(message) + 10)  # an escaped letter takes ten at most
+    return _without_middle(written)
+
+
+def _without_middle(message: str) -> str:
+    return message if len(message) <= HEAD + TAIL + 3 else f"{message[:HEAD]} … {message[-TAIL:]}"
+
+
 class SlideExportError(Exception):
-    """Base of all of them; `exit_code` is what the command line ends with."""
+    """Base of all of them; `exit_code` is what the command line ends with.
+
+    Whatever a message quotes, it is one line without control characters: terminals and CI logs obey those.
+    """
 
     exit_code: ClassVar[int] = 2
 
     def __str__(self) -> str:
-        return OPTION.sub(r"\1", super().__str__())
+        return _printable(OPTION.sub(r"\1", super().__str__()))
 
     @property
     def on_command_line(self) -> str:
         """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
-        return OPTION.sub(lambda match: "--" + (match[2] or match[1]).replace("_", "-"), super().__str__())
+        flags = OPTION.sub(lambda match: "--" + (match[2] or match[1]).replace("_", "-"), super().__str__())
+        return _printable(flags)
 
 
 class RequestError(SlideExportError):
@@ -107,6 +128,10 @@ class ParityError(GateError):
 
 class PrecisionError(GateError):
     """The artifact is not in the precision that was asked for."""
+
+
+class CrashError(GateError):
+    """The artifact crashes the runtime that runs it for a proof."""
 
 
 class AccuracyError(GateError):

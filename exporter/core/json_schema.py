@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from .typed_json import Least, OrNull, Pattern, hints_of, required
+from .typed_json import Least, Most, OrNull, Pattern, hints_of, required
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
@@ -63,6 +63,8 @@ def _limited(schema: dict[str, Any], limits: tuple[Any, ...]) -> dict[str, Any]:
                 schema = {"anyOf": [schema, {"type": "null"}]}
             case Least(least):
                 schema = {**schema, "minimum": least}
+            case Most(most):
+                schema = {**schema, "maximum": most}
             case Pattern(expression, _):
                 schema = {**schema, "pattern": f"^{expression}$"}
     return schema

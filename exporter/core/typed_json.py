@@ -6,8 +6,9 @@
         shape: tuple[int | str, ...]
 
 Field types may be str, int, float, bool, None, `Literal`, a union, `tuple[T, ...]`, `tuple[A, B]`, `Mapping[str, T]`,
-another dataclass, and `Any` for JSON that belongs to somebody else. A field with a default may be left out; a field
-that the dataclass does not have is refused. Numbers are finite, but for those that say `Measured`.
+another dataclass, a `TypedDict`, and `Any` for JSON that belongs to somebody else. A field with a default may be left
+out, and of a `TypedDict` what a class with `total=False` adds; a field that the type does not have is refused. Numbers
+are finite, but for those that say `Measured`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 T = TypeVar("T")
 WIDEST = 2**63  # whole numbers below it are what every language reads
@@ -30,6 +43,13 @@ SHOWN = 60  # characters of a value that was found
 @dataclass(frozen=True)
 class Least:
     """The smallest number that a field takes."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Most:
+    """The largest number that a field takes."""
 
     value: int
 
@@ -152,6 +172,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         raise FieldError(where, _expected(kind), said(value))
     if is_dataclass(kind):
         return _object(kind, value, where)
+    if is_typeddict(kind):
+        return _typed_dict(kind, value, where)
     if origin is tuple:
         return _tuple(arguments, value, where)
     if _is_mapping(origin):
@@ -161,7 +183,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _fits(kind: Any, value: Any) -> bool:
     """Whether a value is of the JSON type that a field type is written in."""
-    if is_dataclass(kind) or _is_mapping(get_origin(kind)):
+    if is_dataclass(kind) or is_typeddict(kind) or _is_mapping(get_origin(kind)):
         return isinstance(value, dict)
     if get_origin(kind) is tuple:
         return isinstance(value, list)
@@ -177,10 +199,7 @@ def _is_mapping(origin: Any) -> bool:
 
 def _object(kind: Any, value: dict[str, Any], where: str) -> Any:
     hints, known = hints_of(kind), {field.name: field for field in fields(kind)}
-    for name in value:
-        if name not in known:
-            listed = ", ".join(known)
-            raise FieldError(_inside(where, name), f"absent (the fields are {listed})", said(value[name]))
+    _refuse_unknown(known, value, where)
     read_fields = {}
     for name, field in known.items():
         if name in value:
@@ -188,6 +207,21 @@ def _object(kind: Any, value: dict[str, Any], where: str) -> Any:
         elif required(field):
             raise FieldError(_inside(where, name), _expected(hints[name]), "nothing")
     return kind(**read_fields)
+
+
+def _typed_dict(kind: Any, value: dict[str, Any], where: str) -> dict[str, Any]:
+    hints = hints_of(kind)
+    _refuse_unknown(hints, value, where)
+    for name in sorted(kind.__required_keys__ - value.keys()):
+        raise FieldError(_inside(where, name), _expected(hints[name]), "nothing")
+    return {name: _read(hints[name], part, _inside(where, name)) for name, part in value.items()}
+
+
+def _refuse_unknown(known: Iterable[str], value: dict[str, Any], where: str) -> None:
+    for name in value:
+        if name not in known:
+            listed = ", ".join(known)
+            raise FieldError(_inside(where, name), f"absent (the fields are {listed})", said(value[name]))
 
 
 @cache
@@ -228,6 +262,8 @@ def _limited(kind: Any, limits: Iterable[Any], value: Any, where: str) -> Any:
                 return math.nan
             case Least(least) if _fits(kind, value) and value < least:
                 raise FieldError(where, f"at least {least}", said(value))
+            case Most(most) if _fits(kind, value) and value > most:
+                raise FieldError(where, f"at most {most}", said(value))
             case Pattern(expression, words) if _fits(kind, value) and not re.fullmatch(expression, value):
                 raise FieldError(where, words, said(value))
     return _read(kind, value, where)

@@ -23,6 +23,7 @@ from slide_export.inference.served import ServedModel, first
 from slide_export.proof import reference
 from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
+from slide_export.verification.opening import artifact_of
 
 from .hooks import anchored, recorded
 from .module_outputs import outputs_of
@@ -45,7 +46,7 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress, known: Kno
     fed = golden.feeds
     count = len(golden.images)
     with step("find the trained model's modules in the artifact"):
-        inside = look_inside(*verification.artifact_of(shipped))
+        inside = look_inside(*artifact_of(shipped))
         modules = _comparable(served, shipped, first(fed, 1))
         value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
         session = inside.open(tuple(dict.fromkeys(value_names.values())))

@@ -125,7 +125,7 @@ def _tradeoff(result: BenchmarkResult, published: Published) -> Iterator[Block]:
 def _top1(run: ArtifactTiming) -> float:
     """Top-1 accuracy of the artifact, 0 to 1; 0 where none was measured."""
     hits = (run.subject.accuracy or {}).get("artifact")
-    return float(hits["top1"]) if hits else 0.0
+    return float(hits.get("top1") or 0.0) if hits else 0.0
 
 
 def _of_imagenet(run: ArtifactTiming) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal
 
 from . import bundle as verification
-from .bundle import Opening, opened_here
+from .apart import opened_apart
+from .opening import Opening
 from .outcome import VerifyResult
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,13 @@ class VerifyOptions:
         against: the checkpoint to derive the reference from; None takes the golden file's.
         goal: of the accuracy, which needs the checkpoint; None measures none.
         opening: where the artifact runs.
+        least_db: signal to noise that every output has to have; None asks what the bundle's own recipe does.
     """
 
     against: Path | None = None
     goal: AccuracyGoal | None = None
-    opening: Opening = opened_here
+    opening: Opening = opened_apart
+    least_db: float | None = None
 
 
 NOTHING_MORE = VerifyOptions()
@@ -74,7 +76,7 @@ def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress =
     except SlideExportError as error:
         known = replace(known, exit_code=error.exit_code, kind=type(error).__name__, message=str(error))
     except Exception as error:  # a fault of ours or of a runtime ends this bundle, as it would end a process of its own
-        log.warning("%s\n%s", path, "".join(traceback.format_exception(error)))
+        log.warning("%s", path, exc_info=error)
         said = f"this is a fault of slide-export itself or of the runtime: {type(error).__name__}: {error}"
         known = replace(known, exit_code=CRASHED, kind=type(error).__name__, message=said)
     return replace(known, seconds=time.perf_counter() - start)
@@ -92,6 +94,6 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
         proof = verification.prove(opened, served, step)
         known = replace(known, target=manifest.target, precision=manifest.precision.name, proof=proof)
         yield known
-        verification.judge(opened, proof)
+        verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
             yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))

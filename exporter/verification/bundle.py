@@ -1,15 +1,11 @@
 """From a bundle back to its proof."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from slide_export.backends import optional
-from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
@@ -17,8 +13,8 @@ from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
-from slide_export.core.artifact import DtypeStats, ModelIO
-from slide_export.core.errors import AccuracyError, BundleError
+from slide_export.core.artifact import ModelIO
+from slide_export.core.errors import AccuracyError, BundleError, ParityError
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
@@ -30,18 +26,13 @@ from slide_export.models import FAMILIES
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity, plain_load
 from slide_export.proof.reference import rerun
-from slide_export.proof.session import open_session
 from slide_export.tasks import TASKS, task_of
 
+from .apart import Apart, opened_apart
+from .opening import FittingSession, OpenedArtifact, Opening
+from .opening import artifact_of as artifact_of  # what holds a bundle opens its artifact
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class OpenedArtifact:
-    """An artifact where it runs."""
-
-    session: Session
-    census: DtypeStats
 
 
 @dataclass(frozen=True)
@@ -66,26 +57,9 @@ class OpenedBundle:
         return task_in(self.bundle, self.known)
 
 
-Opening = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]
-"""Opens a bundle's artifact where it is to be proved."""
-
-
-@contextmanager
-def opened_here(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """The artifact, opened on this machine.
-
-    Raises:
-        BackendUnavailable: the target is not installed here.
-    """
-    backend, path, graph, settings = artifact_of(made)
-    with step("count what it stores and computes"):
-        census = optional.dtype_stats(backend, path, settings)
-    yield OpenedArtifact(open_session(backend, path, graph, settings), census)
-
-
 @contextmanager
 def open_bundle(
-    path: Path, step: Progress = no_progress, opening: Opening = opened_here, known: Known = NOTHING_MORE
+    path: Path, step: Progress = no_progress, opening: Opening = opened_apart, known: Known = NOTHING_MORE
 ) -> Iterator[OpenedBundle]:
     """Read a bundle and load its artifact, for `prove` and `accuracy`.
 
@@ -116,7 +90,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
     with step("check parity"):
         proof = parity.check(
             reference,
-            opened.artifact.session,
+            FittingSession(opened.artifact.session, reference),
             made.manifest.options.batch,
             decision_axis=opened.task.decision_axis,
             accepted=parity.accepted(numbers.precision, numbers.recipe),
@@ -128,8 +102,8 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
 def _try_plain_load(opened: OpenedBundle, reference: Reference, proof: ParityReport, step: Progress) -> None:
     """Warn where a load without settings computes otherwise on this machine, with its error."""
     backend, path, _, settings = artifact_of(opened.bundle)
-    if not isinstance(opened.artifact.session, backend.Session):
-        return  # it runs on a device, or its graph does in its place
+    if not isinstance(opened.artifact.session, backend.Session | Apart):
+        return  # it runs on a device
     with step("look at a load without settings"):
         batch, axis = opened.bundle.manifest.options.batch, opened.task.decision_axis
         found = plain_load.measure(backend, path, settings, reference, batch, proof, axis)
@@ -137,8 +111,11 @@ def _try_plain_load(opened: OpenedBundle, reference: Reference, proof: ParityRep
         _log.warning("%s", found.sentence)
 
 
-def judge(opened: OpenedBundle, proof: ParityReport) -> None:
+def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = None) -> None:
     """Refuse a bundle that is not what it claims to be.
+
+    Args:
+        least_db: signal to noise that every output has to have, whatever the bundle's own recipe asks.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision that it claims.
@@ -146,6 +123,12 @@ def judge(opened: OpenedBundle, proof: ParityReport) -> None:
     manifest = opened.bundle.manifest
     some_kept = bool(manifest.options.keep_fp32)
     gate.judge(proof, opened.artifact.census, precision_named(manifest.precision.name), some_kept=some_kept)
+    for output in proof.outputs:
+        if least_db is not None and not output.sqnr_db >= least_db:
+            raise ParityError(
+                f"expected a signal to noise of {least_db:g} dB in {output.name}, found {output.sqnr_db:.1f} dB: "
+                "ask for less, or take a bundle in a larger precision"
+            )
 
 
 def accuracy(
@@ -171,7 +154,7 @@ def verify(
     path: Path,
     against: Path | Model | None = None,
     step: Progress = no_progress,
-    opening: Opening = opened_here,
+    opening: Opening = opened_apart,
     known: Known = NOTHING_MORE,
 ) -> ParityReport:
     """A fresh proof of a bundle, from its golden file alone or from the checkpoint as well.
@@ -206,18 +189,6 @@ def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress =
         return None
     with step("load the checkpoint"):
         return served_by(opened.bundle, against, opened.known)
-
-
-def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, Any]]:
-    """Backend, path, graph and settings of a bundle's artifact, what `gate` opens it with.
-
-    Raises:
-        BackendUnavailable: the target is not installed here.
-    """
-    manifest = made.manifest
-    backend, artifact = backends.require(manifest.target, manifest.precision.name), manifest.artifact
-    graph = made.path / artifact.graph if artifact.graph else None
-    return backend, made.path / artifact.path, graph, artifact.settings
 
 
 def interface_of(made: Bundle) -> ModelIO:

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import optional
+from slide_export.backends import registry as backends
 from slide_export.benchmark.devices.remote_python import RemotePythonDevice
 from slide_export.benchmark.process import Worker
 from slide_export.bundle.store import Bundle
@@ -16,7 +18,7 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.core.proof import ParityReport
 
 from . import bundle as verification
-from .bundle import OpenedArtifact
+from .opening import OpenedArtifact
 
 TIMEOUT_S = 600.0  # to load, or for one batch, on a small board
 
@@ -52,7 +54,7 @@ def opened_at(place: RemotePythonDevice, made: Bundle, step: Progress) -> Iterat
     order: dict[str, Any] = {
         "target": manifest.target,
         "path": str(place.put(made.path) / manifest.artifact.path),
-        "settings": manifest.artifact.settings,
+        "settings": optional.harmless_settings(backends.load(manifest.target), manifest.artifact.settings),
         "feeds": None,
         "batch": 1,
         "affinity": [],

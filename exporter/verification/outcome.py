@@ -19,6 +19,7 @@ VERDICTS = {
     "ParityError": "not equal",
     "PrecisionError": "another precision",
     "AccuracyError": "accuracy lost",
+    "CrashError": "runtime crashed",
     "BackendUnavailable": "not available here",
 }
 

@@ -26,6 +26,7 @@ from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
 from .plain import plain_load
 from .session import Session, substitute_runtime
+from .settings import refuse_settings
 
 __all__ = [
     "ACCEPTS",
@@ -43,6 +44,7 @@ __all__ = [
     "lower",
     "plain_load",
     "profile",
+    "refuse_settings",
     "stored",
     "substitute_runtime",
     "values",

@@ -21,7 +21,9 @@ from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
 
 from . import trace as onnx_trace
+from .external import companions  # noqa: F401  # an optional part
 from .lint import FACTS as LINT  # noqa: F401  # an optional part
+from .settings import refuse_settings  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
 PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "w8": True}

@@ -16,13 +16,14 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
 
 from slide_export.core.graph import OnnxGraph
 
-from .artifact import OPTIONS, lower
+from .artifact import OPTIONS, companions, lower
 from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
 from .plain import plain_load
 from .runtime import unavailable_reason
 from .session import Session, intermediates, values
+from .settings import harmless_settings, refuse_settings
 
 __all__ = [
     "ACCEPTS",
@@ -33,11 +34,14 @@ __all__ = [
     "PRECISIONS",
     "RUNTIME",
     "Session",
+    "companions",
     "dtype_stats",
+    "harmless_settings",
     "intermediates",
     "lower",
     "plain_load",
     "profile",
+    "refuse_settings",
     "stored",
     "unavailable_reason",
     "values",

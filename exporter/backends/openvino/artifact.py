@@ -41,6 +41,11 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
     return Artifact("openvino", options.precision, path, graph.inputs, graph.outputs, _settings(options))
 
 
+def companions(path: Path) -> tuple[Path, ...]:
+    """The weights of the IR at `path`, which OpenVINO reads from the same name."""
+    return (path.with_suffix(".bin"),)
+
+
 def _describe(model: Any, graph: OnnxGraph) -> None:
     """Set port names from the graph; move the metadata to `rt_info["slide_export"]`, from where the reader puts it."""
     for port, spec in zip((*model.inputs, *model.outputs), (*graph.inputs, *graph.outputs), strict=True):

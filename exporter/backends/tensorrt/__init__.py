@@ -27,6 +27,8 @@ from slide_export.graph import values as onnx_values
 
 from . import builder, sidecar, vendor
 from .lint import FACTS as LINT  # noqa: F401  # an optional part
+from .settings import refuse_settings  # noqa: F401  # an optional part
+from .sidecar import companions  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
 PRECISIONS = {"fp32": False, "fp16": True, "int8": True}

@@ -4,14 +4,42 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
+from slide_export.core import typed_json
 from slide_export.core.errors import BundleError
+from slide_export.core.typed_json import Count, Sha256
 
 from .vendor import NAMES, sentence
 
 PLAN, SIDECAR, GRAPH = "model.plan", "model.plan.json", "model.onnx"
 REBUILD = "python -c \"from slide_export.backends import tensorrt; tensorrt.rebuild('.')\""
+
+
+class Part(TypedDict):
+    """A file that belongs to an engine."""
+
+    path: Literal["model.plan", "model.onnx"]
+    sha256: Sha256
+    bytes: Count
+
+
+class Recipe(TypedDict):
+    """The entries of a sidecar that are used again; the others are for people."""
+
+    flavor: Literal["rtx", "tensorrt"]
+    version: str
+    precision: str
+    options: Mapping[str, str]
+    compute_capabilities: tuple[str, ...]
+    profile: Mapping[str, Mapping[str, tuple[int, ...]]]
+    plan: Part
+    graph: Part
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The sidecar of the plan at `path`, and the graph that it was built from."""
+    return (path.with_name(SIDECAR), path.with_name(GRAPH))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -22,7 +50,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     place = path.with_name(SIDECAR)
     try:
-        said: dict[str, Any] = json.loads(place.read_text())
+        said: dict[str, Any] = typed_json.parse(place.read_bytes())
+        used = {name: said[name] for name in Recipe.__annotations__ if name in said} if isinstance(said, dict) else said
+        typed_json.read(Recipe, used)
     except (OSError, ValueError) as error:
         raise BundleError(f"expected the sidecar of {path} beside it, cannot read {place}: {error}") from error
     return said

@@ -28,6 +28,8 @@ MODULES = (
     "core/precision",
     "core/stored",
     "core/telemetry",
+    "core/text",
+    "core/typed_json",
     "backends/interface",
     "backends/optional",
     "backends/profile",

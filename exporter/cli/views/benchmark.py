@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from slide_export.benchmark.profile import by_block, by_kind
 from slide_export.benchmark.recommend import unfit
 from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment, Verdict
+from slide_export.core.text import foreign
 
+from .literal import LONGEST, literal
 from .table import plain_table
 
 COLORS: dict[Verdict, str] = {"faster": "green", "slower": "red", "same": "default", "cannot tell": "dim"}
@@ -27,7 +28,7 @@ def render(result: BenchmarkResult) -> Iterator[RenderableType]:
     if result.comparisons:
         yield _comparisons(result)
     for warning in dict.fromkeys((*_doubts(result), *result.environment.warnings)):
-        yield f"[yellow]![/] {escape(warning)}"
+        yield f"[yellow]![/] {literal(warning)}"
     for run in result.runs:
         if run.profile:
             yield _profile(run)
@@ -40,7 +41,7 @@ def _machine(machine: Environment, protocol: BenchProtocol) -> Text:
     bound = f" on processors {' '.join(map(str, protocol.affinity))}" if protocol.affinity else ""
     threads = _count(protocol.threads, "thread") if protocol.threads else "threads as the runtime chooses"
     return Text(
-        f"{machine.device}: {machine.cpu}{flags}{cores}{memory}\n"
+        f"{foreign(f'{machine.device}: {machine.cpu}{flags}{cores}{memory}', LONGEST)}\n"
         f"{_count(protocol.rounds, 'interleaved round')} of {_count(protocol.calls, 'call')}, "
         f"{threads}{bound}; intervals of {protocol.confidence:.0%}",
         style="dim",
@@ -56,7 +57,7 @@ def _runs(result: BenchmarkResult) -> Table:
     table = plain_table(columns, words=(0, 3))
     for name, run in zip(_names(result.runs), result.runs, strict=True):
         table.add_row(
-            f"[bold]{escape(name)}[/]",
+            f"[bold]{literal(name)}[/]",
             str(run.batch),
             f"[bold]{_ms(run.p50_ms.value)}[/]",
             f"[dim]{_ms(run.p50_ms.low)} to {_ms(run.p50_ms.high)}[/]",
@@ -93,7 +94,7 @@ def _comparisons(result: BenchmarkResult) -> Table:
         if few or pair.b in bases:
             low, high, color = pair.ratio.low, pair.ratio.high, COLORS[pair.verdict]
             table.add_row(
-                f"[bold]{escape(names[pair.a])}[/] beside {escape(names[pair.b])}, batch {result.runs[pair.a].batch}",
+                f"[bold]{literal(names[pair.a])}[/] beside {literal(names[pair.b])}, batch {result.runs[pair.a].batch}",
                 f"[bold]{pair.ratio.value:.2f}[/] of its time [dim]{low:.2f} to {high:.2f}[/]",
                 f"[{color}]{pair.verdict}[/]",
             )
@@ -125,17 +126,16 @@ def _profile(run: ArtifactTiming) -> RenderableType:
     table = plain_table(("module", "ms", "share", *KINDS))
     for block in blocks:
         if block in slowest:
-            table.add_row(*_cells(escape(block) or "no module", blocks[block], total))
+            table.add_row(*_cells(literal(block) or "no module", blocks[block], total))
     rest = [blocks[block] for block in blocks if block not in slowest]
     if rest:
         summed = {kind: sum(block.get(kind, 0.0) for block in rest) for kind in KINDS}
         table.add_row(*_cells(f"[dim]{len(rest)} more[/]", summed, total))
     table.add_row(*_cells("[bold]all[/]", kinds, total))
     table.add_row("", "", "", *(f"[dim]{kinds[kind] / total:.0%}[/]" for kind in KINDS))
-    title = (
-        f"\n[bold]{escape(run.subject.name)} {run.subject.target}[/], batch {run.batch}: {len(run.profile)} operators"
-    )
-    return Group(f"{title} [dim]({escape(run.evaluator)}, its own profiler)[/]", table)
+    name = literal(f"{run.subject.name} {run.subject.target}")
+    title = f"\n[bold]{name}[/], batch {run.batch}: {len(run.profile)} operators"
+    return Group(f"{title} [dim]({literal(run.evaluator)}, its own profiler)[/]", table)
 
 
 def _cells(name: str, ms: dict[str, float], total: float) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from slide_export.diagnosis.report import Diagnosis, Row, decibels
 
+from .literal import literal
 from .table import plain_table
 
 SHOWN_DEPTH = 3  # model, stage, block and the block's parts
@@ -42,11 +43,12 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    console.print(f"[bold]{found.precision}[/], {found.images} images ({found.source}), {found.evaluator}")
+    run = literal(f"{found.images} images ({found.source}), {found.evaluator}")
+    console.print(f"[bold]{literal(found.precision)}[/], {run}")
     console.print(render(found, every=every))
     fine = "[green]✓[/]" if found.refused_below_db is None else "[yellow]![/]"
     mark = fine if found.culprit is None else "[red]✗[/]"
-    console.print(f"{mark} {found.verdict}", soft_wrap=True)
+    console.print(f"{mark} {literal(found.verdict)}", soft_wrap=True)
 
 
 def render(found: Diagnosis, *, every: bool = False) -> Table:
@@ -62,7 +64,7 @@ def render(found: Diagnosis, *, every: bool = False) -> Table:
         style = "bold red" if row is culprit else None
         blamed = "← too lossy" if row.explained else "← first unexplained"
         note = blamed if row is culprit else _note([row, *hidden])
-        table.add_row("  " * row.depth + row.module, *map(decibels, cells), note, style=style)
+        table.add_row("  " * row.depth + literal(row.module), *map(decibels, cells), note, style=style)
     return table
 
 

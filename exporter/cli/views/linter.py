@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.markup import escape
 from rich.table import Table
 
 from slide_export.linter.rules import Finding
 
+from .literal import literal
 from .table import plain_table
 
 COLOURS = {"error": "red", "warning": "yellow", "hint": "dim"}
@@ -25,7 +25,7 @@ def render(findings: Sequence[Finding]) -> Table:
     columns = ("", "rule", "targets", "module", "found, fix, source")
     table = plain_table(columns, words=range(len(columns)), fold=True, whole=(1,))
     for rule, group in rows.items():
-        lines = [escape(group[0].found), f"[bold]{escape(rule.fix)}[/]", f"[dim]{escape(rule.source)}[/]"]
+        lines = [literal(group[0].found), f"[bold]{literal(rule.fix)}[/]", f"[dim]{literal(rule.source)}[/]"]
         severity = f"[{COLOURS[rule.severity]}]{rule.severity}[/]"
         table.add_row(
             severity,
@@ -38,6 +38,6 @@ def render(findings: Sequence[Finding]) -> Table:
 
 
 def _modules(group: Sequence[Finding]) -> str:
-    names = [escape(finding.module or "-") for finding in group]
+    names = [literal(finding.module or "-") for finding in group]
     rest = len(names) - LISTED
     return "\n".join(names[:LISTED] + ([f"and {rest} more"] if rest > 0 else []))

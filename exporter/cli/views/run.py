@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from slide_export.core.text import foreign
+
+from .literal import LONGEST
+
 if TYPE_CHECKING:
     from slide_export.core.artifact import Array, Outputs
     from slide_export.workflows.run import Answer, RunResult
@@ -16,7 +20,8 @@ GAP = "   "
 def as_text(result: RunResult) -> str:
     """A paragraph an image: the artifact's answer and, beside it, the PyTorch model's."""
     head = f"{result.bundle.name}: {result.target} {result.precision}, {result.task} ({result.evaluator})"
-    return "\n".join((head, *(line for answer in result.answers for line in _paragraph(answer))))
+    lines = (head, *(line for answer in result.answers for line in _paragraph(answer)))
+    return "\n".join(foreign(line, LONGEST) for line in lines)  # names of files and classes are others'
 
 
 def _paragraph(answer: Answer) -> Iterator[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 
 from slide_export.verification.numbers import BUNDLES, bundle_row
 from slide_export.verification.outcome import VerifyResult
 
+from .literal import SENTENCE, literal
 from .table import plain_table
 
 WORD_COLUMNS = 5  # the first ones; the others hold numbers
@@ -19,9 +19,9 @@ def render(outcomes: Sequence[VerifyResult]) -> Iterator[RenderableType]:
     """What to print: a row a bundle, then why each failed."""
     table = plain_table(("", *BUNDLES), words=range(WORD_COLUMNS), fold=True, whole=(1,))
     for outcome in outcomes:
-        table.add_row("[green]✓[/]" if outcome.passed else "[red]✗[/]", *map(escape, bundle_row(outcome)))
+        table.add_row("[green]✓[/]" if outcome.passed else "[red]✗[/]", *map(literal, bundle_row(outcome)))
     yield ""
     yield table
     for outcome in outcomes:
         if not outcome.passed:
-            yield f"[bold]{escape(str(outcome.path))}[/]: {escape(outcome.message)}"
+            yield f"[bold]{literal(str(outcome.path))}[/]: {literal(outcome.message, SENTENCE)}"

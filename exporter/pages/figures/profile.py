@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 from slide_export.benchmark.profile import by_block, by_kind
 from slide_export.core.measurement import KINDS, ArtifactTiming
+from slide_export.pages.visible import escaped
 
 from .svg import box, canvas
 
@@ -34,7 +34,7 @@ def draw(run: ArtifactTiming, longest_ms: float) -> str:
         for kind, time in by_kind(run.profile).items()
     )
     bars = "".join(
-        f"<dt>{escape(name)}</dt><dd>{_bar(name, times, longest_ms)}<span>{sum(times.values()):.2f}</span></dd>"
+        f"<dt>{escaped(name)}</dt><dd>{_bar(name, times, longest_ms)}<span>{sum(times.values()):.2f}</span></dd>"
         for name, times in blocks(run).items()
     )
     return f'<ul class="legend">{legend}</ul><dl class="bars">{bars}</dl>'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
+
+from slide_export.pages.visible import escaped
 
 from .axis import Axis, label
 
@@ -15,7 +16,7 @@ def canvas(height: int, parts: Iterable[str], description: str, kind: str = "str
         description: the drawing in words, for screen readers.
     """
     inside = "".join(parts)
-    return f'<svg class="{kind}" height="{height}" role="img" aria-label="{escape(description)}">{inside}</svg>'
+    return f'<svg class="{kind}" height="{height}" role="img" aria-label="{escaped(description)}">{inside}</svg>'
 
 
 def grid(axis: Axis, height: int) -> str:
@@ -62,11 +63,11 @@ def dot(x: float, y: float, radius: float, kind: str) -> str:
 def text(x: float, y: float, words: str, kind: str, anchor: str = "start", shift: int = 0) -> str:
     """Text at x percent, moved by `shift` pixels."""
     moved = f' dx="{shift}"' if shift else ""
-    return f'<text class="{kind}" x="{x:g}%" y="{y:g}"{moved} text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text class="{kind}" x="{x:g}%" y="{y:g}"{moved} text-anchor="{anchor}">{escaped(words)}</text>'
 
 
 def row(lead: str, detail: str, value: str, drawing: str) -> str:
     """Drawing under its label: name on the left, number on the right."""
-    more = f"<small>{escape(detail)}</small>" if detail else ""
-    head = f"<span><b>{escape(lead)}</b> {more}</span><span class=value>{escape(value)}</span>"
+    more = f"<small>{escaped(detail)}</small>" if detail else ""
+    head = f"<span><b>{escaped(lead)}</b> {more}</span><span class=value>{escaped(value)}</span>"
     return f'<div class="row"><div class="label">{head}</div>{drawing}</div>'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from slide_export.pages.visible import escaped
 
 from .axis import label, linear
 from .svg import canvas, dot, grid, horizontal, ruler, text
@@ -58,7 +59,7 @@ def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> s
         + text(across.at(p.x), y(p.y) + 4, str(number), f"number-in {_kind(p)}", "middle")
         for number, p in enumerate(points, 1)
     ]
-    key = "".join(f"<li>{escape(p.name)} <b>{p.x:.1f} ms</b>, {p.y:.1f} {unit}</li>" for p in points)
+    key = "".join(f"<li>{escaped(p.name)} <b>{p.x:.1f} ms</b>, {p.y:.1f} {unit}</li>" for p in points)
     description = "; ".join(f"{p.name} {p.x:.1f} ms, {p.y:g} {unit}" for p in points)
     return (
         f'<p class="axis">{what} ↑</p>'

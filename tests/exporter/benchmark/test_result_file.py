@@ -166,3 +166,52 @@ def test_what_is_not_finite_is_null_and_every_page_says_so() -> None:
     table = markdown.write(page)
     assert "| FAILED | not finite | 1.00e-06 | 8.00e-06 | not finite |" in table
     assert "| FAILED | 0.00e+00 | 1.00e-06 | 8.00e-06 | exact |" in table
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (
+            ("runs", 0, "profile"),
+            [{"module": 3, "operator": "x", "kind": "gemm", "ms": 1}],
+            "module to be text, found 3",
+        ),
+        (("runs", 0, "stable"), "yes", 'stable to be true or false, found "yes"'),
+        (("runs", 0, "subject", "image_size"), [224], "image_size to be a list of 2"),
+        (("environment", "cores"), 2.5, "environment.cores to be a whole number"),
+        (("environment", "warnings"), "none", "environment.warnings to be a list"),
+        (("protocol", "confidence"), 1, "protocol.confidence to be between 0 and 1"),
+        (("protocol",), None, "protocol to be an object"),
+        (("runs",), {}, "runs to be a list"),
+        (("runs", 0, "settings"), {"a": {"b": [[1e400]]}}, None),
+        (("runs", 0, "subject", "parity"), {"passed": 1, "outputs": []}, "parity.passed to be true or false"),
+        (("runs", 0, "subject", "parity"), {"passed": True, "outputs": 3}, "parity.outputs to be a list"),
+        (("runs", 0, "subject", "accuracy"), {"artifact": 3}, "accuracy.artifact to be an object or null"),
+        (("measured",), 20260101, "measured to be text"),
+    ],
+)
+def test_the_field_of_another_type_is_named(path: tuple[str | int, ...], value: object, reason: str | None) -> None:
+    text = altered(*path, value=value)
+    if reason is None:
+        result.from_json(text, "phone.json")
+        return
+    with pytest.raises(BundleError) as refused:
+        result.from_json(text, "phone.json")
+    assert reason in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", '"x"', "1", '{"schema": "\\ud800"}', "NaN", "\x1b"])
+def test_a_text_of_another_form_is_one_sentence(text: str) -> None:
+    with pytest.raises(BundleError) as refused:
+        result.from_json(text, "phone.json")
+    assert str(refused.value).isprintable()
+
+
+def test_no_number_that_json_lacks_is_written() -> None:
+    found = result.from_json(DEVICE, "phone.json")
+    subject = replace(found.runs[0].subject, parity={"passed": False, "outputs": [{"max_abs": float("inf")}]})
+    text = result.to_json(replace(found, runs=(replace(found.runs[0], subject=subject), *found.runs[1:])))
+    assert json.loads(text, parse_constant=pytest.fail)["runs"][0]["subject"]["parity"]["outputs"] == [
+        {"max_abs": None}
+    ]

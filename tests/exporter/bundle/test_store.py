@@ -20,7 +20,7 @@ from tests.bundles import minimal
 GOLDEN = Reference(
     "photos",
     ("a.jpg", "b.jpg"),
-    {"images": np.arange(24, dtype=np.float32).reshape(2, 12)},
+    {"images": np.arange(24576, dtype=np.float32).reshape(2, 3, 64, 64)},
     {"logits": np.array([[1.0, 2.0], [3.0, 4.0]])},
     {"logits": np.array([[1, 2], [3, 4]], np.float32)},
 )

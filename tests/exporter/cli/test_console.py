@@ -118,3 +118,14 @@ def test_brackets_in_a_message_and_in_a_name_are_no_markup(
     shown = capsys.readouterr().err
     assert 'openvino: pip install "slide-export[openvino]"' in shown
     assert "digits[v2]-onnx-fp32" in shown
+
+
+@pytest.mark.parametrize("name", ["[/]/1", "[/red]", "[bold]x[/bold]", "\x1b[2J", "a\nb"])
+def test_a_stage_is_shown_as_it_is_called(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Steps() as step, step(f"verify {name}"):
+        logging.getLogger("slide_export").warning("%s was seen", name)
+    shown = capsys.readouterr().err
+    written = name.replace("\x1b", "\\x1b").replace("\n", "\\n")
+    assert f"✓ verify {written}" in shown
+    assert f"! {written} was seen" in shown
+    assert "\x1b[2J" not in shown

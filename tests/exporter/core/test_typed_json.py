@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from slide_export.core import typed_json
 from slide_export.core.json_schema import schema_of
-from slide_export.core.typed_json import Count, FieldError, Measured, Sha256, finite, parse, plain, read
+from slide_export.core.typed_json import Count, FieldError, Measured, Most, Sha256, finite, parse, plain, read
 
 
 @dataclass(frozen=True)
@@ -143,3 +143,35 @@ def test_nobody_writes_numbers_that_json_does_not_have() -> None:
         and not any(given.arg == "allow_nan" for given in call.keywords)
     ]
     assert careless == []
+
+
+class Needed(TypedDict):
+    device: str
+
+
+class Settings(Needed, total=False):
+    threads: Annotated[int, Most(8)]
+
+
+@pytest.mark.parametrize("right", [{"device": "CPU"}, {"device": "CPU", "threads": 8}])
+def test_a_typed_dict_is_read_as_it_is(right: dict[str, Any]) -> None:
+    assert read(Settings, right) == right
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, "expected s.device to be text, found nothing"),
+        ({"device": 3}, "expected s.device to be text, found 3"),
+        ({"device": "CPU", "threads": 9}, "expected s.threads to be at most 8, found 9"),
+        (
+            {"device": "CPU", "cache": "/x"},
+            'expected s.cache to be absent (the fields are device, threads), found "/x"',
+        ),
+        ([], "expected s to be an object, found a list of 0"),
+    ],
+)
+def test_what_a_typed_dict_does_not_say_is_refused(wrong: Any, said: str) -> None:
+    with pytest.raises(FieldError) as refused:
+        read(Settings, wrong, "s")
+    assert str(refused.value) == said

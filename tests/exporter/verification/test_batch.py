@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -12,6 +11,7 @@ from slide_export.bundle import store
 from slide_export.core.errors import BackendUnavailable
 from slide_export.core.request import AccuracyGoal
 from slide_export.verification import bundle as verification
+from slide_export.verification.apart import Runners
 from slide_export.verification.batch import VerifyOptions, prove_each
 from slide_export.verification.outcome import VerifyResult
 
@@ -40,7 +40,7 @@ def test_accuracy_is_measured_where_it_is_asked_for_and_everything_is_opened_onc
 ) -> None:
     opened: Counter[str] = Counter()
 
-    def counted(module: ModuleType, name: str) -> None:
+    def counted(module: object, name: str) -> None:
         real = getattr(module, name)
 
         def call(*given: object, **named: object) -> object:
@@ -50,13 +50,13 @@ def test_accuracy_is_measured_where_it_is_asked_for_and_everything_is_opened_onc
         monkeypatch.setattr(module, name, call)
 
     counted(store, "read")
-    counted(verification, "open_session")
+    counted(Runners, "opened")
     counted(verification, "load_checkpoint")
     photographs = Path(verification.__file__).parents[2] / "calibration" / "photos"
     (found,) = prove_each([exported / "small"], VerifyOptions(checkpoint, AccuracyGoal(photographs)))
     assert found.accuracy is not None
     assert found.accuracy.passed
-    assert opened == {"read": 1, "open_session": 1, "load_checkpoint": 1}
+    assert opened == {"read": 1, "opened": 1, "load_checkpoint": 1}
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,10 @@ def test_each_bundle_of_many_is_a_step_that_fails_with_it(exported: Path) -> Non
 
     prove_each([exported / "absent", exported / "small"], step=step)
     assert told == [f"failed verify {exported / 'absent'}", f"verify {exported / 'small'}"]
+
+
+@pytest.mark.parametrize(("least_db", "passed"), [(60.0, True), (600.0, False)])
+def test_a_reviewer_may_ask_for_more_than_the_bundle_does(least_db: float, passed: bool, exported: Path) -> None:
+    (found,) = prove_each([exported / "small"], VerifyOptions(least_db=least_db))
+    assert found.passed is passed
+    assert found.passed or found.message.startswith("expected a signal to noise of 600 dB in logits, found 1")

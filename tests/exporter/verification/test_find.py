@@ -46,3 +46,18 @@ def test_looking_for_bundles_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("pattern", ["x" * 300, "a\0b", "[/]", "loop"])
+def test_a_name_that_no_bundle_can_have_stays_for_its_reader_to_refuse(pattern: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert found([pattern], tmp_path) == (tmp_path / pattern,)
+
+
+def test_a_directory_that_nobody_may_look_into_stays_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a").mkdir()
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert found(["*"], tmp_path) == (tmp_path / "a",)

@@ -1,0 +1,20 @@
+"""Text of results as a page shows it: without control characters, and of bounded length."""
+
+from __future__ import annotations
+
+from html import escape
+
+from slide_export.core.text import foreign
+
+LONGEST = 2100
+"""Letters of one cell or sentence: those of the longest message and of the class of its error."""
+
+
+def visible(text: str) -> str:
+    """Write what does not print as an escape, and cut what is longer than any sentence of ours."""
+    return foreign(text, LONGEST)
+
+
+def escaped(text: str) -> str:
+    """The same as text of an HTML element or attribute."""
+    return escape(visible(text))

@@ -1,0 +1,13 @@
+"""A few seeded cases of the suite; `python -m tests.faults results` runs thousands."""
+
+from pathlib import Path
+
+import pytest
+
+from . import results
+
+
+@pytest.mark.parametrize("index", range(40))
+def test_a_faulty_result_is_refused_in_one_line_or_shown_without_harm(index: int, tmp_path: Path) -> None:
+    found = results.run(16, index, tmp_path)
+    assert found.verdict in ("fine", "refused"), found.detail
