@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import Model, Provenance
 from slide_export.core.preprocessing import read, refuse_size
@@ -67,26 +69,17 @@ def load_checkpoint(
     named = by_our_names(contents, like, families, features=features)
     found = architecture(named, contents.tree, families, variant, values, features=features)
     refuse_beyond(found.config, named.shapes, found.family, variant)
-    module = build(found.family, found.config, None if variant else named.shapes)
-    expected = module.state_dict()
-    shapes = found.family.canonical(named.shapes)
-    filled = wholly_absent(found.filled, shapes)
-    missing = refuse_misfits(shapes, expected, found.family, named.origins, filled)
-    with ThreadPoolExecutor(1) as hashing:  # hashing takes as long as reading, and neither holds the interpreter
-        sha256 = hashing.submit(digest, contents.files)
-        state = weights_of(contents.tensors, named.origins, expected, found.family, filled)
+    module, missing, sha256 = _trained(contents, named, found, variant)
     wanted = _at(found.config, input_size) if input_size else _as_trained(found.config)
     if wanted != found.config:
-        state = dict(found.family.adapt(state, found.config, wanted))
-        module = build(found.family, wanted)
+        adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
+        module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
     assumed = (*found.assumed, *images.assumed)
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
-    found_sha256 = sha256.result()
-    refuse_changed(contents.files, contents.stamps)
     provenance = Provenance(
         path,
-        found_sha256,
+        sha256,
         weights,
         notes,
         format=named.format,
@@ -99,9 +92,24 @@ def load_checkpoint(
         preprocessing=images.values,
     )
     name = _name(found.family, found.config)
-    return Model(
-        assign(module, state), found.family.name, name, wanted, images.data, provenance, found.family.task, found.labels
-    )
+    task = found.family.task
+    return Model(module, found.family.name, name, wanted, images.data, provenance, task, found.labels)
+
+
+def _trained(
+    contents: Contents, named: Named, found: Architecture, variant: str | None
+) -> tuple[nn.Module, Sequence[str], str]:
+    """Read the tensors into a module of the trained size: that, the keys that follow from it, and the files' sha256."""
+    family = found.family
+    module = build(family, found.config, None if variant else named.shapes)
+    expected, shapes = module.state_dict(), family.canonical(named.shapes)
+    filled = wholly_absent(found.filled, shapes)
+    missing = refuse_misfits(shapes, expected, family, named.origins, filled)
+    with ThreadPoolExecutor(1) as hashing:  # hashing takes as long as reading, and neither holds the interpreter
+        sha256 = hashing.submit(digest, contents.files)
+        state = weights_of(contents.tensors, named.origins, expected, family, filled)
+    refuse_changed(contents.files, contents.stamps)
+    return assign(module, state), missing, sha256.result()
 
 
 def _check_variant(variant: str, families: Sequence[Family]) -> None:

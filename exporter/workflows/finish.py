@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_export.backends import optional, registry
-from slide_export.backends.interface import LoweringOptions, Session
+from slide_export.backends import registry
+from slide_export.backends.interface import LoweringOptions
 from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, staging, store
 from slide_export.bundle.describe import AskedFor, Made, describe
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import NumericFormat, calibration_images, in_precision, with_overlap
 from slide_export.calibration.recipe import dump
@@ -21,11 +20,10 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
-from slide_export.proof import accuracy, gate, parity, plain_load, stored
+from slide_export.proof import gate, stored
 from slide_export.proof.reference import subset
-from slide_export.proof.session import open_session
 
-from . import float_build
+from .examine import examine
 from .prepare import ModelInForm, Prepared
 from .resolve import Plan
 
@@ -58,25 +56,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         with step(f"write the {target} artifact"):
             artifact = backend.lower(source, directory, lowering_options(plan, prepared))
         del source
-        with step("count what it stores and computes"):
-            dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
-        with step("check parity"):
-            session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
-            proof = parity.check(
-                reference,
-                session,
-                plan.source.io.batch,
-                decision_axis=prepared.served.task.decision_axis,
-                accepted=parity.accepted(numbers.precision, numbers.recipe),
-            )
-        with step("hold it against its float32 build"):
-            build = float_build.prove(plan, prepared, form, artifact)
-        with step("look at a load without settings"):
-            plain = plain_load.measure(
-                *(backend, artifact.path, artifact.settings, reference, plan.source.io.batch, proof),
-                prepared.served.task.decision_axis,
-            )
-        loss = _accuracy(plan, prepared, session, step)
+        found = examine(plan, prepared, form, artifact, step)
         made = Made(
             name=plan.destination.name,
             variant=plan.source.checkpoint.variant,
@@ -85,16 +65,16 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             fused=prepared.fused,
             certificate=prepared.certificate,
             artifact=artifact,
-            proof=proof,
-            dtype_stats=dtype_stats,
+            proof=found.proof,
+            dtype_stats=found.dtype_stats,
             tuning=tuning,
             quantization=numbers.recipe,
             calibration=calibration,
-            accuracy=loss,
+            accuracy=found.accuracy,
             mixed=plan.found,
             asked=_asked(plan),
-            float_build=build,
-            plain_load=plain,
+            float_build=found.float_build,
+            plain_load=found.plain_load,
         )
         content = describe(made)
         if numbers.recipe is not None:
@@ -154,15 +134,6 @@ def reduce(plan: Plan, prepared: Prepared, form: ModelInForm, numbers: NumericFo
 
 def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes, ...]:
     return tune(prepared.fused, plan.target, lowering_options(plan, prepared), step) if plan.tune else ()
-
-
-def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:
-    """What the artifact loses to the trained model; None where nothing is asked."""
-    goal, judged_on = plan.source.accuracy, prepared.evaluation
-    if goal is None or judged_on is None:
-        return None
-    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
-        return accuracy.evaluate(prepared.trained_scores(), prepared.served, session, judged_on, goal, prepared.store)
 
 
 def _judge(plan: Plan, made: Made) -> None:

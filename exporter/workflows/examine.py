@@ -1,0 +1,63 @@
+"""Plan, Prepared, Artifact -> Examination: what the artifact stores, whether it is the model, and what it loses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slide_export.backends import optional, registry
+from slide_export.backends.interface import Session
+from slide_export.calibration.accuracy import AccuracyReport
+from slide_export.core.artifact import Artifact, DtypeStats
+from slide_export.core.float_build import FloatBuild
+from slide_export.core.plain_load import PlainLoad
+from slide_export.core.progress import Progress
+from slide_export.core.proof import ParityReport
+from slide_export.proof import accuracy, parity, plain_load
+from slide_export.proof.session import open_session
+
+from . import float_build
+from .prepare import ModelInForm, Prepared
+from .resolve import Plan
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found of an artifact; nothing is judged yet.
+
+    Attributes:
+        float_build: proof of the float32 build of its graph, and its stored values against that; None for float32.
+        plain_load: what a load without settings computes; None where nobody knows.
+        accuracy: None where none was asked for.
+    """
+
+    dtype_stats: DtypeStats
+    proof: ParityReport
+    float_build: FloatBuild | None
+    plain_load: PlainLoad | None
+    accuracy: AccuracyReport | None
+
+
+def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact, step: Progress) -> Examination:
+    """Open an artifact on its target's runtime and hold it to the trained model."""
+    backend, numbers = registry.load(plan.target), plan.numbers
+    reference, batch, axis = prepared.reference(numbers), plan.source.io.batch, prepared.served.task.decision_axis
+    with step("count what it stores and computes"):
+        dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
+    with step("check parity"):
+        session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
+        accepted = parity.accepted(numbers.precision, numbers.recipe)
+        proof = parity.check(reference, session, batch, decision_axis=axis, accepted=accepted)
+    with step("hold it against its float32 build"):
+        build = float_build.prove(plan, prepared, form, artifact)
+    with step("look at a load without settings"):
+        plain = plain_load.measure(backend, artifact.path, artifact.settings, reference, batch, proof, axis)
+    return Examination(dtype_stats, proof, build, plain, _accuracy(plan, prepared, session, step))
+
+
+def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:
+    """What the artifact loses to the trained model; None where nothing is asked."""
+    goal, judged_on = plan.source.accuracy, prepared.evaluation
+    if goal is None or judged_on is None:
+        return None
+    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+        return accuracy.evaluate(prepared.trained_scores(), prepared.served, session, judged_on, goal, prepared.store)
