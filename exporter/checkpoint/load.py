@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
@@ -23,54 +22,74 @@ from .preprocessing import in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
-NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
-def load_checkpoint(
-    path: Path | str,
-    *,
-    variant: str | None = None,
-    weights: str = "raw",
-    input_size: tuple[int, int] | None = None,
-    families: Sequence[Family] = FAMILIES,
-    weights_key: str | None = None,
-    values: Mapping[str, str] = NO_OPTIONS,
-    preprocessing: Mapping[str, str] = NO_OPTIONS,
-    features: bool = False,
-) -> Model:
-    """Load the trained model in a checkpoint, in eval mode, every key accounted for.
+class LoadOptions(TypedDict, total=False):
+    """Options of `load_checkpoint`.
 
-    Args:
-        path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a
-            folder as downloaded from a hub or written by a trainer.
+    Attributes:
         variant: a name of `slide_export.models.variants()`; None recognises the model.
-        weights: "raw" or "ema".
+        weights: "raw", the default, or "ema".
         input_size: rows and columns; None takes the trained size. What becomes of windows is the library's own rule.
         families: which it may be of; those for comparison only are refused unless they are among them.
         weights_key: where in the file the weights are, where it holds several sets.
         values: what no file tells, by the names of the family's `values`.
         preprocessing: of the images, where no file tells it; see `core.preprocessing`.
         features: only the maps of the stages are wanted: a head may be missing.
+    """
+
+    variant: str | None
+    weights: str
+    input_size: tuple[int, int] | None
+    families: Sequence[Family]
+    weights_key: str | None
+    values: Mapping[str, str]
+    preprocessing: Mapping[str, str]
+    features: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options with their defaults."""
+
+    variant: str | None = None
+    weights: str = "raw"
+    input_size: tuple[int, int] | None = None
+    families: Sequence[Family] = FAMILIES
+    weights_key: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
+    features: bool = False
+
+
+def load_checkpoint(path: Path | str, **options: Unpack[LoadOptions]) -> Model:
+    """Load the trained model in a checkpoint, in eval mode, every key accounted for.
+
+    Args:
+        path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a
+            folder as downloaded from a hub or written by a trainer.
+        options: see `LoadOptions`.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
         RequestError: the variant, the kind of weights or an option does not exist.
     """
-    path, said = Path(path), read(preprocessing)
-    refuse_size(input_size)
+    path, asked = Path(path), _Asked(**options)
+    said, variant, families = read(asked.preprocessing), asked.variant, asked.families
+    refuse_size(asked.input_size)
     if variant is not None:
         _check_variant(variant, families)
     contents = read_checkpoint(
-        path, weights=weights, weights_key=weights_key, is_model=lambda names: is_known(names, families)
+        path, weights=asked.weights, weights_key=asked.weights_key, is_model=lambda names: is_known(names, families)
     )
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, features=features)
-    found = architecture(named, contents.tree, families, variant, values, features=features)
+    named = by_our_names(contents, like, families, features=asked.features)
+    found = architecture(named, contents.tree, families, variant, asked.values, features=asked.features)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
-    wanted = _at(found.config, input_size) if input_size else _as_trained(found.config)
+    wanted = _at(found.config, asked.input_size) if asked.input_size else _as_trained(found.config)
     if wanted != found.config:
         adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
         module = assign(build(found.family, wanted), adapted)
@@ -80,7 +99,7 @@ def load_checkpoint(
     provenance = Provenance(
         path,
         sha256,
-        weights,
+        asked.weights,
         notes,
         format=named.format,
         container=contents.container,

@@ -89,11 +89,12 @@ def test_no_bundle_no_image_and_no_argument_are_refused(
         assert done.stderr.startswith(sentence)
 
 
-def test_another_targets_bundle_is_refused(example: Path, onnx_bundle: Path, seven: Path, tmp_path: Path) -> None:
-    other = restate(Path(shutil.copytree(onnx_bundle, tmp_path / "other")), target="coreml")
-    done = classify(example, other, seven)
+def test_another_targets_bundle_is_refused(example: Path, openvino_bundle: Path, seven: Path) -> None:
+    done = classify(example, openvino_bundle, seven)
     assert done.returncode == 2
-    assert done.stderr == (f"expected a bundle for onnx, {other} is for coreml: export it again with --target onnx\n")
+    assert done.stderr == (
+        f"expected a bundle for onnx, {openvino_bundle} is for openvino: export it again with --target onnx\n"
+    )
 
 
 def test_it_needs_no_install_script(example: Path) -> None:

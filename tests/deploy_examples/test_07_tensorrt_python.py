@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from slide_export.backends import tensorrt
 from slide_export.benchmark import result_file as result
+from slide_export.core.measurement import ArtifactTiming, Environment
 from tests.bundles import as_schema_1
 from tests.deploy_examples.conftest import EXAMPLES
 
@@ -218,9 +219,9 @@ def test_the_proof_and_the_result(
     content = json.loads(out.read_text())
     assert content["environment"]["device"] == "stand-in"
     assert [np.shape(each["rounds_ms"]) for each in content["runs"]] == [(2, 3), (2, 3)]
-    needed = set(result.ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
+    needed = set(ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
     assert all(set(each) == needed for each in content["runs"])
-    assert set(content["environment"]) == set(result.Environment.__dataclass_fields__)
+    assert set(content["environment"]) == set(Environment.__dataclass_fields__)
     assert min(ms for each in content["runs"] for calls in each["rounds_ms"] for ms in calls) > 0
 
 

@@ -19,6 +19,7 @@ import tree_sitter_cpp
 
 from slide_export.benchmark import result_file as result
 from slide_export.bundle import store as bundle
+from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, Environment
 from tests.bundles import as_schema_1
 from tests.deploy_examples.conftest import EXAMPLES, require
 
@@ -92,9 +93,9 @@ def test_the_proof_and_the_result(
     content = json.loads(out.read_text())
     (run,) = content["runs"]
     assert (run["batch"], np.shape(run["rounds_ms"])) == (batch, (2, 3))
-    assert set(run) == set(result.ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
-    assert set(content["environment"]) == set(result.Environment.__dataclass_fields__)
-    assert set(run["subject"]) <= set(result.ArtifactInfo.__dataclass_fields__)
+    assert set(run) == set(ArtifactTiming.__dataclass_fields__) - DERIVED - {"stand_in", "profile"}
+    assert set(content["environment"]) == set(Environment.__dataclass_fields__)
+    assert set(run["subject"]) <= set(ArtifactInfo.__dataclass_fields__)
 
 
 def test_the_result_is_one_that_slide_export_reads(

@@ -30,6 +30,7 @@ MODULES = (
     "core/telemetry",
     "core/text",
     "core/typed_json",
+    "core/whole_number",
     "backends/interface",
     "backends/optional",
     "backends/profile",

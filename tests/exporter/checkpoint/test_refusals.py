@@ -113,7 +113,7 @@ def test_what_is_not_read_is_named(state: State, tmp_path: Path) -> None:
     config["DATA"]["FOO"] = config["NORMALIZE"] = 1
     told = load_checkpoint(save({"model": state, "config": config}, tmp_path)).provenance
     sentence = "the checkpoint's own config also has NORMALIZE, DATA.FOO: taken for what changes no output"
-    assert told.assumed == (sentence,)
+    assert sentence in told.assumed
     beside = {"model": state, "epoch": 3, "optimizer": {}, "mean": [0.5] * 3, "data_config": {"std": 1}}
     notes = load_checkpoint(save(beside, tmp_path)).provenance.notes
     assert "not read, of names that are not known here: mean, data_config" in notes

@@ -1,5 +1,6 @@
 """The accuracy gate on a real export: what is fed, what is counted, what is refused."""
 
+import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -193,7 +194,9 @@ def test_a_goal_that_the_images_cannot_show_is_said(
 def test_without_classes_outputs_are_compared(model: Model) -> None:
     data = EvaluationSet(ImageSet("photographs", bundled().root, bundled().files))
     served = serve(model, ModelIO(embed_preprocessing=True))
-    report = evaluation.evaluate(served, Fake(), data, AccuracyGoal(Path()), store(model))
+    report = evaluation.evaluate(
+        evaluation.of_pytorch(served), served, Fake(), data, AccuracyGoal(Path()), store(model)
+    )
     assert not report.passed
     assert report.pytorch is None
     same = replace(report, sqnr_db=30.0, drop=0.0)
@@ -214,7 +217,7 @@ def test_the_command_line_measures_at_export_and_at_verify(
     assert "a drop of 0.00 points" in capfd.readouterr().err
     bundle = str(tmp_path / "small-onnx-fp32")
     assert cli.run(["verify", bundle, "--against", str(checkpoint), "--json", *arguments]) == 0
-    assert cli.json.loads(capfd.readouterr().out)["bundles"][0]["accuracy"]["pytorch"]["top1"] == 1.0
+    assert json.loads(capfd.readouterr().out)["bundles"][0]["accuracy"]["pytorch"]["top1"] == 1.0
     assert cli.run(["verify", bundle, *arguments]) == 2
     assert "expected --against with --eval" in capfd.readouterr().err
 

@@ -23,7 +23,9 @@ def test_a_measurement_by_the_runner_is_a_result(onnx_bundle: Bundle) -> None:
 
 def test_a_python_without_the_runtime_is_told(onnx_bundle: Bundle) -> None:
     with CommandDevice("the other", (sys.executable, "-S")) as device:
-        with pytest.raises(BackendUnavailable, match="numpy and onnxruntime and onnx on the other, found none"):
+        with pytest.raises(
+            BackendUnavailable, match="numpy and onnxruntime and onnx and onnx_ir on the other, found none"
+        ):
             device.prepare([onnx_bundle.manifest])
         with pytest.raises(RequestError, match="expected a precision of"):
             device.readiness("onnx", "fp8")

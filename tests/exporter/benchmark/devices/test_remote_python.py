@@ -9,7 +9,7 @@ from slide_export.core.errors import BackendUnavailable, RequestError
 
 def test_what_is_needed_is_what_the_bundles_were_made_with(onnx_bundle: Bundle, openvino_bundle: Bundle) -> None:
     needed = remote_python.needs([onnx_bundle.manifest, openvino_bundle.manifest])
-    assert [*needed] == ["numpy", "onnxruntime", "onnx", "openvino"]
+    assert [*needed] == ["numpy", "onnxruntime", "onnx", "onnx_ir", "openvino"]
     assert needed["onnxruntime"] == onnx_bundle.manifest.versions["onnxruntime"]
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +269,8 @@ def test_a_target_without_a_runner_is_refused_before_anything_is_copied(
     device: Device, onnx_bundle: Bundle, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(onnx_bundle.path, tmp_path / "other"))
-    restate(other, target="coreml")
+    settings = {"compute_units": "ALL", "mode": "float32", "bytes": False, "labels": []}
+    restate(other, target="coreml", artifact=replace(onnx_bundle.manifest.artifact, settings=settings))
     with pytest.raises(BackendUnavailable, match="expected a target of onnx, openvino for a device, found coreml"):
         slide_export.bench([other], device=device.url)
 
