@@ -13,6 +13,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest
 from slide_export.proof import accuracy
+from slide_export.verification.apart import Runners
 from slide_export.verification.bundle import verify
 
 from .finish import finish
@@ -69,13 +70,14 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
     with step("PyTorch: classify all held-out images"):
         scores = accuracy.of_pytorch(prepared.served)
         rows = [DemoRow("PyTorch", _top1(scores, prepared))]
-    for plan in plans:
-        with step(f"{plan.target}: export and prove on {PARITY_IMAGES} held-out images"):
-            bundle = finish(plan, prepared)
-        with step(f"{plan.target}: verify the bundle against the checkpoint"):
-            verify(bundle.path, against=prepared.served.trained)
-        with step(f"{plan.target}: classify all held-out images"):
-            rows.append(_row(bundle, prepared))
+    with Runners() as runners:
+        for plan in plans:
+            with step(f"{plan.target}: export and prove on {PARITY_IMAGES} held-out images"):
+                bundle = finish(plan, prepared)
+            with step(f"{plan.target}: verify the bundle against the checkpoint"):
+                verify(bundle.path, against=prepared.served.trained, opening=runners.opened)
+            with step(f"{plan.target}: classify all held-out images"):
+                rows.append(_row(bundle, prepared))
     return tuple(rows)
 
 
