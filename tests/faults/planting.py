@@ -34,6 +34,7 @@ from slide_export.core.request import ExportRequest
 from slide_export.digits import train
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.verification.bundle import verify
+from slide_export.workflows import examine as examining
 from slide_export.workflows import finish as finishing
 from slide_export.workflows.prepare import ModelInForm, Prepared, prepare
 from slide_export.workflows.resolve import resolve
@@ -169,10 +170,10 @@ class Exports:
     def _planting(self, fault: Fault | None, size: float, target: str, precision: str) -> Iterator[Prepared]:
         source, prepared = self.source(target, precision), self.prepared
         form = prepared.in_form("taps", target)
-        opened = finishing.open_session
+        opened = examining.open_session
         if fault is not None and fault.name == SESSION:
             opened = lambda *asked: planted.WrongOnOne(  # noqa: E731
-                finishing_open(*asked), prepared.truth.feeds, size
+                examining_open(*asked), prepared.truth.feeds, size
             )
         elif fault is not None and fault.name == OVERFLOW:
             if precision_named(precision).floor != "rounded":
@@ -187,7 +188,7 @@ class Exports:
         prepared = replace(prepared, forms={form.served.form: form})
         with (
             mock.patch.object(finishing, "source_of", lambda *_: (source, None)),
-            mock.patch.object(finishing, "open_session", opened),
+            mock.patch.object(examining, "open_session", opened),
         ):
             yield prepared
 
@@ -228,7 +229,7 @@ class Exports:
         return ""
 
 
-finishing_open = finishing.open_session
+examining_open = examining.open_session
 
 
 @contextlib.contextmanager
