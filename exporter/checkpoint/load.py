@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -11,6 +11,7 @@ from torch import nn
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import Model, Provenance
 from slide_export.core.preprocessing import read, refuse_size
+from slide_export.core.request import CheckpointRequest
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
 
@@ -25,57 +26,38 @@ LONGEST = 2000  # letters of a note
 
 
 class LoadOptions(TypedDict, total=False):
-    """Options of `load_checkpoint`.
-
-    Attributes:
-        variant: a name of `slide_export.models.variants()`; None recognises the model.
-        weights: "raw", the default, or "ema".
-        input_size: rows and columns; None takes the trained size. What becomes of windows is the library's own rule.
-        families: which it may be of; those for comparison only are refused unless they are among them.
-        weights_key: where in the file the weights are, where it holds several sets.
-        values: what no file tells, by the names of the family's `values`.
-        preprocessing: of the images, where no file tells it; see `core.preprocessing`.
-        features: only the maps of the stages are wanted: a head may be missing.
-    """
+    """Options of `load_checkpoint`; see `CheckpointRequest`."""
 
     variant: str | None
     weights: str
     input_size: tuple[int, int] | None
-    families: Sequence[Family]
     weights_key: str | None
     values: Mapping[str, str]
     preprocessing: Mapping[str, str]
-    features: bool
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The options with their defaults."""
-
-    variant: str | None = None
-    weights: str = "raw"
-    input_size: tuple[int, int] | None = None
-    families: Sequence[Family] = FAMILIES
-    weights_key: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    preprocessing: Mapping[str, str] = field(default_factory=dict)
-    features: bool = False
-
-
-def load_checkpoint(path: Path | str, **options: Unpack[LoadOptions]) -> Model:
+def load_checkpoint(
+    path: Path | str,
+    *,
+    families: Sequence[Family] = FAMILIES,
+    features: bool = False,
+    **options: Unpack[LoadOptions],
+) -> Model:
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
 
     Args:
         path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a
             folder as downloaded from a hub or written by a trainer.
-        options: see `LoadOptions`.
+        families: which it may be of; those for comparison only are refused unless they are among them.
+        features: only the maps of the stages are wanted: a head may be missing.
+        options: see `CheckpointRequest`. What becomes of windows at another input size is the library's own rule.
 
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
         RequestError: the variant, the kind of weights or an option does not exist.
     """
-    path, asked = Path(path), _Asked(**options)
-    said, variant, families = read(asked.preprocessing), asked.variant, asked.families
+    asked = CheckpointRequest(Path(path), **options)
+    path, said, variant = asked.path, read(asked.preprocessing), asked.variant
     refuse_size(asked.input_size)
     if variant is not None:
         _check_variant(variant, families)
@@ -85,8 +67,8 @@ def load_checkpoint(path: Path | str, **options: Unpack[LoadOptions]) -> Model:
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, features=asked.features)
-    found = architecture(named, contents.tree, families, variant, asked.values, features=asked.features)
+    named = by_our_names(contents, like, families, features=features)
+    found = architecture(named, contents.tree, families, variant, asked.values, features=features)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
     wanted = _at(found.config, asked.input_size) if asked.input_size else _as_trained(found.config)
