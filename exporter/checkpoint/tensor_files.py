@@ -3,7 +3,6 @@
 What a file is stands in its first bytes, not in its name.
 """
 
-import json
 import pickle
 import re
 import struct
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slide_export.core import typed_json
 from slide_export.core.errors import CheckpointError
 from slide_export.core.text import foreign
 
@@ -116,16 +116,9 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Python cannot read it, or a name stands twice.
     """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a name that stands twice")
-        return found
-
     try:
-        header: dict[str, Any] = json.loads(content, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+        header: dict[str, Any] = typed_json.parse(content)
+    except ValueError as error:
         raise CheckpointError(f"expected a safetensors file, {path} is damaged ({foreign(error)})") from error
     return header
 
