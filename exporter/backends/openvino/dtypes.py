@@ -1,8 +1,10 @@
 """What an IR stores, and what a device computes in."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,7 +12,8 @@ from xml.etree import ElementTree
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import BundleError
 
-from .runtime import CACHE, compile_ir
+from .runtime import compile_ir
+from .settings import harmless_settings
 
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
 EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
@@ -25,10 +28,21 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
         BackendUnavailable: the device is not here.
         LoweringError: the device cannot compile it.
     """
-    config = {key: value for key, value in settings["config"].items() if key != CACHE}  # a cached model has no origins
+    stored, computed = _rename(_stored(path)), _integers(types_in_force(path, settings))
+    return DtypeStats(stored, computed, fixed=False, marked=_marked(path))
+
+
+def types_in_force(path: Path, settings: Mapping[str, Any]) -> dict[str, int]:
+    """Number of heavy layers by the type that they compute in with these settings; raises as `dtype_stats` does."""
+    told = json.dumps(harmless_settings(settings), sort_keys=True, allow_nan=False)  # a cached model has no origins
+    return dict(_compiled_types(path, path.stat().st_mtime_ns if path.is_file() else 0, told))
+
+
+@lru_cache(maxsize=1)  # whoever counts an artifact's types asks next what a plain load of it computes
+def _compiled_types(path: Path, _modified_ns: int, told: str) -> Mapping[str, int]:
+    settings = json.loads(told)
     first = next(iter(settings.get("static_batches", ())), None)
-    stored, computed = _stored(path), computed_types(*compile_ir(path, {**settings, "config": config}, first))
-    return DtypeStats(_rename(stored), _integers(_rename(computed)), fixed=False, marked=_marked(path))
+    return _rename(computed_types(*compile_ir(path, settings, first)))
 
 
 def _marked(path: Path) -> int:

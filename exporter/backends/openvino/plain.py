@@ -6,8 +6,9 @@ from typing import Any
 
 from slide_export.core.plain_load import PlainLoad
 
-from .dtypes import NUMPY_NAMES, computed_types
-from .runtime import CACHE, HINT, compile_ir
+from .dtypes import types_in_force
+from .runtime import HINT
+from .settings import harmless_settings
 
 WHY = (
     "OpenVINO chooses: bfloat16 on processors with AMX or AVX512_BF16, float16 on ARM64 and on GPUs, whatever the IR "
@@ -27,9 +28,10 @@ def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
     Raises:
         BundleError, BackendUnavailable, LoweringError: see `compile_ir`.
     """
-    config = {name: value for name, value in settings["config"].items() if name != CACHE}
+    proved_settings = harmless_settings(settings)
+    config = proved_settings["config"]
     plain = {**settings, "config": {name: value for name, value in config.items() if name != HINT}}
-    proved = _types(path, {**settings, "config": config})
+    proved = _types(path, proved_settings)
     computed = _types(path, plain) if capable(settings["device"]) else proved
     call = f'core.compile_model("{path.name}", "{settings["device"]}")'
     return PlainLoad(call, False, {HINT: str(config.get(HINT, "f32"))}, WHY, computed, proved, plain)
@@ -52,11 +54,4 @@ def capabilities(device: str) -> tuple[str, ...]:
 
 
 def _types(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    first = next(iter(settings.get("static_batches", ())), None)
-    model, compiled = compile_ir(path, settings, first)
-    return tuple(sorted(_named(kind) for kind in computed_types(model, compiled)))
-
-
-def _named(kind: str) -> str:
-    letters = kind.rstrip("0123456789")
-    return NUMPY_NAMES.get(letters, letters) + kind[len(letters) :]
+    return tuple(sorted(types_in_force(path, settings)))
