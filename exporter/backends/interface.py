@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.plain_load import PlainLoad
     from slide_export.core.precision import Precision
-    from slide_export.core.stored import StoredTensor
+    from slide_export.core.stored import StoredConstant
     from slide_export.inference.served import ServedModel
 
 
@@ -172,7 +172,7 @@ class ShowsValues(Protocol):
 class ReadsStored(Protocol):
     """A backend that reads back what an artifact stores, so that each weight can be held against the float build's."""
 
-    def stored(self, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+    def stored(self, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
         """Every weight, table and constant of the saved artifact at `path`, as the runtime expands it.
 
         Names have those of the float build in them: of the ONNX graph or, of a backend that takes the model, of its

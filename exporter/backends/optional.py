@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slide_export.core.lint import LintFact
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.plain_load import PlainLoad
-    from slide_export.core.stored import StoredTensor
+    from slide_export.core.stored import StoredConstant
 
 COMMON_FORM = "taps"
 """The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
@@ -111,7 +111,7 @@ def dtype_stats(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Dt
     return backend.dtype_stats(path, settings)
 
 
-def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor] | None:
+def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant] | None:
     """What the saved artifact at `path` stores; None where the backend does not read it back."""
     return backend.stored(path, settings) if isinstance(backend, ReadsStored) else None
 

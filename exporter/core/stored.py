@@ -18,7 +18,7 @@ SLACK = 1e-3
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class StoredConstant:
     """A constant of an artifact as its runtime expands it, with the values that its stored type cannot tell from it.
 
     Attributes:
@@ -37,13 +37,13 @@ class StoredTensor:
     module: str = ""
 
 
-def exact(name: str, values: Array, module: str = "", stored: str = "") -> StoredTensor:
+def exact(name: str, values: Array, module: str = "", stored: str = "") -> StoredConstant:
     """A tensor that its type stores as it is: integers, and attributes."""
     nothing = np.zeros((), np.float64)
-    return StoredTensor(name, stored or str(values.dtype), values, nothing, nothing, module)
+    return StoredConstant(name, stored or str(values.dtype), values, nothing, nothing, module)
 
 
-def rounded_float(name: str, stored: str, values: Array, module: str = "") -> StoredTensor:
+def rounded_float(name: str, stored: str, values: Array, module: str = "") -> StoredConstant:
     """A tensor in a float type, rounded to the nearest; one number may be infinite for what is beyond the type.
 
     Args:
@@ -58,13 +58,13 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
     if np.size(values) == 1 and np.isinf(size).all():  # a bound that bounds nothing
         sign = np.sign(values)
         below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
-        return StoredTensor(name, stored, sign * np.float64(largest), below, above, module)
-    return StoredTensor(name, stored, values, half, half, module)
+        return StoredConstant(name, stored, sign * np.float64(largest), below, above, module)
+    return StoredConstant(name, stored, values, half, half, module)
 
 
 def stepped(
     name: str, stored: str, data: Array, scale: Array, zero: Array, module: str = "", scale_type: str = "float32"
-) -> StoredTensor:
+) -> StoredConstant:
     """A tensor stored as integers: scale * (data - zero), the scale broadcast to the data.
 
     The ends of the type may stand for values up to a whole step beyond: NNCF takes max |w| / 128 as scale, of
@@ -76,10 +76,10 @@ def stepped(
     half, step = np.abs(scale) * (0.5 + SLACK) + rounding, np.abs(scale) * (1 + SLACK) + rounding
     low, high = np.where(data == ends.min, step, half), np.where(data == ends.max, step, half)
     below, above = np.where(scale < 0, high, low), np.where(scale < 0, low, high)
-    return StoredTensor(name, stored, values, below, above, module)
+    return StoredConstant(name, stored, values, below, above, module)
 
 
-def from_table(name: str, stored: str, values: Array, table: Array, module: str = "") -> StoredTensor:
+def from_table(name: str, stored: str, values: Array, table: Array, module: str = "") -> StoredConstant:
     """A tensor whose values are entries of a table: each is the nearest, so half-way to its neighbours.
 
     Given    table 0 1 4     values 1
@@ -89,4 +89,4 @@ def from_table(name: str, stored: str, values: Array, table: Array, module: str 
     gaps = np.diff(entries) * (0.5 + SLACK)
     lower, upper = np.r_[np.inf, gaps], np.r_[gaps, np.inf]
     index = np.searchsorted(entries, values.astype(np.float64))
-    return StoredTensor(name, stored, values, lower[index], upper[index], module)
+    return StoredConstant(name, stored, values, lower[index], upper[index], module)

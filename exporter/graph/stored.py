@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide_export.core.stored import ATTRIBUTE, StoredTensor, exact, rounded_float, stepped
+from slide_export.core.stored import ATTRIBUTE, StoredConstant, exact, rounded_float, stepped
 
 from .values import QUANTIZING, scope_of
 
@@ -18,7 +18,7 @@ NO_CONSTANT = frozenset({"Cast", "Constant", *QUANTIZING})
 """Operators whose attributes are those of a precision."""
 
 
-def tensors(proto: onnx.ModelProto) -> Iterator[StoredTensor]:
+def tensors(proto: onnx.ModelProto) -> Iterator[StoredConstant]:
     """Every weight, table, constant and attribute of a graph.
 
     1. The 8-bit data of a DequantizeLinear: expanded with its scale and zero point, which are not given again.
@@ -53,7 +53,7 @@ def _constants(proto: onnx.ModelProto) -> dict[str, Any]:
     return found
 
 
-def _expanded(node: onnx.NodeProto, constants: Mapping[str, Any], module: str) -> StoredTensor:
+def _expanded(node: onnx.NodeProto, constants: Mapping[str, Any], module: str) -> StoredConstant:
     data, scale = constants[node.input[0]], constants[node.input[1]].astype(np.float64)
     zero = constants[node.input[2]].astype(np.float64) if len(node.input) > 2 and node.input[2] else np.zeros(())
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
@@ -82,13 +82,13 @@ def _along(values: Any, shape: tuple[int, ...], axis: int) -> Any:
     return values[tuple(map(slice, shape))]
 
 
-def _plain(name: str, values: Any, module: str) -> StoredTensor:
+def _plain(name: str, values: Any, module: str) -> StoredConstant:
     if values.dtype.kind == "f":
         return rounded_float(name, str(values.dtype), values, module)
     return exact(name, values, module)
 
 
-def _attributes(node: onnx.NodeProto) -> Iterator[StoredTensor]:
+def _attributes(node: onnx.NodeProto) -> Iterator[StoredConstant]:
     import onnx
 
     kinds = onnx.AttributeProto

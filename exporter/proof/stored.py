@@ -16,7 +16,7 @@ import numpy as np
 from slide_export.core.artifact import Array
 from slide_export.core.errors import ParityError
 from slide_export.core.float_build import FloatBuild, StoredFault, StoredReport
-from slide_export.core.stored import ATTRIBUTE, StoredTensor
+from slide_export.core.stored import ATTRIBUTE, StoredConstant
 
 PART = re.compile(r"[._/:]|(?<=\d)(?=\D)|$")
 """Where a name may go on behind that of its source: `head.weight_half`, but not `head.weight2`."""
@@ -24,7 +24,7 @@ BIG = 2
 """Values of a tensor that has to have a counterpart: a precision adds scalars of its own, and no tensors."""
 
 
-def compare(sources: Iterable[StoredTensor], stored: Iterable[StoredTensor]) -> StoredReport:
+def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant]) -> StoredReport:
     """Hold each stored tensor against its source of the float build.
 
     1. A tensor whose name has that of a source in it: they are compared, in the order of their values; shapes may
@@ -50,7 +50,7 @@ def compare(sources: Iterable[StoredTensor], stored: Iterable[StoredTensor]) -> 
     return StoredReport(len(seen) + more, values, tuple(sorted(faults, key=lambda fault: -fault.steps)))
 
 
-def _without_steps(source: StoredTensor) -> StoredTensor:
+def _without_steps(source: StoredConstant) -> StoredConstant:
     """A source's values alone: all of them are held at once, and the artifact's type says how far off they may be."""
     return replace(source, below=np.zeros(()), above=np.zeros(()))
 
@@ -80,11 +80,11 @@ def judge(build: FloatBuild | None, kept: str = "") -> None:
         )
 
 
-def _must(tensor: StoredTensor) -> bool:
+def _must(tensor: StoredConstant) -> bool:
     return bool(tensor.values.dtype.kind == "f" and tensor.values.size >= BIG and tensor.stored != ATTRIBUTE)
 
 
-def _source(name: str, known: Mapping[str, StoredTensor]) -> str | None:
+def _source(name: str, known: Mapping[str, StoredConstant]) -> str | None:
     """The longest name of a source that this one is or has in it, as a word.
 
     Given   head.weight_half, q_output_head.weight_1
@@ -96,7 +96,7 @@ def _source(name: str, known: Mapping[str, StoredTensor]) -> str | None:
     return max((part for part in parts if part in known), key=len, default=None)
 
 
-def _pair(sources: list[StoredTensor], alone: list[StoredTensor]) -> tuple[int, list[StoredFault]]:
+def _pair(sources: list[StoredConstant], alone: list[StoredConstant]) -> tuple[int, list[StoredFault]]:
     """Cases 2 and 3: how many found each other, and those that did not."""
     tensors, paired, faults = [tensor for tensor in alone if _must(tensor)], 0, []
     for source in sources:
@@ -109,11 +109,11 @@ def _pair(sources: list[StoredTensor], alone: list[StoredTensor]) -> tuple[int, 
     return paired, faults + [_stray(tensor, "is in the artifact and not in the float build") for tensor in tensors]
 
 
-def _stray(tensor: StoredTensor, why: str) -> StoredFault:
+def _stray(tensor: StoredConstant, why: str) -> StoredFault:
     return StoredFault(label(tensor), tensor.values.size, tensor.values.size, float("inf"), why)
 
 
-def _fault(source: StoredTensor, tensor: StoredTensor) -> StoredFault | None:
+def _fault(source: StoredConstant, tensor: StoredConstant) -> StoredFault | None:
     """What is wrong with a tensor; None where it is its source, rounded once."""
     expected = source.values.reshape(-1)
     steps = _steps(expected, tensor)
@@ -127,7 +127,7 @@ def _fault(source: StoredTensor, tensor: StoredTensor) -> StoredFault | None:
     return StoredFault(label(source), int(wrong.sum()), wrong.size, float(steps[at]), why)
 
 
-def _steps(expected: Array, tensor: StoredTensor) -> Array:
+def _steps(expected: Array, tensor: StoredConstant) -> Array:
     """Differences as multiples of what rounding can do; equal values are 0 whatever the type."""
     shape = tensor.values.shape
     difference = expected.astype(np.float64).reshape(shape) - tensor.values.astype(np.float64)
@@ -138,7 +138,7 @@ def _steps(expected: Array, tensor: StoredTensor) -> Array:
     return np.where(np.isfinite(difference) | (expected.reshape(shape) == tensor.values), steps, np.inf).reshape(-1)
 
 
-def label(tensor: StoredTensor) -> str:
+def label(tensor: StoredConstant) -> str:
     """A tensor for people: with its module where the exporter has numbered it."""
     numbered = "::" in tensor.name or tensor.name.startswith("_v_")
     return f"{tensor.name} of {tensor.module}" if numbered and tensor.module else tensor.name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide_export.core.artifact import Array
-from slide_export.core.stored import StoredTensor, from_table, rounded_float, stepped
+from slide_export.core.stored import StoredConstant, from_table, rounded_float, stepped
 
 from .package import read_package
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FLOATS = {"fp16": "float16", "fp32": "float32"}
 
 
-def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     """Every float constant of a package, and every compressed one.
 
     1. constexpr_affine_dequantize (before iOS18) and constexpr_blockwise_shift_scale: scale * (data - zero point).
@@ -37,7 +37,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
             yield found
 
 
-def _tensor(package: Package, operation: Operation, module: str) -> StoredTensor | None:
+def _tensor(package: Package, operation: Operation, module: str) -> StoredConstant | None:
     given = dict(operation.bindings())
     name, kind = operation.outputs[0].name, operation.outputs[0].type.element
     if "quantized_data" in given or (operation.type == "constexpr_blockwise_shift_scale"):

@@ -15,7 +15,7 @@ from slide_export.core.errors import BundleError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
-from slide_export.core.stored import StoredTensor
+from slide_export.core.stored import StoredConstant
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
@@ -79,7 +79,7 @@ def _fused(path: Path) -> dict[str, int]:
     return {"int8": integer, "float32": sum(kinds[kind] for kind in FLOAT)}
 
 
-def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     """Every weight, table, constant and attribute of the graph."""
     import onnx
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from slide_export.core.stored import StoredTensor, rounded_float, stepped
+from slide_export.core.stored import StoredConstant, rounded_float, stepped
 
 from .runtime import read_ir
 
@@ -16,7 +16,7 @@ EIGHT_BIT = ("i8", "u8")
 FLOATS = {"f16": "float16", "f32": "float32", "f64": "float64"}
 
 
-def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     """Every weight and table of an IR, by the name that the ONNX graph had for it.
 
     1. 8-bit data in front of a Convert: times the scale behind it, which is not given again.
@@ -49,7 +49,7 @@ def _kind(node: Any) -> str:
     return str(node.get_element_type().get_type_name())
 
 
-def _expanded(node: Any) -> tuple[StoredTensor, tuple[str, ...]] | None:
+def _expanded(node: Any) -> tuple[StoredConstant, tuple[str, ...]] | None:
     """8-bit data with its scale, and the names of scale and zero point; None where nothing multiplies it.
 
     Given   data -> Convert -> Subtract(zero) -> Multiply(scale)      the Subtract may be missing

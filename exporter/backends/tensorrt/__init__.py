@@ -20,7 +20,7 @@ from slide_export.core.errors import BackendUnavailable, BundleError, RequestErr
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
-from slide_export.core.stored import StoredTensor
+from slide_export.core.stored import StoredConstant
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
@@ -127,7 +127,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
     )
 
 
-def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredTensor]:
+def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     """What the graph that the engine was built from stores; an engine's own weights cannot be read.
 
     Raises:

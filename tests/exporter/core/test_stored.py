@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from slide_export.core.stored import StoredTensor, exact, from_table, rounded_float, stepped
+from slide_export.core.stored import StoredConstant, exact, from_table, rounded_float, stepped
 
 
-def holds(tensor: StoredTensor, source: float) -> bool:
+def holds(tensor: StoredConstant, source: float) -> bool:
     value = float(np.reshape(tensor.values, -1)[0])
     below, above = (
         float(np.broadcast_to(one, np.shape(tensor.values)).reshape(-1)[0]) for one in (tensor.below, tensor.above)

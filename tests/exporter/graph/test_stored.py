@@ -13,7 +13,7 @@ from slide_export.backends.registry import complete_options
 from slide_export.core.artifact import ModelIO
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import INT8
-from slide_export.core.stored import StoredTensor
+from slide_export.core.stored import StoredConstant
 from slide_export.graph.export import specs
 from slide_export.graph.stored import _along, tensors
 
@@ -48,7 +48,7 @@ def graph() -> OnnxGraph:
     return OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
 
 
-def by_name(found: list[StoredTensor]) -> dict[str, StoredTensor]:
+def by_name(found: list[StoredConstant]) -> dict[str, StoredConstant]:
     return {tensor.name: tensor for tensor in found}
 
 

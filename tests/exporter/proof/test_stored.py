@@ -5,22 +5,22 @@ import pytest
 
 from slide_export.core.errors import ParityError
 from slide_export.core.float_build import FloatBuild, StoredReport
-from slide_export.core.stored import StoredTensor, exact, rounded_float, stepped
+from slide_export.core.stored import StoredConstant, exact, rounded_float, stepped
 from slide_export.proof import stored
 from slide_export.proof.stored import compare
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
-def full(name: str, values: object = WEIGHT) -> StoredTensor:
+def full(name: str, values: object = WEIGHT) -> StoredConstant:
     return rounded_float(name, "float32", np.asarray(values, np.float32))
 
 
-def half(name: str, values: object = WEIGHT) -> StoredTensor:
+def half(name: str, values: object = WEIGHT) -> StoredConstant:
     return rounded_float(name, "float16", np.asarray(values, np.float32).astype(np.float16))
 
 
-def eight(name: str) -> StoredTensor:
+def eight(name: str) -> StoredConstant:
     scale = np.abs(WEIGHT).max(1, keepdims=True) / 127
     return stepped(name, "int8", np.round(WEIGHT / scale).astype(np.int8), scale, np.zeros(()))
 
@@ -35,7 +35,7 @@ def eight(name: str) -> StoredTensor:
     ],
     ids=["behind", "around", "int8", "other shape"],
 )
-def test_what_is_rounded_once_is_its_source(found: StoredTensor) -> None:
+def test_what_is_rounded_once_is_its_source(found: StoredConstant) -> None:
     report = compare([full("head.weight"), full("head.weight2", WEIGHT + 1)], [found, half("head.weight2", WEIGHT + 1)])
     assert (report.passed, report.tensors, report.values) == (True, 2, 24)
 
