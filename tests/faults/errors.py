@@ -26,10 +26,7 @@ def run(seed: int, index: int, room: Path) -> Outcome:
     if compiler() is None:
         return Outcome("skipped", "there is no C compiler")
     scenario, made, out = SCENARIOS[index % len(SCENARIOS)], exports(), room / "out"
-    out.mkdir()
-    if scenario.older:
-        made.older(scenario, out)
-    before = made.stands(out / scenario.place)
+    before = made.begin(scenario, out)
     turn = seed + index // len(SCENARIOS)
     action, error = FAULTS[turn % len(FAULTS)]
     at = 1 + turn // len(FAULTS) % made.count(scenario)

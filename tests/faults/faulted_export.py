@@ -121,6 +121,13 @@ class Exports:
             raise RuntimeError(end.message)
         return end.result
 
+    def begin(self, scenario: Scenario, out: Path) -> str | None:
+        """Make the directory of a case with what stands there already, and say which that is."""
+        out.mkdir(parents=True)
+        if scenario.older:
+            self.older(scenario, out)
+        return self.stands(out / scenario.place)
+
     def older(self, scenario: Scenario, out: Path) -> None:
         """Put the older bundle to its place, exported once for each kind."""
         kept = self.room / "older" / scenario.name
@@ -133,9 +140,7 @@ class Exports:
         """Number of calls that change something below `out`."""
         if scenario not in self._counts:
             out = self.room / "count" / scenario.name
-            out.mkdir(parents=True)
-            if scenario.older:
-                self.older(scenario, out)
+            self.begin(scenario, out)
             self._counts[scenario] = self._require(self.run(scenario, out, COUNT))["count"]
         return self._counts[scenario]
 

@@ -22,10 +22,7 @@ def run(seed: int, index: int, room: Path) -> Outcome:
     if compiler() is None:
         return Outcome("skipped", "there is no C compiler")
     scenario, made, out = SCENARIOS[index % len(SCENARIOS)], exports(), room / "out"
-    out.mkdir()
-    if scenario.older:
-        made.older(scenario, out)
-    before = made.stands(out / scenario.place)
+    before = made.begin(scenario, out)
     at = 1 + (seed + index // len(SCENARIOS)) % made.count(scenario)
     where = f"{scenario.name}, call {at} of {made.count(scenario)}"
     end = made.run(scenario, out, KILL, at)
