@@ -136,7 +136,6 @@ def _size(text: str) -> tuple[int, int]:
 
 
 IMAGE_SIZE = ValueKind("rows and columns, 224 or 224x320", _size, lambda size: f"{size[0]}x{size[1]}")
-NUMBER = ValueKind("a number", float, lambda value: f"{value:g}")
 ACTIVATION = ModelValue(
     "activation",
     one_of({name: name for name in ACTIVATIONS}),

@@ -19,7 +19,6 @@ from slide_export.models.typed_value import typed
 
 from .text import listed
 
-NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 UNINFERRED = (
     ShapeError,
     LookupError,

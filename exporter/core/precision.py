@@ -15,7 +15,7 @@ bf16, w16 and int8-dynamic are defined and not offered yet: no backend lists the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from .errors import RequestError
@@ -140,16 +140,7 @@ INT8 = Precision(
     stored_share=0.5,
     calibrated=True,
 )
-W8 = Precision(
-    "w8",
-    "int8",
-    "float32",
-    "fake-quantized",
-    QUANTIZED_TOLERANCE_FACTOR,
-    QUANTIZED_LEAST_DB,
-    QUANTIZED_SURE_MARGIN,
-    stored_share=0.5,
-)
+W8 = replace(INT8, name="w8", computed="float32", calibrated=False)
 BF16 = Precision(
     "bf16",
     "bfloat16",
@@ -174,17 +165,7 @@ W16 = Precision(
     stored_share=0.95,
     offered=False,
 )
-INT8_DYNAMIC = Precision(
-    "int8-dynamic",
-    "int8",
-    "int8",
-    "fake-quantized",
-    QUANTIZED_TOLERANCE_FACTOR,
-    QUANTIZED_LEAST_DB,
-    QUANTIZED_SURE_MARGIN,
-    stored_share=0.5,
-    offered=False,
-)
+INT8_DYNAMIC = replace(INT8, name="int8-dynamic", calibrated=False, offered=False)
 
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision for precision in (FP32, W16, FP16, BF16, INT8, INT8_DYNAMIC, W8)

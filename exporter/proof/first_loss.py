@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from slide_export.inference.export_wrapper import ExportWrapper
 
+from .parity import sqnr_db
+
 Images = tuple[Tensor, ...]
 
 
@@ -94,8 +96,8 @@ def _loss(exact: Call, rounded: Call) -> FirstLoss:
 
 def _centred_db(exact: Tensor, rounded: Tensor) -> float:
     """As `OutputParity.centred_db` of values in which nothing is decided; infinite where they are all one value."""
-    signal, noise = float((exact - exact.mean()).square().sum()), float((rounded - exact).square().sum())
-    return 10 * math.log10(signal / noise) if signal and noise else math.inf
+    signal = (exact - exact.mean()).numpy()
+    return sqnr_db(signal, (rounded - exact).numpy()) if signal.any() else math.inf
 
 
 def _overflown(exact: Iterable[Tensor], rounded: Iterable[Tensor]) -> bool:

@@ -29,8 +29,7 @@ from slide_export.proof.reference import rerun
 from slide_export.tasks import TASKS, task_of
 
 from .apart import Apart, opened_apart
-from .opening import FittingSession, OpenedArtifact, Opening
-from .opening import artifact_of as artifact_of  # what holds a bundle opens its artifact
+from .opening import FittingSession, OpenedArtifact, Opening, artifact_of
 
 _log = logging.getLogger(__name__)
 

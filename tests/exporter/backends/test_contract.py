@@ -17,7 +17,7 @@ from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
 from slide_export.inference.forms import FORMS
 from slide_export.inference.served import ServedModel
-from slide_export.verification import bundle as verification
+from slide_export.verification.opening import artifact_of
 from slide_export.workflows import export as pipeline
 
 SOURCES = Path(backends.__file__).parent
@@ -104,7 +104,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
             optional.values(backends.load(target), tmp_path, {})
         return
     made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
-    backend, path, _, settings = verification.artifact_of(made)
+    backend, path, _, settings = artifact_of(made)
     values = optional.values(backend, path, settings)
     known: set[str] = set()
     for value in values:

@@ -6,7 +6,7 @@ import pytest
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.proof.session import look_inside, open_session
-from slide_export.verification.bundle import artifact_of
+from slide_export.verification.opening import artifact_of
 
 REASON = "no such processor here"
 
