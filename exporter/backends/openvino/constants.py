@@ -59,8 +59,8 @@ def _expanded(node: Any) -> tuple[StoredConstant, tuple[str, ...]] | None:
     while user is not None and user.get_type_name() in ("Convert", "Subtract", "Multiply"):
         if user.get_type_name() != "Convert":
             name, values = _operand(user)
-            if values is None or user.get_output_partial_shape(0).is_dynamic:
-                return None  # an activation's
+            if values is None or name == node.get_friendly_name():
+                return None  # the other operand is an activation
             spent.append(name)
             if user.get_type_name() == "Multiply":
                 return stepped(node.get_friendly_name(), str(data.dtype), data, values, zero), tuple(spent)

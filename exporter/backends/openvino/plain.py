@@ -7,7 +7,7 @@ from typing import Any
 from slide_export.core.plain_load import PlainLoad
 
 from .dtypes import types_in_force
-from .runtime import HINT
+from .runtime import HINT, read_ir
 from .settings import harmless_settings
 
 WHY = (
@@ -34,7 +34,21 @@ def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
     proved = _types(path, proved_settings)
     computed = _types(path, plain) if capable(settings["device"]) else proved
     call = f'core.compile_model("{path.name}", "{settings["device"]}")'
-    return PlainLoad(call, False, {HINT: str(config.get(HINT, "f32"))}, WHY, computed, proved, plain)
+    options = {HINT: str(config.get(HINT, "f32"))}
+    return PlainLoad(call, False, options, WHY, computed, proved, plain, batch=_batch(path, settings))
+
+
+def _batch(path: Path, settings: Mapping[str, Any]) -> str:
+    """How a batch other than the file's own is had."""
+    import openvino
+
+    model = read_ir(openvino.Core(), path)  # kept: ports of a model that is gone have no shapes
+    first, *others = model.inputs[0].get_partial_shape()
+    if first.is_dynamic or not settings.get("static_batches"):
+        return ""
+    shape = ", ".join(map(str, ["N", *others]))
+    several = " for each input" if len(model.inputs) > 1 else ""
+    return f"it takes batch {first}, and N after model.reshape([{shape}]){several}, -1 for any"
 
 
 def capable(device: str) -> bool:
