@@ -69,7 +69,7 @@ def _describe(model: Any, graph: OnnxGraph) -> None:
 
 
 def _set_batch(model: Any, batch: int) -> None:
-    """Give every input a batch size. `reshape` also rewrites layers, under names that it counts on through a process."""
+    """Give every input a batch size; `reshape` would also rewrite layers, under names numbered through the process."""
     import openvino
 
     for parameter in model.get_parameters():
