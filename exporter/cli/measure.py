@@ -52,7 +52,8 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         click.echo(typed_json.dumps(recommendation, indent=2))
         return
     show_result(measured, stderr=True)
-    click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in recommendation.reasons))))
+    others = (*recommendation.reasons, *recommendation.unmeasured)
+    click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in others))))
 
 
 @click.command()

@@ -15,9 +15,10 @@ from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact
 from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.precision import FP16, FP32
+from slide_export.core.precision import BF16, FP16, FP32
 from slide_export.core.whole_number import is_number
 
+from .bfloat16 import store_in_bfloat16
 from .runtime import CACHE, HINT, reason
 
 OPTIONS: Mapping[str, Option] = {
@@ -47,6 +48,8 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
         _name_layers(model)
         if settings["static_batches"]:
             _set_batch(model, 1)
+        if options.precision == BF16:
+            store_in_bfloat16(model)
         openvino.save_model(model, path, compress_to_fp16=options.precision == FP16)  # compressed by default
     except RuntimeError as error:
         raise LoweringError(f"expected a graph that OpenVINO can write as IR, it says: {reason(error)}") from error
@@ -88,11 +91,13 @@ def _settings(options: LoweringOptions) -> dict[str, Any]:
     """Settings that the runtime is started with.
 
     A CPU computes both precisions in float32: fp16 there is a matter of size alone, and the same answers everywhere are
-    worth more than the few CPUs that have float16 arithmetic. Other devices are asked for what the artifact stores.
+    worth more than the few CPUs that have float16 arithmetic. Other devices are asked for what the artifact stores. In
+    bf16 the arithmetic is what was asked for.
     """
     device, cache = options.options["device"], options.options["cache"]
     static = [] if options.interface.batch else _sizes(options.options["static-batches"])
-    config = {HINT: "f32" if options.precision == FP32 or device == "CPU" else "f16"}
+    full = options.precision == FP32 or device == "CPU"
+    config = {HINT: "bf16" if options.precision == BF16 else "f32" if full else "f16"}
     if cache:
         config[CACHE] = cache
     return {"device": device, "config": config, "static_batches": static}

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from slide_export.benchmark import fast_types
 from slide_export.benchmark.profile import by_block, by_kind
 from slide_export.benchmark.recommend import unfit
 from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment, Verdict
@@ -38,10 +39,12 @@ def _machine(machine: Environment, protocol: BenchProtocol) -> Text:
     flags = f" ({' '.join(machine.flags)})" if machine.flags else ""
     cores = f", {_count(machine.cores, 'processor')}" if machine.cores else ""
     memory = f", {machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else ""
+    fast = fast_types.sentence(machine.flags)
     bound = f" on processors {' '.join(map(str, protocol.affinity))}" if protocol.affinity else ""
     threads = _count(protocol.threads, "thread") if protocol.threads else "threads as the runtime chooses"
     return Text(
         f"{foreign(f'{machine.device}: {machine.cpu}{flags}{cores}{memory}', LONGEST)}\n"
+        f"{fast and f'it {fast}{chr(10)}'}"
         f"{_count(protocol.rounds, 'interleaved round')} of {_count(protocol.calls, 'call')}, "
         f"{threads}{bound}; intervals of {protocol.confidence:.0%}",
         style="dim",
