@@ -75,7 +75,7 @@ def _bfloat16_gaps(size: Array) -> tuple[Array, Array]:
 
     Its bits are the upper half of float32's, so the neighbours are one step of the upper half away.
     """
-    bits = np.ascontiguousarray(size, np.float32).view(np.uint32).astype(np.uint64)
+    bits = np.ascontiguousarray(size, np.float32).view(np.uint32).astype(np.int64)
     below, above = ((np.maximum(bits, ONE_STEP) + step).astype(np.uint32) for step in (-ONE_STEP, ONE_STEP))
     return size - below.view(np.float32), above.view(np.float32) - size
 
