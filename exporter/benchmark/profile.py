@@ -3,13 +3,13 @@
 import re
 from collections.abc import Sequence
 
+from slide_export.backends.profile import LINEAR
 from slide_export.core.measurement import KINDS, ArtifactTiming, ModuleTime
 
 GROUPS = ("products", "attention's taps", "normalisation", "layout", "other")
 NORMALISATION = re.compile(r"mvn|rms(norm)?|(skip|simplified)?(layer|batch|group|instance)_?norm\w*", re.IGNORECASE)
 NORM = re.compile(r"(.*\.)?norm\w*")  # a module
 TAPS = re.compile(r"(.*\.)?attns?(\.\d+)?(\.(?P<part>.+))?")
-LINEAR = ("q", "k", "v", "kv", "qkv", "proj")
 INSIDE_ATTENTION = re.compile(r"\.attns?(\.|$)")
 FIRST_NAMES = re.compile(r"[^.]+(\.\d+(\.[^.]+)?)?")
 
