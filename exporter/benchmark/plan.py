@@ -40,10 +40,10 @@ class BenchPlan:
         rounds: of `calls` calls of each artifact; fewer than 6 allow no verdict.
         threads: of each runtime; None takes one for each processor that may be used.
         profile: time each operator too, in a separate run.
-        roofline: measure the machine's peaks too; on this machine alone.
         substitute_runtimes: measure also an artifact that only an evaluator of ours runs there.
         timeout_s: for one answer of an artifact's process: to load, or one round.
         device: where.
+        roofline: measure the machine's peaks too; on this machine alone.
 
     Raises:
         RequestError: a number is below 1, there is no batch size, or no time.
@@ -54,10 +54,10 @@ class BenchPlan:
     calls: int = CALLS
     threads: int | None = None
     profile: bool = False
-    roofline: bool = False
     substitute_runtimes: bool = False
     timeout_s: float = TIMEOUT_S
     device: DeviceRequest = field(default_factory=DeviceRequest)
+    roofline: bool = False
 
     def __post_init__(self) -> None:
         for noun, number in (("round", self.rounds), ("call", self.calls), ("thread", self.threads)):

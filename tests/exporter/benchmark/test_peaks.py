@@ -26,7 +26,7 @@ def test_a_rate_is_work_over_the_best_time(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_best_of_several_calls_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 3.0, 4.0, 4.5, 6.0, 9.0, 10.0, 12.0, 13.0, 14.0])  # the end's, then begin and end of each
     monkeypatch.setattr(peaks.time, "perf_counter", lambda: next(clock, 99.0))
-    assert peaks._best_s(lambda: None) == 1.0
+    assert peaks._best_s(lambda: None) == 0.5
 
 
 def test_this_machine_is_measured_in_the_types_that_it_has_instructions_for(monkeypatch: pytest.MonkeyPatch) -> None:
