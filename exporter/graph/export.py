@@ -105,14 +105,21 @@ class _UnfoldWatch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def _on_meta(module: nn.Module) -> nn.Module:
+    """A copy of a module with shapes alone: none of its values is copied."""
+    shapes = {id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in module.parameters()}
+    shapes |= {id(one): one.to("meta") for one in module.buffers()}
+    return copy.deepcopy(module, shapes)
+
+
 def refuse_unfold(module: nn.Module, examples: tuple[Tensor, ...]) -> None:
-    """Run the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
+    """Run the module once, on shapes alone, and refuse Im2Col in it; `passes.check` refuses it in the graph.
 
     Raises:
         ExportError: an unfold or fold was called.
     """
     with torch.inference_mode(), _UnfoldWatch() as watch:
-        copy.deepcopy(module).to("meta")(*(example.to("meta") for example in examples))
+        _on_meta(module)(*(example.to("meta") for example in examples))
     if watch.found:
         raise ExportError(
             f"expected no Im2Col in the model, found {', '.join(sorted(watch.found))}: "

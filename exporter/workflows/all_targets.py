@@ -26,7 +26,12 @@ from .child import JobEnd, Nursery
 from .resolve import resolve
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
-PRELOAD = ("slide_export.workflows.prepared_files", "slide_export.workflows.finish", "slide_export.workflows.mixed")
+PRELOAD = (
+    "slide_export.workflows.prepared_files",
+    "slide_export.workflows.finish",
+    "slide_export.workflows.mixed",
+    "torch._dynamo",  # torch.onnx imports it when it first traces: once here, not once a target
+)
 HERE = "slide_export.workflows.all_targets"
 
 
@@ -150,7 +155,11 @@ def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
 
     def done() -> str | None:
         """Prepare; nothing of it is shipped."""
-        write(prepare(resolve(parsed(order["request"])).source), Path(order["prepared"]))
+        plan = resolve(parsed(order["request"]))
+        prepared = prepare(plan.source)
+        for numbers in plan.float_formats:
+            prepared.with_floor(numbers)
+        write(prepared, Path(order["prepared"]))
         return None
 
     return _outcome(done)
