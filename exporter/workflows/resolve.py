@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def float_formats(self) -> tuple[NumericFormat, ...]:
-        """The formats without a recipe that its proofs need: float32, and the artifact's own; every target's are the same."""
+        """The formats without a recipe that its proofs need: float32 and the artifact's own, alike for every target."""
         own = (self.numbers,) if self.numbers.recipe is None else ()
         return tuple(dict.fromkeys((NumericFormat(), *own)))
 
