@@ -26,12 +26,7 @@ from .child import JobEnd, Nursery
 from .resolve import resolve
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
-PRELOAD = (
-    "slide_export.workflows.prepared_files",
-    "slide_export.workflows.finish",
-    "slide_export.workflows.mixed",
-    "torch._dynamo",  # torch.onnx imports it when it first traces: once here, not once a target
-)
+PRELOAD = ("slide_export.workflows.prepared_files", "slide_export.workflows.finish", "slide_export.workflows.mixed")
 HERE = "slide_export.workflows.all_targets"
 
 
