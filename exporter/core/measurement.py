@@ -194,7 +194,7 @@ class Peaks:
     """What the machine reached at best in this session; see `benchmark/peaks.py`.
 
     Attributes:
-        threads: that it was reached with.
+        threads: at most.
         gmacs_per_s: 1e9 multiply-adds a second of a matrix product, by element type.
         read_gb_per_s: 1e9 bytes a second read of a buffer, by its size in MiB.
     """

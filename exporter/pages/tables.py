@@ -220,7 +220,7 @@ def peaks(found: Peaks) -> Table:
         (f"products in {kind}", f"{rate:.1f}", "1e9 multiply-adds/s") for kind, rate in found.gmacs_per_s.items()
     )
     reading = ((f"reading {size} MiB", f"{rate:.1f}", "1e9 bytes/s") for size, rate in found.read_gb_per_s.items())
-    return Table(f"At best, with {found.threads} threads", ("what", "rate", "unit"), (*products, *reading), left=1)
+    return Table(f"At best with up to {found.threads} threads", ("what", "rate", "unit"), (*products, *reading), left=1)
 
 
 def environments(results: Sequence[BenchmarkResult]) -> Table:

@@ -118,9 +118,9 @@ def _comparisons(result: BenchmarkResult) -> Table:
 def _rooflines(result: BenchmarkResult, peaks: Peaks) -> Iterator[RenderableType]:
     """What no program goes below on this machine, and how far above it each run is."""
     best = ", ".join(f"{kind} {rate:,.0f}" for kind, rate in peaks.gmacs_per_s.items())
-    read = ", ".join(f"{rate:,.0f} GB/s of {size} MiB" for size, rate in peaks.read_gb_per_s.items())
+    read = ", ".join(f"{rate:.3g} GB/s of {size} MiB" for size, rate in peaks.read_gb_per_s.items())
     threads = _count(peaks.threads, "thread")
-    yield Text(f"\nat best with {threads}, 1e9 multiply-adds a second: {best}; reads {read}", style="dim")
+    yield Text(f"\nat best with up to {threads}, 1e9 multiply-adds a second: {best}; reads {read}", style="dim")
     table = plain_table(("limit", "batch", "products ms", "bytes ms", "× of the limit"))
     for name, run in zip(_names(result.runs), result.runs, strict=True):
         if found := roofline(run, peaks):

@@ -24,9 +24,17 @@ def test_a_rate_is_work_over_the_best_time(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_best_of_several_calls_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 1.0, 3.0, 4.0, 4.5, 6.0, 9.0, 10.0, 12.0, 13.0, 14.0])  # the end's, then begin and end of each
-    monkeypatch.setattr(peaks.time, "perf_counter", lambda: next(clock, 99.0))
+    taken = iter([2.0, 0.5, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(peaks, "SECONDS", 0.0)
+    monkeypatch.setattr(peaks, "_seconds", lambda call: next(taken))
     assert peaks._best_s(lambda: None) == 0.5
+
+
+def test_a_buffer_takes_the_best_time_of_each_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([1.0, 9.0, 9.0, 3.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0])  # two blocks, five passes
+    monkeypatch.setattr(peaks, "SECONDS", 0.0)
+    monkeypatch.setattr(peaks, "_seconds", lambda call: next(taken))
+    assert peaks._gb_per_s(2 * peaks.BLOCK_MIB) == pytest.approx(2 * peaks.BLOCK_MIB * 2**20 / (1.0 + 3.0) / 1e9)
 
 
 def test_this_machine_is_measured_in_the_types_that_it_has_instructions_for(monkeypatch: pytest.MonkeyPatch) -> None:

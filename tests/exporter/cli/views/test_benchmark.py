@@ -62,7 +62,7 @@ def test_it_says_the_limit_and_the_factor_above_it() -> None:
     one = replace(run("a"), subject=replace(run("a").subject, macs=1_000_000_000, artifact_bytes=2**20))
     peaks = Peaks(2, {"float32": 200.0}, {"4": 50.0})
     text = shown(one, run("b"), peaks=peaks)
-    assert "at best with 2 threads, 1e9 multiply-adds a second: float32 200; reads 50 GB/s of 4 MiB" in text
+    assert "at best with up to 2 threads, 1e9 multiply-adds a second: float32 200; reads 50 GB/s of 4 MiB" in text
     assert re.search(r"a +1 +5\.00 float32 +0\.02 +2\.5", text)  # 12.3 ms over 5
     assert re.search(r"b +1 +- +- +-", text)  # its multiply-adds are unknown
     assert "at best" not in shown(one)
