@@ -2,9 +2,13 @@
 
 from tests.benchmarks.machine import machine
 
-from . import export_cost, speed
+from . import batches, export_cost, limits, speed
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
 print()
 speed.main()
+print()
+batches.main()
+print()
+limits.main()
