@@ -51,6 +51,7 @@ IMAGES = 9
 IMAGE_FOLDER = Path(train.__file__).parent / "heldout"
 FC1 = "/layers.1/blocks.0/mlp/fc1/"
 STD = 0.225  # of the last channel; one grey level is then a known step of the embedded shift
+MEAN = "wrong mean"
 CANNOT = "–"
 """In the table: the fault cannot be in such an artifact."""
 
@@ -98,7 +99,7 @@ FAULTS = (
     Fault("wrong epsilon", (1.01, 1.1, 2, 10), 10, "times {:g}", planted.epsilon_off, in_graph=True, module="epsilon"),
     Fault("wrong window shift", (2,), 2, "{:.0f} rows", planted.shift_undone, in_graph=True, module="shift"),
     Fault(
-        "wrong mean",
+        MEAN,
         (0.001, 0.01, 0.1, 1),
         1,
         "{:g} of 255 grey levels",
@@ -202,6 +203,8 @@ class Exports:
             else:
                 fault.alter(altered, size)
             return altered
+        if fault.name == MEAN:
+            return planted.mean_served_off(source, size)
         return replace(source, module=planted.in_module(source.module, fault.module, size))
 
     @cached_property
