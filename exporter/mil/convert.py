@@ -41,8 +41,8 @@ HARMLESS: tuple[tuple[type[Warning], str], ...] = (
     (DeprecationWarning, r"`torch\.jit\.trace"),
     (DeprecationWarning, r"Conversion of an array with ndim > 0 to a scalar"),  # frontend/torch/ops.py, `_int`
     (ResourceWarning, r"Implicitly cleaning up <TemporaryDirectory"),  # converter.py, `weights_dir`
-    # elementwise_unary.py, `get_cast_value`: float32's largest, the bound of a clip that has none, becomes float16's inf;
-    # a weight beyond float16 is found by the noise floor and by what is stored.
+    # elementwise_unary.py, `get_cast_value`: float32's largest, the bound of a clip that has none, becomes infinity; a
+    # weight beyond float16 is found by the noise floor and by what is stored.
     (RuntimeWarning, r"overflow encountered in cast"),
 )
 
