@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from slide_export.core.artifact import DtypeStats
+from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
-from slide_export.core.typed_json import Count, Measured, Sha256, Size
+from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
 
@@ -171,7 +171,7 @@ class OptionsRecord:
 
     form: str
     variant: str | None
-    batch: Size | None
+    batch: Annotated[int, Least(1), Most(LARGEST_BATCH)] | None
     embed_preprocessing: bool
     softmax: bool
     features: bool

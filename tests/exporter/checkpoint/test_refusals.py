@@ -117,6 +117,10 @@ def test_what_is_not_read_is_named(state: State, tmp_path: Path) -> None:
     beside = {"model": state, "epoch": 3, "optimizer": {}, "mean": [0.5] * 3, "data_config": {"std": 1}}
     notes = load_checkpoint(save(beside, tmp_path)).provenance.notes
     assert "not read, of names that are not known here: mean, data_config" in notes
+    lacking = tree()
+    del lacking["MODEL"]["NUM_CLASSES"]
+    assumed = load_checkpoint(save({"model": state, "config": lacking}, tmp_path)).provenance.assumed
+    assert "the checkpoint's own config tells no MODEL.NUM_CLASSES: it is not used" in assumed
     other = load_checkpoint(save({"model": state, "config": {"img_size": 64}}, tmp_path)).provenance
     assert any("has img_size and no MODEL: its form is not known" in sentence for sentence in other.assumed)
     pictures = {"DATA": {"IMG_SIZE": 64, "MEAN": [0.5] * 3, "STD": [0.5] * 3}, "TEST": {"CROP": False}}
