@@ -1,7 +1,7 @@
 """What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -87,6 +87,18 @@ class Family:
 
 class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
+
+
+class IncompleteError(ShapeError):
+    """A configuration that is this family's and does not tell the whole model.
+
+    Attributes:
+        missing: the fields, with their branches.
+    """
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(f"a configuration without {', '.join(self.missing)}")
 
 
 def classes(state: State, head: str = "head") -> int:

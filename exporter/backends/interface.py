@@ -184,8 +184,12 @@ class ReadsStored(Protocol):
 class TellsPlainLoad(Protocol):
     """A backend that knows what its runtime makes of an artifact that is loaded without any settings."""
 
-    def plain_load(self, path: Path, settings: Mapping[str, Any]) -> PlainLoad:
-        """What such a load computes, and what to set for what was proved with `settings`."""
+    def plain_load(self, path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
+        """What such a load computes, and what to set for what was proved with `settings`.
+
+        Args:
+            proved: types that products compute in with `settings` on this machine, as `dtype_stats` counted them.
+        """
 
 
 @runtime_checkable

@@ -116,9 +116,9 @@ def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterato
     return backend.stored(path, settings) if isinstance(backend, ReadsStored) else None
 
 
-def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any]) -> PlainLoad | None:
-    """What a load without settings computes; None where the backend does not know."""
-    return backend.plain_load(path, settings) if isinstance(backend, TellsPlainLoad) else None
+def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad | None:
+    """What a load without settings computes beside what was `proved`; None where the backend does not know."""
+    return backend.plain_load(path, settings, proved) if isinstance(backend, TellsPlainLoad) else None
 
 
 def profile(

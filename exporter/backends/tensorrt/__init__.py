@@ -138,7 +138,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     return onnx_stored.tensors(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
     """An engine computes as it was built: strongly typed, TF32 a flag of the builder."""
     tf32 = "with TF32, so float32 products round to 10 bits" if settings.get("tf32") else "without TF32"
     why = f"types and kernels are fixed in the plan, built {tf32}"
