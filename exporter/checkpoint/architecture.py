@@ -3,6 +3,7 @@
 The steps read shapes alone: tensors without values stand for the file's own.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -32,7 +33,9 @@ from .text import listed
 from .values import OWN_CONFIG, Library, configure
 
 OFFICIAL = "official names"
-OWN_HEADS = {"fc", "head", "classifier", "linear", "cls_head", "mlp_head"}  # of training codes, not of a detector
+DENSE = re.compile(
+    r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
+)  # what stands beside the backbone of a detector or segmenter; anything else is a classifier's own head
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
 
 
@@ -274,11 +277,11 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
 
 def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
     others = sorted({key.partition(".")[0] for key in keys if not key.startswith("backbone.")})
-    if set(others) <= OWN_HEADS:
+    if not any(DENSE.fullmatch(name) for name in others):
         raise CheckpointError(
-            f"expected a classifier with one linear layer as its head.weight, found a backbone with {listed(others)} "
-            f"beside it, a head of its own code: rename its weights so that they are the model's own, or take "
-            f"the maps of its four stages with {option('features')}"
+            f"expected a classifier with one linear layer as its head.weight, found a backbone with "
+            f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "
+            f"model's own, or take the maps of its four stages with {option('features')}"
         )
     raise CheckpointError(
         f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "

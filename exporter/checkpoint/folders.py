@@ -3,13 +3,13 @@
 swin-tiny/  config.json  preprocessor_config.json  model.safetensors.index.json  model-00001-of-00004.safetensors ...
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slide_export.core import typed_json
 from slide_export.core.errors import CheckpointError
 from slide_export.core.text import foreign
 
@@ -29,6 +29,7 @@ TRAINING = (
     "sampler",
     "trainer_state",
 )
+OTHER_FRAMEWORKS = ("tf_model.h5", "flax_model.msgpack", "saved_model.pb", "model.h5", "model.keras")
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_config.json")
 
 
@@ -137,6 +138,11 @@ def _refuse_other_folders(folder: Path) -> None:
             f"expected the index of the shards in {folder} ({', '.join(INDEXES[:2])}), found them without it: "
             f"{', '.join(sorted(shards)[:4])}"
         )
+    if others := sorted(name for name in names if name in OTHER_FRAMEWORKS or name.endswith(".onnx")):
+        raise CheckpointError(
+            f"expected weights of PyTorch in {folder}, found {', '.join(others)}, of another framework: load it with its "
+            "library and save it for PyTorch (transformers: from_pretrained(..., from_tf=True), then save_pretrained)"
+        )
     if ".metadata" in names:
         raise CheckpointError(
             f"expected weights in files of their own in {folder}, found a distributed checkpoint: turn it into one "
@@ -213,8 +219,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
         CheckpointError: the file is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = typed_json.parse(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"expected a JSON object in {path}, it cannot be read: {foreign(error, 200)}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"expected a JSON object in {path}, found a {type(content).__name__}")

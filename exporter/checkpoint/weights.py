@@ -57,6 +57,8 @@ def _kind(name: str, tensor: Tensor) -> str:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.dtype in FLOATS or (name.endswith(INTEGERS) and dtype.startswith(("int", "uint"))):
         return ""
+    if dtype == "int64":
+        return "of type int64, which no weight has: a counter or an index of another module; save the model's alone"
     if dtype.startswith(("float8", "float4", "int", "uint", "bits")):
         return f"of type {dtype}, as a quantized file has it: export the float model that it was made from"
     return f"of type {dtype}: save it as float32"

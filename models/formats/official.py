@@ -13,7 +13,7 @@ from slide_export.models.family import State
 
 from .format import Beside, Format, Told, untold_input
 from .key_map import Rule, layer
-from .shapes import LAST_NORM, feature_norms, has, swin_fields
+from .shapes import feature_norms, has, last_norm, swin_fields
 
 
 def swin_backbone_rules(keys: Collection[str]) -> tuple[Rule, ...]:
@@ -42,7 +42,7 @@ def read_swin_backbone(state: State, beside: Beside) -> Told:
     fields["feature_norms"] = (*feature_norms(state), *((last,) if whole else ()))
     guess = untold_input(fields["image_size"], "32 times the window")
     preprocessing = "no file tells the preprocessing: ImageNet's mean and standard deviation are assumed"
-    filled = {} if whole else LAST_NORM
+    filled = last_norm(state)
     return Told(fields, DataConfig(), beside.labels, assumed=(guess,), filled=filled, images_assumed=(preprocessing,))
 
 

@@ -9,13 +9,20 @@ from slide_export.models import swin
 from slide_export.models.family import ShapeError, State
 
 LAST_NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
-"""What stands for the norm before the head where a model has neither: its maps do not need it."""
 TABLE = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table"
 
 
 def has(keys: Collection[str], pattern: str) -> bool:
     """Whether a key begins with a pattern."""
     return any(re.match(pattern, key) for key in keys)
+
+
+def last_norm(state: State) -> dict[str, float]:
+    """What stands for the norm before the head where a model has neither: its maps do not need it.
+
+    Nothing does beside a head: a classifier without its norm has lost it.
+    """
+    return {} if "norm.weight" in state or "head.weight" in state else LAST_NORM
 
 
 def windows_alike(state: State) -> bool:

@@ -10,14 +10,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from slide_export.models.data import DataConfig
-from slide_export.models.family import ShapeError, State
+from slide_export.models.family import ShapeError, State, classes
 
-from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import Beside, Format, Told, expect, pair, refuse_contradicted, refuse_field, untold_input
 from .key_map import Rule, layer
-from .shapes import LAST_NORM, has, swin_fields, windows_alike
+from .shapes import has, last_norm, swin_fields, windows_alike
 
+WHERE, ARGUMENTS = "config.json", "model_args of config.json"
 CROP = 0.9  # of every model here at 224, _cfg: crop_pct
 WHOLE_IMAGE = 384  # whose models have crop_pct 1.0
+UNSAID_CROP = 0.875  # of a pretrained_cfg that has none, timm/data/constants.py: DEFAULT_CROP_PCT
 FILTERS = ("bicubic", "bilinear")
 ELSEWHERE = """
     img_size window_size num_classes embed_dim embed_dims depths num_heads mlp_ratio mlp_ratios sr_ratios linear
@@ -32,6 +34,22 @@ MODELLED = {  # argument -> the values that are modelled
     "norm_layer": (None, "layernorm"),
     "act_layer": (None, "gelu"),
 }
+KNOWN = frozenset(
+    """
+    architecture num_classes num_features global_pool model_args pretrained_cfg label_names label_descriptions labels
+    model_type architectures do_pooling initializer_range transformers_version torch_dtype dtype id2label label2id
+    num_labels problem_type return_dict output_attentions output_hidden_states chunk_size_feed_forward
+    is_encoder_decoder tags license library_name
+    """.split()  # noqa: SIM905
+)  # at the top of config.json
+PRETRAINED = frozenset(
+    """
+    url file hf_hub_id hf_hub_filename source license origin_url paper_name paper_ids tag custom_load input_size
+    test_input_size min_input_size fixed_input_size interpolation crop_pct test_crop_pct crop_mode mean std pool_size
+    test_pool_size first_conv classifier notes description label_offset
+    """.split()  # noqa: SIM905
+)  # there too, up to timm 0.6
+NO_CONFIG = "no config.json beside the weights: timm's defaults are assumed (mean of the map, windows as they are cut)"
 QKV_BIAS = {r"layers\.\d+\.blocks\.\d+\.attn\.qkv\.bias": 0.0}  # of models made with qkv_bias=False
 
 SWIN = (
@@ -104,11 +122,13 @@ def is_mvit_v2(keys: Collection[str]) -> bool:
 
 def read_swin(state: State, beside: Beside) -> Told:
     """Read a Swin: config.json where there is one, else what the shapes tell and what timm does by default."""
-    arguments = _arguments(beside.config, "swin")
     name = str(beside.config.get("architecture", ""))
     if name.startswith("swin_s3"):
         raise ShapeError(f"architecture {name!r}, whose windows differ from stage to stage")
-    fields: dict[str, Any] = {"resized_window": "keep", "roll_first": True, "whole_patches": True}
+    arguments = _arguments(beside.config, state, "swin_")
+    if arguments.get("qkv_bias") is False and "layers.0.blocks.0.attn.qkv.bias" in state:
+        refuse_field(ARGUMENTS, "qkv_bias", False, "what the tensors have, which are biases,")
+    fields = {"resized_window": "keep", "roll_first": True, "whole_patches": True, **_sizes(arguments, state)}
     if arguments.get("strict_img_size") is False:
         fields["resized_window"] = "fixed"
     if arguments.get("always_partition"):
@@ -122,23 +142,34 @@ def read_swin(state: State, beside: Beside) -> Told:
     if guessed and "norm.weight" not in state:  # features_only may end before the last stage
         fields["image_size"] = (32 * fields["window"][0], 32 * fields["window"][1])
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
+    filled = {**QKV_BIAS, **last_norm(state)}
     return _told(fields, beside, fields["image_size"], assumed, filled)
 
 
-def read_pvt_v2(_state: State, beside: Beside) -> Told:
+def _sizes(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Read widths, depths, heads and ratios, as many of each stage's as the file has stages."""
+    stages = {match[0] for key in state if (match := re.match(r"(layers\.|block)\d+\.", key))}
+    per_stage = ("depths", "embed_dims", "mlp_ratios") + (() if arguments.get("linear") else ("sr_ratios",))
+    ours = {"num_heads": "heads", "sr_ratios": "reductions"}
+    fields: dict[str, Any] = {name: arguments[name] for name in ("embed_dim", "mlp_ratio", "linear") if name in arguments}
+    for name in (*per_stage, "num_heads"):
+        if name in arguments:
+            told = arguments[name]
+            fields[ours.get(name, name)] = tuple(told[: len(stages)] if isinstance(told, list | tuple) else (told,))
+    return fields
+
+
+def read_pvt_v2(state: State, beside: Beside) -> Told:
     """Read a PVTv2: the heads stand in config.json where they are not those of a published width."""
-    arguments = _arguments(beside.config, "pvt_v2")
+    arguments = _arguments(beside.config, state, "pvt_v2")
     size = _image_size(beside.config, arguments)
-    fields: dict[str, Any] = {"image_size": size} if size else {}
-    if "num_heads" in arguments:
-        fields["heads"] = tuple(arguments["num_heads"])
+    fields = {**_sizes(arguments, state), **({"image_size": size} if size else {})}
     return _told(fields, beside, size or (224, 224), (), {})
 
 
-def read_mvit_v2(_state: State, beside: Beside) -> Told:
+def read_mvit_v2(state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
-    arguments = _arguments(beside.config, "mvitv2")
+    arguments = _arguments(beside.config, state, "mvitv2_")
     return _told({}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
 
 
@@ -147,8 +178,8 @@ def read_old_swin(state: State, beside: Beside) -> Told:
 
     Source: timm 0.6.13, timm/models/swin_transformer.py, SwinTransformerBlock.
     """
-    arguments = _arguments(beside.config, "swin")
-    fields: dict[str, Any] = {"resized_window": "keep"}
+    arguments = _arguments(beside.config, state, "swin_")
+    fields = {"resized_window": "keep", **_sizes(arguments, state)}
     if window := _window(arguments.get("window_size"), str(beside.config.get("architecture", ""))):
         fields["window"] = window
     if size := _image_size(beside.config, arguments):
@@ -157,12 +188,12 @@ def read_old_swin(state: State, beside: Beside) -> Told:
     return _told(fields, beside, fields["image_size"], (), {})
 
 
-def read_twins(_state: State, beside: Beside) -> Told:
+def read_twins(state: State, beside: Beside) -> Told:
     """Read a Twins: zeros complete the windows and are attended to, which the authors' classifier refuses.
 
     Source: timm 1.0.31, timm/models/twins.py, LocallyGroupedAttn.forward.
     """
-    arguments = _arguments(beside.config, "twins")
+    arguments = _arguments(beside.config, state, "twins_")
     fields: dict[str, Any] = {"padding": "zeros"}
     size = _image_size(beside.config, arguments)
     fields |= {"image_size": size} if size else {}
@@ -179,11 +210,25 @@ def _told(
     filled: Mapping[str, float],
 ) -> Told:
     data, guess = _data(beside.config, size)
-    names = beside.config.get("label_names") or _pretrained(beside.config).get("label_names") or ()
+    pretrained = _pretrained(beside.config)
+    places = (("label_names", beside.config), ("label_names", pretrained), ("labels", pretrained))
+    names = next((found for name, place in places if (found := place.get(name))), ())
     labels = tuple(map(str, names.values() if isinstance(names, Mapping) else names)) or beside.labels
-    source = "config.json" if beside.config else ""
+    source = WHERE if beside.config else ""
     images = _images_told(beside.config)
+    assumed = (*assumed, *(_unsaid(beside.config, pretrained, size) if beside.config else (NO_CONFIG,)))
     return Told(fields, data, labels, source, assumed=assumed, filled=filled, images=images, images_assumed=guess)
+
+
+def _unsaid(config: Mapping[str, Any], pretrained: Mapping[str, Any], size: tuple[int, int]) -> tuple[str, ...]:
+    """Say what of config.json is not read, and which of two inputs is taken."""
+    known = KNOWN if "pretrained_cfg" in config else KNOWN | PRETRAINED
+    unknown = sorted(str(name) for name in config if name not in known and not str(name).startswith("_"))
+    sentences = [f"{WHERE} also has {', '.join(unknown[:8])}: taken for what changes no output"] if unknown else []
+    told = pretrained.get("input_size")
+    if told and pair(told[1:], "input_size") != size:
+        sentences.append(f"{WHERE} has input_size {told} and the model's own img_size, which is taken")
+    return tuple(sentences)
 
 
 def _images_told(config: Mapping[str, Any]) -> dict[str, str]:
@@ -195,19 +240,54 @@ def _images_told(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = config.get("pretrained_cfg")
-    return found if isinstance(found, Mapping) else {}
+    """Find the pretrained_cfg; up to timm 0.6 its fields stand beside the architecture.
+
+    Source: timm/models/_hub.py, _parse_model_cfg.
+
+    Raises:
+        ShapeError: it is none.
+    """
+    found = config.get("pretrained_cfg", config if "input_size" in config else None)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        refuse_field(WHERE, "pretrained_cfg", found, "an object")
+    return found
 
 
-def _arguments(config: Mapping[str, Any], family: str) -> Mapping[str, Any]:
-    """Read the constructor's arguments; one that is not known is refused."""
-    where, found = "model_args of config.json", config.get("model_args")
-    arguments: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+def _refuse_others(config: Mapping[str, Any], prefixes: tuple[str, ...], classes: int) -> None:
+    """Refuse the configuration of another architecture, or of another number of classes.
+
+    Raises:
+        ShapeError: it is.
+    """
+    name = str(config.get("architecture", prefixes[0]))
+    if not name.startswith(prefixes):
+        refuse_field(WHERE, "architecture", name, " or ".join(f"{prefix}..." for prefix in prefixes))
+    if classes:
+        refuse_contradicted(WHERE, config, {"num_classes": classes})
+
+
+def _arguments(config: Mapping[str, Any], state: State, *prefixes: str) -> Mapping[str, Any]:
+    """Read the constructor's arguments; one that is not known is refused.
+
+    Args:
+        config: config.json, empty where there is none.
+        state: tensors by their names here.
+        prefixes: what the architecture's name begins with.
+
+    Raises:
+        ShapeError: they are of another model, or change what is not modelled.
+    """
+    where, found = ARGUMENTS, config.get("model_args")
+    if found is not None and not isinstance(found, Mapping):
+        refuse_field(WHERE, "model_args", found, "an object")
+    arguments: Mapping[str, Any] = found or {}
+    _refuse_others(config, prefixes, classes(state) or classes(state, "head.projection"))
     expect(where, arguments, MODELLED)
     if "patch_size" in arguments and arguments["patch_size"] not in (4, [4, 4]):
         refuse_field(where, "patch_size", arguments["patch_size"], "4")
-    if family == "swin" and config.get("global_pool") not in (None, "avg", ""):
-        refuse_field("config.json", "global_pool", config["global_pool"], "'avg'")
+    expect(WHERE, config, {"global_pool": (None, "avg", "")})
     known = {*ELSEWHERE, *MODELLED, "patch_size"}
     for name, value in arguments.items():
         if name not in known:
@@ -223,7 +303,7 @@ def _window(told: Any, architecture: str) -> tuple[int, int] | None:
     if isinstance(told, list) and (len(told) > 2 or any(isinstance(window, list) for window in told)):
         stages = {pair(window, "window_size") for window in told}
         if len(stages) > 1:
-            refuse_field("model_args of config.json", "window_size", told, "the same window in every stage")
+            refuse_field(ARGUMENTS, "window_size", told, "the same window in every stage")
         return stages.pop()
     return pair(told, "window_size")
 
@@ -242,11 +322,13 @@ def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig,
     crop; both sides where crop_mode is "squash".
     """
     told, where = _pretrained(config), "pretrained_cfg of config.json"
-    default = 1.0 if min(size) >= WHOLE_IMAGE else CROP
+    default = UNSAID_CROP if told else 1.0 if min(size) >= WHOLE_IMAGE else CROP
     filter_ = told.get("interpolation", "bicubic")
     expect(where, {"interpolation": filter_}, {"interpolation": FILTERS})
     expect(where, told, {"crop_mode": ("center", "squash", None, "")})
-    share = float(told.get("crop_pct") or default)
+    share = told.get("crop_pct") or default
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        refuse_field(where, "crop_pct", share, "a number above 0 and up to 1")
     data = DataConfig(interpolation=filter_, keep_aspect=told.get("crop_mode") != "squash", scale=1 / share)
     colours = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
     data = DataConfig(**{**vars(data), **colours})
