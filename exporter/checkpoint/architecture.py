@@ -15,6 +15,8 @@ from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
+from slide_export.models.family import UntoldError
+from slide_export.models.formats.format import UNTOLD
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
     Beside,
@@ -28,9 +30,9 @@ from slide_export.models.formats import (
 
 from .containers import Contents
 from .preprocessing import FoundPreprocessing, told_by_tree
-from .tensor_files import shaped
+from .tensor_files import reading, shaped
 from .text import listed
-from .values import OWN_CONFIG, Library, configure
+from .values import OWN_CONFIG, Library, configure, read
 
 OFFICIAL = "official names"
 DENSE = re.compile(
@@ -92,13 +94,16 @@ def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
     return any(family.matches(state) for family in (*families, *COMPARISON))
 
 
-def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
+def by_our_names(
+    contents: Contents, like: State, families: Sequence[Family], said: Mapping[str, str], *, features: bool
+) -> Named:
     """Rename a file's tensors to this project's names.
 
     Args:
         contents: what the file holds.
         like: its tensors, without values.
         families: which it may be of.
+        said: what the user says of the model.
         features: only the maps of the stages are wanted, so a neck or a head beside a backbone may be left out.
 
     Raises:
@@ -112,18 +117,33 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
     found = recognise(like.keys(), contents.config)
     try:
         return (
-            _of_library(found, contents, like, features=features)
+            _of_library(found, contents, like, families, said, features=features)
             if found
             else _official(like, families, features=features)
         )
     except ShapeError as error:
         name = found.format.name if found else "known model"
         raise CheckpointError(
-            f"expected the checkpoint of a {name} that can be exported, found {foreign(error, 400)}"
+            f"expected the checkpoint of a {name} that can be exported, found {foreign(error, 400)}{_how(error)}"
         ) from error
 
 
-def _of_library(found: Recognised, contents: Contents, like: State, *, features: bool) -> Named:
+def _how(error: ShapeError) -> str:
+    """Say the option that tells what no file does."""
+    if not isinstance(error, UntoldError):
+        return ""
+    return f" ({option('values', 'model')} {error.value}={error.example})"
+
+
+def _of_library(
+    found: Recognised,
+    contents: Contents,
+    like: State,
+    families: Sequence[Family],
+    said: Mapping[str, str],
+    *,
+    features: bool,
+) -> Named:
     keys = found.keys
     renamed = rename(found.format.key_map(keys.keys()), keys)
     outside = sorted(
@@ -139,7 +159,18 @@ def _of_library(found: Recognised, contents: Contents, like: State, *, features:
         name: Origin(tuple(keys[key] for key in origin.keys), origin.make) for name, origin in renamed.origins.items()
     }
     shapes = {name: _without_memory(origin(like)) for name, origin in origins.items()}
-    beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
+    family = next((family for family in families if family.name == found.format.family), None)
+    if family is not None:
+        read(family, said)  # refused here, as they are to be written, before they are taken
+    beside = Beside(
+        contents.config,
+        contents.preprocessor,
+        contents.labels,
+        contents.writer,
+        keys.keys(),
+        said,
+        lambda name: origins[name](reading(contents.tensors)),
+    )
     with config_tree.reading("a configuration"):
         told = found.format.read(shapes, beside)
     notes: tuple[str, ...] = (f"named by {found.format.name}",)
@@ -204,7 +235,8 @@ def architecture(
             (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
             (),
         )
-    told_assumptions = told.assumed if told else ()
+    settled = tuple(words for name, words in UNTOLD.items() if name in options)
+    told_assumptions = tuple(one for one in told.assumed if not one.startswith(settled)) if told else ()
     return Architecture(
         family,
         config,

@@ -67,7 +67,7 @@ def load_checkpoint(
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, features=features)
+    named = by_our_names(contents, like, families, asked.values, features=features)
     found = architecture(named, contents.tree, families, variant, asked.values, features=features)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
@@ -151,6 +151,8 @@ def _notes(
     told = named.told.notes if named.told else ()
     notes = [*contents.notes, *([conversion] if conversion else []), *named.notes, *told, *found.assumed]
     notes.append(f"architecture from {found.source}")
+    if stages := getattr(found.config, "feature_stages", ()):
+        notes.append(f"a backbone that hands on the maps of stages {', '.join(str(stage + 1) for stage in stages)}")
     filled = [key for key in missing if not key.endswith(found.family.optional or ("\0",))]
     if len(missing) > len(filled):
         notes.append(f"rebuilt {len(missing) - len(filled)} buffers that the file lacks")
@@ -188,6 +190,7 @@ BY_LIBRARY = (
     "roll_first",
     "whole_patches",
     "feature_norms",
+    "feature_stages",
     "normed_stages",
     "padding",
     "refuse_remainder",

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from torch import Tensor
+
 from slide_export.models.data import DataConfig
 from slide_export.models.family import ShapeError, State
 
@@ -22,12 +24,18 @@ class Beside:
         preprocessor: preprocessor_config.json.
         labels: class names that a training framework wrote.
         writer: the library that a training framework names as the file's own ("mmseg", "mmdet", ...), or ""
+        names: of the file's tensors, as the key map reads them.
+        said: what the user says of the model, name -> text.
+        tensor: reads the values of a tensor by its name here; None where there are shapes alone.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocessor: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     writer: str = ""
+    names: Collection[str] = ()
+    said: Mapping[str, str] = field(default_factory=dict)
+    tensor: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,11 @@ def read_swin(state: State, beside: Beside) -> Told:
     fields: dict[str, Any] = {"resized_window": "keep", **_swin_arguments(backbone)}
     fields["small_maps"], guess = _small_maps(state, beside, backbone)
     norms = feature_norms(state)
-    fields = swin_fields(state, fields)
+    fields = swin_fields(state, fields, beside)
     last = (len(fields["depths"]) - 1,) if "norm.weight" in state else ()
     fields["feature_norms"] = tuple(sorted({*norms, *last}))
+    if "head.weight" not in state:  # out_indices, each of which has a norm
+        fields["feature_stages"] = fields["feature_norms"]
     told = "img_size" in backbone or "pretrain_img_size" in backbone
     unsaid = () if told else (untold_input(fields["image_size"], "32 times the window, as published"),)
     filled = {**QKV_BIAS, **last_norm(state)}
@@ -129,6 +131,8 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
     assumed = () if "num_heads" in backbone else (f"{UNTOLD['heads']}: each width over the first, as published",)
+    if "out_indices" in backbone:
+        fields["feature_stages"] = tuple(sorted(backbone["out_indices"]))
     if "pos_embed1" not in state:
         assumed = (*assumed, untold_input((224, 224), "as published"))
     else:

@@ -19,6 +19,7 @@ from .shapes import has, last_norm, swin_fields, windows_alike
 WHERE, ARGUMENTS = "config.json", "model_args of config.json"
 CROP = 0.9  # of every model here at 224, _cfg: crop_pct
 WHOLE_IMAGE = 384  # whose models have crop_pct 1.0
+STAGES = 4  # of every model here
 UNSAID_CROP = 0.875  # of a pretrained_cfg that has none, timm/data/constants.py: DEFAULT_CROP_PCT
 FILTERS = ("bicubic", "bilinear")
 ELSEWHERE = """
@@ -137,13 +138,22 @@ def read_swin(state: State, beside: Beside) -> Told:
         fields["window"] = window
     if size := _image_size(beside.config, arguments):
         fields["image_size"] = size
-    fields = swin_fields(state, fields)
-    guessed = size is None and windows_alike(state)
-    if guessed and "norm.weight" not in state:  # features_only may end before the last stage
+    fields = swin_fields(state, fields, beside)
+    alike = windows_alike(state)
+    if size is None and alike and "norm.weight" not in state:  # features_only may end before the last stage
         fields["image_size"] = (32 * fields["window"][0], 32 * fields["window"][1])
-    assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
+    reason = "32 times the window" if alike else "the largest that the windows fit"
+    assumed = () if size else (untold_input(fields["image_size"], reason),)
     filled = {**QKV_BIAS, **last_norm(state)}
-    return _told(fields, beside, fields["image_size"], assumed, filled)
+    return _told(state, {**fields, **_handed_on(arguments, state)}, beside, fields["image_size"], assumed, filled)
+
+
+def _handed_on(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Read the stages whose maps a features_only model hands on."""
+    told = arguments.get("out_indices")
+    if told is None or classes(state):
+        return {}
+    return {"feature_stages": tuple(sorted(stage % STAGES for stage in told))}
 
 
 def _sizes(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -151,7 +161,9 @@ def _sizes(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
     stages = {match[0] for key in state if (match := re.match(r"(layers\.|block)\d+\.", key))}
     per_stage = ("depths", "embed_dims", "mlp_ratios") + (() if arguments.get("linear") else ("sr_ratios",))
     ours = {"num_heads": "heads", "sr_ratios": "reductions"}
-    fields: dict[str, Any] = {name: arguments[name] for name in ("embed_dim", "mlp_ratio", "linear") if name in arguments}
+    fields: dict[str, Any] = {
+        name: arguments[name] for name in ("embed_dim", "mlp_ratio", "linear") if name in arguments
+    }
     for name in (*per_stage, "num_heads"):
         if name in arguments:
             told = arguments[name]
@@ -163,14 +175,14 @@ def read_pvt_v2(state: State, beside: Beside) -> Told:
     """Read a PVTv2: the heads stand in config.json where they are not those of a published width."""
     arguments = _arguments(beside.config, state, "pvt_v2")
     size = _image_size(beside.config, arguments)
-    fields = {**_sizes(arguments, state), **({"image_size": size} if size else {})}
-    return _told(fields, beside, size or (224, 224), (), {})
+    fields = {**_sizes(arguments, state), **_handed_on(arguments, state), **({"image_size": size} if size else {})}
+    return _told(state, fields, beside, size or (224, 224), (), {})
 
 
 def read_mvit_v2(state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
     arguments = _arguments(beside.config, state, "mvitv2_")
-    return _told({}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
+    return _told(state, {}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
 
 
 def read_old_swin(state: State, beside: Beside) -> Told:
@@ -184,8 +196,8 @@ def read_old_swin(state: State, beside: Beside) -> Told:
         fields["window"] = window
     if size := _image_size(beside.config, arguments):
         fields["image_size"] = size
-    fields = swin_fields(state, fields)
-    return _told(fields, beside, fields["image_size"], (), {})
+    fields = swin_fields(state, fields, beside)
+    return _told(state, fields, beside, fields["image_size"], (), {})
 
 
 def read_twins(state: State, beside: Beside) -> Told:
@@ -199,10 +211,11 @@ def read_twins(state: State, beside: Beside) -> Told:
     fields |= {"image_size": size} if size else {}
     names = {"heads": "num_heads", "windows": "wss"}
     fields |= {ours: tuple(arguments[name]) for ours, name in names.items() if arguments.get(name)}
-    return _told(fields, beside, size or (224, 224), (), {})
+    return _told(state, fields, beside, size or (224, 224), (), {})
 
 
 def _told(
+    state: State,
     fields: Mapping[str, Any],
     beside: Beside,
     size: tuple[int, int],
@@ -216,6 +229,8 @@ def _told(
     labels = tuple(map(str, names.values() if isinstance(names, Mapping) else names)) or beside.labels
     source = WHERE if beside.config else ""
     images = _images_told(beside.config)
+    if not (classes(state) or classes(state, "head.projection") or "feature_stages" in fields):
+        assumed = (*assumed, "no file tells which maps a backbone hands on: those of every stage are assumed")
     assumed = (*assumed, *(_unsaid(beside.config, pretrained, size) if beside.config else (NO_CONFIG,)))
     return Told(fields, data, labels, source, assumed=assumed, filled=filled, images=images, images_assumed=guess)
 

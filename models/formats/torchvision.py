@@ -48,7 +48,7 @@ def is_swin(keys: Collection[str]) -> bool:
 
 def read_swin(state: State, beside: Beside) -> Told:
     """Read a Swin: torchvision saves nothing beside the weights."""
-    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad", "whole_patches": True})
+    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad", "whole_patches": True}, beside)
     depths = fields["depths"]
     resized = RESIZED.get((fields["embed_dim"], depths[2] if len(depths) > 2 else 0))
     data = DataConfig(scale=(resized or 256) / 224)

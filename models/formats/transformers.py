@@ -189,7 +189,12 @@ def _refuse_contradicted(config: Mapping[str, Any], state: State) -> None:
 
 
 def _told(
-    state: State, fields: dict[str, Any], beside: Beside, assumed: tuple[str, ...], filled: Mapping[str, float], kind: str
+    state: State,
+    fields: dict[str, Any],
+    beside: Beside,
+    assumed: tuple[str, ...],
+    filled: Mapping[str, float],
+    kind: str,
 ) -> Told:
     _refuse_contradicted(beside.config, state)
     unknown = fields.pop("unknown", ())
@@ -234,12 +239,13 @@ def read_swin(state: State, beside: Beside) -> Told:
     }
     if "window_size" in config:
         fields["window"] = pair(config["window_size"], "window_size")
-    told, fields = "image_size" in fields, swin_fields(state, fields)
+    told, fields = "image_size" in fields, swin_fields(state, fields, beside)
     guessed = not told and windows_alike(state)
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    if fields["feature_norms"] or "SwinBackbone" in (config.get("architectures") or ()):
+    if has(beside.names, r"hidden_states_norms\.") or "SwinBackbone" in (config.get("architectures") or ()):
         last = (len(fields["depths"]) - 1,) if "norm.weight" in state else ()
-        fields |= {"feature_norms": (*fields["feature_norms"], *last), "small_maps": "pad-and-shift"}
+        norms = (*fields["feature_norms"], *last)
+        fields |= {"feature_norms": norms, "feature_stages": norms, "small_maps": "pad-and-shift"}
     return _told(state, fields, beside, assumed, last_norm(state), "vit")
 
 
@@ -265,12 +271,27 @@ def read_pvt(state: State, beside: Beside) -> Told:
     return _told(state, _pyramid(config, "sequence_reduction_ratios"), beside, (), {}, "pvt")
 
 
+def _out_features(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Read the stages (0-based) whose maps a backbone hands on; the last one where nothing is said.
+
+    Raises:
+        ShapeError: one is no stage.
+    """
+    names = config.get("out_features") or ["stage4"]
+    stages = [match and int(match[1]) - 1 for match in (re.fullmatch(r"stage(\d)", str(name)) for name in names)]
+    if None in stages:
+        refuse_field(WHERE, "out_features", names, "names of stages")
+    return tuple(sorted(stage for stage in stages if stage is not None))
+
+
 def read_pvt_v2(state: State, beside: Beside) -> Told:
     """Read a PVTv2; the linear form has a reduction of one in every stage, whatever the configuration's ratios say."""
     config = beside.config
     _of_model("pvt_v2")(config)
     expect(WHERE, config, {"patch_sizes": ([7, 3, 3, 3],), "strides": ([4, 2, 2, 2],)})
     fields = _pyramid(config, "sr_ratios")
+    if "PvtV2Backbone" in (config.get("architectures") or ()):
+        fields["feature_stages"] = _out_features(config)
     if "linear_attention" in config:
         fields["linear"] = bool(config["linear_attention"])
     return _told(state, fields, beside, (), {}, "pvt")
