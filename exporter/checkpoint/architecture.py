@@ -4,6 +4,7 @@ The steps read shapes alone: tensors without values stand for the file's own.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -16,7 +17,6 @@ from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
 from slide_export.models.family import UntoldError
-from slide_export.models.formats.format import UNTOLD
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
     Beside,
@@ -27,6 +27,7 @@ from slide_export.models.formats import (
     refusal,
     rename,
 )
+from slide_export.models.formats.format import UNTOLD
 
 from .containers import Contents
 from .preprocessing import FoundPreprocessing, told_by_tree
@@ -235,6 +236,8 @@ def architecture(
             (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
             (),
         )
+    labels, doubled = _distinct(labels)
+    assumed = (*assumed, *doubled)
     settled = tuple(words for name, words in UNTOLD.items() if name in options)
     told_assumptions = tuple(one for one in told.assumed if not one.startswith(settled)) if told else ()
     return Architecture(
@@ -247,6 +250,18 @@ def architecture(
         told.filled if told else {},
         found.values,
     )
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give names that stand for several classes their number, and say so: some runtimes answer with the name alone.
+
+    Of ImageNet's names "crane" is a bird and a machine: crane (134) and crane (517).
+    """
+    doubled = [name for name, count in Counter(labels).items() if count > 1]
+    if not doubled:
+        return labels, ()
+    said = f"class names that stand for several classes have their number behind them: {listed(doubled)}"
+    return tuple(f"{name} ({number})" if name in doubled else name for number, name in enumerate(labels)), (said,)
 
 
 def _family(named: Named, families: Sequence[Family], variant: str | None) -> Family:

@@ -29,7 +29,7 @@ TRAINING = (
     "sampler",
     "trainer_state",
 )
-OTHER_FRAMEWORKS = ("tf_model.h5", "flax_model.msgpack", "saved_model.pb", "model.h5", "model.keras")
+OTHER_FRAMEWORKS = (".h5", ".msgpack", "saved_model.pb", ".keras", ".onnx")
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_config.json")
 
 
@@ -115,6 +115,12 @@ def _only(found: list[Path], folder: Path, what: str) -> Path:
     if found:
         names = listed([path.name for path in found])
         raise CheckpointError(f"expected one {what} in {folder}, found {names}: name one")
+    if others := sorted(path.name for path in folder.iterdir() if path.name.endswith(OTHER_FRAMEWORKS)):
+        raise CheckpointError(
+            f"expected weights of PyTorch in {folder}, found {', '.join(others)}, of another framework: load them with "
+            "their library and save them for PyTorch (transformers: from_pretrained(..., from_tf=True), then "
+            "save_pretrained)"
+        )
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     inside = f"; it has the folders {', '.join(below[:8])}: name one that has weights" if below else ""
     raise CheckpointError(
@@ -137,11 +143,6 @@ def _refuse_other_folders(folder: Path) -> None:
         raise CheckpointError(
             f"expected the index of the shards in {folder} ({', '.join(INDEXES[:2])}), found them without it: "
             f"{', '.join(sorted(shards)[:4])}"
-        )
-    if others := sorted(name for name in names if name in OTHER_FRAMEWORKS or name.endswith(".onnx")):
-        raise CheckpointError(
-            f"expected weights of PyTorch in {folder}, found {', '.join(others)}, of another framework: load it with its "
-            "library and save it for PyTorch (transformers: from_pretrained(..., from_tf=True), then save_pretrained)"
         )
     if ".metadata" in names:
         raise CheckpointError(
