@@ -19,7 +19,7 @@ from .architecture import Architecture, Named, architecture, by_our_names, compa
 from .bounds import refuse_beyond, refuse_expanded
 from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
-from .preprocessing import in_force
+from .preprocessing import beside_the_model, in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
@@ -76,7 +76,7 @@ def load_checkpoint(
         adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
         module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
-    assumed = (*found.assumed, *images.assumed)
+    assumed = (*found.assumed, *images.assumed, *beside_the_model(contents.dropped, images.values))
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,
