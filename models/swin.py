@@ -20,11 +20,11 @@ from .model_value import ACTIVATION, WINDOW, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
 from .typed_value import typed
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
+from .window_tables import TABLE, check_window, is_square, told_window
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
 OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
-TABLE = ".attn.relative_position_bias_table"
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -220,7 +220,7 @@ def infer(state: State, *, window: tuple[int, int] | None = None) -> SwinConfig:
         raise ShapeError(
             f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
         )
-    oblong = next((table.shape[0] for table in present if table.ndim == 2 and not _is_square(table.shape[0])), 0)
+    oblong = next((table.shape[0] for table in present if table.ndim == 2 and not is_square(table.shape[0])), 0)
     if oblong and window is None:
         raise UntoldError(f"a table of {oblong} positions, which no square window has", "window_size", "8x10")
     side = _image_side(state, windows, len(stages))
@@ -326,31 +326,8 @@ def told_size(state: State) -> tuple[int, int] | None:
     tables = [table for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2]
     masked = any(key.endswith(".attn_mask") for key in state)
     sizes = {table.shape[0] for table in tables}
-    told = (masked or len(sizes) > 1) and all(map(_is_square, sizes))
+    told = (masked or len(sizes) > 1) and all(map(is_square, sizes))
     return infer(state).image_size if told else None
-
-
-def told_window(state: State) -> tuple[int, int] | None:
-    """Window that the widest table tells; None where it is no square, or every stage slides."""
-    widest = max((table.shape[0] for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2), default=0)
-    side = (math.isqrt(widest) + 1) // 2
-    return (side, side) if widest and _is_square(widest) else None
-
-
-def check_window(state: State, window: tuple[int, int]) -> None:
-    """Refuse a window that has another number of positions than the widest table.
-
-    Raises:
-        ShapeError: it has.
-    """
-    widest = max((table.shape[0] for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2), default=0)
-    positions = (2 * window[0] - 1) * (2 * window[1] - 1)
-    if positions != widest:
-        raise ShapeError(f"{positions} positions, where the widest table has {widest}")
-
-
-def _is_square(number: int) -> bool:
-    return math.isqrt(number) ** 2 == number
 
 
 def resize(config: SwinConfig, size: SwinConfig) -> SwinConfig:

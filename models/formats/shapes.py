@@ -6,6 +6,7 @@ from typing import Any
 
 from slide_export.models import swin
 from slide_export.models.family import ShapeError, State
+from slide_export.models.window_tables import check_window
 
 from . import windows
 from .format import Beside
@@ -41,7 +42,7 @@ def swin_fields(state: State, told: Mapping[str, Any], beside: Beside) -> dict[s
     """
     asked = windows.said(beside, windows.WINDOW)
     if asked:
-        swin.check_window(state, asked)
+        check_window(state, asked)
     if asked and tuple(told.get("window", asked)) != asked:
         raise ShapeError(f"windows of {told['window']} in the library's own configuration, where {asked} was said")
     if windows.has_oblong(state):

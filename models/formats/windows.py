@@ -13,6 +13,7 @@ from torch import Tensor
 from slide_export.models.family import State, UntoldError
 from slide_export.models.swin import PATCH
 from slide_export.models.window_attention import relative_position_index
+from slide_export.models.window_tables import is_square
 
 from .format import Beside, pair
 
@@ -29,7 +30,7 @@ def tables(state: State) -> dict[int, Tensor]:
 
 def has_oblong(state: State) -> bool:
     """Whether a table has a number of rows that no square window has."""
-    return any(math.isqrt(table.shape[0]) ** 2 != table.shape[0] for table in tables(state).values())
+    return any(not is_square(table.shape[0]) for table in tables(state).values())
 
 
 def said(beside: Beside, name: str) -> Window | None:
@@ -63,9 +64,8 @@ def tell(state: State, told: Mapping[str, object], beside: Beside) -> dict[str, 
 def _sides(stage: int, table: Tensor, state: State, beside: Beside) -> Window | None:
     """Tell the sides of one stage's windows; None where nothing does."""
     rows = table.shape[0]
-    side = math.isqrt(rows)
-    if side**2 == rows:
-        return (side + 1) // 2, (side + 1) // 2
+    if is_square(rows):
+        return (math.isqrt(rows) + 1) // 2, (math.isqrt(rows) + 1) // 2
     index = f"layers.{stage}.blocks.0.attn.relative_position_index"
     if index not in state or state[index].ndim != 2 or beside.tensor is None:
         return None
@@ -103,6 +103,6 @@ def _ask(state: State, name: str, what: str) -> Window:
     Raises:
         UntoldError: always.
     """
-    rows = next(table.shape[0] for table in tables(state).values() if math.isqrt(table.shape[0]) ** 2 != table.shape[0])
+    rows = next(table.shape[0] for table in tables(state).values() if not is_square(table.shape[0]))
     words = f"windows that are no square (a table of {rows} positions), whose sides no file tells: say the {what}"
     raise UntoldError(words, name, "8x10" if name == WINDOW else "256x320")
