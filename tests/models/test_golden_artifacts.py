@@ -20,6 +20,7 @@ from slide_export.inference.forms import SAMPLINGS
 from slide_export.mil import Evaluator, Package
 from slide_export.mil import convert as mil
 from slide_export.models.dat import Dat
+from slide_export.proof.session import open_session
 from tests.exporter.checkpoint import test_formats as formats
 from tests.models import test_dat, test_mvitv2, test_systems_golden, test_twins
 from tests.models.golden_recipe import Case, case
@@ -65,7 +66,7 @@ def probabilities(name: str) -> Golden:
 
 
 def of_library(name: str, folder: Path) -> Golden:
-    drawn, model = formats.load(name, folder)
+    drawn, model = formats.load_svt(folder) if name == "mmpretrain_svt" else formats.load(name, folder)
     return drawn, model.module
 
 
@@ -100,7 +101,8 @@ def computed(module: nn.Module, x: Tensor, target: str, folder: Path) -> list[An
         options = LoweringOptions(FP32, ModelIO(), backends.complete_options(target, {}))
         graph = export_module(module, (torch.zeros_like(x),), (INPUT,), names)
         artifact = backend.lower(graph, folder, options)
-        found = backend.Session(artifact.path, artifact.settings).run({INPUT: x.numpy()})
+        session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
+        found = session.run({INPUT: x.numpy()})
     return [np.asarray(found[name]) for name in names]
 
 
