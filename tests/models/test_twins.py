@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.core.errors import RequestError
 from slide_export.inference.fuse import inference_form
 from slide_export.models import ShapeError, twins
 from slide_export.models.group_attention import GroupAttention
@@ -184,7 +184,7 @@ def test_what_no_key_tells_can_be_said(name: str, values: dict[str, str], tmp_pa
 @pytest.mark.parametrize("windows", ["7,7,7", "7,7,7,1"])
 def test_windows_that_the_blocks_cannot_have_are_refused(windows: str, tmp_path: Path) -> None:
     torch.save(dict(case("twins_svt").state), tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match="the blocks of each stage have window,window,window,window"):
+    with pytest.raises(RequestError, match="the blocks of each stage have window,window,window,window"):
         load_checkpoint(tmp_path / "model.pth", values={"heads": "2,2,3,4", "windows": windows})
 
 
