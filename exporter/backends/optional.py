@@ -27,6 +27,9 @@ COMMON_FORM = "taps"
 """The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
 runtime has a tuned kernel for."""
 
+COMMON_SAMPLING = "hats"
+"""The form of deformable attention for a target that names none: matrix products, which every target has."""
+
 
 def name_of(backend: Backend) -> str:
     """Name of the target, the word after `--target`."""
@@ -58,6 +61,11 @@ def device_distributions(backend: Backend) -> tuple[str, ...]:
 def default_form(backend: Backend) -> str:
     """Form of slide attention that `auto` stands for."""
     return cast(str, getattr(backend, "DEFAULT_FORM", COMMON_FORM))
+
+
+def default_sampling(backend: Backend) -> str:
+    """Form of deformable attention that `auto` stands for."""
+    return cast(str, getattr(backend, "DEFAULT_SAMPLING", COMMON_SAMPLING))
 
 
 def install_command(backend: Backend) -> str:

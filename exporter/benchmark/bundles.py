@@ -13,6 +13,7 @@ from slide_export.core.errors import RequestError
 from slide_export.core.files import sha256_of
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
 from slide_export.core.progress import Progress, no_progress
+from slide_export.inference.forms import SAMPLINGS
 
 from .devices import Device
 from .devices.local import LOCAL_DEVICE
@@ -53,6 +54,11 @@ def _candidate(one: Bundle, batches: Sequence[int]) -> Candidate:
     return Candidate(subject, path / artifact.path, settings, bundle.golden(one).feeds)
 
 
+def _has_forms(manifest: Manifest) -> bool:
+    """Whether the model's attention has several forms: it is slide attention, or was sampled in one of two ways."""
+    return bool(manifest.fusion) or set(manifest.options.form.split(",")) <= SAMPLINGS.keys()
+
+
 def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
     model = manifest.model
     return ArtifactInfo(
@@ -62,7 +68,7 @@ def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
         family=model.family,
         variant=model.variant,
         image_size=model.image_size,
-        lowering=manifest.options.form if manifest.fusion else "",  # none without slide attention
+        lowering=manifest.options.form if _has_forms(manifest) else "",
         parameters=model.parameters,
         macs=model.macs,
         artifact_bytes=manifest.artifact.bytes,

@@ -2,9 +2,11 @@
 
 from tests.benchmarks.machine import machine
 
-from . import export_cost, speed
+from . import export_cost, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
 print()
 speed.main()
+print()
+systems.main()
