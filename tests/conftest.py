@@ -30,7 +30,7 @@ SMALL = SwinConfig(
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Gives every parameter that training moves a value that training could have left: no zeros, no ones."""
+    """Give every parameter that training moves a value that training could have left: no zeros, no ones."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in module.named_parameters():

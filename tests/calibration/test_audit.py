@@ -19,7 +19,7 @@ Pictures = NDArray[np.uint8]
 
 
 def crops(seed: int = 0) -> Pictures:
-    """Returns different crops of the bundled colour photographs of the earth, uint8 [N, H, W, 3]."""
+    """Different crops of the bundled colour photographs of the earth, uint8 [N, H, W, 3]."""
     rng = np.random.default_rng(seed)
     wanted = ("astronaut", "chelsea", "coffee", "retina")
     photographs = [decode(file) for file in bundled().files if file.stem in wanted]

@@ -202,7 +202,7 @@ PARENTS = [
 
 
 def zeros(variant: str) -> dict[str, Tensor]:
-    """Returns the state dict of a variant's shapes."""
+    """The state dict of a variant's shapes."""
     family = family_of(variant)
     with torch.device("meta"):
         module = family.build(family.variants[variant])

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.core.artifact import DtypeStats
-from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
+from slide_export.core.errors import ParityError, PrecisionError
 from slide_export.core.precision import FP16, FP32, INT8
 from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
 from slide_export.proof.gate import judge
