@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of
-from .core.errors import RequestError
+from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
 from .workflows.options import ExportOptions, goal_of, request_of
@@ -215,9 +215,14 @@ def verify_all(
     least_db = min_sqnr_db if evaluation is None else None
     goal = goal_of(evaluation, max_drop, None if evaluation is None else min_sqnr_db)
     if goal is not None and against is None:
-        raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+        raise RequestError(
+            f"expected {option('against')} with {option('evaluation', 'eval')}: accuracy is compared with the "
+            "checkpoint's own"
+        )
     if goal is not None and device is not None:
-        raise RequestError("expected --eval without --device: accuracy is measured on this machine")
+        raise RequestError(
+            f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
+        )
     from .verification.batch import VerifyOptions, prove_each
     from .verification.find import find
 
@@ -232,7 +237,7 @@ def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Open
     """Open artifacts where they are to be proved: here, or on a device while it is connected."""
     if device is None:
         if keep:
-            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+            raise RequestError(f"expected {option('device')} with {option('keep')}: here nothing is copied anywhere")
         from .verification.apart import Runners
 
         with Runners() as runners:

@@ -1,6 +1,6 @@
-"""A mutant put into a process that has imported everything: the code of one function, or the values of some names.
+"""A mutant put into a process that has imported everything: one function's code or defaults, or values of some names.
 
-What neither reaches, a class's own statements and the defaults of parameters, needs a new import (`trial.imported`).
+What these do not reach, a class's own statements for instance, needs a new import (`trial.imported`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.machinery
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -26,9 +26,9 @@ def put(mutant: Mutant, tree: ast.Module) -> bool:
     """Change this process; False where the mutant cannot be put so."""
     code = compile(ast.fix_missing_locations(tree), str(ROOT / mutant.path), "exec")
     module = importlib.import_module(_module_name(mutant.path))
-    if mutant.kind == "default":
-        return False
-    return _put_values(module, code, acts.names(mutant)) if mutant.names else _put_code(module, code, mutant.scope)
+    if mutant.names:
+        return _put_values(module, code, acts.names(mutant))
+    return _put_function(module, code, mutant.scope, defaults=mutant.kind == "default")
 
 
 def import_changed(path: str, tree: ast.Module) -> None:
@@ -49,23 +49,42 @@ def _module_name(path: str) -> str:
     return ".".join(("slide_export", *(part for part in inner if part != "__init__")))
 
 
-def _put_code(module: ModuleType, code: CodeType, scope: str) -> bool:
-    """Give a function its changed code; of a nested one, its outermost function the code that makes it."""
-    found: Any = module
-    done: list[str] = []
-    for part in scope.split("."):
-        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
-        done.append(part)
-        if not isinstance(found, type):
-            break
+def _put_function(module: ModuleType, code: CodeType, scope: str, *, defaults: bool) -> bool:
+    """Give a function its changed code or defaults; of a nested one, its outermost function the code that makes it."""
+    found, name = _outermost(vars(module), scope)
     function = _unwrapped(found)
-    changed = next((one for one in _codes(code) if one.co_qualname == ".".join(done)), None)
-    if function is None or changed is None or function.__code__.co_freevars != changed.co_freevars:
-        return False
-    function.__code__ = changed
+    if defaults:
+        made = _unwrapped(_outermost(_run_beside(module, code), scope)[0])
+        if function is None or made is None or name != scope:
+            return False
+        function.__defaults__, function.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
+    else:
+        changed = next((one for one in _codes(code) if one.co_qualname == name), None)
+        if function is None or changed is None or function.__code__.co_freevars != changed.co_freevars:
+            return False
+        function.__code__ = changed
     if hasattr(found, "cache_clear"):
         found.cache_clear()
     return True
+
+
+def _outermost(names: Mapping[str, Any], scope: str) -> tuple[Any, str]:
+    """The first of `Class.function.inner` that is no class, and its name: `Class.function`."""
+    found: Any = None
+    done: list[str] = []
+    for part in scope.split("."):
+        found = names.get(part)
+        done.append(part)
+        if not isinstance(found, type):
+            break
+        names = vars(found)
+    return found, ".".join(done)
+
+
+def _run_beside(module: ModuleType, code: CodeType) -> dict[str, Any]:
+    made = {key: value for key, value in vars(module).items() if key.startswith("__")}
+    exec(code, made)  # our own file
+    return made
 
 
 def _unwrapped(found: Any) -> FunctionType | None:
@@ -89,8 +108,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 def _put_values(module: ModuleType, code: CodeType, names: frozenset[str]) -> bool:
     """Run the changed file beside the module, and give the names what they have there, wherever they were imported."""
-    made = {key: value for key, value in vars(module).items() if key.startswith("__")}
-    exec(code, made)  # our own file
+    made = _run_beside(module, code)
     before = {name: getattr(module, name) for name in names if hasattr(module, name)}
     if not before or any(isinstance(value, type | FunctionType) for value in before.values()):
         return False

@@ -56,7 +56,7 @@ def test_an_error_of_another_kind_stays_itself(tmp_path: Path) -> None:
 
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BundleError, match="choose another --out"), staging(tmp_path / "file" / "b", overwrite=False):
+    with pytest.raises(BundleError, match="choose another out"), staging(tmp_path / "file" / "b", overwrite=False):
         pass
 
 
@@ -187,7 +187,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file" / "b", tmp_path / ("o" * 300) / "b"):
-        with pytest.raises(BundleError, match="choose another --out"):
+        with pytest.raises(BundleError, match="choose another out"):
             refuse_unusable(place, "b")
     monkeypatch.setattr(stage.os, "access", lambda *_: False)
     with pytest.raises(WriteError, match="nothing can be written in"):
