@@ -18,6 +18,8 @@ from slide_export.inference.served import serve
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof.reference import truth, with_floor
 
+from .shared_exports import own_export, shared_exports  # noqa: F401  # fixtures of every test
+
 SMALL = SwinConfig(
     embed_dim=16,
     depths=(1, 2, 2, 1),

@@ -69,6 +69,7 @@ def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]
 
 
+@pytest.mark.usefixtures("own_export")
 def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
     again = pipeline.export(ExportRequest(checkpoint, out=tmp_path))
     for file in made.path.iterdir():
