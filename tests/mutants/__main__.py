@@ -71,7 +71,8 @@ def verdicts(path: str, pairs: list[Pair], *, own: bool) -> Iterator[tuple[Mutan
     left = {mutant.key: (mutant, tree) for mutant, tree in pairs}
     reached = set()
     for files in ((deciding.mirror(path),), () if own else deciding.others(path)):
-        for found in live_verdicts(files, list(left.values()), KEPT / "session.jsonl"):
+        by_own = files == (deciding.mirror(path),)
+        for found in live_verdicts(files, list(left.values()), KEPT / "session.jsonl", own=by_own):
             verdict = _certain(left[found.mutant], found)
             reached |= {found.mutant} if found.tests else set()
             if verdict in DONE:

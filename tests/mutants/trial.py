@@ -34,12 +34,17 @@ class Verdict:
     tests: tuple[str, ...] = ()
 
 
-def live_verdicts(files: Sequence[Path], pairs: Sequence[Pair], said: Path) -> list[Verdict]:
-    """Verdicts from tests of some files, each mutant put into a fork of a session that has run them once."""
+def live_verdicts(files: Sequence[Path], pairs: Sequence[Pair], said: Path, *, own: bool) -> list[Verdict]:
+    """Verdicts from tests of some files, each mutant put into a fork of a session that has run them once.
+
+    Args:
+        said: the file through which the session tells them.
+        own: whether they are the tests of the changed file itself.
+    """
     said.unlink(missing_ok=True)
     names = [str(file) for file in files if file.exists()]
     if names:
-        in_child(lambda: _session(names, pairs, said), SESSION_S)
+        in_child(lambda: _session(names, pairs, said, own=own), SESSION_S)
     lines = map(json.loads, said.read_text().splitlines()) if said.exists() else iter(())
     return [Verdict(line["mutant"], line["verdict"], tuple(line["tests"])) for line in lines]
 
@@ -64,16 +69,16 @@ def _word(status: int | None) -> str:
     return {PASSED: "survived", NOT_PUT: "not put"}.get(status, f"crash {status}")
 
 
-def _session(files: list[str], pairs: Sequence[Pair], said: Path) -> int:
+def _session(files: list[str], pairs: Sequence[Pair], said: Path, *, own: bool) -> int:
     recorder = Recorder()
-    return quiet_pytest([*files, "-m", "not slow"], [recorder, _Loop(recorder, pairs, said)])
+    return quiet_pytest([*files, "-m", "not slow"], [recorder, _Loop(recorder, pairs, said, own=own)])
 
 
 class _Loop:
     """A pytest plugin in the place of the loop over tests."""
 
-    def __init__(self, recorder: Recorder, pairs: Sequence[Pair], said: Path) -> None:
-        self._recorder, self._pairs, self._said = recorder, pairs, said
+    def __init__(self, recorder: Recorder, pairs: Sequence[Pair], said: Path, *, own: bool) -> None:
+        self._recorder, self._pairs, self._said, self._own = recorder, pairs, said, own
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -86,10 +91,11 @@ class _Loop:
         items = sorted(sound, key=lambda item: reach[item.nodeid][0])
         for mutant, tree in self._pairs:
             wanted, left = acts.places(mutant), LIMIT_S
+            every = self._own and bool(mutant.names)  # a test of a constant may enter no function at all
             chosen = []
             for item in items:
                 seconds, entered = reach[item.nodeid]
-                if entered & wanted and seconds <= left:
+                if (every or entered & wanted) and seconds <= left:
                     chosen.append(item)
                     left -= seconds
             self._say(self._verdict(session, mutant, tree, chosen))

@@ -96,7 +96,13 @@ def test_one_marked_product_is_enough_for_weights_alone() -> None:
     assert satisfies(DtypeStats({"int8": 9}, {"int8": 1}, marked=1), INT8)
 
 
-@pytest.mark.parametrize(("points", "words"), [(99, "are int8,"), (101, "are int8 or uint8,")])
+def test_none_of_what_was_asked_is_not_enough() -> None:
+    assert not satisfies(DtypeStats({"int8": 9}, {"float32": 1}, marked=1), INT8)
+    assert not satisfies(replace(WEIGHTS, marked=0), W8)
+    assert "0 of 5 products" in describe(DtypeStats({"float16": 9}, {"float32": 5}), FP16)
+
+
+@pytest.mark.parametrize(("points", "words"), [(99, "are int8,"), (100, "are int8 or uint8,")])
 def test_a_type_is_named_from_a_hundredth_of_the_bytes_on(points: int, words: str) -> None:
     assert words in describe(DtypeStats({"int8": 10000 - points, "uint8": points}, {"int8": 5}, marked=5), INT8)
 

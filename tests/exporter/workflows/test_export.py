@@ -137,7 +137,7 @@ def test_an_existing_bundle_is_refused_before_any_work(made: Bundle, checkpoint:
         steps.append(what)
         return pipeline.no_progress(what)
 
-    with pytest.raises(BundleError, match="--overwrite"):
+    with pytest.raises(BundleError, match="add overwrite or another out"):
         pipeline.export(ExportRequest(checkpoint, out=made.path.parent), step)
     assert steps == []
 
