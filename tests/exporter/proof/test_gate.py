@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from slide_export.calibration.accuracy import AccuracyReport, Hits
 from slide_export.core.artifact import DtypeStats
-from slide_export.core.errors import ParityError, PrecisionError
+from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
 from slide_export.core.precision import FP16, FP32, INT8
 from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
 from slide_export.proof.gate import explain_accuracy, judge
@@ -122,9 +123,9 @@ def test_nothing_is_within_a_limit_that_is_not_finite(limit: str, value: float) 
 
 def test_a_refusal_ends_where_nothing_more_is_told() -> None:
     wrong = replace(PROOF, outputs=(replace(FINE, max_abs=1.0),))
-    with pytest.raises(ParityError, match="the artifact is not the model$"):
+    with pytest.raises(ParityError, match=r"the artifact is not the model$"):
         judge(wrong, SINGLE, FP32)
-    with pytest.raises(ParityError, match="the artifact is not the model; kept there; look here$"):
+    with pytest.raises(ParityError, match=r"the artifact is not the model; kept there; look here$"):
         judge(wrong, SINGLE, FP32, "; kept there", hint="; look here")
 
 
