@@ -33,6 +33,15 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
     assert np.array_equal(crop(picture, DataConfig(keep_aspect=False, scale=1.0), (64, 64)), np.asarray(picture))
 
 
+@pytest.mark.parametrize(("margin", "cut"), [(1, 0), (3, 2), (5, 2)])
+def test_half_a_pixel_goes_to_the_even_side_as_torchvisions_does(margin: int, cut: int) -> None:
+    """Source: torchvision, transforms/functional.py, center_crop: int(round((height - crop_height) / 2.0))."""
+    picture = gradient(64 + margin, 64 + margin)
+    data = DataConfig(keep_aspect=False, scale=(64 + margin) / 64)
+    expected = picture.crop((cut, cut, cut + 64, cut + 64))
+    assert np.array_equal(crop(picture, data, (64, 64)), np.asarray(expected))
+
+
 def test_gray_becomes_rgb_and_non_square_crops_work() -> None:
     assert crop(gradient(90, 90).convert("L"), DataConfig(), (32, 64)).shape == (32, 64, 3)
 
