@@ -32,8 +32,10 @@ def measure(
     told = optional.plain_load(backend, path, settings)
     if told is None or optional.unavailable_reason(backend) is not None or not told.differs_here:
         return told
+    # The same limits as the proof's: whether a user who sets nothing has what was proved is the question.
     session = backend.Session(path, told.settings)
     report = parity.check(reference, session, batch, decision_axis=decision_axis, accepted=proof.accepted)
+    # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
     worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
     return replace(
         told,
