@@ -70,15 +70,21 @@ def mutants(path: str, source: str) -> list[tuple[Mutant, ast.Module]]:
 
 
 def _places(
-    node: ast.AST, steps: tuple[tuple[str, int | None], ...], scope: str, names: tuple[str, ...], *, in_default: bool
+    node: ast.AST,
+    steps: tuple[tuple[str, int | None], ...],
+    scope: str,
+    names: tuple[str, ...] | None,
+    *,
+    in_default: bool,
 ) -> Iterator[_Place]:
+    """Each expression and statement; `names` are those that its statement binds at import, None within a function."""
     if isinstance(node, ast.JoinedStr) or _is_text(node) or _is_strict(node):  # messages, docstrings
         return
     if isinstance(node, (ast.expr, ast.stmt)):
-        yield _Place(steps, scope, "default" if in_default else "", names)
+        yield _Place(steps, scope, "default" if in_default else "", names or ())
     if isinstance(node, ast.arguments):
         in_default = True
-    if isinstance(node, ast.Assign | ast.AnnAssign):
+    if isinstance(node, ast.Assign | ast.AnnAssign) and names is not None:
         names = (*names, *_bound(node))
     for field, value in ast.iter_fields(node):
         if field in UNCHANGED:
@@ -86,7 +92,7 @@ def _places(
         inner, bound = scope, names
         if isinstance(node, SCOPES) and field == "body":
             inner = f"{scope}.{node.name}".lstrip(".")
-            bound = (*names, node.name) if isinstance(node, ast.ClassDef) else ()
+            bound = (*(names or ()), node.name) if isinstance(node, ast.ClassDef) else None
         elif isinstance(node, SCOPES):  # decorators and defaults run where the definition stands, and act within it
             inner = f"{scope}.{node.name}".lstrip(".")
         for index, child in enumerate(value if isinstance(value, list) else [value]):

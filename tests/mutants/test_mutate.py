@@ -22,6 +22,7 @@ class Bound:
 
 
 def picked(pairs, names=("a",)):
+    most = 2
     if any(pairs):
         raise ValueError(f"{1}")
     return zip(pairs, names, strict=True)
@@ -39,6 +40,7 @@ def test_constants_are_moved_to_both_sides_where_they_are_no_whole_numbers() -> 
         ("Bound", "0.95", "1.1875"),
         ("Bound", "0.95", "0.76"),
         ("Bound.holds", "1", "2"),
+        ("picked", "2", "3"),
     }
 
 
@@ -70,7 +72,7 @@ def test_a_tree_differs_from_its_source_in_the_mutant_alone() -> None:
 
 def test_what_runs_at_import_says_which_names_it_binds() -> None:
     names = {one.before: one.names for one, _ in mutants("f.py", SOURCE) if one.kind == "constant"}
-    assert names == {"0.5": ("LIMIT",), "0.95": ("Bound", "share"), "1": ()}
+    assert names == {"0.5": ("LIMIT",), "0.95": ("Bound", "share"), "1": (), "2": ()}
 
 
 def test_keys_tell_mutants_apart_and_stay_when_lines_move() -> None:
