@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slide_export.core.errors import CalibrationError
+from slide_export.inference import preprocess
 from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 
@@ -53,3 +55,12 @@ def test_normalise_is_the_formula_channels_first() -> None:
     found = normalise(pictures, data)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-6
+
+
+def test_a_picture_has_as_many_pixels_as_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert preprocess.LARGEST_PIXELS == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(preprocess, "LARGEST_PIXELS", 64 * 48)
+    data = DataConfig(keep_aspect=False, scale=1.0)
+    assert crop(gradient(9, 9), data, (64, 48)).shape == (64, 48, 3)
+    with pytest.raises(CalibrationError, match="that becomes 64x49: cut it"):
+        crop(gradient(9, 9), data, (64, 49))

@@ -157,15 +157,16 @@ def test_what_float32_holds_exactly_has_the_floor_of_float32(reference: Referenc
 
 
 def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
-    """Two of four pixels of the second image change: the one that the model was surer of is named, and a tie's last."""
-    exact = np.zeros((2, 2, 2, 2))  # [B, K, H, W]
-    exact[:, 0] = [[1.0, 3.0], [2.0, 2.0]]
+    """Three of four pixels of the second image change: one that the model was surest of is named, of a tie the last."""
+    exact = np.zeros((2, 2, 1, 4))  # [B, K, H, W]
+    exact[:, 0] = [1.0, 3.0, 3.0, 2.0]
     found = exact.copy()
-    found[1, 1, 0, 1] = found[1, 1, 0, 0] = 9.0
+    found[1, 1, 0, :3] = 9.0
     reference = Reference("s", ("a", "b"), {}, {"map": exact}, {"map": exact})
     top1, (flip,) = parity._flips(reference, {"map": found}, np.arange(2), 1)
-    assert (top1, flip.image, flip.margin, flip.expected, flip.found) == (0.75, "b at 0,1", 3.0, 0, 1)
+    assert (top1, flip.image, flip.margin, flip.expected, flip.found) == (0.625, "b at 0,2", 3.0, 0, 1)
     assert parity._decisions(reference, 1) == 4
+    assert parity._decisions(replace(reference, exact={"map": exact[:, :, 0, 0]}), 1) == 1
     assert parity._decisions(reference, None) == 0
 
 
@@ -211,7 +212,13 @@ def test_one_score_is_judged_as_it_is() -> None:
     """The head of one class, and one number an image: there is nothing to take the mean of."""
     one = np.array([[3.0], [3.5]])
     assert (parity.centred(one, 1) == one).all()
+    assert (parity.centred(one[:1], 1) == one[:1]).all()
     assert (parity.centred(one[:, 0], None) == one[:, 0]).all()
+
+
+def test_two_scores_are_centred() -> None:
+    assert np.array_equal(parity.centred(np.array([[3.0, 1.0]]), 1), [[1.0, -1.0]])
+    assert np.array_equal(parity.centred(np.array([[3.0, 1.0], [1.0, 3.0]]), None), [[1.0, -1.0], [-1.0, 1.0]])
 
 
 def test_a_recipe_is_held_beside_the_precisions_own_bounds() -> None:

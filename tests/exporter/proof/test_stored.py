@@ -63,6 +63,39 @@ def test_what_is_missing_and_what_is_new_are_named() -> None:
     assert [fault.name for fault in report.faults] == ["head.weight", "other"]
 
 
+@pytest.mark.parametrize(("size", "faults"), [(1, 0), (2, 2)])
+def test_a_scalar_may_be_a_precisions_own_and_two_values_may_not(size: int, faults: int) -> None:
+    source, found = full("a.weight", np.ones(size)), half("b.weight", np.full(size, 2.0))
+    assert len(compare([source], [found]).faults) == faults
+
+
+def test_integers_without_a_counterpart_are_no_weights() -> None:
+    assert compare([], [exact("axes", np.arange(4))]).passed
+
+
+def test_a_value_may_be_off_by_what_rounding_does_and_no_more() -> None:
+    """1536 in float16 has a step of 1: half of it, with the slack, is one step of what rounding can do."""
+    values = np.full(4, 1536.0)
+    for beyond, passed in ((0.5, True), (0.502, False)):
+        assert compare([full("w", values + beyond)], [half("w", values)]).passed is passed
+
+
+def test_faults_come_the_worst_first_and_count_their_values() -> None:
+    near, far = WEIGHT.copy(), WEIGHT.copy()
+    near[0, 0] *= 1.01
+    far[:2, 0] *= 3
+    sources = [full("near.weight"), full("far.weight")]
+    first, second = compare(sources, [half("near.weight", near), half("far.weight", far)]).faults
+    assert (first.name, first.wrong, second.name, second.wrong) == ("far.weight", 2, "near.weight", 1)
+    assert first.steps > second.steps > 1
+
+
+def test_a_tensor_found_by_its_values_is_taken_once() -> None:
+    report = compare([full("a.weight"), full("b.weight")], [half("onnx::MatMul_7")])
+    assert [fault.name for fault in report.faults] == ["b.weight"]
+    assert report.tensors == 1
+
+
 def test_scalars_and_attributes_of_a_precision_are_its_own() -> None:
     scale = full("head.weight_scale_of_activations", 0.5)
     assert compare([full("head.weight")], [half("head.weight"), scale]).passed
