@@ -4,6 +4,8 @@ import ast
 
 import pytest
 
+from .__main__ import equivalents
+from .deciding import DECIDING, ROOT
 from .mutate import mutants
 
 SOURCE = '''
@@ -86,3 +88,8 @@ def test_keys_tell_mutants_apart_and_stay_when_lines_move() -> None:
 def test_large_whole_numbers_are_moved_far_too(value: str) -> None:
     changes = {one.after for one, _ in mutants("f.py", f"MOST = {value}\n")}
     assert changes == ({"9"} if value == "8" else {"10", "11"})
+
+
+def test_the_mutants_that_are_left_out_exist() -> None:
+    keys = {one.key for path in DECIDING for one, _ in mutants(path, (ROOT / path).read_text())}
+    assert equivalents() <= keys

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
+from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0, 40.0)
 PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
@@ -17,7 +17,9 @@ def flips(count: int) -> tuple[Flip, ...]:
     return tuple(Flip(f"{index}.jpg", 3, 5, 1e-6) for index in range(count))
 
 
-@pytest.mark.parametrize(("margin", "refused"), [(7.9e-6, False), (8.1e-6, True)])  # twice the accepted error of 4e-6
+@pytest.mark.parametrize(
+    ("margin", "refused"), [(7.9e-6, False), (2 * 4e-6, False), (8.1e-6, True)]
+)  # twice the accepted error of 4e-6
 def test_rounding_explains_a_flip_up_to_twice_the_accepted_error(margin: float, refused: bool) -> None:
     proof = replace(PROOF, flips=(Flip("a.jpg", 3, 5, margin),))
     assert bool(proof.confident_flips) is refused
@@ -81,6 +83,15 @@ def test_a_flip_is_measured_by_the_widest_output() -> None:
     proof = replace(PROOF, outputs=(FINE, replace(FINE, limit_max=1.0)), flips=(Flip("a.jpg", 3, 5, 1.9),))
     assert not proof.confident_flips
     assert replace(proof, outputs=(FINE,)).confident_flips
+
+
+def test_without_an_output_nothing_explains_a_flip() -> None:
+    assert replace(PROOF, outputs=(), flips=flips(1)).confident_flips
+
+
+def test_batches_of_none_and_of_one_are_told_from_many() -> None:
+    """1, which exporters bake in; 2, which they trace with; 3, no power of two; 8, what the rest is run in."""
+    assert BATCH_SIZES == (1, 2, 3, 8)
 
 
 def test_one_bad_output_of_two_is_enough() -> None:
