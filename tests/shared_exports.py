@@ -39,7 +39,7 @@ def key(module: nn.Module, examples: Any, *options: object) -> str | None:
     """What an export depends on, as a hash; None of a module that cannot be written down."""
     written = io.BytesIO()
     code = [id(type(layer).forward) for layer in module.modules()]
-    code += [id(one) for one in (*passes.PASSES, onnx_graph._trace, onnx_graph.refuse_unfold, torch.onnx.export)]
+    code += [id(one) for one in (*passes.PASSES, onnx_graph._trace, onnx_graph._without_unfold, torch.onnx.export)]
     try:
         _Values(written).dump((module, examples, code, onnx_graph.LARGEST, options))
     except (pickle.PicklingError, AttributeError, TypeError, NotImplementedError):  # a local class, a lambda

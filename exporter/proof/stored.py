@@ -133,13 +133,15 @@ def _fault(source: StoredConstant, tensor: StoredConstant) -> StoredFault | None
 def _steps(expected: Array, tensor: StoredConstant) -> Array:
     """Differences as multiples of what rounding can do; equal values are 0 whatever the type."""
     shape = tensor.values.shape
-    # Steps differ below and above a value: at a power of two, float16's neighbours are not equally far.
-    difference = expected.astype(np.float64).reshape(shape) - tensor.values.astype(np.float64)
+    # Steps differ below and above a value: at the ends of an integer type, and between the entries of a table.
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        difference = expected.astype(np.float64).reshape(shape) - tensor.values.astype(np.float64)
     allowed = np.where(difference < 0, np.broadcast_to(tensor.below, shape), np.broadcast_to(tensor.above, shape))
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.abs(difference) / allowed
-    steps = np.where(difference == 0, 0.0, steps)  # 0 / 0 where the type holds the value exactly
-    return np.where(np.isfinite(difference) | (expected.reshape(shape) == tensor.values), steps, np.inf).reshape(-1)
+    # Equal is equal: 0 / 0 where the type holds the value exactly, and infinity less infinity.
+    steps = np.where(expected.reshape(shape) == tensor.values, 0.0, steps)
+    return np.where(np.isinf(difference), np.inf, steps).reshape(-1)
 
 
 def label(tensor: StoredConstant) -> str:

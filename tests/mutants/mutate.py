@@ -80,6 +80,8 @@ def _places(
     """Each expression and statement; `names` are those that its statement binds at import, None within a function."""
     if isinstance(node, ast.JoinedStr) or _is_text(node) or _is_strict(node):  # messages, docstrings
         return
+    if _is_rest_of_shape(node):
+        return
     if isinstance(node, (ast.expr, ast.stmt)):
         yield _Place(steps, scope, "default" if in_default else "", names or ())
     if isinstance(node, ast.arguments):
@@ -112,6 +114,12 @@ def _is_text(node: ast.AST) -> bool:
 
 def _is_strict(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg == "strict"
+
+
+def _is_rest_of_shape(node: ast.AST) -> bool:
+    """Whether it is `x.reshape(-1)`, of which NumPy and torch take any negative number for the same."""
+    whole = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape"
+    return whole and [ast.unparse(one) for one in node.args] == ["-1"]  # type: ignore[attr-defined]
 
 
 def _changes(node: ast.AST, kind: str) -> Iterator[tuple[str, Any]]:

@@ -61,6 +61,8 @@ def test_the_largest_and_the_smallest_values_are_taken() -> None:
         ("mean", "0,0,1.01", "divide colours of 0..255 by 255$"),
         ("mean", "0,0,255", "divide colours of 0..255 by 255$"),
         ("mean", "0,0,256", "found '0,0,256'$"),
+        ("mean", "1,-0.1,0", "found '1,-0.1,0'$"),
+        ("interpolation", "lanczos", "found 'lanczos'$"),
         ("mean", "0,0", "found '0,0'$"),
         ("mean", "0,0,0,0", "found '0,0,0,0'$"),
     ],

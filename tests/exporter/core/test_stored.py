@@ -102,3 +102,5 @@ def test_what_is_stored_says_its_type() -> None:
     assert exact("axis", np.array([1]), stored="attribute").stored == "attribute"
     assert exact("axis", np.array([1])).module == ""
     assert rounded_float("w", "float16", np.ones(2, np.float16)).module == ""
+    assert stepped("w", "int8", np.ones(2, np.int8), np.array(1.0), np.zeros(())).module == ""
+    assert from_table("w", "uint8", np.ones(2), np.ones(1)).module == ""
