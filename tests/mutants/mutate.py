@@ -80,8 +80,6 @@ def _places(
     """Each expression and statement; `names` are those that its statement binds at import, None within a function."""
     if isinstance(node, ast.JoinedStr) or _is_text(node) or _is_strict(node):  # messages, docstrings
         return
-    if _is_rest_of_shape(node):
-        return
     if isinstance(node, (ast.expr, ast.stmt)):
         yield _Place(steps, scope, "default" if in_default else "", names or ())
     if isinstance(node, ast.arguments):
@@ -98,7 +96,7 @@ def _places(
         elif isinstance(node, SCOPES):  # decorators and defaults run where the definition stands, and act within it
             inner = f"{scope}.{node.name}".lstrip(".")
         for index, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and not _is_rest_of_shape(node, child):
                 step = (field, index if isinstance(value, list) else None)
                 yield from _places(child, (*steps, step), inner, bound, in_default=in_default)
 
@@ -116,10 +114,10 @@ def _is_strict(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
-def _is_rest_of_shape(node: ast.AST) -> bool:
-    """Whether it is `x.reshape(-1)`, of which NumPy and torch take any negative number for the same."""
-    whole = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape"
-    return whole and [ast.unparse(one) for one in node.args] == ["-1"]  # type: ignore[attr-defined]
+def _is_rest_of_shape(call: ast.AST, argument: ast.AST) -> bool:
+    """Whether it is the -1 of a `reshape`, for which NumPy takes any negative number."""
+    reshapes = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "reshape"
+    return reshapes and ast.unparse(argument) == "-1"
 
 
 def _changes(node: ast.AST, kind: str) -> Iterator[tuple[str, Any]]:

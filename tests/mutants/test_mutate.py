@@ -72,6 +72,11 @@ def test_a_tree_differs_from_its_source_in_the_mutant_alone() -> None:
     assert ast.unparse(ast.parse(SOURCE)) == before
 
 
+def test_the_rest_of_a_shape_is_left_alone() -> None:
+    changes = {(one.before, one.after) for one, _ in mutants("f.py", "def f(x):\n    return x.reshape(2, -1) - 1\n")}
+    assert changes == {("2", "3"), ("1", "2"), ("x.reshape(2, -1) - 1", "x.reshape(2, -1) + 1")}
+
+
 def test_what_runs_at_import_says_which_names_it_binds() -> None:
     names = {one.before: one.names for one, _ in mutants("f.py", SOURCE) if one.kind == "constant"}
     assert names == {"0.5": ("LIMIT",), "0.95": ("Bound", "share"), "1": (), "2": ()}

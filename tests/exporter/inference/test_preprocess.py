@@ -48,6 +48,12 @@ def test_gray_becomes_rgb_and_non_square_crops_work() -> None:
     assert crop(gradient(90, 90).convert("L"), DataConfig(), (32, 64)).shape == (32, 64, 3)
 
 
+def test_an_oblong_crop_is_in_the_middle_of_both_sides() -> None:
+    picture = gradient(72, 36)
+    data = DataConfig(keep_aspect=False, scale=1.125)
+    assert np.array_equal(crop(picture, data, (32, 64)), np.asarray(picture.crop((4, 2, 68, 34))))
+
+
 def test_normalise_is_the_formula_channels_first() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     data = DataConfig()
