@@ -197,8 +197,8 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     console = _console()
     console.print(table)
     for result in results:
-        if result.message:
-            console.print(f"[bold]{literal(result.target)}[/]: {literal(result.message, SENTENCE)}", soft_wrap=True)
+        if said := result.on_command_line or result.message:
+            console.print(f"[bold]{literal(result.target)}[/]: {literal(said, SENTENCE)}", soft_wrap=True)
         if result.bundle:
             console.print(
                 f"[dim]{literal(result.target)}: {literal(result.bundle.manifest.parity.evaluator)}[/]", soft_wrap=True

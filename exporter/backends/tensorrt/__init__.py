@@ -16,7 +16,7 @@ from typing import Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
-from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
+from slide_export.core.errors import BackendUnavailable, BundleError, RequestError, option
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
@@ -123,7 +123,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         RequestError: always.
     """
     raise RequestError(
-        f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
+        f"expected no {option('profile')} for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
     )
 
 
