@@ -4,6 +4,7 @@ A backend is a module of this package, one file or one folder. `Backend` is what
 the names below are optional; `optional.py` asks for them and knows what holds without one:
 
     unavailable_reason()   why artifacts cannot run on this machine       without: they run wherever it is installed
+    precision_obstacle()   why this machine does not compute in one      without: it computes in each
     substitute_runtime()   what runs in the place of the real runtime     without: the real one runs
     RUNTIME                modules that a session imports                 without: their import counts as loading
     DEVICE                 distributions that run it on a device          without: no device runs it by itself

@@ -42,6 +42,12 @@ def unavailable_reason(backend: Backend) -> str | None:
     return None if ask is None else cast(str | None, ask())
 
 
+def precision_obstacle(backend: Backend, precision: str) -> str | None:
+    """Why this machine does not compute in one of the backend's precisions, None where it does."""
+    ask = getattr(backend, "precision_obstacle", None)
+    return None if ask is None else cast(str | None, ask(precision))
+
+
 def substitute_runtime(backend: Backend) -> str | None:
     """Name of the evaluator used instead of the target's runtime and why its timing does not count, or None."""
     ask = getattr(backend, "substitute_runtime", None)

@@ -78,4 +78,5 @@ def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
         parity=typed_json.finite(typed_json.plain(manifest.parity)),
         accuracy=typed_json.finite(typed_json.plain(manifest.accuracy)),
         classes=model.config.get("num_classes", 0),
+        computed=dict(manifest.dtype_stats.computed) if manifest.dtype_stats.counted else None,
     )

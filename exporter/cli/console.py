@@ -298,6 +298,10 @@ def show_targets(found: Sequence[Availability]) -> None:
             console.print(f"{target.target} is not installed: {target.install}", markup=False)
         elif target.obstacle:
             console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    from slide_export.benchmark import environment, fast_types
+
+    if said := fast_types.sentence(environment.flags()):
+        console.print(f"This processor {said}.", markup=False)
     console.print()
     console.print(_option_table(found))
 
