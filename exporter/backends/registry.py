@@ -71,6 +71,11 @@ def default_form(target: str) -> str:
     return optional.default_form(load(target))
 
 
+def default_sampling(target: str) -> str:
+    """Form of deformable attention that `auto` stands for; see `optional.default_sampling`."""
+    return optional.default_sampling(load(target))
+
+
 def availability(target: str) -> Availability:
     """What is installed for a target, from the package metadata alone: nothing is imported."""
     backend = load(target)

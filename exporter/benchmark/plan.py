@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from slide_export.core.artifact import LARGEST_BATCH
 from slide_export.core.errors import RequestError
+from slide_export.core.text import foreign
 
 ROUNDS, CALLS = 20, 5
 TIMEOUT_S = 300.0
@@ -63,8 +65,9 @@ class BenchPlan:
         for noun, number in (("round", self.rounds), ("call", self.calls), ("thread", self.threads)):
             if number is not None and number < 1:
                 raise RequestError(f"expected at least 1 {noun}, found {number}")
-        if not self.batches or min(self.batches) < 1:
-            raise RequestError(f"expected batch sizes of 1 or more, found {self.batches}")
+        if not self.batches or not 1 <= min(self.batches) <= max(self.batches) <= LARGEST_BATCH:
+            found = foreign(", ".join(map(str, self.batches)) or "none")
+            raise RequestError(f"expected batch sizes of 1 to {LARGEST_BATCH}, found {found}")
         refuse_no_time(self.timeout_s)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from slide_export.core.artifact import Feeds
-from slide_export.core.errors import BackendUnavailable, RequestError
+from slide_export.core.errors import BackendUnavailable, RequestError, option
 from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, BenchProtocol
 from slide_export.core.progress import Progress, no_progress
 
@@ -160,7 +160,7 @@ def refuse_unrunnable(
     if ready.substitute_runtime and not plan.substitute_runtimes:
         raise BackendUnavailable(
             f"expected the runtime of {target} for {what}, found {ready.substitute_runtime}; "
-            "--stand-in measures that, if it is of use"
+            f"{option('stand_ins', 'stand_in')} measures that, if it is of use"
         )
     return ready
 

@@ -256,13 +256,13 @@ class Executed:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Latency of each form of slide attention in one stage.
+    """Latency of each form of attention in one stage.
 
     Attributes:
-        layer: module name of the stage's first slide attention.
+        layer: module name of the stage's first attention that has several forms.
         size: rows, columns and channels of its feature map.
         heads: of the attention.
-        kernel_size: side of the neighbourhood.
+        kernel_size: side of the neighbourhood; of a deformable attention, of the convolution that makes offsets.
         ms: median of half a block, by form.
         machine: processor and runtime.
     """

@@ -21,7 +21,7 @@ class PlainLoad:
         proved: the types in the proof.
         settings: what a session is started with to load so.
         evaluator: what ran it; "" where it was not measured.
-        max_abs, limit_max: its largest error, and what the proof allowed.
+        max_abs, limit_max: its largest error, and what the proof allowed; None where it was not measured.
         passed: whether it is within the proof's limits; None where it was not measured.
     """
 
@@ -33,8 +33,8 @@ class PlainLoad:
     proved: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     evaluator: str = ""
-    max_abs: float = float("nan")
-    limit_max: float = float("nan")
+    max_abs: float | None = None
+    limit_max: float | None = None
     passed: bool | None = None
     batch: str = ""
 
@@ -58,7 +58,7 @@ class PlainLoad:
     @property
     def _here(self) -> str:
         types = "/".join(self.computed) or "types that it does not tell"
-        if self.passed is None:
+        if self.max_abs is None or self.limit_max is None:
             return f" (on this machine it computes in {types})"
         verdict = "within" if self.passed else "BEYOND"
         return f" (on this machine it computes in {types}: error {self.max_abs:.1e}, {verdict} {self.limit_max:.1e})"

@@ -2,12 +2,14 @@
 
 from tests.benchmarks.machine import machine
 
-from . import batches, export_cost, limits, speed
+from . import batches, export_cost, limits, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
 print()
 speed.main()
+print()
+systems.main()
 print()
 batches.main()
 print()

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.backends.interface import LoweringOptions, Option
-from slide_export.core.artifact import Artifact
+from slide_export.core.artifact import LARGEST_BATCH, Artifact
 from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import BF16, FP16, FP32
+from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
 
 from .bfloat16 import store_in_bfloat16
@@ -110,6 +111,6 @@ def _sizes(text: str) -> list[int]:
         RequestError: it holds something else.
     """
     parts = [part for part in text.split(",") if part]
-    if not all(is_number(part) and int(part) for part in parts):
-        raise RequestError(f"expected static-batches like 1,8; found {text[:60]!r}")
+    if not all(is_number(part) and 1 <= int(part) <= LARGEST_BATCH for part in parts):
+        raise RequestError(f"expected static-batches like 1,8, none above {LARGEST_BATCH}; found {foreign(text)!r}")
     return [int(part) for part in parts]

@@ -16,7 +16,7 @@ from typing import Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
-from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
+from slide_export.core.errors import BackendUnavailable, BundleError, RequestError, option
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
@@ -138,7 +138,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         RequestError: always.
     """
     raise RequestError(
-        f"expected no --profile for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
+        f"expected no {option('profile')} for {path}: engines are timed whole; NVIDIA's trtexec times their layers"
     )
 
 
@@ -153,7 +153,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     return onnx_stored.tensors(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
     """An engine computes as it was built: strongly typed, TF32 a flag of the builder."""
     tf32 = "with TF32, so float32 products round to 10 bits" if settings.get("tf32") else "without TF32"
     why = f"types and kernels are fixed in the plan, built {tf32}"

@@ -213,7 +213,7 @@ class AdbDevice:
         try:
             output = self.shell(f"cd {shlex.quote(self._directory)}; {line}", timeout_s)
         except NoAnswer as error:
-            raise TimeLimitError(f"{error}; a longer --timeout gives it more") from None
+            raise TimeLimitError(f"{error}; a longer {option('timeout_s', 'timeout')} gives it more") from None
         return phone_programs.read(program, name, output)
 
 

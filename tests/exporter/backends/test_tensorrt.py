@@ -35,7 +35,7 @@ FULL_STEP = 1e-5  # float32 sums in another order, TF32 off
 
 
 def runs() -> Any:
-    """Returns the marker of tests that need a GPU."""
+    """The marker of tests that need a GPU."""
     reason = (
         "tensorrt_rtx is not installed"
         if not importlib.util.find_spec("tensorrt_rtx")

@@ -17,9 +17,9 @@ def test_a_plan_needs_one_of_each(field: str) -> None:
         BenchPlan(**{field: 0})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("batches", [(), (0,), (1, -8)])
+@pytest.mark.parametrize("batches", [(), (0,), (1, -8), (1, 4097), (10**7,)])
 def test_a_plan_needs_batch_sizes(batches: tuple[int, ...]) -> None:
-    with pytest.raises(RequestError, match="expected batch sizes of 1 or more"):
+    with pytest.raises(RequestError, match="expected batch sizes of 1 to 4096"):
         BenchPlan(batches=batches)
 
 

@@ -51,6 +51,19 @@ def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
         assert (kept - served(x)).abs().max() < 1e-2
 
 
+def test_beside_a_kept_module_a_norm_reads_half_and_gives_float() -> None:
+    """Two norms one after the other: what the first gives is float32, what the second reads is float16."""
+    torch.manual_seed(0)
+    first, second, kept = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 4)
+    for norm in (first, second):
+        norm.weight.data = torch.rand(8) + 0.5
+    x = torch.randn(3, 8) * 100 + 3
+    with torch.inference_mode():
+        found = at_precision(nn.Sequential(first, second, kept), FP16, ("2",))(x)
+        expected = kept(second(first(x.half().float()).half().float()))
+    assert torch.equal(found, expected.half().float())
+
+
 def test_the_trained_model_is_left_alone(model: Model) -> None:
     before = model.module.get_parameter("head.weight").clone()
     at_precision(model.module, FP16)
