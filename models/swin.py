@@ -239,14 +239,14 @@ def infer(state: State, *, window: tuple[int, int] | None = None) -> SwinConfig:
     )
 
 
-def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """The configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+def read_config(tree: Mapping[str, Any]) -> SwinConfig:
+    """The configuration in upstream's config tree (Slide-Transformer config.py).
 
     Raises:
+        IncompleteError: it does not tell the whole model.
         ShapeError: it says what no model here does.
     """
-    told = swin_tree.read_fields(tree)
-    return None if told is None else SwinConfig(**told)
+    return SwinConfig(**swin_tree.read_fields(tree))
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:

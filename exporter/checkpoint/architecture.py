@@ -36,6 +36,8 @@ from .text import listed
 from .values import OWN_CONFIG, Library, configure, read
 
 OFFICIAL = "official names"
+LEAST_STD = 2.0**-16
+"""A level of a picture of 16 bits: no pictures deviate by less."""
 DENSE = re.compile(
     r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
 )  # what stands beside the backbone of a detector or segmenter; anything else is a classifier's own head
@@ -289,7 +291,7 @@ def _images(family: Family, named: Named, tree: Mapping[str, Any] | None, config
     """Tell the preprocessing, and what of it a file tells."""
     with config_tree.reading("DATA"):
         data = named.told.data if named.told else family.read_data(tree, config)
-    if not all(0 < deviation < float("inf") for deviation in data.std) or not all(abs(mean) <= 1 for mean in data.mean):
+    if not all(LEAST_STD <= one <= 1 for one in data.std) or not all(0 <= one <= 1 for one in data.mean):
         raise ShapeError(
             f"mean {data.mean} and standard deviation {data.std}, where those of colours in 0..1 are expected "
             "(of colours in 0..255: divide both by 255)"

@@ -160,6 +160,7 @@ def _notes(
         notes.append(f"filled {len(filled)} tensors that the library leaves out with the constants that stand for them")
     if wanted != found.config:
         notes.append(f"resized from input {_size(found.config.image_size)} to {_size(wanted.image_size)}")
+    notes += found.family.remarks(wanted)
     return tuple(foreign(note, LONGEST) for note in notes)  # some name what others wrote
 
 

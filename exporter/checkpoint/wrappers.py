@@ -79,6 +79,8 @@ PREFIXES = (
     "student.",
     "base_model.",
 )
+INNER = re.compile(r"\.(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+")
+"""Of torch.compile, FSDP and activation checkpointing around a module of the model."""
 AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_model.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
 DEEPEST = 4  # levels of names above the weights: {"checkpoint": {"model": {"state_dict": ...}}} has three
@@ -149,6 +151,7 @@ def unwrap(
         dropped += [other for other in tensors if not other.startswith(below)]
         tensors = {other.removeprefix(below): tensor for other, tensor in tensors.items() if other.startswith(below)}
     tensors, removed, outside = _without_prefix(tensors, weights, notes, is_model)
+    tensors = _without_inner_wrappers(tensors, notes)
     prefix = below + removed
     counted = [counter for counter in tensors if _is_counter(counter, tensors[counter])]
     dropped = [*dropped, *outside, *counted]
@@ -310,6 +313,19 @@ def _without_mmcv_average(
     notes.append("the file has averages and raw weights side by side, as mmcv's EMAHook leaves them")
     chosen = {name: raw.get(name, tensors[name]) if weights == "raw" else tensors[name] for name in names}
     return chosen, [name for name in tensors if name in kept]
+
+
+def _without_inner_wrappers(tensors: dict[str, StoredTensor], notes: list[str]) -> dict[str, StoredTensor]:
+    """Remove what wraps a module inside: `layers.0._orig_mod.blocks` -> `layers.0.blocks`.
+
+    Names that would then be the same stay as they are.
+    """
+    renamed = {INNER.sub(".", name): tensor for name, tensor in tensors.items()}
+    if len(renamed) < len(tensors) or renamed.keys() == tensors.keys():
+        return tensors
+    words = sorted({found[0].strip(".") for name in tensors for found in INNER.finditer(name)})
+    notes.append(f"removed {listed(words)} from within the names of {len(renamed.keys() - tensors.keys())} keys")
+    return renamed
 
 
 def _without_prefix(

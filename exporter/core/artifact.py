@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .errors import RequestError, option
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Mapping[str, Array]"
 Outputs: TypeAlias = "Mapping[str, Array]"
+LARGEST_BATCH = 4096
+"""Images in one call, far beyond what servers collect: a proof has to hold that many in memory."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class ModelIO:
     features: bool = False
     labels: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise RequestError(f"expected {option('batch')} of 1 to {LARGEST_BATCH} images, found {self.batch}")
 
 
 @dataclass(frozen=True)

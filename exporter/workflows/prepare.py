@@ -93,10 +93,11 @@ class Prepared:
         """The model in a form, made once for each form that is asked for.
 
         Args:
-            form: a name, one for each stage that slides, or "auto".
+            form: a name, one for each stage whose attention has forms, or "auto".
             target: decides what "auto" means.
         """
-        inference = choose(self.fused, form, auto=registry.default_form(target))
+        auto, sampling = registry.default_form(target), registry.default_sampling(target)
+        inference = choose(self.fused, form, auto=auto, sampling=sampling)
         return self.forms.setdefault(inference.form, ModelInForm(self.served.running(inference)))
 
     def fed(self, images: ImageSet) -> FedImages:
@@ -205,7 +206,7 @@ def _refuse_unfit(request: SourceRequest, model: Model) -> None:
     """Refuse what the model's modules decide, before any of its arithmetic.
 
     Raises:
-        RequestError: a module to keep does not exist, or there is not one form for each stage that slides.
+        RequestError: a module to keep does not exist, or there is not one form for each stage that has forms.
     """
     names = [name for name, _ in model.module.named_modules() if name]
     for pattern in request.keep_fp32:

@@ -65,6 +65,16 @@ def test_prefixes_are_removed_and_said(prefix: str) -> None:
     assert any("removed the prefix" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module._orig_mod."])
+def test_wrappers_within_the_names_are_removed_and_said(wrapper: str) -> None:
+    name = next(name for name in STATE if "." in name)
+    inside = {other.replace(".", f".{wrapper}", 1) if other == name else other: one for other, one in STATE.items()}
+    assert is_(read({"model": inside}), STATE)
+    assert any("from within the names of 1 keys" in note for note in opened({"model": inside}).notes)
+    doubled = {**STATE, **inside}
+    assert read({"model": doubled}).keys() == doubled.keys()
+
+
 def test_a_lightning_module_has_its_model_beside_losses_and_averages() -> None:
     module = {**prefixed("model."), "criterion.weight": torch.ones(2)}
     found = opened({"state_dict": module, "pytorch-lightning_version": "2.6.6", "epoch": 1})
