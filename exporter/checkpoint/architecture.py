@@ -330,11 +330,11 @@ def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
         raise CheckpointError(
             f"expected a classifier with one linear layer as its head.weight, found a backbone with "
             f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "
-            f"model's own, or take the maps of its four stages with {option('features')}"
+            f"model's own, or take the maps of its stages with {option('features')}"
         )
     raise CheckpointError(
         f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "
-        f"{option('features')} exports the maps of its backbone's four stages"
+        f"{option('features')} exports the maps of its backbone's stages"
     )
 
 
