@@ -3,8 +3,8 @@
 python -m tests.benchmarks.systems [ROUNDS [VARIANT ...]]
 
 The contestant is the train-time module, whose operators are upstream's, exported as it stands: BatchNorm, scales, table
-lookups and GridSample included. Both graphs have the batch fixed at 1 and get the same image, in interleaved rounds, so that their ratio is
-paired. A dynamic batch cost OpenVINO a sixth of MViTv2's time.
+lookups and GridSample included. Both graphs have the batch fixed at 1 and get the same image, in interleaved rounds, so
+that their ratio is paired. A dynamic batch cost OpenVINO a sixth of MViTv2's time.
 """
 
 import io
