@@ -78,14 +78,14 @@ pixels: its last map is averaged over 7x7, or over 4x4 in the network for small 
 
 
 def config_tree(family: str = "slide_swin") -> CfgNode:
-    """Returns the numbers of model and data, under the names of upstream's config.py; under ours where it has none."""
+    """The numbers of model and data, under the names of upstream's config.py; under ours where it has none."""
     tree = swin_tree() if family == "slide_swin" else write_config(CONFIGS[family], family)
     tree["DATA"] |= {"INTERPOLATION": "bicubic", "MEAN": [0.5] * 3, "STD": [0.5] * 3}
     return CfgNode(tree | {"TEST": {"CROP": False}})
 
 
 def swin_tree() -> dict[str, Any]:
-    """Returns the model's part of the tree of a Slide-Swin."""
+    """The model's part of the tree of a Slide-Swin."""
     swin = {"PATCH_SIZE": 4, "IN_CHANS": 3, "EMBED_DIM": 16, "DEPTHS": [1, 2, 2, 1], "NUM_HEADS": [2, 4, 8, 16]}
     swin |= {"WINDOW_SIZE": SIDE, "MLP_RATIO": 4.0, "QKV_BIAS": True, "QK_SCALE": None, "APE": False}
     swin |= {"PATCH_NORM": True}
@@ -95,13 +95,13 @@ def swin_tree() -> dict[str, Any]:
 
 
 def build_model(tree: CfgNode) -> nn.Module:
-    """Returns the randomly initialised model that the tree describes, so that file and model cannot disagree."""
+    """The randomly initialised model that the tree describes, so that file and model cannot disagree."""
     family = next(family for family in FAMILIES if family.name == tree["MODEL"]["TYPE"])
     return family.build(family.read_config(tree))
 
 
 def draw_digits() -> tuple[Tensor, Tensor]:
-    """Returns all digits as uint8 images [1797, 1, SIDE, SIDE] and their classes [1797]."""
+    """All digits as uint8 images [1797, 1, SIDE, SIDE] and their classes [1797]."""
     bunch = load_digits()
     grays = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], from 0..16
     large = [np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for gray in grays]
@@ -109,14 +109,14 @@ def draw_digits() -> tuple[Tensor, Tensor]:
 
 
 def split(classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the indices to train on and those held out, with the same share of each class in both."""
+    """The indices to train on and those held out, with the same share of each class in both."""
     indices = np.arange(len(classes))
     train, held_out = train_test_split(indices, test_size=HELD_OUT, random_state=SPLIT_SEED, stratify=classes.numpy())
     return torch.from_numpy(train), torch.from_numpy(np.sort(held_out))
 
 
 def normalise(grays: Tensor, side: int = SIDE) -> Tensor:
-    """Returns model input [B, 3, side, side] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
+    """Model input [B, 3, side, side] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
     grays = grays.float()
     if grays.shape[2] != side:
         grays = functional.interpolate(grays, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
@@ -124,7 +124,7 @@ def normalise(grays: Tensor, side: int = SIDE) -> Tensor:
 
 
 def augment(grays: Tensor) -> Tensor:
-    """Returns float images, each turned up to 12 degrees, scaled up to 12 % and shifted up to 4 of its 64 pixels."""
+    """Float images, each turned up to 12 degrees, scaled up to 12 % and shifted up to 4 of its 64 pixels."""
     angle, scale, *shift = (torch.empty(len(grays)).uniform_(-most, most) for most in (0.21, 0.12, 0.125, 0.125))
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), dim=1).reshape(-1, 2, 2)
     affine = torch.cat((turn * (1 + scale)[:, None, None], torch.stack(shift, dim=1)[:, :, None]), dim=2)  # [B, 2, 3]
@@ -133,7 +133,7 @@ def augment(grays: Tensor) -> Tensor:
 
 
 def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
-    """Returns AdamW without decay on biases, norms and position tables; frozen shift kernels are left out."""
+    """AdamW without decay on biases, norms and position tables; frozen shift kernels are left out."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     plain = {name for name, value in named if value.ndim == 1 or any(part in name for part in NO_DECAY)}
     groups: list[dict[str, Any]] = [
@@ -144,7 +144,7 @@ def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
 
 
 def rate(step: int, steps: int) -> float:
-    """Returns the learning rate of a step over the peak rate: a linear rise, then half a cosine to zero."""
+    """The learning rate of a step over the peak rate: a linear rise, then half a cosine to zero."""
     rise = max(1, round(WARM_UP * steps))
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
@@ -159,14 +159,14 @@ def update_ema(ema: nn.Module, model: nn.Module) -> None:
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, grays: Tensor, classes: Tensor, side: int = SIDE) -> float:
-    """Returns the percentage of images whose largest logit is their class."""
+    """The percentage of images whose largest logit is their class."""
     model.eval()
     guesses = torch.cat([model(normalise(batch, side)).argmax(1) for batch in torch.split(grays, 100)])
     return 100 * int((guesses == classes).sum()) / len(classes)
 
 
 def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int, side: int = SIDE) -> nn.Module:
-    """Returns the EMA of the weights after training `model` in place."""
+    """The EMA of the weights after training `model` in place."""
     ema, optimizer = copy.deepcopy(model), optimizer_of(model)
     steps = epochs * math.ceil(len(grays) / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))

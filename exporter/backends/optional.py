@@ -42,6 +42,12 @@ def unavailable_reason(backend: Backend) -> str | None:
     return None if ask is None else cast(str | None, ask())
 
 
+def precision_obstacle(backend: Backend, precision: str) -> str | None:
+    """Why this machine does not compute in one of the backend's precisions, None where it does."""
+    ask = getattr(backend, "precision_obstacle", None)
+    return None if ask is None else cast(str | None, ask(precision))
+
+
 def substitute_runtime(backend: Backend) -> str | None:
     """Name of the evaluator used instead of the target's runtime and why its timing does not count, or None."""
     ask = getattr(backend, "substitute_runtime", None)
@@ -124,9 +130,9 @@ def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterato
     return backend.stored(path, settings) if isinstance(backend, ReadsStored) else None
 
 
-def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any]) -> PlainLoad | None:
-    """What a load without settings computes; None where the backend does not know."""
-    return backend.plain_load(path, settings) if isinstance(backend, TellsPlainLoad) else None
+def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad | None:
+    """What a load without settings computes beside what was `proved`; None where the backend does not know."""
+    return backend.plain_load(path, settings, proved) if isinstance(backend, TellsPlainLoad) else None
 
 
 def profile(

@@ -23,7 +23,7 @@ from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
 from slide_export.core import files
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import RequestError, SlideExportError
+from slide_export.core.errors import RequestError, SlideExportError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, StageTimes
 from slide_export.core.model import FusedModel
@@ -69,7 +69,7 @@ def tune(
     if why_not or backend.ACCEPTS is not OnnxGraph:
         raise RequestError(
             f"expected a target that runs here to tune for, found {target}: {why_not or 'it takes no ONNX graph'}; "
-            "leave --tune out, or run it on the device"
+            f"leave {option('tune')} out, or run it on the device"
         )
     sizes = _sizes(fused)
     return tuple(_stage(fused, target, order, name, sizes[name], step) for name in stages_of(fused).values())

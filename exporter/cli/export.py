@@ -185,7 +185,8 @@ def _plain(result: TargetResult) -> dict[str, Any]:
 
     bundle = result.bundle
     told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
-    return {**vars(result), "bundle": told}
+    plain = {name: value for name, value in vars(result).items() if name != "on_command_line"}
+    return {**plain, "message": result.on_command_line or result.message, "bundle": told}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
 from slide_export.models import ALL, FAMILIES, ships
 from slide_export.proof import accuracy, floor, reference, soundness
+from slide_export.tasks.features import stages_of
 
 from .resolve import SourceRequest
 
@@ -157,7 +158,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     """
     with step("load the checkpoint"):
         model = _load(request)
-        request = _with_labels(request, model)
+        request = _with_told(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
@@ -192,9 +193,11 @@ def _load(request: SourceRequest) -> Model:
     )
 
 
-def _with_labels(request: SourceRequest, model: Model) -> SourceRequest:
-    """Take the class names that stand beside the weights, where the request has none and the outputs have classes."""
-    if request.io.labels or request.io.features or not model.labels:
+def _with_told(request: SourceRequest, model: Model) -> SourceRequest:
+    """Take what stands beside the weights of the outputs: the stages that have maps, or the names of classes."""
+    if request.io.features:
+        return replace(request, io=replace(request.io, stages=stages_of(model.config)))
+    if request.io.labels or not model.labels:
         return request
     return replace(request, io=replace(request.io, labels=model.labels))
 

@@ -2,7 +2,7 @@
 
 from tests.benchmarks.machine import machine
 
-from . import export_cost, speed, systems
+from . import batches, export_cost, limits, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
@@ -10,3 +10,7 @@ print()
 speed.main()
 print()
 systems.main()
+print()
+batches.main()
+print()
+limits.main()

@@ -59,7 +59,7 @@ def build(content: dict[str, Any], weights: str = "model") -> SwinTransformer:
 
 
 def held_out() -> tuple[list[Path], Tensor, Tensor]:
-    """Returns the files, their uint8 pixels [500, 1, 64, 64] and their classes, all from the folder alone."""
+    """The files, their uint8 pixels [500, 1, 64, 64] and their classes, all from the folder alone."""
     files = sorted((FOLDER / "heldout").glob("*/*.png"))
     grays = np.stack([np.asarray(Image.open(path)) for path in files])
     return files, torch.from_numpy(grays)[:, None], torch.tensor([int(path.parent.name) for path in files])
