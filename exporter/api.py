@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of, refuse_no_time
-from .core.errors import RequestError
+from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
 from .verification.place import TIMEOUT_S, PlaceOptions
@@ -214,9 +214,14 @@ def verify_all(
     least_db = min_sqnr_db if evaluation is None else None
     goal = goal_of(evaluation, max_drop, None if evaluation is None else min_sqnr_db)
     if goal is not None and against is None:
-        raise RequestError("expected --against with --eval: accuracy is compared with the checkpoint's own")
+        raise RequestError(
+            f"expected {option('against')} with {option('evaluation', 'eval')}: accuracy is compared with the "
+            "checkpoint's own"
+        )
     if goal is not None and where.get("device") is not None:
-        raise RequestError("expected --eval without --device: accuracy is measured on this machine")
+        raise RequestError(
+            f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
+        )
     from .verification.batch import VerifyOptions, prove_each
     from .verification.find import find
 
@@ -234,7 +239,7 @@ def _opening(
     refuse_no_time(timeout_s)
     if device is None:
         if keep:
-            raise RequestError("expected --device with --keep: here nothing is copied anywhere")
+            raise RequestError(f"expected {option('device')} with {option('keep')}: here nothing is copied anywhere")
         from .verification.apart import Runners
 
         with Runners(timeout_s) as runners:

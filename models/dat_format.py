@@ -217,6 +217,7 @@ def _from_options(options: Mapping[str, Any], data: Mapping[str, Any]) -> DatCon
         )
 
     def each(name: str, kind: Any) -> tuple[Any, ...]:
+        """An option of one value a stage."""
         return typed(options[name], tuple[kind, ...], f"MODEL.DAT.{name}")
 
     default = DatConfig

@@ -62,6 +62,7 @@ def read_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fields(mvit: Mapping[str, Any], data: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     def told(name: str, kind: Any) -> Any:
+        """A field of the tree in its own type."""
         return typed(mvit[name], kind, f"MVIT.{name}")
 
     fields = {

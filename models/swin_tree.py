@@ -30,6 +30,7 @@ def read_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
         raise IncompleteError(missing)
 
     def told(name: str, kind: Any) -> Any:
+        """A field of the tree in its own type."""
         return typed(swin[name], kind, f"MODEL.SWIN.{name}")
 
     return {

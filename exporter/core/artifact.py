@@ -30,8 +30,9 @@ class ModelIO:
         batch: the fixed batch size, or None for a dynamic one.
         embed_preprocessing: input is uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: outputs are probabilities.
-        features: outputs are the four stage maps instead of logits.
+        features: outputs are maps of the stages instead of logits.
         labels: class names, in the order of the head's outputs.
+        stages: names of those maps where a model does not hand on four.
     """
 
     batch: int | None = None
@@ -39,6 +40,7 @@ class ModelIO:
     softmax: bool = False
     features: bool = False
     labels: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:

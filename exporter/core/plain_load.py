@@ -16,6 +16,7 @@ class PlainLoad:
         same: whether it computes what was proved on every machine, as far as the runtime promises.
         options: what to set for what was proved, in the runtime's own words; empty where nothing has to be.
         why: what the runtime does, a sentence without its end.
+        batch: what such a load takes and how another batch is had, a sentence without its end; "" where it takes any.
         computed: element types that products compute in on this machine after such a load; empty where nobody told.
         proved: the types in the proof.
         settings: what a session is started with to load so.
@@ -35,6 +36,7 @@ class PlainLoad:
     max_abs: float | None = None
     limit_max: float | None = None
     passed: bool | None = None
+    batch: str = ""
 
     @property
     def differs_here(self) -> bool:
@@ -45,9 +47,13 @@ class PlainLoad:
     def sentence(self) -> str:
         """What it computes and what to set, in words."""
         if self.same:
-            return f"plain load {self.call}: computes what was proved; {self.why}"
+            return f"plain load {self.call}: computes what was proved; {self.why}{self._batch}"
         options = ", ".join(f"{name}: {value}" for name, value in self.options.items())
-        return f"plain load {self.call}: {self.why}; set {options} for what was proved{self._here}"
+        return f"plain load {self.call}: {self.why}; set {options} for what was proved{self._here}{self._batch}"
+
+    @property
+    def _batch(self) -> str:
+        return f"; {self.batch}" if self.batch else ""
 
     @property
     def _here(self) -> str:

@@ -36,6 +36,7 @@ class _Short(reprlib.Repr):
     """Python's own shortened form, of whole numbers beyond what Python writes too."""
 
     def repr_int(self, number: int, _level: int) -> str:
+        """Write a number of any length."""
         return _number(number)
 
 

@@ -132,7 +132,8 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     forms: dict[str, Observation] = {}
     findings: list[Finding] = []
     for target in targets:
-        lowered = choose(fused, "auto", auto=backends.default_form(target))
+        auto, sampling = backends.default_form(target), backends.default_sampling(target)
+        lowered = choose(fused, "auto", auto=auto, sampling=sampling)
         if lowered.form not in forms:
             forms[lowered.form] = observe(lowered.module, example)
         findings += judge(rules((target,)), forms[lowered.form], (target,))

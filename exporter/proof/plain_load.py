@@ -51,6 +51,7 @@ def measure(
     if plain.session is None:
         return plain.told
     report = parity.check(reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted)
+    # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
     worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
     return replace(
         plain.told,

@@ -25,7 +25,7 @@ from unittest import mock
 
 import torch
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.bundle import store
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, ParityError, PrecisionError, SlideExportError
@@ -276,12 +276,13 @@ def smallest(exports: Exports, fault: Fault, target: str, precision: str) -> Cel
 
 
 def here() -> list[tuple[str, str]]:
-    """Every target that is installed here with each of its precisions."""
+    """Every target that is installed here with each of its precisions that this machine can prove."""
     return [
         (name, precision)
         for name in registry.names()
         if registry.availability(name).ready
         for precision in registry.load(name).PRECISIONS
+        if optional.precision_obstacle(registry.load(name), precision) is None
     ]
 
 

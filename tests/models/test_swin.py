@@ -60,6 +60,13 @@ def test_any_input_size_runs_with_resized_tables(size: tuple[int, int]) -> None:
     assert resized(torch.randn(2, 3, *size)).isfinite().all()
 
 
+@pytest.mark.parametrize(("rule", "window"), [("scale", (8, 7)), ("floor", (7, 7))])
+def test_a_scaled_window_is_rounded_or_cut(rule: str, window: tuple[int, int]) -> None:
+    """7 * 248 / 224 is 7.75, and 7 * 232 / 224 is 7.25."""
+    config = replace(swin.VARIANTS["swin_tiny"], resized_window=rule)  # type: ignore[arg-type]
+    assert config.at((248, 232)).window == window
+
+
 def test_384_gets_swins_own_window() -> None:
     assert swin.VARIANTS["swin_base"].at((384, 384)).window == (12, 12)
 

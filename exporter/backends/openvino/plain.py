@@ -7,7 +7,7 @@ from typing import Any
 from slide_export.core.plain_load import PlainLoad
 
 from .dtypes import computed_in
-from .runtime import HINT
+from .runtime import HINT, read_ir
 from .settings import harmless_settings
 
 WHY = (
@@ -32,7 +32,21 @@ def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...])
     plain = {**settings, "config": {name: value for name, value in config.items() if name != HINT}}
     computed = computed_in(path, plain) if capable(settings["device"]) else proved
     call = f'core.compile_model("{path.name}", "{settings["device"]}")'
-    return PlainLoad(call, False, {HINT: str(config.get(HINT, "f32"))}, WHY, computed, proved, plain)
+    options = {HINT: str(config.get(HINT, "f32"))}
+    return PlainLoad(call, False, options, WHY, computed, proved, plain, batch=_batch(path, settings))
+
+
+def _batch(path: Path, settings: Mapping[str, Any]) -> str:
+    """How a batch other than the file's own is had."""
+    import openvino
+
+    model = read_ir(openvino.Core(), path)  # kept: ports of a model that is gone have no shapes
+    first, *others = model.inputs[0].get_partial_shape()
+    if first.is_dynamic or not settings.get("static_batches"):
+        return ""
+    shape = ", ".join(map(str, ["N", *others]))
+    several = " for each input" if len(model.inputs) > 1 else ""
+    return f"it takes batch {first}, and N after model.reshape([{shape}]){several}, -1 for any"
 
 
 def capable(device: str) -> bool:

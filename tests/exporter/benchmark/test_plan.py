@@ -31,11 +31,11 @@ def test_keywords_take_the_place_of_the_plans_fields() -> None:
 def test_every_keyword_has_a_field() -> None:
     values: dict[str, Any] = {
         "batches": (2,), "rounds": 7, "calls": 3, "threads": 4, "profile": True, "stand_ins": True,
-        "device": "adb:R58M", "keep": True, "runner": "perf_test", "timeout_s": 1.5,
+        "device": "adb:R58M", "keep": True, "runner": "perf_test", "timeout_s": 1.5, "roofline": True,
     }  # fmt: skip
     assert values.keys() == plans.BenchOptions.__annotations__.keys()
     device = DeviceRequest("adb:R58M", keep=True, runner=Path("perf_test"))
-    assert plan_of(None, values) == BenchPlan((2,), 7, 3, 4, True, True, 1.5, device)  # type: ignore[arg-type]
+    assert plan_of(None, values) == BenchPlan((2,), 7, 3, 4, True, True, 1.5, device, True)  # type: ignore[arg-type]
 
 
 def test_another_keyword_is_refused() -> None:

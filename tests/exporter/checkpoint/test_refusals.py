@@ -234,6 +234,19 @@ WHAT_IT_IS: dict[str, tuple[Callable[[State], Any], str]] = {
         ),
         "a backbone with fc beside it, a head of its own code",
     ),
+    "a backbone with another head of its own": (
+        lambda s: (
+            {f"backbone.{key}": value for key, value in s.items() if "head" not in key}
+            | {"margin.weight": torch.ones(3, 32)}
+        ),
+        "a backbone with margin beside it, a head of its own code",
+    ),
+    "flattened": (lambda _: {"_flat_param": torch.ones(30)}, r"FSDP has flattened: .*FULL_STATE_DICT"),
+    "arrays": (lambda s: {key: value.numpy() for key, value in s.items()}, "arrays of numpy in the place of tensors"),
+    "a metric": (
+        lambda s: {**s, "accuracy.tp": torch.ones(3, dtype=torch.int64)},
+        "of type int64, which no weight has",
+    ),
     "a tensor alone": (lambda _: torch.ones(3), "found a Tensor"),
     "oblong windows": (
         lambda s: {

@@ -44,7 +44,7 @@ class Served(nn.Module):
 
 
 def packed(recipe: QuantizationRecipe, place: Path) -> tuple[list[str], float]:
-    """Returns the modules with compressed weights, and the signal to noise of the package's output."""
+    """The modules with compressed weights, and the signal to noise of the package's output."""
     served, path = Served().eval(), place / "model.mlpackage"
     modules = save(served, path, FORM, {}, recipe)
     package = Package.read(path)
