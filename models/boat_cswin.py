@@ -4,8 +4,7 @@ The last map has 49 tokens, one cluster, and upstream pairs it with that of the 
 2m+1 change each other's logits, an odd batch has no meaning, and only a fixed even batch can be exported.
 
 Source: mahaoyuHKU/pytorch-boat b94a66c, BOAT-CSWin/models/cswin_boat.py, an unofficial implementation whose weights are
-the ones in circulation; arXiv 2201.13027. Its README states no accuracy. Not in `FAMILIES` yet: nothing proves an
-artifact that sorts.
+the ones in circulation; arXiv 2201.13027. Its README states no accuracy.
 """
 
 from collections.abc import Mapping

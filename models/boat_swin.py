@@ -1,8 +1,7 @@
 """BOAT on Swin T, S, B: a shifted window is followed by attention among similar tokens, anywhere in the map.
 
 Source: mahaoyuHKU/pytorch-boat b94a66c, BOAT-Swin/models/boat_swin_transformer.py, an unofficial implementation whose
-weights are the ones in circulation; arXiv 2201.13027. Its README states no accuracy. Not in `FAMILIES` yet: nothing
-proves an artifact that sorts.
+weights are the ones in circulation; arXiv 2201.13027. Its README states no accuracy.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,3 +46,16 @@ class Value:
     name: str
     scope: str | None
     takes: tuple[str, ...]
+
+
+def sorting_modules(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The modules that sort, from the scopes of the operations that do.
+
+    Each round is a module of its own inside the one that sorts, see `models.sorting`: `a.sort` of `a.sort.rounds.0`.
+    """
+    return tuple(dict.fromkeys(re.sub(r"\.rounds\.\d+$", "", scope) for scope in scopes))
+
+
+def inside(scope: str, modules: Iterable[str]) -> bool:
+    """Whether a scope is one of some modules, or in one."""
+    return any(scope == module or scope.startswith(f"{module}.") for module in modules)

@@ -21,12 +21,12 @@ from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
 from slide_export.proof import reference
+from slide_export.proof.module_outputs import outputs_of
 from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
 from slide_export.verification.opening import artifact_of
 
 from .hooks import anchored, recorded
-from .module_outputs import outputs_of
 from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB

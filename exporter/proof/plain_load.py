@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,12 @@ from slide_export.core.plain_load import PlainLoad
 from slide_export.core.proof import ParityReport, Reference
 
 from . import parity
+from .ordering import Ordering
+from .session import ArtifactValues, look_inside
+
+
+def no_order(_look: Callable[[], ArtifactValues]) -> None:
+    """Of a model that sorts nothing, or where the model is not at hand."""
 
 
 def measure(
@@ -23,17 +29,22 @@ def measure(
     batch: int | None,
     proof: ParityReport,
     decision_axis: int | None,
+    sorts: Callable[[Callable[[], ArtifactValues]], Ordering | None] = no_order,
 ) -> PlainLoad | None:
     """What a plain load computes: measured where this machine's differs, told elsewhere; None where nobody knows.
 
     Args:
         proof: of the artifact with its settings, whose limits hold here too.
+        sorts: the reference under the orders of an artifact that is to be looked into, see `ordering.ordering`.
     """
     told = optional.plain_load(backend, path, settings)
     if told is None or optional.unavailable_reason(backend) is not None or not told.differs_here:
         return told
     session = backend.Session(path, told.settings)
-    report = parity.check(reference, session, batch, decision_axis=decision_axis, accepted=proof.accepted)
+    ordering = sorts(lambda: look_inside(backend, path, None, told.settings))
+    report = parity.check(
+        reference, session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
+    )
     worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
     return replace(
         told,
