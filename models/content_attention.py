@@ -137,7 +137,7 @@ def attend(attention: ContentAttention | FusedContentAttention, qkv: Tensor, sca
     else:
         out = _across_images(stacked)
     out = out.transpose(1, 2).reshape(-1, side, side, dim)
-    values = qkv[..., 2 * dim :].permute(0, 3, 1, 2)  # [B, C, H, W]
+    values = v.transpose(2, 3).reshape(-1, dim, side, side)  # [B, C, H, W]
     return out + attention.get_v(values).permute(0, 2, 3, 1)
 
 
@@ -163,10 +163,12 @@ def _across_images(qkv: Tensor) -> Tensor:
     batch, heads, _, width = qkv.shape
     if batch % 2:
         raise ShapeError(f"a batch of {int(batch)}, where each two images attend to each other: expected an even batch")
-    pairs = qkv.reshape(-1, 2, heads, CLUSTER * width).transpose(1, 2)  # [B/2, nH, 2, 49 * 3d]
-    out = _within_clusters(pairs.reshape(-1, heads, 2 * CLUSTER, width))  # [B/2, nH, 98, d]
-    out = out.reshape(-1, heads, 2, CLUSTER * width // 3).transpose(1, 2)  # [B/2, 2, nH, 49d]
-    return out.reshape(-1, heads, CLUSTER, width // 3)
+    ones, others = (
+        part.reshape(-1, heads, CLUSTER, width) for part in qkv.reshape(-1, 2, heads, CLUSTER * width).split(1, dim=1)
+    )
+    out = _within_clusters(torch.cat((ones, others), dim=2))  # [B/2, nH, 98, d]
+    halves = [part.reshape(-1, 1, heads, CLUSTER * width // 3) for part in out.split(CLUSTER, dim=2)]
+    return torch.cat(halves, dim=1).reshape(-1, heads, CLUSTER, width // 3)
 
 
 def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

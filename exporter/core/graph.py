@@ -48,12 +48,17 @@ class Value:
     takes: tuple[str, ...]
 
 
-def sorting_modules(scopes: Iterable[str]) -> tuple[str, ...]:
-    """The modules that sort, from the scopes of the operations that do.
+ROUND = re.compile(r"(.+)\.rounds\.\d+")
+"""Scope of one round of a module that sorts, see `models.sorting`."""
 
-    Each round is a module of its own inside the one that sorts, see `models.sorting`: `a.sort` of `a.sort.rounds.0`.
+
+def sorting_modules(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The modules that sort by what they compute, from the scopes of all operations that sort.
+
+    Given    a.sort.rounds.0, a.sort.rounds.1, a: where an order of integers is inverted
+    Result   a.sort
     """
-    return tuple(dict.fromkeys(re.sub(r"\.rounds\.\d+$", "", scope) for scope in scopes))
+    return tuple(dict.fromkeys(found[1] for scope in scopes if (found := ROUND.fullmatch(scope))))
 
 
 def inside(scope: str, modules: Iterable[str]) -> bool:

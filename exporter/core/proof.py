@@ -162,7 +162,7 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every output is within its limits and clear enough, all is sorted, and no confident answer changed."""
+        """Whether every output is within its limits and clear enough, sorted, and no confident answer changed."""
         within = all(output.passed for output in self.outputs) and all(order.passed for order in self.orders)
         return within and not (
             self.noisy_outputs or self.drowned_outputs or self.confident_flips or self.sure_flips or self.too_many_flips

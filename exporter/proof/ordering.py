@@ -24,43 +24,14 @@ from torch import nn
 
 from slide_export.backends.interface import Session
 from slide_export.calibration.quantization import NumericFormat
-from slide_export.core.artifact import Array, Feeds, Outputs
-from slide_export.core.errors import ParityError
+from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.proof import Reference
 from slide_export.inference.served import ServedModel
-from slide_export.models.sorting import Sorted, following, recorded, round_names, sortings
+from slide_export.models.sorting import Sorted, recorded, round_names, sortings
 
-from .module_outputs import outputs_of
+from .orders_inside import Orders, following_all, orders_of
 from .permutation import PermutationCheck, check_permutation, is_permutation, key_noise
 from .reference import imitation, model_inside
-from .session import ArtifactValues
-
-Orders = Mapping[str, Sequence[NDArray[np.int64]]]
-"""Of each layer that sorts, the order after each round, [B, nH, N]."""
-
-
-class OrdersInside:
-    """The orders that an artifact sorts by, read among the values inside it.
-
-    Args:
-        rounds: names of the modules whose outputs they are.
-
-    Raises:
-        ParityError: the artifact does not show one of them.
-    """
-
-    def __init__(self, inside: ArtifactValues, rounds: Sequence[str]) -> None:
-        self._values = outputs_of(inside.values, rounds)
-        for name in rounds:
-            if name not in self._values:
-                raise ParityError(f"expected the order of {name} inside the artifact, found no value of that module")
-        self._session = inside.open(tuple(self._values.values()))
-        self.evaluator = self._session.evaluator
-
-    def run(self, feeds: Feeds) -> Outputs:
-        """The order of each round, by its module's name."""
-        found = self._session.run(feeds)
-        return {name: np.asarray(found[value]) for name, value in self._values.items()}
 
 
 @dataclass(frozen=True)
@@ -82,13 +53,13 @@ class Ordering:
 
     Args:
         reference: of the same images, with the floor of `numbers`.
-        inside: gives the artifact's orders for a batch, see `OrdersInside`.
+        inside: gives the artifact's orders for a batch, see `orders_inside`.
     """
 
     def __init__(self, served: ServedModel, reference: Reference, numbers: NumericFormat, inside: Session) -> None:
         self._served, self._reference, self._inside = served, reference, inside
         self._exact, self._imitation = served.in_float64(), imitation(served, reference.feeds, numbers)
-        self._rounds, self._layers = round_names(served.module), sortings(served.module)
+        self._layers = sortings(served.module)
         self._multiple = numbers.precision.tolerance_factor
         self._known: dict[str, Expected] = {}
         self._seen: dict[tuple[int, ...], set[str]] = defaultdict(set)
@@ -100,7 +71,8 @@ class Ordering:
             ParityError: the artifact's orders are not of the model's tokens.
         """
         feeds = {name: value[index] for name, value in self._reference.feeds.items()}
-        orders, together = self._orders(feeds, len(index)), self._served.coupled
+        orders = orders_of(self._served.module, self._inside.run(feeds), len(index))
+        together = self._served.coupled
         starts = range(0, len(index), together)
         return _joined([self._smallest(index[n : n + together], _rows(orders, n, n + together)) for n in starts])
 
@@ -130,13 +102,6 @@ class Ordering:
         ways = [len(self._seen[tuple(map(int, group))]) for group in groups]
         return groups[np.argsort(np.minimum(ways, 2), kind="stable")].reshape(-1)
 
-    def _orders(self, feeds: Feeds, count: int) -> Orders:
-        found = self._inside.run(feeds)
-        return {
-            layer: [_whole(name, found[name], count, self._layers[layer].rounds[0].tokens) for name in rounds]
-            for layer, rounds in self._rounds.items()
-        }
-
     def _smallest(self, index: NDArray[np.intp], orders: Orders) -> Expected:
         """The same of the smallest batch that the model takes, computed once for the same orders."""
         parts = (index, *(order for rounds in orders.values() for order in rounds))
@@ -159,9 +124,8 @@ class Ordering:
     def _run(
         self, module: nn.Module, feeds: Feeds, dtype: torch.dtype, orders: Orders
     ) -> tuple[Outputs, Mapping[str, Sorted]]:
-        inside, images = model_inside(module), self._served.tensors(feeds, dtype)
-        told = {layer: [torch.from_numpy(order) for order in rounds] for layer, rounds in orders.items()}
-        with torch.inference_mode(), following(inside, told), recorded(inside) as found:
+        images = self._served.tensors(feeds, dtype)
+        with torch.inference_mode(), following_all((module,), orders), recorded(model_inside(module)) as found:
             outputs = self._served.named(module(*images))
         return outputs, found
 
@@ -179,24 +143,19 @@ class Ordering:
 
 
 def ordering(
-    served: ServedModel, reference: Reference, numbers: NumericFormat, look: Callable[[], ArtifactValues]
+    served: ServedModel, reference: Reference, numbers: NumericFormat, shown: Callable[[Sequence[str]], Session]
 ) -> Ordering | None:
     """The reference under an artifact's orders; None for a model that sorts nothing, whose artifact is not looked into.
 
     Args:
-        look: opens the artifact to look inside, see `proof.session.look_inside`.
+        shown: opens the artifact to give the orders of rounds by name, see `orders_inside`.
 
     Raises:
         ParityError: the artifact does not show its orders.
         RequestError: its backend shows no values.
     """
-    rounds = names_of_rounds(served.module)
-    return Ordering(served, reference, numbers, OrdersInside(look(), rounds)) if rounds else None
-
-
-def names_of_rounds(module: nn.Module) -> tuple[str, ...]:
-    """Names of the modules whose outputs are the orders of a model; none where it sorts nothing."""
-    return tuple(name for rounds in round_names(module).values() for name in rounds)
+    rounds = tuple(name for names in round_names(served.module).values() for name in names)
+    return Ordering(served, reference, numbers, shown(rounds)) if rounds else None
 
 
 def _strayed(orders: Orders) -> dict[str, tuple[PermutationCheck, ...]]:
@@ -213,16 +172,6 @@ def _strayed(orders: Orders) -> dict[str, tuple[PermutationCheck, ...]]:
 
 def _as_they_are(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.broadcast_to(np.arange(order.shape[-1]), order.shape)
-
-
-def _whole(name: str, found: Array, count: int, tokens: int) -> NDArray[np.int64]:
-    """A round's order as [B, nH, N], whatever views of it the artifact has."""
-    if found.size == 0 or found.size % (count * tokens) or not np.isfinite(found).all():
-        raise ParityError(
-            f"expected an order of {tokens} tokens for each of {count} images in {name}, found {list(found.shape)}: "
-            "the artifact is not the model"
-        )
-    return found.reshape(count, -1, tokens).astype(np.int64)
 
 
 def _rows(orders: Orders, start: int, end: int) -> Orders:

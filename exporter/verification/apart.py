@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -60,7 +60,14 @@ class Runners:
             with step("count what it stores and computes"):
                 told = process.ask({"open": job})
             with tempfile.TemporaryDirectory(prefix="slide-export-proof-") as room:
-                yield OpenedArtifact(Apart(process, told["evaluator"], Path(room)), DtypeStats(**told["census"]))
+                place, census = Path(room), DtypeStats(**told["census"])
+
+                def orders(rounds: Sequence[str]) -> Apart:
+                    """The orders that the artifact sorts by, in the same process."""
+                    answer = process.ask({"orders": list(rounds)})
+                    return Apart(process, answer["evaluator"], place, "order")
+
+                yield OpenedArtifact(Apart(process, told["evaluator"], place), census, orders)
         except CrashError:
             self._end()
             raise
@@ -79,8 +86,8 @@ class Runners:
 class Apart:
     """An artifact that another process has loaded; arrays go there and back in files."""
 
-    def __init__(self, process: Process, evaluator: str, room: Path) -> None:
-        self.evaluator, self._process = evaluator, process
+    def __init__(self, process: Process, evaluator: str, room: Path, question: str = "run") -> None:
+        self.evaluator, self._process, self._question = evaluator, process, question
         self._inputs, self._outputs = room / "inputs.npz", room / "outputs.npz"
 
     def run(self, feeds: Feeds) -> Outputs:
@@ -93,7 +100,7 @@ class Apart:
         try:
             with self._inputs.open("wb") as file:
                 np.savez(file, **feeds)  # type: ignore[arg-type]  # names are inputs', not savez's options
-            self._process.ask({"run": str(self._inputs), "outputs": str(self._outputs)})
+            self._process.ask({self._question: str(self._inputs), "outputs": str(self._outputs)})
             with np.load(self._outputs, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
         except (OSError, ValueError) as error:

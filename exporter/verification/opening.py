@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,16 @@ from slide_export.core.text import foreign
 
 @dataclass(frozen=True)
 class OpenedArtifact:
-    """An artifact where it runs."""
+    """An artifact where it runs.
+
+    Attributes:
+        orders: names of the rounds of layers that sort -> a session that gives their orders; None where nothing can be
+            read inside the artifact.
+    """
 
     session: Session
     census: DtypeStats
+    orders: Callable[[Sequence[str]], Session] | None = None
 
 
 Opening: TypeAlias = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]

@@ -16,8 +16,9 @@ from slide_export.core.progress import Progress
 from slide_export.core.proof import ParityReport, Reference
 from slide_export.proof import accuracy, parity, plain_load
 from slide_export.proof.ordering import ordering
+from slide_export.proof.orders_inside import open_orders
 from slide_export.proof.reference import subset
-from slide_export.proof.session import look_inside, open_session
+from slide_export.proof.session import open_session
 
 from . import float_build
 from .prepare import ModelInForm, Prepared
@@ -54,7 +55,7 @@ def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifac
     with step("check parity"):
         session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
         accepted = parity.accepted(numbers.precision, numbers.recipe)
-        inside = partial(look_inside, backend, artifact.path, artifact.graph, artifact.settings)
+        inside = partial(open_orders, backend, artifact.path, artifact.graph, artifact.settings)
         ordered = ordering(served, reference, numbers, inside)
         proof = parity.check(reference, session, batch, decision_axis=axis, accepted=accepted, ordering=ordered)
         golden = subset(reference, GOLDEN_IMAGES) if ordered is None else ordered.golden(GOLDEN_IMAGES, batch)

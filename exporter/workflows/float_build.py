@@ -17,7 +17,8 @@ from slide_export.core.precision import FP32
 from slide_export.core.proof import OutputParity
 from slide_export.proof import parity, stored
 from slide_export.proof.ordering import ordering
-from slide_export.proof.session import GRAPHS, look_inside
+from slide_export.proof.orders_inside import open_orders
+from slide_export.proof.session import GRAPHS
 
 from .prepare import ModelInForm, Prepared
 from .resolve import Plan
@@ -35,7 +36,7 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
     with tempfile.TemporaryDirectory() as directory:
         builder, build = _build(plan, form, backend, Path(directory))
         served, reference = prepared.served, prepared.reference(NumericFormat())
-        inside = partial(look_inside, builder, build.path, None, build.settings)
+        inside = partial(open_orders, builder, build.path, None, build.settings)
         report = parity.check(
             reference,
             builder.Session(build.path, build.settings),

@@ -27,7 +27,8 @@ from slide_export.core.request import AccuracyGoal
 from slide_export.graph.convert import to_ir
 from slide_export.proof import accuracy, gate, parity
 from slide_export.proof.ordering import ordering
-from slide_export.proof.session import GRAPHS, LITERALLY, ArtifactValues, look_inside, on_graph
+from slide_export.proof.orders_inside import open_orders
+from slide_export.proof.session import GRAPHS, LITERALLY, on_graph
 
 from .finish import lowering_options, reduce
 from .prepare import ModelInForm, Prepared
@@ -122,16 +123,16 @@ class _Tries:
             prepared.trained_scores(), prepared.served, session, self.data, self.goal, prepared.store
         )
 
-    def _open(self, keep: Sequence[str], directory: Path) -> tuple[Session, Callable[[], ArtifactValues]]:
-        """A session of the target's own artifact, or of the graph where the target does not run here; and its inside."""
+    def _open(self, keep: Sequence[str], directory: Path) -> tuple[Session, Callable[[Sequence[str]], Session]]:
+        """A session of the target's own artifact, or of the graph where it does not run here; and its inside."""
         backend, graph = registry.load(self.plan.target), self.edit(keep)
         if reason := optional.unavailable_reason(backend):
             path = directory / "model.onnx"
             path.write_bytes(graph.proto.SerializeToString(deterministic=True))
             session = on_graph(registry.load(GRAPHS).Session(path, LITERALLY), reason)
-            return session, partial(look_inside, backend, path, path, {})
+            return session, partial(open_orders, backend, path, path, {})
         artifact = backend.lower(graph, directory, lowering_options(self.plan, self.prepared))
-        look = partial(look_inside, backend, artifact.path, artifact.graph, artifact.settings)
+        look = partial(open_orders, backend, artifact.path, artifact.graph, artifact.settings)
         return backend.Session(artifact.path, artifact.settings), look
 
 
