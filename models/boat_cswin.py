@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import config_tree, cswin
-from .content_attention import ContentAttention, clusters
+from .content_attention import ContentAttention
 from .cswin import CSwinConfig, CSwinTransformer
-from .family import Family, ShapeError, State
+from .family import Family, ShapeError, State, clusters
 from .stripe_attention import FusedStripeBlock, StripeBlock
 
 SCALE = 1.0
@@ -98,13 +98,13 @@ def matches(state: State) -> bool:
     return cswin.is_cswin(state) and clusters(state)
 
 
-def infer(state: State) -> BoatCSwinConfig:
+def infer(state: State, *, heads: tuple[int, ...] | None = None) -> BoatCSwinConfig:
     """The configuration that the shapes of a state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.
     """
-    return boat(cswin.infer(state))
+    return boat(cswin.infer(state, heads=heads))
 
 
 def boat(config: CSwinConfig) -> BoatCSwinConfig:
@@ -137,5 +137,5 @@ FAMILY = Family(
     read_config=read_config,
     read_data=cswin.read_data,
     build=BoatCSwinTransformer,
-    assumed="no shape tells the heads: those of the published width",
+    values=(cswin.HEADS, cswin.STRIPES_VALUE),
 )

@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import swin
-from .content_attention import ContentAttention, clusters
-from .family import Family, ShapeError, State
+from . import config_tree, swin
+from .content_attention import ContentAttention
+from .family import Family, ShapeError, State, clusters
+from .model_value import ACTIVATION
 from .swin import PATCH, Stage, SwinConfig, SwinTransformer
 from .window_attention import FusedWindowBlock, WindowBlock, Windows
 
@@ -113,9 +114,9 @@ def infer(state: State) -> BoatSwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig | None:
-    """The configuration in upstream's config tree, which is Swin's; None if it says too little."""
+    """The configuration in upstream's config tree, Swin's, or in this project's; None if it says too little."""
     config = swin.read_config(tree)
-    return None if config is None else boat(config)
+    return config_tree.read_config(tree, "boat_swin", BoatSwinConfig) if config is None else boat(config)
 
 
 def boat(config: SwinConfig) -> BoatSwinConfig:
@@ -144,5 +145,6 @@ FAMILY = Family(
     read_data=swin.read_data,
     build=BoatSwinTransformer,
     adapt=swin.adapt,
+    values=(ACTIVATION,),
     optional=swin.REBUILT,
 )

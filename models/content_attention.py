@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .family import ShapeError, State
+from .family import ShapeError
 from .layers import unit
 from .sorting import Sorted, Sorting, ascending
 from .window_attention import linear, split_heads
@@ -27,11 +27,6 @@ CLUSTER = 49  # tokens of a cluster
 REACH = 69  # tokens that a cluster attends to: its own, and 20 of the other cluster of its pair
 SHARPNESS = 100.0
 PASSES = 2  # of weighing and averaging, a level
-
-
-def clusters(state: State) -> bool:
-    """Whether any block has content attention, beside what its keys are otherwise those of."""
-    return any(".attnC." in key or ".content_attn." in key for key in state)
 
 
 class ContentAttention(nn.Module):

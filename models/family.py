@@ -108,6 +108,11 @@ def slides(state: State) -> bool:
     return any(".dep_conv1." in key for key in state)
 
 
+def clusters(state: State) -> bool:
+    """Whether any block has content attention, among tokens that are alike."""
+    return any(".attnC." in key or ".content_attn." in key for key in state)
+
+
 def depths(state: State, block: str) -> tuple[int, ...]:
     """Number of blocks of each stage.
 

@@ -50,7 +50,7 @@ SMALL: dict[str, Config] = {
     "cbam": CBAM.at((224, 256)),
     "gam": GAM,
     "boat_swin": BoatSwinConfig(32, (2, 2), (2, 4), image_size=(56, 56), num_classes=10),
-    "boat_cswin": BoatCSwinConfig(64, (1, 2), (2, 4), stripes=(7, 0), image_size=(56, 56), num_classes=10),
+    "boat_cswin": BoatCSwinConfig(64, (2, 2), (2, 4), stripes=(7, 0), image_size=(56, 56), num_classes=10),
 }
 """Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
 MORE: dict[str, tuple[str, Config]] = {
