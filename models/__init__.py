@@ -23,7 +23,7 @@ from . import (
     twins,
 )
 from .data import DataConfig
-from .family import Config, Family, Published, ShapeError, State, coupled
+from .family import Config, Family, IncompleteError, Published, ShapeError, State, coupled
 from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
@@ -61,6 +61,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "Family",
+    "IncompleteError",
     "ModelValue",
     "Published",
     "ShapeError",

@@ -113,10 +113,14 @@ def infer(state: State) -> BoatSwinConfig:
     return boat(swin.infer(state))
 
 
-def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig | None:
-    """The configuration in upstream's config tree, Swin's, or in this project's; None if it says too little."""
-    config = swin.read_config(tree)
-    return config_tree.read_config(tree, "boat_swin", BoatSwinConfig) if config is None else boat(config)
+def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig:
+    """The configuration in this project's own config tree, or in upstream's, which is Swin's.
+
+    Raises:
+        IncompleteError: it does not tell the whole model.
+    """
+    own = config_tree.read_config(tree, "boat_swin", BoatSwinConfig)
+    return boat(swin.read_config(tree)) if own is None else own
 
 
 def boat(config: SwinConfig) -> BoatSwinConfig:

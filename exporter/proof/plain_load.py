@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,33 +25,58 @@ def no_order(_shown: Callable[[Sequence[str]], Session]) -> None:
     """Of a model that sorts nothing, or where the model is not at hand."""
 
 
+@dataclass(frozen=True)
+class OpenedPlain:
+    """An artifact that was loaded without settings.
+
+    Attributes:
+        told: what such a load computes.
+        session: None where it computes what was proved, or where nothing can run it here.
+        orders: opens it to give the orders that it sorts by; None where nothing can be read inside it.
+    """
+
+    told: PlainLoad
+    session: Session | None = None
+    orders: Callable[[Sequence[str]], Session] | None = None
+
+
+def load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: Iterable[str]) -> OpenedPlain | None:
+    """Load an artifact without its settings where this machine then computes otherwise; None where nobody knows.
+
+    Args:
+        proved: types that products compute in with the settings.
+    """
+    told = optional.plain_load(backend, path, settings, tuple(sorted(proved)))
+    if told is None or not told.differs_here or optional.unavailable_reason(backend) is not None:
+        return None if told is None else OpenedPlain(told)
+    orders = partial(open_orders, backend, path, None, told.settings)
+    return OpenedPlain(told, backend.Session(path, told.settings), orders)
+
+
 def measure(
-    backend: Backend,
-    path: Path,
-    settings: Mapping[str, Any],
+    plain: OpenedPlain,
     reference: Reference,
     batch: int | None,
     proof: ParityReport,
     decision_axis: int | None,
     sorts: Sorts = no_order,
-) -> PlainLoad | None:
-    """What a plain load computes: measured where this machine's differs, told elsewhere; None where nobody knows.
+) -> PlainLoad:
+    """What a plain load computes: measured where it was loaded, told elsewhere.
 
     Args:
         proof: of the artifact with its settings, whose limits hold here too.
         sorts: see `ordering.ordering`.
     """
-    told = optional.plain_load(backend, path, settings)
-    if told is None or optional.unavailable_reason(backend) is not None or not told.differs_here:
-        return told
-    session = backend.Session(path, told.settings)
-    ordering = sorts(partial(open_orders, backend, path, None, told.settings))
+    if plain.session is None:
+        return plain.told
+    ordering = None if plain.orders is None else sorts(plain.orders)
     report = parity.check(
-        reference, session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
+        reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
     )
+    # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
     worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
     return replace(
-        told,
+        plain.told,
         evaluator=report.evaluator,
         max_abs=worst.max_abs,
         limit_max=worst.limit_max,

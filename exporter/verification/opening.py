@@ -17,6 +17,7 @@ from slide_export.core.errors import ParityError
 from slide_export.core.progress import Progress
 from slide_export.core.proof import Reference
 from slide_export.core.text import foreign
+from slide_export.proof.plain_load import OpenedPlain
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class OpenedArtifact:
     """An artifact where it runs.
 
     Attributes:
+        load_plainly: loads it once more without settings; None where nobody knows what that does.
         orders: names of the rounds of layers that sort -> a session that gives their orders; None where nothing can be
             read inside the artifact.
     """
 
     session: Session
     census: DtypeStats
+    load_plainly: Callable[[], OpenedPlain | None] = lambda: None
     orders: Callable[[Sequence[str]], Session] | None = None
 
 

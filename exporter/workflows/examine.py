@@ -63,7 +63,8 @@ def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifac
         build = float_build.prove(plan, prepared, form, artifact)
     with step("look at a load without settings"):
         sorts = partial(ordering, served, reference, numbers)
-        plain = plain_load.measure(backend, artifact.path, artifact.settings, reference, batch, proof, axis, sorts)
+        loaded = plain_load.load(backend, artifact.path, artifact.settings, dtype_stats.computed)
+        plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis, sorts)
     return Examination(dtype_stats, proof, golden, build, plain, _accuracy(plan, prepared, session, step))
 
 

@@ -31,7 +31,8 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     assert done.bundle is not None
     assert done.bundle.manifest.parity.passed
     assert refused.exit_code == 2  # the same place twice
-    assert "--overwrite" in refused.message
+    assert "add overwrite or another out" in refused.message
+    assert "add --overwrite or another --out" in refused.on_command_line
     assert worst((done, refused)) == 2
 
 
@@ -56,8 +57,7 @@ def test_a_request_crosses_whole(tmp_path: Path) -> None:
     assert all_targets.parsed(json.loads(json.dumps(all_targets.plain(asked)))) == asked
 
 
-def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path, tmp_path: Path) -> None:
-    """Three forms for four targets; each job writes what it called, and how often."""
+def test_every_target_is_proved_from_one_preparation(checkpoint: Path, tmp_path: Path) -> None:
     ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "openvino"), 300)
     assert [one.message for one in ended] == ["", ""]
     assert {one.bundle.manifest.parity.passed for one in ended if one.bundle} == {True}
