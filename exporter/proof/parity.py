@@ -4,9 +4,12 @@ The reference is the trained, unfused PyTorch model in float64. PyTorch at the a
 noise floor that depends on the model and the images, so the tolerance is a multiple of that floor and no constant.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,11 @@ from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Outputs
 from slide_export.core.precision import FP32, Precision
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
+
+from .order_summary import summary
+
+if TYPE_CHECKING:
+    from .ordering import Expected, Ordering
 
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
@@ -34,6 +42,7 @@ def check(
     *,
     decision_axis: int | None,
     accepted: Acceptance = accepted(FP32),  # noqa: B008  # frozen
+    ordering: Ordering | None = None,
 ) -> ParityReport:
     """Judge an artifact over every image and, where the batch is dynamic, at every batch size.
 
@@ -41,26 +50,31 @@ def check(
         batch: the artifact's fixed batch size, None for a dynamic one.
         decision_axis: of the first output, see `Task.decision_axis`.
         accepted: what passes.
+        ordering: of a model that sorts; the outputs are then compared with the reference under the artifact's orders.
     """
     count = len(reference.images)
     found: dict[str, list[Array]] = {name: [] for name in reference.exact}
     order: list[NDArray[np.intp]] = []
+    expected: list[Expected] = []
     for index in _batches(count, batch):
         outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
         order.append(index)  # an image may be in several batches; each of its results is compared
+        if ordering is not None:
+            expected.append(ordering.expected(index))
         for name in found:
             found[name].append(outputs[name])
     picked = np.concatenate(order)
     merged = {name: np.concatenate(parts) for name, parts in found.items()}
     decided = next(iter(reference.exact))
+    truth = _under(reference, picked, expected) if expected else reference
+    rows = np.arange(len(picked)) if expected else picked
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is refused, not warned of
         outputs_report = tuple(
-            _compare(
-                name, merged[name], reference, picked, accepted.multiple, decision_axis if name == decided else None
-            )
+            _compare(name, merged[name], truth, rows, accepted.multiple, decision_axis if name == decided else None)
             for name in merged
         )
-    top1, flips = (None, ()) if decision_axis is None else _flips(reference, merged, picked, decision_axis)
+    top1, flips = (None, ()) if decision_axis is None else _flips(truth, merged, rows, decision_axis)
+    again = () if decision_axis is None or not expected else _flips(reference, merged, picked, decision_axis)[1]
     return ParityReport(
         evaluator=session.evaluator,
         source=reference.source,
@@ -68,11 +82,34 @@ def check(
         batch_sizes=(batch,) if batch else BATCH_SIZES,
         outputs=outputs_report,
         top1=top1,
-        flips=flips,
+        flips=_once_an_image(flips) if expected else flips,
         accepted=accepted,
         decisions=_decisions(reference, decision_axis),
         spread=None if decision_axis is None else _rms(centred(reference.exact[decided], decision_axis)),
+        orders=summary([one.checks for one in expected]),
+        reordered=float(np.abs(truth.exact[decided] - reference.exact[decided][picked]).max()) if expected else None,
+        reordered_flips=again,
     )
+
+
+def _under(reference: Reference, picked: NDArray[np.intp], expected: Sequence[Expected]) -> Reference:
+    """A reference with one image for each of an artifact's results, under its orders."""
+    return Reference(
+        reference.source,
+        tuple(reference.images[index] for index in picked),
+        {},
+        {name: np.concatenate([one.exact[name] for one in expected]) for name in reference.exact},
+        {name: np.concatenate([one.rounded[name] for one in expected]) for name in reference.exact},
+    )
+
+
+def _once_an_image(flips: tuple[Flip, ...]) -> tuple[Flip, ...]:
+    """Of each image's flips, in whichever batches, the one with the largest margin."""
+    worst: dict[str, Flip] = {}
+    for flip in flips:
+        if flip.image not in worst or flip.margin > worst[flip.image].margin:
+            worst[flip.image] = flip
+    return tuple(worst.values())
 
 
 def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
