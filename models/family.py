@@ -66,6 +66,7 @@ class Family:
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         published: the authors' figures of variants, where they gave any.
+        backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Family:
     optional: tuple[str, ...] = ()
     task: str = "classify"
     published: Mapping[str, Published] = field(default_factory=dict)
+    backbone: str = ""
 
 
 class ShapeError(ValueError):
