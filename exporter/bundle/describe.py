@@ -138,6 +138,7 @@ def describe(made: Made) -> Manifest:
             io.features,
             tuple(made.keep_fp32),
             **vars(made.asked),
+            output=io.output,
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,

@@ -125,6 +125,7 @@ class OptionsRecord:
         variant: as it was asked for; None where the checkpoint told.
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
+        output: which of the task's outputs; "" where it has no others.
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
@@ -148,6 +149,7 @@ class OptionsRecord:
     image_count: Size | None = None
     calibration_size: Size | None = None
     seed: int | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class ModelIO:
         embed_preprocessing: input is uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: outputs are probabilities.
         features: outputs are the four stage maps instead of logits.
+        output: which of the task's outputs, one of `Task.choices`; "" is the first of them, or the only one.
         labels: class names, in the order of the head's outputs.
     """
 
@@ -35,6 +36,7 @@ class ModelIO:
     softmax: bool = False
     features: bool = False
     labels: tuple[str, ...] = ()
+    output: str = ""
 
 
 @dataclass(frozen=True)

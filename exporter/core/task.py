@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .errors import RequestError, option
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,6 +42,7 @@ class Task:
         labelled: whether `--eval` may know the class of an image, so that top-1 means something.
         sample: image file -> the file of every input, the first of which is that file; empty for a file that is no
             first input: `left/1.png` -> `left/1.png, right/1.png`, and `right/1.png` -> nothing.
+        choices: what `ModelIO.output` may ask for, the default first; none where there is nothing to choose.
         check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
         draw: the outputs of one image and the class names -> the answer, a line each.
     """
@@ -52,7 +55,21 @@ class Task:
     decision_axis: int | None = None
     labelled: bool = False
     sample: Callable[[Path], tuple[Path, ...]] = same_file
+    choices: tuple[str, ...] = ()
     check: Callable[[ModelIO, Any], None] = nothing_to_check
+
+    def chosen(self, io: ModelIO) -> ModelIO:
+        """`io` with the output that it asks for, or the default.
+
+        Raises:
+            RequestError: it asks for one that this task does not have.
+        """
+        if not io.output:
+            return replace(io, output=self.choices[0] if self.choices else "")
+        if io.output not in self.choices:
+            have = ", ".join(self.choices) or "no other outputs than its own"
+            raise RequestError(f"expected {option('output')} of {self.name} ({have}), found {io.output!r}")
+        return io
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ def serve(model: Model, io: ModelIO, tasks: Sequence[Task] | None = None) -> Ser
         RequestError: the task does not go with `io`, or is unknown.
     """
     task = task_of(model.task, io) if tasks is None else task_of(model.task, io, tasks)
+    io = task.chosen(io)
     task.check(io, model.config)
     return ServedModel(model.module, model, io, task)
 

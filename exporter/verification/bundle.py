@@ -193,7 +193,14 @@ def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress =
 def interface_of(made: Bundle) -> ModelIO:
     """What goes into a bundle's artifact and comes out of it."""
     options = made.manifest.options
-    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
+    return ModelIO(
+        options.batch,
+        options.embed_preprocessing,
+        options.softmax,
+        options.features,
+        made.manifest.labels,
+        options.output,
+    )
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:

@@ -51,6 +51,7 @@ class ExportOptions(PreprocessingOptions, total=False):
         embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: return probabilities instead of logits.
         features: return the four stage maps instead of logits.
+        output: which of the task's outputs; its default.
         labels: class names.
         evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
         max_drop: points of top-1 that the artifact may lose there; 1.
@@ -81,6 +82,7 @@ class ExportOptions(PreprocessingOptions, total=False):
     embed_preprocessing: bool
     softmax: bool
     features: bool
+    output: str
     labels: Sequence[str]
     evaluation: Path | str | None
     max_drop: float | None

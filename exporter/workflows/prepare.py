@@ -158,6 +158,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
         model = _load(request)
         request = _with_labels(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
+        request = replace(request, io=served.io)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
     images = _samples(request.images, served)
