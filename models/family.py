@@ -67,6 +67,7 @@ class Family:
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         inputs: images that a module takes.
         has_classes: whether a model gives scores of classes, so that a checkpoint without its head is refused.
+        float32: patterns of modules that stay in float32 where a graph carries a smaller precision.
         remark: what is to be known of every result, for people; stands among the notes of a model.
         published: the authors' figures of variants, where they gave any.
     """
@@ -87,6 +88,7 @@ class Family:
     task: str = "classify"
     inputs: int = 1
     has_classes: bool = True
+    float32: tuple[str, ...] = ()
     remark: str = ""
     published: Mapping[str, Published] = field(default_factory=dict)
 
