@@ -10,6 +10,7 @@ from . import (
     im2col_swin,
     mvitv2,
     nat,
+    nbnet,
     pvt,
     pvt_v2,
     slide_cswin,
@@ -41,6 +42,7 @@ FAMILIES: tuple[Family, ...] = (
     mvitv2.FAMILY,
     cbam.FAMILY,
     gam.FAMILY,
+    nbnet.FAMILY,
 )
 
 EXPORTED: tuple[Family, ...] = (*FAMILIES, *DENSE)

@@ -178,6 +178,7 @@ class PreprocessingRecord:
         interpolation: "bicubic" or "bilinear".
         keep_aspect: the short side is resized, else both sides.
         scale: size after resizing over size after the crop.
+        resizes: False where a picture larger than the input is cut and not resized.
         resize, crop: rows and columns.
         embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
     """
@@ -190,6 +191,7 @@ class PreprocessingRecord:
     resize: tuple[Size, Size]
     crop: tuple[Size, Size]
     embedded: bool
+    resizes: bool = True
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def architecture(
         raise CheckpointError(
             f"expected a configuration that a {family.name} can have, the checkpoint's own has {foreign(error, 400)}"
         ) from error
-    if not config.num_classes and not features:
+    if family.has_classes and not config.num_classes and not features:
         raise CheckpointError(_headless(family, named))
     told = named.told
     labels = told.labels if told else ()

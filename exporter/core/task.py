@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from .errors import RequestError, option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from slide_export.models import Family
 
     from .artifact import ModelIO, Outputs
+    from .measure import Measure
 
 
 def same_file(file: Path) -> tuple[Path, ...]:
@@ -45,6 +48,9 @@ class Task:
         choices: what `ModelIO.output` may ask for, the default first; none where there is nothing to choose.
         check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
         draw: the outputs of one image and the class names -> the answer, a line each.
+        measure: what `--eval` tells where images have a truth that is no class; None where there is nothing.
+        picture: the outputs of one image and the pictures that it was made of, uint8 [H, W, 3] -> the answer as a
+            picture, uint8 [H', W', 3]; None where an answer is words alone.
     """
 
     name: str
@@ -57,6 +63,8 @@ class Task:
     sample: Callable[[Path], tuple[Path, ...]] = same_file
     choices: tuple[str, ...] = ()
     check: Callable[[ModelIO, Any], None] = nothing_to_check
+    measure: Measure | None = None
+    picture: Callable[[Outputs, Sequence[NDArray[np.uint8]]], NDArray[np.uint8]] | None = None
 
     def chosen(self, io: ModelIO) -> ModelIO:
         """`io` with the output that it asks for, or the default.

@@ -26,6 +26,8 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
         CalibrationError: the picture is so narrow that resizing its short side gives more pixels than memory holds.
     """
     rows, cols = data.resized(size)
+    if not data.resizes and picture.height >= size[0] and picture.width >= size[1]:
+        return _middle(picture.convert("RGB"), size)
     if data.keep_aspect:
         factor = max(rows / picture.height, cols / picture.width)
         rows, cols = max(rows, int(picture.height * factor)), max(cols, int(picture.width * factor))
@@ -34,8 +36,12 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
             f"expected pictures of {LARGEST_PIXELS} pixels at most once they are resized, found one of "
             f"{picture.height}x{picture.width} that becomes {rows}x{cols}: cut it"
         )
-    picture = picture.convert("RGB").resize((cols, rows), FILTERS[data.interpolation])
-    top, left = round((rows - size[0]) / 2), round((cols - size[1]) / 2)
+    return _middle(picture.convert("RGB").resize((cols, rows), FILTERS[data.interpolation]), size)
+
+
+def _middle(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The centre crop of a picture, uint8 [H, W, 3]."""
+    top, left = round((picture.height - size[0]) / 2), round((picture.width - size[1]) / 2)
     return np.asarray(picture.crop((left, top, left + size[1], top + size[0])), dtype=np.uint8)
 
 

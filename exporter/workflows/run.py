@@ -137,6 +137,7 @@ def data_of(manifest: Manifest) -> DataConfig:
         told.interpolation,
         told.keep_aspect,
         told.scale,
+        told.resizes,
     )
 
 

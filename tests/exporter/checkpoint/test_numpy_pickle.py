@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from slide_export.models import nbnet, numpy_pickle
-from slide_export.models.numpy_pickle import PickleRefused
+from slide_export.checkpoint import numpy_pickle
+from slide_export.checkpoint.numpy_pickle import PickleRefused
+from slide_export.models import nbnet
 from tests.models.golden_recipe import case
 
 
@@ -89,9 +90,9 @@ def test_nothing_in_the_file_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     ("content", "found"),
     [
         ({"a": np.array(["text"])}, "numbers of f2"),
-        ({"a": np.array([object()], dtype=object)}, "import builtins.object"),
+        ({"a": np.array([object()], dtype=object)}, "the opcode NEWOBJ"),
         ({"a": np.arange(3, dtype=">f4")}, "little-endian"),
-        ({"a": {1, 2}}, "found a set"),
+        ({"a": {1, 2}}, "the opcode EMPTY_SET"),
         ([1, 2], "found a list"),
         ({"a": np.float32(1)}, "import numpy"),
     ],
@@ -106,6 +107,43 @@ def test_a_damaged_file_is_refused(cut: int) -> None:
     content = pickle.dumps(arrays(), protocol=4)
     with pytest.raises(PickleRefused):
         numpy_pickle.read(content[:cut])
+
+
+def nested_tuples() -> bytes:
+    """Forty tuples, each of which holds the last one twice: hashing the outermost takes 2^40 steps."""
+    twice = pickle.BINGET + b"\0" + pickle.BINGET + b"\0" + pickle.TUPLE2 + pickle.BINPUT + b"\0"
+    key = pickle.EMPTY_TUPLE + pickle.BINPUT + b"\0" + twice * 40
+    return pickle.PROTO + b"\4" + pickle.EMPTY_DICT + key + pickle.NONE + pickle.SETITEM + pickle.STOP
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (nested_tuples(), "a tuple that is used twice"),
+        (
+            pickle.PROTO + b"\4" + pickle.NONE + pickle.LONG_BINPUT + b"\xff" * 4 + pickle.STOP,
+            "remembered as 4294967295",
+        ),
+        (pickle.PROTO + b"\4" + pickle.BYTEARRAY8 + b"\0" * 7 + b"\0" + pickle.STOP, "the opcode BYTEARRAY8"),
+    ],
+)
+def test_a_program_that_no_array_needs_is_refused_before_it_is_read(content: bytes, found: str) -> None:
+    with pytest.raises(PickleRefused, match=found):
+        numpy_pickle.read(content)
+
+
+def test_dictionaries_without_end_are_refused() -> None:
+    content: dict[str, Any] = {}
+    for _ in range(20):
+        content = {"a": content, "b": content}
+    with pytest.raises(PickleRefused, match="found a dict"):
+        numpy_pickle.read(pickle.dumps(content, protocol=4))
+
+
+def test_an_array_that_stands_twice_is_one_tensor() -> None:
+    value = np.zeros(3, np.float32)
+    found = numpy_pickle.read(pickle.dumps({"a": value, "b": value}, protocol=4))
+    assert found["a"] is found["b"]
 
 
 def test_a_shape_that_its_bytes_do_not_fill_is_refused() -> None:
