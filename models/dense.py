@@ -6,17 +6,20 @@ Result: family `swin_upernet` (all fields of both), whose modules are `backbone`
 Keys are `backbone.` before the backbone's own, without its classifier, and the head's beside them.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from . import config_tree, cswin, nat, pvt, pvt_v2, slide_cswin, slide_nat, slide_pvt, slide_pvt_v2, slide_swin, swin
 from .data import DataConfig
 from .family import Family, State
 from .heads import HEADS, Head, Maps
+from .heads.head import resized
 from .model_value import ModelValue, one_of
 from .resnet import COUNTERS, without_counts
 
@@ -60,11 +63,12 @@ class DenseModel(nn.Module):
         backbone: gives `features`.
         head: see `Head`.
         parts: the head's modules by name.
+        config: of both.
     """
 
-    def __init__(self, backbone: nn.Module, head: Head, parts: Mapping[str, nn.Module]) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, parts: Mapping[str, nn.Module], config: Any) -> None:
         super().__init__()
-        self.backbone, self.run = backbone, head.run
+        self.backbone, self.run, self.config = backbone, head.run, config
         for name, part in parts.items():
             self.add_module(name, part)
 
@@ -76,6 +80,31 @@ class DenseModel(nn.Module):
         """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, as the head takes them."""
         maps: tuple[Tensor, ...] = self.backbone.features(images)  # type: ignore[operator]  # a method
         return maps
+
+    def enlarged(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits [B, K, h, w] of a segmenter resized to the input, [B, K, *size]."""
+        return resized(logits, size, align_corners=self.config.align_corners)
+
+    def decided(self, scores: Tensor) -> Tensor:
+        """The class of each pixel, uint8 [B, H, W], of logits [B, K, H, W]; of a single one, whether it is there.
+
+        Source: open-mmlab/mmsegmentation 1.2.2, models/segmentors/base.py, postprocess_result.
+        """
+        if scores.shape[1] == 1:
+            return (scores > self._limit).flatten(1, 2).to(torch.uint8)
+        return scores.argmax(dim=1).to(torch.uint8)
+
+    def margins(self, scores: Tensor) -> Tensor:
+        """By how much each pixel's class is preferred to the next, [B, H, W]."""
+        if scores.shape[1] == 1:
+            return (scores - self._limit).abs().flatten(1, 2)
+        best, second = scores.topk(2, dim=1).values.unbind(dim=1)
+        return best - second
+
+    @property
+    def _limit(self) -> float:
+        """Logit from which a pixel is of the only class."""
+        return math.log(self.config.threshold / (1 - self.config.threshold))
 
 
 def family_name(backbone: str, head: str) -> str:
@@ -126,7 +155,7 @@ def dense_family(backbone: Family, head: Head) -> Family:
     def build(config: Any) -> nn.Module:
         """The train-time module."""
         parts = head.build(config, maps_of(config))
-        return DenseModel(backbone.build(_bare(config, bare)), head, parts)
+        return DenseModel(backbone.build(_bare(config, bare)), head, parts, config)
 
     return Family(
         name=family_name(backbone.name, head.name),

@@ -70,6 +70,7 @@ class Architecture:
         filled: pattern of tensors that the library leaves out -> the number that stands for them.
         values: those of the family, as they were taken.
         input_size: rows and columns to export for where nobody names any; None is the trained size.
+        input_assumed: a sentence where that is a guess.
     """
 
     family: Family
@@ -81,6 +82,7 @@ class Architecture:
     filled: Mapping[str, float] = field(default_factory=dict)
     values: tuple[ValueInForce, ...] = ()
     input_size: tuple[int, int] | None = None
+    input_assumed: str = ""
 
 
 def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
@@ -217,6 +219,7 @@ def architecture(
         told.filled if told else {},
         found.values,
         told.input_size if told else None,
+        told.input_assumed if told else "",
     )
 
 

@@ -80,7 +80,8 @@ def load_checkpoint(
         adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
         module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
-    assumed = (*found.assumed, *images.assumed)
+    guessed = (found.input_assumed,) if found.input_assumed and not asked.input_size else ()
+    assumed = (*found.assumed, *guessed, *images.assumed)
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,

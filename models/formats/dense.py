@@ -124,11 +124,12 @@ def dense_format(inner: Format, head: Head) -> Format:
             labels=beside.labels,
             source=WHERE if part(beside.config, "backbone") else "",
             notes=own.notes,
-            assumed=(*guesses, *own.assumed, *scenes.assumed),
+            assumed=(*guesses, *scenes.assumed),
             filled={re.escape(PREFIX) + pattern: number for pattern, number in trunk.filled.items()},
             images=scenes.told,
             images_assumed=scenes.unsaid,
             input_size=own.input_size,
+            input_assumed=own.input_assumed,
         )
 
     return Format(f"{inner.name} with {head.name}", dense.family_name(inner.family, head.name), matches, rules, read)

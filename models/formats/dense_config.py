@@ -53,13 +53,14 @@ class ToldHead:
     Attributes:
         fields: of the configuration.
         input_size: rows and columns.
-        notes, assumed: one sentence each.
+        input_assumed: a sentence where that is a guess.
+        notes: one sentence each.
     """
 
     fields: Mapping[str, Any]
     input_size: Size
+    input_assumed: str = ""
     notes: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
 
 
 def part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -76,7 +77,7 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
         ShapeError: a field has a value that is not modelled.
     """
     size = input_size(config)
-    assumed = () if size else (untold_input(head.input_size, "as its published models are evaluated"),)
+    assumed = "" if size else untold_input(head.input_size, "near what its published models are evaluated at")
     dataset = config.get("dataset_meta")
     zero = dataset.get("reduce_zero_label") if isinstance(dataset, Mapping) else None
     fields = _segmenter(part(config, "decode_head"), head) if head.task == "segment" else {}
@@ -84,7 +85,7 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
         zero = next((step["reduce_zero_label"] for step in steps(config) if "reduce_zero_label" in step), None)
     if head.task == "segment" and isinstance(zero, bool):
         fields["reduce_zero_label"] = zero
-    return ToldHead(fields, size or head.input_size, _windows(config), assumed)
+    return ToldHead(fields, size or head.input_size, assumed, _windows(config))
 
 
 def _segmenter(told: Mapping[str, Any], head: Head) -> dict[str, Any]:

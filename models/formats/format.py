@@ -46,6 +46,7 @@ class Told:
         images_assumed: whose default that is, one sentence each.
         input_size: rows and columns that the model is to be exported for, where it has no trained size; None where the
             configuration has it.
+        input_assumed: a sentence where that is a guess, for those who name no other.
     """
 
     fields: Mapping[str, Any]
@@ -58,6 +59,7 @@ class Told:
     images: Mapping[str, str] = field(default_factory=dict)
     images_assumed: tuple[str, ...] = ()
     input_size: tuple[int, int] | None = None
+    input_assumed: str = ""
 
     @property
     def guessed(self) -> frozenset[str]:

@@ -1,7 +1,5 @@
 """Small segmenters of upstream's, reproduced from their own files: maps, logits, classes of pixels."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
