@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ class PictureStore:
         self, data: DataConfig, size: tuple[int, int], sample: Callable[[Path], tuple[Path, ...]] = one_picture
     ) -> None:
         self.data, self.size, self.sample = data, size, sample
+        self.told: dict[Path, tuple[Path, ...]] = {}
         self._content = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the store, by the next line
         weakref.finalize(self, self._content.close)
         self._kept: dict[Path, _Kept | CalibrationError] = {}
@@ -69,7 +70,19 @@ class PictureStore:
         Raises:
             CalibrationError: a file of it cannot be decoded, now or when it was asked for first.
         """
-        return tuple(map(self.picture, self.sample(file)))
+        return tuple(map(self.picture, self.told.get(file) or self.sample(file)))
+
+    def take(self, samples: Mapping[Path, tuple[Path, ...]]) -> None:
+        """Learn the files of samples that the rule does not tell, by their first file.
+
+        Raises:
+            CalibrationError: another sample has the same first file.
+        """
+        for file, files in samples.items():
+            if self.told.setdefault(file, files) != files:
+                raise CalibrationError(
+                    f"expected {file.name} beside {self.told[file][-1].name}, as before; found {files[-1].name}"
+                )
 
     def picture(self, file: Path) -> NDArray[np.uint8]:
         """The cropped picture in a file; raises as `load` does."""

@@ -29,6 +29,7 @@ from .records import (
     CheckpointRecord,
     DtypeRecord,
     HitsRecord,
+    MeasuredRecord,
     ModelRecord,
     OptionsRecord,
     ParityRecord,
@@ -221,7 +222,8 @@ def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
 
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:
-    models = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
+    models: dict[str, Any] = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
+    models["measured"] = None if report.measured is None else MeasuredRecord(**vars(report.measured))
     sentence = evaluation.sentence(asdict(report))
     return AccuracyRecord(**{**vars(report), **models}, passed=report.passed, sentence=sentence)
 

@@ -16,6 +16,7 @@ from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Outputs
 from slide_export.core.precision import FP32, Precision
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
+from slide_export.core.task import answers
 
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
@@ -161,13 +162,10 @@ def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis:
         [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
     """
     name = next(iter(reference.exact))
-    exact, got = reference.exact[name][picked], found[name]
+    exact, got = (answers(scores, axis) for scores in (reference.exact[name][picked], found[name]))
     expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
     ordered = np.sort(exact, axis=axis)  # the margin: the best score over the second best, of the reference
-    if exact.shape[axis] > 1:
-        margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
-    else:
-        margins = np.full(expected.shape, np.inf)  # one score: there is nothing to confuse it with
+    margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
     flips: dict[int, Flip] = {}
     # Argmax takes the first of equal scores on both sides, so equal outputs never flip.
     wrong = np.argwhere(expected != top)
