@@ -56,11 +56,13 @@ class ImageSet:
     Attributes:
         source: what to call the set in a report.
         files: paths, sorted by name.
+        listing: the CSV list that names them; None where there is none.
     """
 
     source: str
     root: Path
     files: tuple[Path, ...]
+    listing: Path | None = None
 
     def names(self) -> tuple[str, ...]:
         """Path of each file relative to the root, with forward slashes, as `printed` writes it."""
@@ -133,7 +135,7 @@ def find(path: Path) -> ImageSet:
     files = _listed(path) if kind == ".csv" else members(path)
     if not files:
         raise CalibrationError(f"expected images in {path}, found none")
-    return ImageSet(printed(path.name), root, files)
+    return ImageSet(printed(path.name), root, files, path if kind == ".csv" else None)
 
 
 def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:

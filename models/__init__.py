@@ -8,6 +8,7 @@ from . import (
     dat,
     gam,
     im2col_swin,
+    mv_swin_t,
     mvitv2,
     nat,
     nbnet,
@@ -42,6 +43,7 @@ FAMILIES: tuple[Family, ...] = (
     mvitv2.FAMILY,
     cbam.FAMILY,
     gam.FAMILY,
+    mv_swin_t.FAMILY,
     nbnet.FAMILY,
 )
 

@@ -275,6 +275,26 @@ class HitsRecord:
 
 
 @dataclass(frozen=True)
+class OtherRecord:
+    """A figure beside the measured one, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
+class MeasuredRecord:
+    """A figure of both models' answers; see `calibration.accuracy.Measured`."""
+
+    name: str
+    unit: str
+    pytorch: float
+    artifact: float
+    others: tuple[OtherRecord, ...] = ()
+
+
+@dataclass(frozen=True)
 class AccuracyRecord:
     """What the artifact loses on `--eval`; see `calibration.accuracy.AccuracyReport`.
 
@@ -302,3 +322,4 @@ class AccuracyRecord:
     sentence: str
     skipped: Count = 0
     enough: int | None = None
+    measured: MeasuredRecord | None = None

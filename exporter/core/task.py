@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from slide_export.models import Family
 
-    from .artifact import ModelIO, Outputs
+    from .artifact import Array, ModelIO, Outputs
     from .measure import Measure
 
 
@@ -39,6 +39,18 @@ def no_margins(
 
 def nothing_to_check(_io: ModelIO, _config: Any) -> None:
     """A task whose inputs and outputs fit every model of its families."""
+
+
+def answers(scores: Array, axis: int) -> Array:
+    """Scores of every answer: a single score is held against 0, which stands before it."""
+    import numpy as np
+
+    return np.concatenate([np.zeros_like(scores), scores], axis=axis) if scores.shape[axis] == 1 else scores
+
+
+def answers_of(config: Any) -> int:
+    """How many answers a head's scores tell apart: one a class; of a single score, whether it is above 0."""
+    return 2 if config.num_classes == 1 else int(config.num_classes)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,11 @@ class Task:
     check: Callable[[ModelIO, Any], None] = nothing_to_check
     measure: Measure | None = None
     picture: Callable[[Outputs, Sequence[NDArray[np.uint8]]], NDArray[np.uint8]] | None = None
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Headings of the inputs' columns in a CSV list."""
+        return (self.measure.pair[0],) if self.measure else self.inputs
 
     def chosen(self, io: ModelIO) -> ModelIO:
         """`io` with the output that it asks for, or the default.

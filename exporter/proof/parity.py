@@ -16,6 +16,7 @@ from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Outputs
 from slide_export.core.precision import FP32, Precision
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
+from slide_export.core.task import answers
 
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
@@ -168,14 +169,12 @@ def _decided(
     if axis is None:
         return None, ()
     name = next(iter(reference.exact))
-    exact, scores = reference.exact[name][picked], found[name]
+    exact, scores = (answers(values, axis) for values in (reference.exact[name][picked], found[name]))
     return _flips(reference, picked, exact.argmax(axis=axis), scores.argmax(axis=axis), _margins(exact, axis))
 
 
 def _margins(exact: Array, axis: int) -> Array:
     """The best score over the second best, of the reference."""
-    if exact.shape[axis] == 1:  # one score: there is nothing to confuse it with
-        return np.full(exact.argmax(axis=axis).shape, np.inf)
     ordered = np.sort(exact, axis=axis)
     margins: Array = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
     return margins

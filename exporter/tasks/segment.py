@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slide_export.core.errors import RequestError, option
+from slide_export.core.measure import Measure
 from slide_export.core.task import Task
 
+from .mean_iou import MeanIou
 from .palette import coloured, overlaid
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 LOGITS, RESIZED, MASK = "logits", "resized", "mask"
 MOST_CLASSES = 256  # that uint8 tells apart
 SHOWN = 5  # classes of an answer
+IMAGES, LABELS = "images", "labels"  # folders of pictures and of their maps of classes
+MAX_DROP = 1.0  # points of mean IoU
 
 
 def outputs(io: ModelIO) -> tuple[str, ...]:
@@ -64,10 +69,17 @@ def check(io: ModelIO, config: Any) -> None:
     if io.softmax:
         raise RequestError(f"expected a segmenter without {option('softmax')}: the largest logit tells the class")
     count = config.num_classes
-    if io.labels and len(io.labels) != max(count, len(io.labels) if count == 1 else count):
+    if io.labels and len(io.labels) not in ((1, 2) if count == 1 else (count,)):
         raise RequestError(f"expected {count} labels, one a class of the head; found {len(io.labels)}")
     if io.output == MASK and count > MOST_CLASSES:
         raise RequestError(f"expected at most {MOST_CLASSES} classes for a mask of bytes, found {count}")
+
+
+def sample(file: Path) -> tuple[Path, ...]:
+    """The file, unless it is the map of classes of another one: `labels/1.png` beside `images/1.jpg`."""
+    if file.parent.name == LABELS and (file.parents[1] / IMAGES).is_dir():
+        return ()
+    return (file,)
 
 
 def mask_of(found: Outputs) -> NDArray[np.uint8]:
@@ -103,5 +115,7 @@ SEGMENT = Task(
     classes=classes,
     margins=margins,
     check=check,
+    sample=sample,
+    measure=Measure("mIoU", "points", MAX_DROP, (IMAGES, LABELS), MeanIou),
     picture=picture,
 )

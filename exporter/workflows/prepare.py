@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.backends import registry
+from slide_export.calibration import samples
 from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
@@ -21,7 +22,7 @@ from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Outputs
-from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.errors import RequestError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.progress import Progress, no_progress
@@ -161,7 +162,8 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
         request = replace(request, io=served.io)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
-    images = _samples(request.images, served)
+    images, told = samples.of_set(request.images, served.task)
+    store.take(told)
     proof_images = readable(images, request.image_count, store.load)
     evaluation = _evaluation(request, served, store, step)
     model = _with_notes(model, _audited(model, proof_images, evaluation, request.image_count, store))
@@ -213,20 +215,6 @@ def _refuse_unfit(request: SourceRequest, model: Model) -> None:
                 f"expected modules of the model in {option('keep_fp32')}, found {pattern!r}: one is {close[0]!r}"
             )
     refuse_unfit(model.module, request.form)
-
-
-def _samples(images: ImageSet, served: ServedModel) -> ImageSet:
-    """The images of a set that the task takes as first input.
-
-    Raises:
-        CalibrationError: it takes none of them.
-    """
-    files = tuple(file for file in images.files if served.task.sample(file))
-    if not files:
-        raise CalibrationError(
-            f"expected images of {' and '.join(served.input_names)} in {images.source}, found none that belong together"
-        )
-    return replace(images, files=files)
 
 
 def _audited(

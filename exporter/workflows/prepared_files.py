@@ -86,6 +86,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "accuracy": None if request.accuracy is None else asdict(request.accuracy),
         },
         "proof_images": asdict(prepared.proof_images),
+        "samples": list(prepared.store.told.values()),
         "truth": {"source": prepared.truth.source, "images": prepared.truth.images},
         "certificate": [asdict(block) for block in prepared.certificate],
         "evaluation": None
@@ -94,6 +95,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "images": asdict(evaluation.images),
             "classes": None if evaluation.classes is None else evaluation.classes.tolist(),
             "names": evaluation.names,
+            "truths": [(file, truth) for file, truth in evaluation.truths.items()],
         },
     }
 
@@ -143,6 +145,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         evaluation=_evaluation(index["evaluation"]),
         store=PictureStore(model.data, model.image_size, served.task.sample),
     )
+    prepared.store.take({Path(files[0]): tuple(map(Path, files)) for files in index["samples"]})
     for name in index["files"]:
         if name.endswith(".onnx"):
             form = name.removesuffix(".onnx")
@@ -212,6 +215,7 @@ def _evaluation(plain: Mapping[str, Any] | None) -> EvaluationSet | None:
         _image_set(plain["images"]),
         None if classes is None else np.array(classes, np.int64),
         tuple(plain["names"]),
+        {Path(file): Path(truth) for file, truth in plain["truths"]},
     )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from slide_export.backends.interface import Session
 from slide_export.bundle.manifest import Manifest
+from slide_export.calibration import samples
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import find, is_there
 from slide_export.core.artifact import Feeds, Outputs
@@ -85,9 +86,11 @@ def run(bundle: Path, places: Sequence[Path], against: Path | None = None, step:
     """
     with open_bundle(bundle, step) as opened:
         manifest, task, session = opened.bundle.manifest, task_in(opened.bundle), opened.artifact.session
-        files = images_in(places, task)
+        told = samples_in(places, task)
+        files = tuple(told)
         served = trained(opened, against, step)
         store = PictureStore(data_of(manifest), manifest.preprocessing.crop, task.sample)
+        store.take(told)
         for file in files:
             store.load(file)  # decodes every picture before the first is answered
         io = interface_of(opened.bundle)
@@ -105,26 +108,30 @@ def run(bundle: Path, places: Sequence[Path], against: Path | None = None, step:
     return RunResult(bundle, manifest.target, manifest.precision.name, task.name, session.evaluator, tuple(answers))
 
 
-def images_in(places: Sequence[Path], task: Task) -> tuple[Path, ...]:
+def samples_in(places: Sequence[Path], task: Task) -> dict[Path, tuple[Path, ...]]:
     """The samples of a task in files and folders, by their first file, in the order that was given.
 
     Raises:
         CalibrationError: a place does not exist, or holds no sample of the task.
     """
-    found: list[Path] = []
+    found: dict[Path, tuple[Path, ...]] = {}
+    single: list[Path] = []
     for place in places:
         if not is_there(place, Path.exists):
             raise CalibrationError(f"expected an image or a folder of images at {place}, found nothing")
-        inside = place.is_dir() or place.suffix.lower() in CONTAINERS
-        files = [file for file in (find(place).files if inside else (place,)) if task.sample(file)]
-        if not files:
-            raise CalibrationError(
-                f"expected images of {' and '.join(task.inputs)} in {place}, found none that belong together"
-            )
-        found += files
+        if not place.is_dir() and place.suffix.lower() not in CONTAINERS:
+            single.append(place)
+            if len(single) == len(task.inputs) or task.sample(place):
+                found |= samples.of_files(single, task)
+                single = []
+            continue
+        images, told = samples.of_set(find(place), task)
+        found |= {file: told.get(file) or task.sample(file) for file in images.files}
+    if single:
+        samples.of_files(single, task)  # refuses them
     if not found:
         raise CalibrationError("expected at least one image, found none")
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def data_of(manifest: Manifest) -> DataConfig:
