@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from slide_export import api
@@ -13,8 +12,9 @@ from slide_export.backends import registry
 from slide_export.bundle import store
 from slide_export.calibration.images import bundled
 from slide_export.core.errors import CalibrationError, RequestError
+from slide_export.core.request import AccuracyGoal
 from slide_export.proof import parity
-from slide_export.verification.bundle import task_in
+from slide_export.verification.bundle import measure_accuracy, task_in
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_dense_golden import SEGMENTERS
 
@@ -22,9 +22,12 @@ AGREED = 1e-4
 """Largest error of an artifact over the output's deviation; float32's own is 5e-6 here."""
 
 
+SMALL = (64, 96)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(golden("swin_upernet_mmseg"), tmp_path_factory.mktemp("upernet"))
+    return write(golden("pvt_semfpn"), tmp_path_factory.mktemp("segmenter"))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,7 @@ def masked(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def export(checkpoint: Path, target: str, out: Path, **options: Any) -> Any:
-    found = golden(checkpoint.stem)
-    asked = {"input_size": size(found), "values": VALUES.get(found.name, {}), "image_count": 2, **options}
+    asked = {"input_size": SMALL, "values": VALUES.get(checkpoint.stem, {}), "image_count": 2, **options}
     return api.export(checkpoint, target, out=out, **asked)
 
 
@@ -86,19 +88,16 @@ def test_a_bundle_is_verified_alone_and_against_its_checkpoint(masked: Any, chec
     assert api.verify(masked.path, against=checkpoint).top1 == masked.manifest.parity.top1
 
 
-def test_resized_logits_are_upstreams_last_resizing(checkpoint: Path, tmp_path: Path) -> None:
-    found = golden(checkpoint.stem)
-    made = export(checkpoint, "onnx", tmp_path, output="resized")
+@pytest.mark.slow
+def test_resized_logits_are_upstreams_last_resizing(tmp_path: Path) -> None:
+    found = golden("swin_upernet_mmseg")
+    made = export(write(found, tmp_path), "onnx", tmp_path, output="resized", input_size=size(found))
     assert made.manifest.parity.passed
-    with torch.inference_mode():
-        served = api.load_checkpoint(checkpoint, input_size=size(found))
-        logits = served.module(found.inputs["input"])
     session = registry.load("onnx").Session(made.path / made.manifest.artifact.path, {})
     resized = session.run({"images": found.inputs["input"].numpy()})["logits"]
     assert resized.shape[2:] == size(found)
-    agreement = (resized.argmax(axis=1) == found.outputs["argmax"]).mean()
-    assert agreement >= 1 - 8 * found.meta["pixels_with_margin_below_fp32_error_x8"] / found.outputs["argmax"].size
-    assert logits.shape[2:] != resized.shape[2:]
+    near = found.meta["pixels_with_margin_below_fp32_error_x8"]
+    assert (resized.argmax(axis=1) != found.outputs["argmax"]).sum() <= near
 
 
 @pytest.mark.parametrize("options", [{"output": "probabilities"}, {"softmax": True}, {"labels": ("one", "two")}])
@@ -123,19 +122,20 @@ def labelled(masked: Any, tmp_path: Path) -> Path:
 
 
 def test_classes_are_measured_against_label_maps(masked: Any, checkpoint: Path, labelled: Path) -> None:
-    found = api.verify(masked.path, against=checkpoint, evaluation=labelled)
-    measured = found.accuracy.measured
-    assert measured.name == "mIoU"
-    assert measured.artifact == 100.0  # its own classes are the truth
-    assert 98.0 < measured.pytorch < 100.0
-    assert found.accuracy.images == 3
+    found = measure_accuracy(masked.path, checkpoint, AccuracyGoal(labelled))
+    assert found.measured is not None
+    assert found.measured.name == "mIoU"
+    assert found.measured.artifact == 100.0  # its own classes are the truth
+    assert 90.0 < found.measured.pytorch < 100.0
+    assert found.images == 3
+    assert found.drop == found.measured.pytorch - 100.0
 
 
 def test_classes_beyond_the_heads_are_refused(masked: Any, checkpoint: Path, labelled: Path) -> None:
     file = next((labelled / "labels").iterdir())
     Image.fromarray(np.full((8, 8), 6, np.uint8)).save(file)
     with pytest.raises(CalibrationError, match=r"expected classes from 0 to 5 in .*found 6"):
-        api.verify(masked.path, against=checkpoint, evaluation=labelled)
+        measure_accuracy(masked.path, checkpoint, AccuracyGoal(labelled))
 
 
 def test_an_answer_is_drawn_beside_its_picture(masked: Any) -> None:
@@ -158,7 +158,7 @@ def test_every_segmenter_is_proved_everywhere(name: str, target: str, precision:
     if not registry.availability(target).ready:
         pytest.skip(f"{target} is not installed")
     found = golden(name)
-    made = export(write(found, tmp_path), target, tmp_path, precision=precision, output="mask")
+    made = export(write(found, tmp_path), target, tmp_path, precision=precision, output="mask", input_size=size(found))
     assert made.manifest.parity.passed
     if precision == "fp16":
         return
