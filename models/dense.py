@@ -101,6 +101,15 @@ class DenseModel(nn.Module):
         best, second = scores.topk(2, dim=1).values.unbind(dim=1)
         return best - second
 
+    def scores(self, logits: tuple[Tensor, ...]) -> Tensor:
+        """Scores [B, N, K] in 0..1 of a detector's logits [B, n, K], level by level."""
+        return torch.cat(logits, dim=1).sigmoid()
+
+    def boxes(self, deltas: tuple[Tensor, ...]) -> Tensor:
+        """Boxes [B, N, 4] in pixels of the input of a detector's deltas [B, n, 4], level by level."""
+        boxes: Tensor = self.get_submodule("bbox_head").boxes(deltas)  # type: ignore[operator]  # a method
+        return boxes
+
     @property
     def _limit(self) -> float:
         """Logit from which a pixel is of the only class."""

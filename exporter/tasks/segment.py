@@ -15,8 +15,8 @@ from slide_export.core.errors import RequestError, option
 from slide_export.core.measure import Measure
 from slide_export.core.task import Task
 
-from .mean_iou import MeanIou
-from .palette import coloured, overlaid
+from .answers.mean_iou import MeanIou
+from .answers.palette import coloured, overlaid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

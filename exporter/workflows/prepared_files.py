@@ -36,7 +36,7 @@ from slide_export.graph.export import specs
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import serve
-from slide_export.models import ALL, DataConfig, Family
+from slide_export.models import LOADABLE, DataConfig, Family
 
 from .prepare import ModelInForm, Prepared
 from .resolve import SourceRequest
@@ -100,7 +100,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def read(directory: Path, families: tuple[Family, ...] = ALL) -> Prepared:
+def read(directory: Path, families: tuple[Family, ...] = LOADABLE) -> Prepared:
     """A prepared checkpoint from its directory.
 
     Args:

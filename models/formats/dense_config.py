@@ -25,6 +25,12 @@ OF_TRAINING = frozenset(
     """.split()  # noqa: SIM905
 )
 """Fields of a decode head that its class, the shapes or the training decide."""
+DETECTOR = frozenset(
+    """
+    type num_classes in_channels stacked_convs feat_channels anchor_generator bbox_coder loss_cls loss_bbox init_cfg
+    norm_cfg conv_cfg train_cfg test_cfg
+    """.split()  # noqa: SIM905
+)
 NORMS = ("BN", "SyncBN", "GN", "MMSyncBN")
 STRIDE = 32  # of the coarsest map: sides of an input are multiples of it
 SQUASHED = (
@@ -80,7 +86,8 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
     assumed = "" if size else untold_input(head.input_size, "near what its published models are evaluated at")
     dataset = config.get("dataset_meta")
     zero = dataset.get("reduce_zero_label") if isinstance(dataset, Mapping) else None
-    fields = _segmenter(part(config, "decode_head"), head) if head.task == "segment" else {}
+    read = _segmenter if head.task == "segment" else _detector
+    fields = read(part(config, "decode_head" if head.task == "segment" else "bbox_head"), head, config)
     if zero is None:
         zero = next((step["reduce_zero_label"] for step in steps(config) if "reduce_zero_label" in step), None)
     if head.task == "segment" and isinstance(zero, bool):
@@ -88,7 +95,7 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
     return ToldHead(fields, size or head.input_size, assumed, _windows(config))
 
 
-def _segmenter(told: Mapping[str, Any], head: Head) -> dict[str, Any]:
+def _segmenter(told: Mapping[str, Any], head: Head, _config: Mapping[str, Any]) -> dict[str, Any]:
     if not told:
         return {}
     expect(WHERE, told, {"type": (head.upstream,), "in_index": ([0, 1, 2, 3], (0, 1, 2, 3))})
@@ -103,6 +110,47 @@ def _segmenter(told: Mapping[str, Any], head: Head) -> dict[str, Any]:
     for name, value in told.items():
         if name not in OF_TRAINING and name not in fields and name not in ("act_cfg", "conv_cfg", "norm_cfg"):
             refuse_field(WHERE, f"decode_head.{name}", value, "no such field")
+    return fields
+
+
+def _detector(told: Mapping[str, Any], head: Head, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a RetinaNet: its anchors, and how its boxes are chosen."""
+    fields = _chosen(part(config, "test_cfg"))
+    if not told:
+        return fields
+    expect(WHERE, told, {"type": (head.upstream,), "norm_cfg": (None,), "conv_cfg": (None,)})
+    coder = told.get("bbox_coder") or {}
+    zeros, ones = ([0.0] * 4, (0.0,) * 4), ([1.0] * 4, (1.0,) * 4)
+    expect(WHERE, coder, {"type": ("DeltaXYWHBBoxCoder",), "target_means": zeros, "target_stds": ones})
+    expect(WHERE, coder, {"clip_border": (True,), "add_ctr_clamp": (False,)})
+    expect(WHERE, told.get("loss_cls") or {}, {"use_sigmoid": (True,)})
+    for name, value in told.items():
+        if name not in DETECTOR:
+            refuse_field(WHERE, f"bbox_head.{name}", value, "no such field")
+    return {**fields, **_anchors(told.get("anchor_generator") or {})}
+
+
+def _chosen(test: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"score_threshold": "score_thr", "candidates": "nms_pre", "detections": "max_per_img"}
+    fields = {ours: test[theirs] for ours, theirs in names.items() if theirs in test}
+    nms = test.get("nms") or {}
+    expect(WHERE, nms, {"type": ("nms",)})
+    expect(WHERE, test, {"min_bbox_size": (0,)})
+    return fields | ({"iou_threshold": nms["iou_threshold"]} if "iou_threshold" in nms else {})
+
+
+def _anchors(told: Mapping[str, Any]) -> dict[str, Any]:
+    if not told:
+        return {}
+    known = ("type", "octave_base_scale", "scales_per_octave", "scales", "ratios", "strides")
+    for name, value in told.items():
+        if name not in known:
+            refuse_field(WHERE, f"anchor_generator.{name}", value, "no such field")
+    expect(WHERE, told, {"type": ("AnchorGenerator",)})
+    octaves = told.get("scales_per_octave")
+    scales = told.get("scales") or [told["octave_base_scale"] * 2 ** (step / octaves) for step in range(octaves)]
+    fields: dict[str, Any] = {"anchor_scales": tuple(scales)}
+    fields |= {f"anchor_{name}": tuple(told[name]) for name in ("ratios", "strides") if name in told}
     return fields
 
 
