@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide_export.core.errors import RequestError, option
+from slide_export.core.measure import Measure
 from slide_export.core.task import Task
 
+from .answers.average_precision import AveragePrecision, listing
 from .answers.suppress import Detections, detections
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 BOXES, RAW = "boxes", "raw"
 LEVELS = range(3, 8)  # of a published neck: level n has one place for 2^n pixels
 SHOWN = 5  # detections of an answer
+MAX_DROP = 1.0  # points of average precision
 LEAST = 0.3  # score from which an answer is shown
 
 
@@ -88,4 +91,5 @@ def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np
     return pictures[0] if best is None else framed(pictures[0], best.boxes, best.labels)
 
 
-DETECT = Task("detect", outputs, run, draw, choices=(BOXES, RAW), check=check, picture=picture)
+MEASURE = Measure("AP", "points", MAX_DROP, ("images", "annotations"), AveragePrecision, listing)
+DETECT = Task("detect", outputs, run, draw, choices=(BOXES, RAW), check=check, measure=MEASURE, picture=picture)
