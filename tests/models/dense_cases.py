@@ -8,7 +8,7 @@ import torch
 from tests.models.golden_recipe import Case, case
 
 FOLDER = Path(__file__).parent / "golden" / "dense"
-VALUES = dict.fromkeys(("pvt_semfpn", "pvt_v2_semfpn", "pvt_retinanet_fork"), {"heads": "1,2,5,8"})
+VALUES = {name: {"heads": "1,2,5,8"} for name in ("pvt_semfpn", "pvt_v2_semfpn", "pvt_retinanet_fork")}
 """What no file tells: the heads of PVTs of unpublished widths."""
 
 

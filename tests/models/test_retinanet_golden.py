@@ -1,4 +1,4 @@
-"""Small RetinaNets of upstream's, reproduced from their own files: levels, scores, boxes, and what is chosen of them."""
+"""Small RetinaNets of upstream's, reproduced from their own files: scores, boxes, and what is chosen of them."""
 
 from typing import Any
 

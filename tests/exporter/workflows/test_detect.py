@@ -15,6 +15,7 @@ from slide_export.calibration.images import bundled
 from slide_export.core.errors import RequestError
 from slide_export.core.request import AccuracyGoal
 from slide_export.proof import parity
+from slide_export.tasks.answers.suppress import detections
 from slide_export.verification.bundle import measure_accuracy, task_in
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_retinanet_golden import DETECTORS
@@ -80,12 +81,7 @@ def test_average_precision_is_measured_against_boxes(exported: Any, checkpoint: 
     task, answer = task_in(exported), api.run(exported.path, [file]).answers[0]
     Image.open(file).convert("RGB").resize((SMALL[1], SMALL[0])).save(tmp_path / "1.png")
     rows = [
-        {
-            "id": at,
-            "image_id": 1,
-            "category_id": int(label) + 1,
-            "bbox": [*map(float, box[:2]), *map(float, box[2:] - box[:2])],
-        }
+        {"id": at, "image_id": 1, "category_id": label + 1, "bbox": box}
         for at, (box, label) in enumerate(detected(answer.outputs), start=1)
     ]
     content = {
@@ -103,11 +99,11 @@ def test_average_precision_is_measured_against_boxes(exported: Any, checkpoint: 
     assert task.measure is not None
 
 
-def detected(outputs: Any) -> list[tuple[Any, int]]:
-    from slide_export.tasks.answers.suppress import detections
-
+def detected(outputs: Any) -> list[tuple[list[float], int]]:
+    """Boxes (left, top, width, height) and classes of the best detections."""
     best = detections(outputs["scores"], outputs["boxes"], most=10)
-    return list(zip(best.boxes, best.labels, strict=True))
+    sides = np.concatenate((best.boxes[:, :2], best.boxes[:, 2:] - best.boxes[:, :2]), axis=1)
+    return list(zip(sides.astype(float).tolist(), best.labels.tolist(), strict=True))
 
 
 def test_an_answer_is_drawn_in_its_picture(exported: Any) -> None:
