@@ -4,8 +4,8 @@
     python segment.py BUNDLE --check
 
 The bundle is made with `--output mask`. It first proves itself: the artifact, as this machine runs it, against the
-trained model's own outputs, which the bundle carries. Exit codes: 0 done, 1 not equal to the trained model, 2 bad input,
-3 the runtime is not installed.
+trained model's own outputs, which the bundle carries. Exit codes: 0 done, 1 not equal to the trained model, 2 bad
+input, 3 the runtime is not installed.
 """
 
 import argparse

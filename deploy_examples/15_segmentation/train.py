@@ -3,8 +3,8 @@
     python train.py OUT [--steps 1500]
 
 Scenes are made by a rule, so that every pixel's class is known: scikit-learn's digits, enlarged and coloured, on crops
-of the photographs that slide-export ships. OUT receives `scenes.pth`, a training file as mmsegmentation 0 writes it, and
-`heldout/images`, `heldout/labels`: scenes of digits that the training has not seen.
+of the photographs that slide-export ships. OUT receives `scenes.pth`, a training file as mmsegmentation 0 writes it,
+and `heldout/images`, `heldout/labels`: scenes of digits that the training has not seen.
 """
 
 import argparse

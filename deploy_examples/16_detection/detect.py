@@ -4,8 +4,8 @@
     python detect.py BUNDLE --check
 
 It first proves itself: the artifact, as this machine runs it, against the trained model's own outputs, which the bundle
-carries. Which boxes are kept is chosen here (NMS), by the numbers in the manifest. Exit codes: 0 done, 1 not equal to the
-trained model, 2 bad input, 3 the runtime is not installed.
+carries. Which boxes are kept is chosen here (NMS), by the numbers in the manifest. Exit codes: 0 done, 1 not equal to
+the trained model, 2 bad input, 3 the runtime is not installed.
 """
 
 import argparse
@@ -106,8 +106,8 @@ def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
 def choose(scores: Array, boxes: Array, config: dict[str, Any], size: tuple[int, int]) -> tuple[Array, Array, Array]:
     """Returns boxes [n, 4], scores [n] and classes [n] of one image, best first.
 
-    As mmdetection chooses: of each level the best pairs of an anchor and a class, then class by class those that no better
-    box overlaps by more than the threshold.
+    As mmdetection chooses: of each level the best pairs of an anchor and a class, then class by class those that no
+    better box overlaps by more than the threshold.
 
     Args:
         scores: [N, K] of every anchor.
