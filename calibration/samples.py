@@ -88,11 +88,13 @@ def of_files(files: Sequence[Path], task: Task) -> Samples:
     Raises:
         CalibrationError: they are neither.
     """
+    count = len(task.inputs)
+    if count == 1:
+        return {file: (file,) for file in files}
     by_rule = {file: task.sample(file) for file in files}
     if any(by_rule.values()):
         return {file: sample for file, sample in by_rule.items() if sample}
-    count = len(task.inputs)
-    if count == 1 or len(files) % count:
+    if len(files) % count:
         raise CalibrationError(
             f"expected images of {' and '.join(task.inputs)} in that order, or in folders by equal names; found "
             f"{len(files)}: {', '.join(foreign(file) for file in files[:3])}"
