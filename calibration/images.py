@@ -159,7 +159,11 @@ def printed(name: str) -> str:
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
-    """Files in a CSV list, each once, relative to it; the first column, or the one with a heading of files; under others the first of pictures."""
+    """Files in a CSV list, each once, relative to it.
+
+    They stand in the column with a heading of files, under other headings in the first of pictures, without any in the
+    first one.
+    """
     found = list(rows(path))
     place, head = 0, tuple(cell.lower() for cell in found[0].cells) if found else ()
     named = any(name in head for name in FILE_HEADINGS) and not any(map(is_picture, head))
