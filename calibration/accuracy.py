@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError
 from slide_export.core.measure import Measure
+from slide_export.core.measure import Tally as Counted
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import answers
 
@@ -28,6 +30,7 @@ from .images import decoded, from_directory
 from .significance import better_than_chance, drop_interval, mcnemar
 
 CHUNK_IMAGES = 48  # images in memory at a time; whole batches of 8
+MEASURED_IMAGES = 4  # the same where an answer is as large as a picture
 PREVIEW_IMAGES = 192  # images on which a labelling is tried before anything is exported
 TOP_K = 5
 MAX_DROP = 1.0
@@ -51,17 +54,28 @@ class Hits:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A figure beside the measured one, of both models' answers, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """A figure of both models' answers, the larger the better; see `core.measure`.
 
     Attributes:
         name, unit: for people.
+        others: figures beside it, of which nothing is asked.
     """
 
     name: str
     unit: str
     pytorch: float
     artifact: float
+    others: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,35 +136,38 @@ def compare(
     goal: AccuracyGoal,
     evaluator: str,
     measure: Measure | None = None,
+    config: Any = None,
 ) -> AccuracyReport:
     """What the artifact loses on all images, read and scored a chunk at a time.
 
     Args:
         measure: what tells how good an answer is, where images have a truth that is no class.
+        config: of the model, for `measure`.
 
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
     tally = Tally()
-    both = (measure.tally(store.picture), measure.tally(store.picture)) if measure and data.truths else None
-    for places, pictures, classes in _chunks(data, store):
+    both = tuple(measure.tally(store, config) for _ in range(2)) if measure and data.truths else ()
+    for places, pictures, classes in _chunks(data, store, MEASURED_IMAGES if measure else CHUNK_IMAGES):
         ours, theirs = pytorch(pictures), artifact(pictures)
         tally.add(ours, theirs, classes)
-        for one, found in zip(both or (), (ours, theirs), strict=bool(both)):
+        for one, found in zip(both, (ours, theirs), strict=bool(both)):
             one.add(found, pictures, [data.truths[data.images.files[place]] for place in places])
     refuse_unfit(tally, data)
     report = _report(tally, data, goal, evaluator)
-    return with_figures(report, measure, goal, both[0].value, both[1].value) if measure and both else report
+    return with_figures(report, measure, goal, *both) if measure and both else report
 
 
 def with_figures(
-    report: AccuracyReport, measure: Measure, goal: AccuracyGoal, pytorch: float, artifact: float
+    report: AccuracyReport, measure: Measure, goal: AccuracyGoal, pytorch: Counted, artifact: Counted
 ) -> AccuracyReport:
     """A report of answers whose truths are no classes, with what both models reach."""
+    others = tuple(Other(name, value, artifact.others[name]) for name, value in pytorch.others.items())
     return replace(
         report,
-        measured=Measured(measure.name, measure.unit, pytorch, artifact),
-        drop=pytorch - artifact,
+        measured=Measured(measure.name, measure.unit, pytorch.value, artifact.value, others),
+        drop=pytorch.value - artifact.value,
         max_drop=measure.max_drop if goal.max_drop is None else goal.max_drop,
         min_sqnr_db=goal.min_sqnr_db,
     )
@@ -175,11 +192,11 @@ def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
 
 
 def _chunks(
-    data: EvaluationSet, store: PictureStore
+    data: EvaluationSet, store: PictureStore, size: int = CHUNK_IMAGES
 ) -> Iterator[tuple[tuple[int, ...], tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
     """Places in the set, pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
     found = decoded(data.images, store.load)
-    while chunk := list(islice(found, CHUNK_IMAGES)):
+    while chunk := list(islice(found, size)):
         places, samples = zip(*chunk, strict=True)
         pictures = tuple(np.stack(column) for column in zip(*samples, strict=True))
         yield places, pictures, None if data.classes is None else data.classes[list(places)]

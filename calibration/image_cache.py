@@ -16,9 +16,10 @@ from PIL import Image
 
 from slide_export.core.artifact import Feeds
 from slide_export.core.errors import CalibrationError
-from slide_export.inference.preprocess import crop
+from slide_export.inference.preprocess import crop, crop_label_map
 
 from .images import ImageSet, decode, decoded
+from .label_maps import decode_label_map
 
 if TYPE_CHECKING:
     from slide_export.models import DataConfig
@@ -94,6 +95,14 @@ class PictureStore:
         rows, cols = self.size
         self._content.seek(kept.offset)
         return np.frombuffer(self._content.read(rows * cols * 3), np.uint8).reshape(rows, cols, 3)
+
+    def label_map(self, file: Path) -> NDArray[np.int32]:
+        """The map of class numbers in a file, [H, W], resized and cut as its picture; each is the nearest pixel's.
+
+        Raises:
+            CalibrationError: it cannot be decoded, or has colours and no numbers.
+        """
+        return crop_label_map(decode_label_map(file), self.data, self.size)
 
     def smoothness(self, file: Path) -> float:
         """See `smoothness`; of the file's own pixels, before it was resized."""

@@ -120,17 +120,18 @@ def inspect(
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
     """
+    from .checkpoint import load
     from .checkpoint.inspect import inspect_model
 
-    model = load_checkpoint(
+    model = load.load_checkpoint(
         checkpoint,
         variant=variant,
         weights=weights,
         input_size=input_size,
         weights_key=weights_key,
-        values=values,
-        features=True,
-        **preprocessing,
+        values=values or {},
+        preprocessing=written(preprocessing),
+        headless=True,
     )
     return inspect_model(model)
 

@@ -23,6 +23,7 @@ from . import (
     twins,
 )
 from .data import DataConfig
+from .dense import DENSE
 from .family import Config, Family, Published, ShapeError, State
 from .model_value import ModelValue
 
@@ -46,17 +47,22 @@ FAMILIES: tuple[Family, ...] = (
     nbnet.FAMILY,
 )
 
+EXPORTED: tuple[Family, ...] = (*FAMILIES, *DENSE)
+"""What a checkpoint may be of: classifiers, and segmenters and detectors around their backbones."""
+
 COMPARISON: tuple[Family, ...] = (
     im2col_swin.FAMILY,  # what the paper argues against
 )
 """Built and measured by `compare`, never offered, recognised or exported: they break rules that the targets need."""
 
-ALL: tuple[Family, ...] = (*COMPARISON, *FAMILIES)
+ALL: tuple[Family, ...] = (*COMPARISON, *EXPORTED)
 """What `compare` builds; Im2Col's family stands before swin, whose key names it shares."""
 
 __all__ = [
     "ALL",
     "COMPARISON",
+    "DENSE",
+    "EXPORTED",
     "FAMILIES",
     "Config",
     "DataConfig",

@@ -70,6 +70,7 @@ class Family:
         float32: patterns of modules that stay in float32 where a graph carries a smaller precision.
         remark: what is to be known of every result, for people; stands among the notes of a model.
         published: the authors' figures of variants, where they gave any.
+        backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Family:
     float32: tuple[str, ...] = ()
     remark: str = ""
     published: Mapping[str, Published] = field(default_factory=dict)
+    backbone: str = ""
 
 
 class ShapeError(ValueError):

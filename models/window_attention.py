@@ -33,10 +33,12 @@ class WindowRule:
             pad: the window stays, zeros fill it and are attended to, unshifted (torchvision, shifted_window_attention);
             pad-and-shift: the same, but shifted (mmsegmentation and mmdetection, ShiftWindowMSA).
         roll_first: a shifted map is rolled before it is padded to whole windows (timm from 0.9 on), not after.
+        centred: zeros are put on both sides of the map, the smaller half first (CSwin's segmenter), not behind it.
     """
 
     small_maps: SmallMaps = "shrink"
     roll_first: bool = False
+    centred: bool = False
 
 
 OWN_RULE = WindowRule()
@@ -177,14 +179,11 @@ class Windows:
         moves = {"joint": [all(longer)] * 2, "pad-and-shift": [True, True]}.get(rule.small_maps, longer)
         self.shift = tuple(w // 2 if shifted and m else 0 for w, m in zip(self.size, moves, strict=True))
         self.roll_first = rule.roll_first
+        self.before = tuple(pad // 2 if rule.centred else 0 for pad in self.padding)
 
     def cut(self, x: Tensor) -> Tensor:
         """Cut x [B, H, W, C] into windows [B*nW, N, C], row by row, after padding and the shift."""
-        x = (
-            pad_end(roll(x, *self.shift), *self.padding)
-            if self.roll_first
-            else roll(pad_end(x, *self.padding), *self.shift)
-        )
+        x = self._pad(roll(x, *self.shift)) if self.roll_first else roll(self._pad(x), *self.shift)
         (wh, ww), dim = self.size, x.shape[3]
         if ww == self.padded[1]:  # a window is rows of the map as they lie in memory
             return x.reshape(-1, wh * ww, dim)
@@ -203,7 +202,16 @@ class Windows:
         return self._cut_padding(self._roll_back(x))
 
     def _cut_padding(self, x: Tensor) -> Tensor:
-        return x[:, : self.resolution[0], : self.resolution[1]] if any(self.padding) else x
+        if not any(self.padding):
+            return x
+        (top, left), (rows, cols) = self.before, self.resolution
+        return x[:, top : top + rows, left : left + cols]
+
+    def _pad(self, x: Tensor) -> Tensor:
+        (top, left), (rows, cols) = self.before, self.padding
+        if not top and not left:
+            return pad_end(x, rows, cols)
+        return functional.pad(x, (0, 0, left, cols - left, top, rows - top))
 
     def _roll_back(self, x: Tensor) -> Tensor:
         return roll(x, *(-s % r for s, r in zip(self.shift, x.shape[1:3], strict=True)))

@@ -30,6 +30,7 @@ from .records import (
     DtypeRecord,
     HitsRecord,
     MeasuredRecord,
+    OtherRecord,
     ModelRecord,
     OptionsRecord,
     ParityRecord,
@@ -41,7 +42,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from slide_export.calibration.accuracy import AccuracyReport, Hits
+    from slide_export.calibration.accuracy import AccuracyReport, Hits, Measured
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.calibration.report import CalibrationReport
     from slide_export.calibration.sensitivity import MixedSearch
@@ -223,9 +224,14 @@ def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:
     models: dict[str, Any] = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
-    models["measured"] = None if report.measured is None else MeasuredRecord(**vars(report.measured))
+    models["measured"] = None if report.measured is None else _measured(report.measured)
     sentence = evaluation.sentence(asdict(report))
     return AccuracyRecord(**{**vars(report), **models}, passed=report.passed, sentence=sentence)
+
+
+def _measured(found: Measured) -> MeasuredRecord:
+    others = tuple(OtherRecord(**vars(one)) for one in found.others)
+    return MeasuredRecord(**{**vars(found), "others": others})
 
 
 def _hits(found: Hits | None) -> HitsRecord | None:

@@ -275,6 +275,15 @@ class HitsRecord:
 
 
 @dataclass(frozen=True)
+class OtherRecord:
+    """A figure beside the measured one, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
 class MeasuredRecord:
     """A figure of both models' answers; see `calibration.accuracy.Measured`."""
 
@@ -282,6 +291,7 @@ class MeasuredRecord:
     unit: str
     pytorch: float
     artifact: float
+    others: tuple[OtherRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class Architecture:
         assumed: what nobody told, one sentence each.
         filled: pattern of tensors that the library leaves out -> the number that stands for them.
         values: those of the family, as they were taken.
+        input_size: rows and columns to export for where nobody names any; None is the trained size.
+        input_assumed: a sentence where that is a guess.
     """
 
     family: Family
@@ -79,6 +81,8 @@ class Architecture:
     assumed: tuple[str, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
     values: tuple[ValueInForce, ...] = ()
+    input_size: tuple[int, int] | None = None
+    input_assumed: str = ""
 
 
 def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
@@ -89,7 +93,9 @@ def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
     return any(family.matches(state) for family in (*families, *COMPARISON))
 
 
-def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
+def by_our_names(
+    contents: Contents, like: State, families: Sequence[Family], *, features: bool, heads: bool = True
+) -> Named:
     """Rename a file's tensors to this project's names.
 
     Args:
@@ -97,6 +103,7 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
         like: its tensors, without values.
         families: which it may be of.
         features: only the maps of the stages are wanted, so a neck or a head beside a backbone may be left out.
+        heads: whether those of a segmenter or detector that can be exported are taken.
 
     Raises:
         CheckpointError: it is told what they are, and they are not exported; or their names are of no known model.
@@ -106,7 +113,7 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
     for refused in COMPARISON:
         if refused not in families and refused.matches(like):
             raise CheckpointError(f"expected a model to export, found the weights of {comparison_only(refused.name)}")
-    found = recognise(like.keys(), contents.config)
+    found = recognise(like.keys(), contents.config, heads=heads)
     try:
         return (
             _of_library(found, contents, like, features=features)
@@ -211,6 +218,8 @@ def architecture(
         (*assumed, *told_assumptions),
         told.filled if told else {},
         found.values,
+        told.input_size if told else None,
+        told.input_assumed if told else "",
     )
 
 
@@ -287,7 +296,10 @@ def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
 
 
 def _names(families: Sequence[Family]) -> str:
-    return ", ".join(family.name for family in families)
+    """Names of families; what stands on a backbone goes without saying once its head is named."""
+    own = [family.name for family in families if not family.backbone]
+    heads = dict.fromkeys(family.name.removeprefix(f"{family.backbone}_") for family in families if family.backbone)
+    return ", ".join(own) + (f", or a backbone of them with {' or '.join(heads)}" if heads else "")
 
 
 def comparison_only(name: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
     from .artifact import Outputs
 
-    ReadPicture: TypeAlias = Callable[[Path], NDArray[np.uint8]]
-    """Decodes a file, resizes and cuts it as the model's input: uint8 [H, W, 3]."""
+
+class Truths(Protocol):
+    """Files decoded, resized and cut as the model's input was."""
+
+    def picture(self, file: Path) -> NDArray[np.uint8]:
+        """A picture, uint8 [H, W, 3]."""
+
+    def label_map(self, file: Path) -> NDArray[np.int32]:
+        """A map of class numbers, [H, W], each pixel the nearest one's."""
 
 
 class Tally(Protocol):
@@ -33,6 +40,10 @@ class Tally(Protocol):
     def value(self) -> float:
         """The figure; the larger, the better."""
 
+    @property
+    def others(self) -> Mapping[str, float]:
+        """Figures beside it, by what they are called with their unit; nothing is asked of them."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -43,11 +54,11 @@ class Measure:
         unit: of the figure and of a drop, "dB".
         max_drop: what an artifact may lose where nobody says.
         pair: folders in which an image and its truth lie by equal names, and headings of both in a CSV list.
-        tally: from a reader of pictures to what counts one model's answers.
+        tally: (reader of truths, the model's configuration) -> what counts one model's answers.
     """
 
     name: str
     unit: str
     max_drop: float
     pair: tuple[str, str]
-    tally: Callable[[ReadPicture], Tally]
+    tally: Callable[[Truths, Any], Tally]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 def same_file(file: Path) -> tuple[Path, ...]:
     """A sample of a single input is its file."""
     return (file,)
+
+
+def no_classes(_io: ModelIO) -> tuple[str, ...]:
+    """A task whose outputs are numbers, none of them a decision already."""
+    return ()
+
+
+def no_margins(
+    _module: nn.Module, _found: Mapping[str, Tensor], _size: tuple[int, int], _io: ModelIO
+) -> Mapping[str, Tensor]:
+    """A task whose outputs are numbers has their margins in them."""
+    return {}
 
 
 def nothing_to_check(_io: ModelIO, _config: Any) -> None:
@@ -58,6 +70,9 @@ class Task:
         sample: image file -> the file of every input, the first of which is that file; empty for a file that is no
             first input: `left/1.png` -> `left/1.png, right/1.png`, and `right/1.png` -> nothing.
         choices: what `ModelIO.output` may ask for, the default first; none where there is nothing to choose.
+        classes: outputs that are decisions already, whole numbers, and no scores.
+        margins: (module, outputs of some images in float64, rows and columns of the input, io) -> of each of `classes`,
+            by how much each decision is preferred to the next, in the units of the first output.
         check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
         draw: the outputs of one image and the class names -> the answer, a line each.
         measure: what `--eval` tells where images have a truth that is no class; None where there is nothing.
@@ -74,6 +89,8 @@ class Task:
     labelled: bool = False
     sample: Callable[[Path], tuple[Path, ...]] = same_file
     choices: tuple[str, ...] = ()
+    classes: Callable[[ModelIO], tuple[str, ...]] = no_classes
+    margins: Callable[[nn.Module, Mapping[str, Tensor], tuple[int, int], ModelIO], Mapping[str, Tensor]] = no_margins
     check: Callable[[ModelIO, Any], None] = nothing_to_check
     measure: Measure | None = None
     picture: Callable[[Outputs, Sequence[NDArray[np.uint8]]], NDArray[np.uint8]] | None = None

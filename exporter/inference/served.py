@@ -101,6 +101,20 @@ class ServedModel:
             rows = [run(*images) for images in self.one_by_one(feeds, dtype)]
         return self.named(torch.cat(column) for column in zip(*rows, strict=True))
 
+    def margins(self, exact: Outputs) -> Outputs:
+        """Margins of outputs that are decisions already, image by image; see `Task.margins`."""
+        import torch
+
+        if not self.task.classes(self.io):
+            return {}
+        found: dict[str, list[Array]] = {name: [] for name in self.task.classes(self.io)}
+        with torch.inference_mode():
+            for index in range(len(next(iter(exact.values())))):
+                row = {name: torch.from_numpy(value[index : index + 1]) for name, value in exact.items()}
+                for name, margin in self.task.margins(self.module, row, self.trained.image_size, self.io).items():
+                    found[name].append(margin.float().numpy())
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
     def named(self, outputs: Iterable[Tensor]) -> Outputs:
         """Outputs of a wrapper by name, as arrays."""
         return dict(zip(self.output_names, (output.numpy() for output in outputs), strict=True))

@@ -78,9 +78,8 @@ def evaluate(
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
-    return accuracy.compare(
-        trained, of_session(session, served), data, store, goal, session.evaluator, served.task.measure
-    )
+    measure, config = served.task.measure, served.trained.config
+    return accuracy.compare(trained, of_session(session, served), data, store, goal, session.evaluator, measure, config)
 
 
 def of_pytorch(served: ServedModel) -> Scores:
@@ -127,7 +126,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         name, unit = found["name"], found["unit"]
         return (
             f"{name} {found['artifact']:.2f} {unit}, PyTorch {found['pytorch']:.2f} {unit}, {where}: a drop of "
-            f"{report['drop']:.3f} {unit}; {report['sqnr_db']:.1f} dB between the two"
+            f"{report['drop']:.3f} {unit}{_others(found)}; {report['sqnr_db']:.1f} dB between the two"
         )
     if report["pytorch"] is None:
         agreed = "" if report["agreement"] is None else f"top-1 agreement with PyTorch {report['agreement']:.2%}, "
@@ -136,6 +135,13 @@ def sentence(report: Mapping[str, Any]) -> str:
     return (
         f"top-1 {report['artifact']['top1']:.2%}, PyTorch {report['pytorch']['top1']:.2%}, {where}: a drop of "
         f"{report['drop']:.2f} points (95% within {low:.2f} to {high:.2f}, p = {report['p_value']:.2g}){_doubt(report)}"
+    )
+
+
+def _others(measured: Mapping[str, Any]) -> str:
+    """Figures beside the measured one, in words."""
+    return "".join(
+        f", {one['name']} {one['artifact']:.2f} (PyTorch {one['pytorch']:.2f})" for one in measured.get("others", ())
     )
 
 

@@ -53,15 +53,15 @@ def check(
             found[name].append(outputs[name])
     picked = np.concatenate(order)
     merged = {name: np.concatenate(parts) for name, parts in found.items()}
-    decided = next(iter(reference.exact))
+    decided = reference.scores[0]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is refused, not warned of
         outputs_report = tuple(
             _compare(
                 name, merged[name], reference, picked, accepted.multiple, decision_axis if name == decided else None
             )
-            for name in merged
+            for name in reference.scores
         )
-    top1, flips = (None, ()) if decision_axis is None else _flips(reference, merged, picked, decision_axis)
+    top1, flips = _decided(reference, merged, picked, decision_axis)
     return ParityReport(
         evaluator=session.evaluator,
         source=reference.source,
@@ -147,25 +147,53 @@ def _cosine(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
 
 def _decisions(reference: Reference, axis: int | None) -> int:
     """Decisions an image: one, or one a pixel; 0 where nothing is decided."""
+    if reference.margins:
+        return sum(math.prod(margins.shape[1:]) for margins in reference.margins.values())
     if axis is None:
         return 0
     shape = next(iter(reference.exact.values())).shape
     return math.prod(size for index, size in enumerate(shape) if index not in (0, axis))
 
 
-def _flips(reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int) -> tuple[float, tuple[Flip, ...]]:
+def _decided(
+    reference: Reference, found: Outputs, picked: NDArray[np.intp], axis: int | None
+) -> tuple[float | None, tuple[Flip, ...]]:
     """Share of equal decisions, over every batch that an image was in, and the image's worst flip where one differs.
+
+    Outputs that are decisions already are compared with the truth's; else the largest scores are.
+    """
+    if reference.margins:
+        (name,) = reference.margins
+        expected, got = reference.exact[name][picked], found[name]
+        return _flips(reference, picked, expected, got, reference.margins[name][picked])
+    if axis is None:
+        return None, ()
+    name = next(iter(reference.exact))
+    exact, scores = (answers(values, axis) for values in (reference.exact[name][picked], found[name]))
+    return _flips(reference, picked, exact.argmax(axis=axis), scores.argmax(axis=axis), _margins(exact, axis))
+
+
+def _margins(exact: Array, axis: int) -> Array:
+    """The best score over the second best, of the reference."""
+    ordered = np.sort(exact, axis=axis)
+    margins: Array = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
+    return margins
+
+
+def _flips(
+    reference: Reference, picked: NDArray[np.intp], expected: Array, top: Array, margins: Array
+) -> tuple[float, tuple[Flip, ...]]:
+    """Compare decisions.
 
     An image has one decision, or one at each position of the other axes:
 
         [B, K]         argmax over K          one an image
         [B, K, H, W]   argmax over K          one a pixel; the flip with the largest margin stands for the image
+
+    Args:
+        expected, top: decisions of the reference and of the artifact, [B] or [B, H, W].
+        margins: how sure the reference is of each.
     """
-    name = next(iter(reference.exact))
-    exact, got = (answers(scores, axis) for scores in (reference.exact[name][picked], found[name]))
-    expected, top = exact.argmax(axis=axis), got.argmax(axis=axis)  # [B] or [B, H, W]
-    ordered = np.sort(exact, axis=axis)  # the margin: the best score over the second best, of the reference
-    margins = np.take(ordered, -1, axis=axis) - np.take(ordered, -2, axis=axis)
     flips: dict[int, Flip] = {}
     # Argmax takes the first of equal scores on both sides, so equal outputs never flip.
     wrong = np.argwhere(expected != top)

@@ -43,7 +43,7 @@ def refuse_unsound(served: ServedModel, truth: Reference) -> None:
             f"expected outputs that depend on the image, found the same for all {len(truth.images)} from "
             f"{_first_constant(served, truth)} on: nothing could be told of an artifact by them"
         )
-    scores, axis = next(iter(truth.exact.values())), served.task.decision_axis
+    scores, axis = truth.exact[truth.scores[0]], served.task.decision_axis
     if axis is not None and scores.shape[axis] > 1 and np.abs(centred(scores, axis)).max() <= SAME * _largest(scores):
         raise CheckpointError(
             f"expected scores that tell {scores.shape[axis]} classes apart, found the same for all of them: "

@@ -10,11 +10,13 @@ from .classify import CLASSIFY
 from .classify_views import CLASSIFY_VIEWS
 from .features import FEATURES
 from .restore import RESTORE
+from .segment import SEGMENT
 
 TASKS: tuple[Task, ...] = (
     CLASSIFY,  # logits or probabilities of an image
     CLASSIFY_VIEWS,  # logits of two images
     RESTORE,  # an image without its noise
+    SEGMENT,  # a class at each pixel
     FEATURES,  # stage maps of any backbone; asked for, never a family's own
 )
 
@@ -34,4 +36,4 @@ def task_of(name: str, io: ModelIO, tasks: Sequence[Task] = TASKS) -> Task:
     raise RequestError(f"expected a task of {known}; the family names {name!r}: pass the task too")
 
 
-__all__ = ["CLASSIFY", "CLASSIFY_VIEWS", "FEATURES", "RESTORE", "TASKS", "task_of"]
+__all__ = ["CLASSIFY", "CLASSIFY_VIEWS", "FEATURES", "RESTORE", "SEGMENT", "TASKS", "task_of"]

@@ -5,7 +5,7 @@ The family's module gives the noise of images in 0..1; what is restored is the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from slide_export.core.artifact import ModelIO, Outputs
+    from slide_export.core.measure import Truths
 
 RESTORED, NOISE = "restored", "noise"
 NOISY, CLEAN = "noisy", "clean"
@@ -75,11 +76,11 @@ class PeakSignal:
     """Mean over images of the PSNR, 10 log10(1 / mean square error) in dB, of values in 0..1, at most 120.
 
     Args:
-        read: decodes and cuts the clean picture of a file as the noisy one was cut.
+        truths: decodes and cuts the clean picture of a file as the noisy one was cut.
     """
 
-    def __init__(self, read: Callable[[Path], NDArray[np.uint8]]) -> None:
-        self.read = read
+    def __init__(self, truths: Truths, _config: Any) -> None:
+        self.read = truths.picture
         self.found: list[float] = []
 
     def add(self, found: Outputs, pictures: Sequence[NDArray[np.uint8]], truths: Sequence[Path]) -> None:
@@ -95,6 +96,11 @@ class PeakSignal:
     def value(self) -> float:
         """The mean."""
         return sum(self.found) / len(self.found)
+
+    @property
+    def others(self) -> dict[str, float]:
+        """None."""
+        return {}
 
 
 RESTORE = Task(

@@ -22,7 +22,7 @@ from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
-from slide_export.models import FAMILIES
+from slide_export.models import EXPORTED
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity, plain_load
 from slide_export.proof.reference import rerun
@@ -238,7 +238,7 @@ def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) 
             values=asked.values,
             preprocessing=asked.preprocessing,
             features=asked.features,
-            families=known.families or FAMILIES,
+            families=known.families or EXPORTED,
         )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(

@@ -43,7 +43,7 @@ from .resolve import SourceRequest
 
 SCHEMA = "slide-export/prepared/1"
 INDEX, TRAINED, TRUTH = "prepared.json", "trained.safetensors", "truth.safetensors"
-FEED, EXACT = "input.", "reference."
+FEED, EXACT, MARGIN = "input.", "reference.", "margin."
 
 
 def write(prepared: Prepared, directory: Path) -> None:
@@ -53,6 +53,7 @@ def write(prepared: Prepared, directory: Path) -> None:
     (directory / TRAINED).write_bytes(safetensors.torch.save(state))
     tensors = {FEED + name: value for name, value in truth.feeds.items()}
     tensors |= {EXACT + name: value for name, value in truth.exact.items()}
+    tensors |= {MARGIN + name: value for name, value in truth.margins.items()}
     (directory / TRUTH).write_bytes(safetensors.numpy.save({n: np.ascontiguousarray(v) for n, v in tensors.items()}))
     for form, prepared_form in prepared.forms.items():
         if prepared_form.exported:
@@ -131,6 +132,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         _part(tensors, FEED),
         _part(tensors, EXACT),
         {},
+        _part(tensors, MARGIN),
     )
     prepared = Prepared(
         request=request,
