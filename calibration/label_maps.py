@@ -29,4 +29,6 @@ def decode_label_map(file: Path) -> Image.Image:
     except CalibrationError:
         raise
     except Exception as error:  # a decoder is somebody else's code, and what it raises on damage has no bounds
-        raise CalibrationError(f"expected a map of class numbers that can be decoded, {file} cannot: {error}") from error
+        raise CalibrationError(
+            f"expected a map of class numbers that can be decoded, {file} cannot: {error}"
+        ) from error

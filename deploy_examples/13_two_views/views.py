@@ -1,8 +1,8 @@
 """Makes a small random MV-Swin-T and pairs of pictures, and answers them in ONNX Runtime without slide-export.
 
 Given   the photographs that come with slide-export
-Result  OUT/views.pth, OUT/pairs/CC/*.png and OUT/pairs/MLO/*.png: two cuts of each photograph; and, with a bundle of it,
-        the probability of each pair beside PyTorch's
+Result  OUT/views.pth, OUT/pairs/CC/*.png and OUT/pairs/MLO/*.png: two cuts of each photograph; and, with a bundle of
+        the checkpoint, the probability of each pair beside PyTorch's
 
 A mammogram's two views lie in such folders by equal names. Exit codes: 0 equal, 1 not.
 """

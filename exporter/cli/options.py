@@ -88,7 +88,7 @@ evaluation = click.option(
     "--eval",
     "evaluation",
     type=click.Path(path_type=Path),
-    help="Images for the accuracy gate: class folders, a CSV list of file,label, what the task pairs (noisy and clean), "
+    help="Images for the accuracy gate: class folders, a CSV list of file,label, pairs of the task (noisy and clean), "
     "or a directory without classes.",
 )
 max_drop = click.option(

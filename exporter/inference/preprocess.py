@@ -33,9 +33,7 @@ def crop_label_map(numbers: Image.Image, data: DataConfig, size: tuple[int, int]
     return np.asarray(_placed(numbers, data, size, Image.Resampling.NEAREST), dtype=np.int32)
 
 
-def _placed(
-    picture: Image.Image, data: DataConfig, size: tuple[int, int], resampling: Image.Resampling
-) -> Image.Image:
+def _placed(picture: Image.Image, data: DataConfig, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
     rows, cols = data.resized(size)
     if not data.resizes and picture.height >= size[0] and picture.width >= size[1]:
         return _middle(picture, size)

@@ -118,6 +118,14 @@ def test_truths_have_their_images_names_in_the_folder_beside(tmp_path: Path) -> 
         samples.truths_of_folders(images.files, ("noisy", "clean"))
 
 
+def test_the_clean_images_of_a_pair_are_no_inputs_and_alone_they_are(tmp_path: Path) -> None:
+    put(tmp_path, "noisy/1.png", "clean/1.png", "other/clean/2.png")
+    images, _ = samples.of_set(find(tmp_path), RESTORE)
+    assert images.names() == ("noisy/1.png", "other/clean/2.png")
+    alone, _ = samples.of_set(find(tmp_path / "clean"), RESTORE)
+    assert alone.names() == ("1.png",)
+
+
 def test_truths_of_a_list(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "b.png")
     (tmp_path / "list.csv").write_text("clean,noisy\na.png,b.png\n")
