@@ -36,11 +36,21 @@ def of_set(images: ImageSet, task: Task) -> tuple[ImageSet, Samples]:
     if len(task.inputs) > 1 and images.root == bundled().root:
         told = in_turn(images.files, len(task.inputs))
     files = tuple(told) or tuple(file for file in images.files if task.sample(file))
+    if task.measure:
+        files = _without_truths(files, task.measure.pair)
     if not files:
         raise CalibrationError(
             f"expected images of {' and '.join(task.inputs)} in {images.source}, found none that belong together"
         )
     return replace(images, files=files), told
+
+
+def _without_truths(files: tuple[Path, ...], pair: tuple[str, str]) -> tuple[Path, ...]:
+    """The files but those of a folder that holds the truths of another one in the set: clean/1.png of noisy/1.png."""
+    image_folder, truth_folder = pair
+    places = {file.parent for file in files}
+    truths = {place for place in places if place.name == truth_folder and place.parent / image_folder in places}
+    return tuple(file for file in files if file.parent not in truths)
 
 
 def of_list(path: Path, task: Task) -> Samples:
@@ -88,11 +98,13 @@ def of_files(files: Sequence[Path], task: Task) -> Samples:
     Raises:
         CalibrationError: they are neither.
     """
+    count = len(task.inputs)
+    if count == 1:
+        return {file: (file,) for file in files}
     by_rule = {file: task.sample(file) for file in files}
     if any(by_rule.values()):
         return {file: sample for file, sample in by_rule.items() if sample}
-    count = len(task.inputs)
-    if count == 1 or len(files) % count:
+    if len(files) % count:
         raise CalibrationError(
             f"expected images of {' and '.join(task.inputs)} in that order, or in folders by equal names; found "
             f"{len(files)}: {', '.join(foreign(file) for file in files[:3])}"

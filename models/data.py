@@ -27,6 +27,11 @@ class DataConfig:
     scale: float = 256 / 224
     resizes: bool = True
 
+    @property
+    def normalises(self) -> bool:
+        """Whether colours are changed at all: False where a model takes those of 0..1 as they are."""
+        return any(self.mean) or any(each != 1 for each in self.std)
+
     def resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns before the centre crop to `size`, rounded down as the sources do."""
         return int(size[0] * self.scale + 1e-6), int(size[1] * self.scale + 1e-6)

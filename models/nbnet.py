@@ -12,6 +12,7 @@ Source: MegEngine/NBNet 73112b1, model.py, UNetD; Cheng et al., arXiv 2012.15028
 Giraud et al., The loss of orthogonality in the Gram-Schmidt orthogonalization process, 2005.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,10 +23,10 @@ from torch import Tensor, nn
 from . import config_tree
 from .data import DataConfig
 from .family import Family, ShapeError, State
-from .layers import unit
 from .model_value import ModelValue, ValueKind
 
 SLOPE = 0.2  # of the blocks inside `subnet` and `skip_m`, whatever the model's own
+SMALLEST = 1e-6  # of a norm, as upstream adds to it; float16 holds it
 FLOAT32 = ("up_path.*.projection",)
 """Modules whose sums over the whole image overflow in float16."""
 REMARK = (
@@ -178,16 +179,23 @@ class Projection(nn.Module):
 def orthonormal(vectors: Tensor, count: int) -> Tensor:
     """An orthonormal basis of the span of `count` vectors [B, K, n], as rows: Gram-Schmidt, each step run twice.
 
-    Once leaves errors of the condition times the rounding, 1e4 here; twice, of the rounding alone.
+    Once leaves errors of the condition times the rounding, 1e4 here; twice, of the rounding alone. Norms are taken of
+    means, since float16 holds no sum of 65536 squares.
     """
     rows = vectors.split(1, dim=1)  # each [B, 1, n]
-    basis = unit(rows[0])
+    basis = _unit(rows[0])
     for index in range(1, count):
         row = rows[index]
         for _ in range(2):
             row = row - row @ basis.transpose(1, 2) @ basis
-        basis = torch.cat((basis, unit(row)), dim=1)
+        basis = torch.cat((basis, _unit(row)), dim=1)
     return basis
+
+
+def _unit(row: Tensor) -> Tensor:
+    """A row [B, 1, n] over its norm; a row of nothing stays one."""
+    spread = row.square().mean(dim=-1, keepdim=True).sqrt()
+    return row / (spread * math.sqrt(row.shape[-1])).clamp_min(SMALLEST)
 
 
 def matches(state: State) -> bool:

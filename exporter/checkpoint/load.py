@@ -97,9 +97,8 @@ def load_checkpoint(
         values=found.values,
         preprocessing=images.values,
     )
-    name = _name(found.family, found.config)
-    task = found.family.task
-    return Model(module, found.family.name, name, wanted, images.data, provenance, task, found.labels)
+    family, name = found.family, _name(found.family, found.config)
+    return Model(module, family.name, name, wanted, images.data, provenance, family.task, found.labels, family.float32)
 
 
 def _trained(

@@ -129,7 +129,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         name, unit = found["name"], found["unit"]
         return (
             f"{name} {found['artifact']:.2f} {unit}, PyTorch {found['pytorch']:.2f} {unit}, {where}: a drop of "
-            f"{report['drop']:.3f} {unit}{_others(found)}; {report['sqnr_db']:.1f} dB between the two"
+            f"{round(report['drop'], 3) + 0.0:.3f} {unit}{_others(found)}; {report['sqnr_db']:.1f} dB between the two"
         )
     if report["pytorch"] is None:
         agreed = "" if report["agreement"] is None else f"top-1 agreement with PyTorch {report['agreement']:.2%}, "

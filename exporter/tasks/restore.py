@@ -50,13 +50,6 @@ def check(io: ModelIO, _config: Any) -> None:
         raise RequestError("expected an image's restoration without softmax and labels: it has no classes")
 
 
-def sample(file: Path) -> tuple[Path, ...]:
-    """The file, unless it is the clean one of a pair: `clean/1.png` beside `noisy/1.png`."""
-    if file.parent.name == CLEAN and (file.parents[1] / NOISY).is_dir():
-        return ()
-    return (file,)
-
-
 def draw(found: Outputs, _labels: Sequence[str]) -> tuple[str, ...]:
     """Range and spread: "restored  0.02 to 0.98", "noise  0.051 rms, -0.21 to 0.19"."""
     ((name, value),) = found.items()
@@ -108,7 +101,6 @@ RESTORE = Task(
     outputs,
     run,
     draw,
-    sample=sample,
     choices=(RESTORED, NOISE),
     check=check,
     measure=Measure("PSNR", "dB", MAX_DROP_DB, (NOISY, CLEAN), PeakSignal),

@@ -192,6 +192,7 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
         provenance,
         plain["task"],
         tuple(plain["labels"]),
+        family.float32,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from .shapes import has
 
 QUANTIZED = (".SCB", ".absmax", ".quant_state", "._packed_params", ".zero_point", ".qweight", ".weight_scale")
+TWO_VIEWS = "patch_embed_1."  # of MV-Swin-T, which has SwinV2's blocks
 Refusal = tuple[Callable[[Collection[str]], bool], str]
 
 
@@ -16,6 +17,11 @@ def _ends(keys: Collection[str], *endings: str) -> bool:
 def _is_fused_slide(keys: Collection[str]) -> bool:
     shift = any(".attn.dep_conv.weight" in key for key in keys)
     return shift and not any(".dep_conv1." in key for key in keys)
+
+
+def _is_swin_v2(keys: Collection[str]) -> bool:
+    named = _ends(keys, ".attn.logit_scale", ".self.logit_scale", ".attention.logit_scale", ".w_msa.logit_scale")
+    return named or any("cpb_mlp." in key or ".continuous_position_bias_mlp." in key for key in keys)
 
 
 REFUSED: tuple[Refusal, ...] = (
@@ -32,10 +38,7 @@ REFUSED: tuple[Refusal, ...] = (
         "weights under a pruning mask: call torch.nn.utils.prune.remove on each layer, then save the state dict",
     ),
     (
-        lambda keys: (
-            _ends(keys, ".attn.logit_scale", ".self.logit_scale", ".attention.logit_scale", ".w_msa.logit_scale")
-            or any("cpb_mlp." in key or ".continuous_position_bias_mlp." in key for key in keys)
-        ),
+        lambda keys: _is_swin_v2(keys) and not any(key.startswith(TWO_VIEWS) for key in keys),
         "SwinV2 (cosine attention, positions by an MLP): it is not exported; Swin, of the first version, is",
     ),
     (

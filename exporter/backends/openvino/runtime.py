@@ -52,7 +52,7 @@ def compile_ir(
     threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
     try:
         if batch in settings.get("static_batches", ()):
-            model.reshape([batch, *model.input().get_partial_shape()[1:]])
+            model.reshape({port: [batch, *port.get_partial_shape()[1:]] for port in model.inputs})
         # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
         # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
         return model, core.compile_model(model, device, {**settings["config"], **threads})
