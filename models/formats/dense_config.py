@@ -98,13 +98,13 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
 def _segmenter(told: Mapping[str, Any], head: Head, _config: Mapping[str, Any]) -> dict[str, Any]:
     if not told:
         return {}
-    expect(WHERE, told, {"type": (head.upstream,), "in_index": ([0, 1, 2, 3], (0, 1, 2, 3))})
-    expect(WHERE, told, {"act_cfg": ({"type": "ReLU"},), "conv_cfg": (None,)})
+    _expect("decode_head", told, {"type": (head.upstream,), "in_index": ([0, 1, 2, 3], (0, 1, 2, 3))})
+    _expect("decode_head", told, {"act_cfg": ({"type": "ReLU"},), "conv_cfg": (None,)})
     fields = {name: told[name] for name in ("align_corners", "threshold") if told.get(name) is not None}
     if "pool_scales" in told:
         fields["pool_scales"] = tuple(told["pool_scales"])
     norm = told.get("norm_cfg") or {}
-    expect(WHERE, norm, {"type": NORMS, "eps": (1e-5,)})
+    _expect("decode_head.norm_cfg", norm, {"type": NORMS, "eps": (1e-5,)})
     if norm.get("type") == "GN":
         fields["norm_groups"] = norm.get("num_groups")
     for name, value in told.items():
@@ -118,12 +118,14 @@ def _detector(told: Mapping[str, Any], head: Head, config: Mapping[str, Any]) ->
     fields = _chosen(part(config, "test_cfg"))
     if not told:
         return fields
-    expect(WHERE, told, {"type": (head.upstream,), "norm_cfg": (None,), "conv_cfg": (None,)})
+    _expect("bbox_head", told, {"type": (head.upstream,), "norm_cfg": (None,), "conv_cfg": (None,)})
     coder = told.get("bbox_coder") or {}
     zeros, ones = ([0.0] * 4, (0.0,) * 4), ([1.0] * 4, (1.0,) * 4)
-    expect(WHERE, coder, {"type": ("DeltaXYWHBBoxCoder",), "target_means": zeros, "target_stds": ones})
-    expect(WHERE, coder, {"clip_border": (True,), "add_ctr_clamp": (False,)})
-    expect(WHERE, told.get("loss_cls") or {}, {"use_sigmoid": (True,)})
+    _expect(
+        "bbox_head.bbox_coder", coder, {"type": ("DeltaXYWHBBoxCoder",), "target_means": zeros, "target_stds": ones}
+    )
+    _expect("bbox_head.bbox_coder", coder, {"clip_border": (True,), "add_ctr_clamp": (False,)})
+    _expect("bbox_head.loss_cls", told.get("loss_cls") or {}, {"use_sigmoid": (True,)})
     for name, value in told.items():
         if name not in DETECTOR:
             refuse_field(WHERE, f"bbox_head.{name}", value, "no such field")
@@ -134,8 +136,8 @@ def _chosen(test: Mapping[str, Any]) -> dict[str, Any]:
     names = {"score_threshold": "score_thr", "candidates": "nms_pre", "detections": "max_per_img"}
     fields = {ours: test[theirs] for ours, theirs in names.items() if theirs in test}
     nms = test.get("nms") or {}
-    expect(WHERE, nms, {"type": ("nms",)})
-    expect(WHERE, test, {"min_bbox_size": (0,)})
+    _expect("test_cfg.nms", nms, {"type": ("nms",)})
+    _expect("test_cfg", test, {"min_bbox_size": (0,)})
     return fields | ({"iou_threshold": nms["iou_threshold"]} if "iou_threshold" in nms else {})
 
 
@@ -146,12 +148,18 @@ def _anchors(told: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in told.items():
         if name not in known:
             refuse_field(WHERE, f"anchor_generator.{name}", value, "no such field")
-    expect(WHERE, told, {"type": ("AnchorGenerator",)})
+    _expect("bbox_head.anchor_generator", told, {"type": ("AnchorGenerator",)})
     octaves = told.get("scales_per_octave")
     scales = told.get("scales") or [told["octave_base_scale"] * 2 ** (step / octaves) for step in range(octaves)]
     fields: dict[str, Any] = {"anchor_scales": tuple(scales)}
     fields |= {f"anchor_{name}": tuple(told[name]) for name in ("ratios", "strides") if name in told}
     return fields
+
+
+def _expect(place: str, fields: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuse fields of a part of the configuration that have other values than are modelled, by their whole names."""
+    whole = {f"{place}.{name}": value for name, value in fields.items()}
+    expect(WHERE, whole, {f"{place}.{name}": values for name, values in wanted.items()})
 
 
 def _windows(config: Mapping[str, Any]) -> tuple[str, ...]:

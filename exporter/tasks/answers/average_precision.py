@@ -97,7 +97,7 @@ class AveragePrecision:
             self._keep(chosen(scores, boxes, size, self.config), int(truth.name), size)
 
     def _keep(self, chosen: Detections, number: int, size: Sequence[int]) -> None:
-        content = _read(self.path)  # type: ignore[arg-type]  # set by whoever calls
+        content = _read(self.path)
         image = next(row for row in content["images"] if row["id"] == number)
         categories = sorted(row["id"] for row in content["categories"])
         if len(categories) != self.config.num_classes:

@@ -39,7 +39,8 @@ def overlaid(picture: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[
     """A picture uint8 [H, W, 3] under colours [h, w, 3], each of which covers its share of it."""
     rows, cols = (np.arange(side) * own // side for side, own in zip(picture.shape[:2], colours.shape[:2], strict=True))
     above = colours[rows[:, None], cols[None, :]]
-    return np.rint((1 - OPACITY) * picture + OPACITY * above).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.rint((1 - OPACITY) * picture + OPACITY * above).astype(np.uint8)
+    return drawn
 
 
 def framed(picture: NDArray[np.uint8], boxes: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.uint8]:
