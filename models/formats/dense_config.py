@@ -31,6 +31,12 @@ DETECTOR = frozenset(
     norm_cfg conv_cfg train_cfg test_cfg
     """.split()  # noqa: SIM905
 )
+NECK = frozenset(
+    """
+    type in_channels out_channels num_outs start_level end_level add_extra_convs relu_before_extra_convs
+    no_norm_on_lateral conv_cfg norm_cfg act_cfg upsample_cfg init_cfg
+    """.split()  # noqa: SIM905
+)
 NORMS = ("BN", "SyncBN", "GN", "MMSyncBN")
 STRIDE = 32  # of the coarsest map: sides of an input are multiples of it
 SQUASHED = (
@@ -88,6 +94,8 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
     zero = dataset.get("reduce_zero_label") if isinstance(dataset, Mapping) else None
     read = _segmenter if head.task == "segment" else _detector
     fields = read(part(config, "decode_head" if head.task == "segment" else "bbox_head"), head, config)
+    if "neck." in head.prefixes:
+        fields |= _neck(part(config, "neck"))
     if zero is None:
         zero = next((step["reduce_zero_label"] for step in steps(config) if "reduce_zero_label" in step), None)
     if head.task == "segment" and isinstance(zero, bool):
@@ -111,6 +119,19 @@ def _segmenter(told: Mapping[str, Any], head: Head, _config: Mapping[str, Any]) 
         if name not in OF_TRAINING and name not in fields and name not in ("act_cfg", "conv_cfg", "norm_cfg"):
             refuse_field(WHERE, f"decode_head.{name}", value, "no such field")
     return fields
+
+
+def _neck(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first level beyond the last stage convolves; all else of a feature pyramid is told by the shapes."""
+    _expect("neck", told, {"type": ("FPN",), "upsample_cfg": ({"mode": "nearest"},), "end_level": (-1,)})
+    plain = ("conv_cfg", "norm_cfg", "act_cfg")
+    _expect("neck", told, {**dict.fromkeys(plain, (None,)), "relu_before_extra_convs": (False,)})
+    for name, value in told.items():
+        if name not in NECK:
+            refuse_field(WHERE, f"neck.{name}", value, "no such field")
+    extra = told.get("add_extra_convs", False)
+    _expect("neck", {"add_extra_convs": extra}, {"add_extra_convs": (False, True, "on_input", "on_output")})
+    return {"neck_extra_on": "output" if extra == "on_output" else "input"} if extra else {}
 
 
 def _detector(told: Mapping[str, Any], head: Head, config: Mapping[str, Any]) -> dict[str, Any]:

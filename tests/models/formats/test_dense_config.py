@@ -93,6 +93,36 @@ def test_a_field_of_a_detectors_head_that_is_not_modelled_is_refused(field: str,
         read_head(of(bbox_head={**RETINA, field: value}), RETINANET)
 
 
+FPN = {"type": "FPN", "in_channels": [256] * 4, "out_channels": 256, "num_outs": 5}
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({}, {}),
+        ({"add_extra_convs": True}, {"neck_extra_on": "input"}),
+        ({"add_extra_convs": "on_output"}, {"neck_extra_on": "output"}),
+    ],
+)
+def test_what_a_level_beyond_the_last_stage_convolves_is_told(extra: dict[str, Any], told: dict[str, Any]) -> None:
+    assert read_head(of(neck={**FPN, **extra}), RETINANET).fields == told
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"type": "PAFPN"},
+        {"add_extra_convs": "on_lateral"},
+        {"relu_before_extra_convs": True},
+        {"norm_cfg": {"type": "BN"}},
+        {"upsample_cfg": {"mode": "bilinear"}},
+    ],
+)
+def test_a_neck_that_is_not_modelled_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ShapeError, match=f"neck.{next(iter(changed))}"):
+        read_head(of(neck={**FPN, **changed}), RETINANET)
+
+
 SCALED = [{"type": "Resize", "scale": [2048, 512], "keep_ratio": True}]
 OLD = [{"type": "MultiScaleFlipAug", "img_scale": [1333, 800], "transforms": [{"type": "Resize", "keep_ratio": True}]}]
 

@@ -118,3 +118,13 @@ def test_deltas_move_and_stretch_an_anchor_within_the_input() -> None:
     assert decode(anchor, still, (32, 32)).tolist() == [[[12.0, 6.0, 20.0, 10.0]]]
     assert torch.allclose(decode(anchor, moved, (32, 32)), torch.tensor([[[12.0, 2.0, 28.0, 6.0]]]))
     assert decode(anchor, torch.full((1, 1, 4), 9.0), (32, 30)).tolist() == [[[0.0, 0.0, 30.0, 32.0]]]
+
+
+@pytest.mark.parametrize(("logit", "present"), [(-0.9, 0), (-0.8, 1)])
+def test_a_single_class_is_there_from_its_threshold_on(logit: float, present: int) -> None:
+    """A probability of 0.3 is the logit -0.847."""
+    with torch.device("meta"):
+        model = NAMES["pvt_semantic_fpn"].build(small("pvt_semantic_fpn", num_classes=1))
+    scores = torch.full((1, 1, 2, 3), logit)
+    assert model.decided(scores).tolist() == [[[present] * 3] * 2]
+    assert model.margins(scores)[0, 0, 0] == pytest.approx(abs(logit + 0.8473), abs=1e-4)
