@@ -167,7 +167,7 @@ def normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFin
     """Find images that are far from mean 0 and deviation 1 once they are normalised."""
     mean, spread = statistics.colours
     centre, width = (mean - data.mean) / data.std, spread / data.std
-    if (
+    if data.normalises and (
         np.abs(centre).max() > MAX_NORMALISED_MEAN
         or width.min() < NORMALISED_STD_RANGE[0]
         or width.max() > NORMALISED_STD_RANGE[1]

@@ -20,6 +20,7 @@ from slide_export.core.text import foreign
 
 from .changes import Stamp, stamp
 from .folders import WeightFiles, find_weights
+from .numpy_pickle import is_numpy_pickle, read_numpy_pickle
 from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
@@ -233,6 +234,8 @@ def _content(found: WeightFiles) -> tuple[Mapping[Any, Any], str]:
 def _file(path: Path) -> tuple[Mapping[Any, Any], str]:
     if path.suffix == ".safetensors" or is_safetensors(path):
         return read_safetensors(path)[0], "safetensors"
+    if is_numpy_pickle(path):
+        return read_numpy_pickle(path), "NumPy pickle"
     content = read_torch(path)
     if not isinstance(content, Mapping):
         named = getattr(type(content), "name", None)
