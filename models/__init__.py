@@ -55,8 +55,11 @@ COMPARISON: tuple[Family, ...] = (
 )
 """Built and measured by `compare`, never offered, recognised or exported: they break rules that the targets need."""
 
-ALL: tuple[Family, ...] = (*COMPARISON, *EXPORTED)
+ALL: tuple[Family, ...] = (*COMPARISON, *FAMILIES)
 """What `compare` builds; Im2Col's family stands before swin, whose key names it shares."""
+
+LOADABLE: tuple[Family, ...] = (*COMPARISON, *EXPORTED)
+"""What a checkpoint may be of where models for comparison are taken too."""
 
 __all__ = [
     "ALL",
@@ -64,6 +67,7 @@ __all__ = [
     "DENSE",
     "EXPORTED",
     "FAMILIES",
+    "LOADABLE",
     "Config",
     "DataConfig",
     "Family",
@@ -89,12 +93,12 @@ def variants() -> tuple[str, ...]:
 
 
 def family_named(name: str) -> Family:
-    """Find the family of this name, of those for comparison too.
+    """Find the family of this name, of those for comparison and of segmenters and detectors too.
 
     Raises:
         KeyError: there is none.
     """
-    return next(family for family in ALL if family.name == name)
+    return next(family for family in LOADABLE if family.name == name)
 
 
 def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:

@@ -68,6 +68,7 @@ class DenseModel(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: Head, parts: Mapping[str, nn.Module], config: Any) -> None:
         super().__init__()
+        backbone.__class__ = giving_maps(type(backbone))
         self.backbone, self.run, self.config = backbone, head.run, config
         for name, part in parts.items():
             self.add_module(name, part)
@@ -78,7 +79,7 @@ class DenseModel(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, as the head takes them."""
-        maps: tuple[Tensor, ...] = self.backbone.features(images)  # type: ignore[operator]  # a method
+        maps: tuple[Tensor, ...] = self.backbone(images)
         return maps
 
     def enlarged(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -101,10 +102,26 @@ class DenseModel(nn.Module):
         best, second = scores.topk(2, dim=1).values.unbind(dim=1)
         return best - second
 
+    def scores(self, logits: tuple[Tensor, ...]) -> Tensor:
+        """Scores [B, N, K] in 0..1 of a detector's logits [B, n, K], level by level."""
+        return torch.cat(logits, dim=1).sigmoid()
+
+    def boxes(self, deltas: tuple[Tensor, ...]) -> Tensor:
+        """Boxes [B, N, 4] in pixels of the input of a detector's deltas [B, n, 4], level by level."""
+        boxes: Tensor = self.get_submodule("bbox_head").boxes(deltas)  # type: ignore[operator]  # a method
+        return boxes
+
     @property
     def _limit(self) -> float:
         """Logit from which a pixel is of the only class."""
         return math.log(self.config.threshold / (1 - self.config.threshold))
+
+
+@cache
+def giving_maps(kind: type[nn.Module]) -> type[nn.Module]:
+    """A backbone's class whose call gives its maps: what is called is a scope of a trace, with its name in graphs."""
+    maps: Any = kind
+    return type(f"{kind.__name__}Maps", (kind,), {"forward": maps.features, "__module__": kind.__module__})
 
 
 def family_name(backbone: str, head: str) -> str:

@@ -42,10 +42,9 @@ class FusedStripeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within this branch's stripes: [B, H, W, C] -> [B, H, W, C/2], or C channels where it is alone."""
-        if any(self.windows.padding):  # with zeros for queries, keys and values, not for what they are made of
-            stripes = self.windows.cut(self.qkv(x))
-        else:
-            stripes = self.qkv(self.windows.cut(x))  # [B*nW, N, 3C/2]
+        # Padding is zeros of queries, keys and values, not of what they are made of.
+        padded = any(self.windows.padding)
+        stripes = self.windows.cut(self.qkv(x)) if padded else self.qkv(self.windows.cut(x))  # [B*nW, N, 3C/2]
         return self.windows.join(attend(stripes, self.heads) + lepe(stripes, self.windows.size, self.get_v))
 
 

@@ -16,6 +16,7 @@ from .family import ShapeError
 from .layers import NORM_EPS, Mlp, pad_end, roll
 
 PAIRS = 1 << 27  # of tokens: a gibibyte of positions
+MANY_WINDOWS = 64  # of a published classifier's first stage; a segmenter's has hundreds
 MASKED = -100.0  # Swin's mask value: not -inf, so a device without IEEE infinities computes the same
 
 SmallMaps = Literal["shrink", "joint", "pad", "pad-and-shift"]
@@ -81,9 +82,14 @@ class WindowAttention(nn.Module):
 
 
 class FusedWindowAttention(nn.Module):
-    """Window attention with its constants folded: scale in the qkv weights, position bias and mask in one tensor."""
+    """Window attention with its constants folded: scale in the qkv weights, position bias and mask in one tensor.
+
+    Of many windows the two stay apart: together they take a number for each head of each window, at 800x1344 as much
+    as two thirds of a Swin-T's weights.
+    """
 
     bias: Tensor
+    mask: Tensor | None
 
     def __init__(self, trained: WindowAttention, mask: Tensor | None) -> None:
         super().__init__()
@@ -91,12 +97,15 @@ class FusedWindowAttention(nn.Module):
         self.qkv = fold_scale(trained.qkv, trained.scale)
         self.proj = trained.proj
         bias = trained.bias().detach().unsqueeze(0)  # [1, nH, N, N]
-        self.register_buffer("bias", bias.clone() if mask is None else bias + mask.unsqueeze(1))  # [nW, nH, N, N]
+        apart = mask is not None and mask.shape[0] > MANY_WINDOWS
+        whole = bias.clone() if mask is None or apart else bias + mask.unsqueeze(1)  # [nW, nH, N, N]
+        self.register_buffer("bias", whole)
+        self.register_buffer("mask", mask.unsqueeze(1) if mask is not None and apart else None)  # [nW, 1, N, N]
 
     def forward(self, windows: Tensor) -> Tensor:
         """Attend within each window, bias gathered and query scale folded: [B*nW, N, C] -> [B*nW, N, C]."""
         q, k, v = split_heads(self.qkv(windows), self.heads)
-        return self.proj(attend(q, k, v, self.bias))
+        return self.proj(attend(q, k, v, self.bias, self.mask))
 
 
 class WindowBlock(nn.Module):
@@ -298,13 +307,19 @@ def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q kT + bias) v: q, k, v [B*nW, nH, N, d], bias [nW or 1, nH, N, N] -> [B*nW, N, C]."""
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q kT + bias + mask) v: q, k, v [B*nW, nH, N, d], bias [nW or 1, nH, N, N] -> [B*nW, N, C].
+
+    Args:
+        mask: [nW, 1, N, N], where it is not in the bias.
+    """
     _, heads, tokens, width = q.shape
     logits = q @ k.transpose(-2, -1)  # [B*nW, nH, N, N]
     if bias.shape[0] > 1:
         logits = logits.reshape(-1, *bias.shape)  # [B, nW, nH, N, N]
     logits = logits + bias
+    if mask is not None:
+        logits = logits.reshape(-1, mask.shape[0], heads, tokens, tokens) + mask
     attention = logits.reshape(-1, heads, tokens, tokens).softmax(dim=-1)
     return (attention @ v).transpose(1, 2).reshape(-1, tokens, heads * width)
 

@@ -17,7 +17,12 @@ from slide_export.core.artifact import Array, Feeds
 
 from . import Images
 
-CHUNK_IMAGES = 1  # images whose activations are in memory at a time; their ranges are merged
+CHUNK_IMAGES = {"minmax": 50}
+"""Images whose observations are in memory at a time, by how ranges are chosen; the chunks' ranges are merged.
+
+Smallest and largest values are two numbers a tensor: merging them image by image takes three times as long as running
+the model. Histograms need an image's whole activations, so for all else it is one.
+"""
 
 
 def quantize(
@@ -32,11 +37,12 @@ def quantize(
         _preprocessed(proto)
         onnx.save(proto, source)  # handed over as a file: a model in memory is turned into external data in place
         kinds = sorted({node.op_type for node in proto.graph.node if node.name in set(nodes)})
+        chunk = CHUNK_IMAGES.get(recipe.ranges, 1)
         ranges = _Ranges(images.ranges if isinstance(images, FedImages) else {}, source, recipe, kinds)
         quantize_static(
             source,
             target,
-            _Reader(images or ()),
+            _Reader(images or (), chunk),
             per_channel=recipe.per_channel,
             reduce_range=recipe.reduced,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
@@ -48,7 +54,7 @@ def quantize(
                 "ActivationSymmetric": signed,
                 "QuantizeBias": recipe.quantize_bias,
                 "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-                "CalibStridedMinMax": CHUNK_IMAGES,  # else every image's activations are kept until the last
+                "CalibStridedMinMax": chunk,
                 "CalibPercentile": recipe.percentile,
             },
             calibration_cache_path=ranges.restored(Path(temporary) / "ranges.json"),
@@ -94,22 +100,24 @@ def _preprocessed(proto: onnx.ModelProto) -> None:
 
 
 class _Reader:
-    """What `quantize_static` reads: feeds, in ranges of `CHUNK_IMAGES`."""
+    """What `quantize_static` reads: feeds, in ranges of `chunk`."""
 
-    def __init__(self, images: Images) -> None:
-        self._count, self._left = len(images), 0
+    def __init__(self, images: Images, chunk: int) -> None:
+        self._chunks, self._chunk, self._left = -(-len(images) // chunk), chunk, 0
         self._feeds: Iterator[Feeds] = iter(images)
 
     def __len__(self) -> int:
-        return self._count
+        """Images, rounded up to whole chunks: a length that chunks do not divide is refused."""
+        return self._chunks * self._chunk
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Allow as many feeds more; ranges come in order."""
         self._left = end_index - start_index
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next feed of the range, None at its end."""
+        """The next feed of the range, None at its end or the last image's."""
         if self._left == 0:
             return None
         self._left -= 1
-        return dict(next(self._feeds))
+        feeds = next(self._feeds, None)
+        return None if feeds is None else dict(feeds)

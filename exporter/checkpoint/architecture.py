@@ -13,8 +13,9 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
-from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
+from slide_export.models import COMPARISON, DENSE, Config, Family, ShapeError, State, config_tree, family_of
 from slide_export.models.formats import (
+    OTHER_HEADS,
     UNKNOWN_FAMILIES,
     Beside,
     Origin,
@@ -289,9 +290,12 @@ def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
             f"beside it, a head of its own code: rename its weights so that they are the model's own, or take "
             f"the maps of its four stages with {option('features')}"
         )
+    name = refusal(keys, OTHER_HEADS)
+    found = f"{name}, a backbone beside {listed(others)}" if name else f"a backbone beside {listed(others)}"
+    heads = dict.fromkeys(family.name.removeprefix(f"{family.backbone}_") for family in DENSE)
     raise CheckpointError(
-        f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "
-        f"{option('features')} exports the maps of its backbone's four stages"
+        f"expected a classifier, or a backbone with {' or '.join(heads)}, found {found}: that detector or segmenter is "
+        f"not exported; {option('features')} exports the maps of its backbone's four stages"
     )
 
 

@@ -200,6 +200,13 @@ BY_LIBRARY = (
     "norm_eps",
     "embed_eps",
     "reduced_eps",
+    "align_corners",
+    "threshold",
+    "reduce_zero_label",
+    "score_threshold",
+    "iou_threshold",
+    "candidates",
+    "detections",
 )
 """Fields in which libraries differ under the same published numbers."""
 

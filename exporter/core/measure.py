@@ -55,6 +55,7 @@ class Measure:
         max_drop: what an artifact may lose where nobody says.
         pair: folders in which an image and its truth lie by equal names, and headings of both in a CSV list.
         tally: (reader of truths, the model's configuration) -> what counts one model's answers.
+        listing: image -> truth, of a JSON file that holds the truths of all; None where there is no such form.
     """
 
     name: str
@@ -62,3 +63,4 @@ class Measure:
     max_drop: float
     pair: tuple[str, str]
     tally: Callable[[Truths, Any], Tally]
+    listing: Callable[[Path], Mapping[Path, Path]] | None = None

@@ -1,16 +1,16 @@
 """InferenceModel -> OnnxGraph: trace, run the passes, state what the graph takes and gives."""
 
-import copy
 import io
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph, TensorSpec
@@ -23,6 +23,7 @@ OPSET = 17
 newer ones, ONNX Runtime's static quantization refuses 21, its CUDA provider lacks Resize-19 and ReduceMax-20."""
 
 LARGEST = 2**31 - 1  # bytes of one protobuf
+UNFOLDING = frozenset({"unfold", "unfold_copy", "fold", "im2col", "col2im"})
 
 
 def export(served: ServedModel, *, ships: bool = True) -> OnnxGraph:
@@ -78,9 +79,8 @@ def _passed(
     Args:
         names: of the inputs and of the outputs.
     """
-    if ships:
-        refuse_unfold(module, examples)
-    proto = onnx.load_from_string(_trace(module, examples, *names, dynamic=dynamic))
+    trace = partial(_trace, module, examples, *names, dynamic=dynamic)
+    proto = onnx.load_from_string(_without_unfold(trace) if ships else trace())
     if proto.ByteSize() > LARGEST:
         raise ExportError(
             f"expected a graph below 2 GiB, found {proto.ByteSize() / 2**30:.1f} GiB: a smaller variant is needed"
@@ -92,30 +92,41 @@ def _graph(proto: onnx.ModelProto) -> OnnxGraph:
     return OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
 
 
-class _UnfoldWatch(TorchDispatchMode):
-    """Collect the unfolding operators that a forward pass reaches, whatever Python function called them."""
+class _UnfoldWatch(TorchFunctionMode):
+    """Collect the unfolding functions that a forward pass calls, of tensors, torch or its operators."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: set[str] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        if any(word in str(func) for word in ("im2col", "col2im", "unfold")):
-            self.found.add(str(func))
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = getattr(func, "__name__", "").partition(".")[0]  # of an operator's overload too: im2col.default
+        if name in UNFOLDING:
+            self.found.add(name)
         return func(*args, **(kwargs or {}))
 
 
-def refuse_unfold(module: nn.Module, examples: tuple[Tensor, ...]) -> None:
-    """Run the module once, on shapes alone, and refuses Im2Col in it; `passes.check` refuses it in the graph.
+def _without_unfold(trace: Callable[[], bytes]) -> bytes:
+    """What `trace` makes of a module that does not unfold; `passes.check` refuses Im2Col in the graph as well.
 
     Raises:
         ExportError: an unfold or fold was called.
     """
-    with torch.inference_mode(), _UnfoldWatch() as watch:
-        copy.deepcopy(module).to("meta")(*(example.to("meta") for example in examples))
-    if watch.found:
+    watch = _UnfoldWatch()
+    try:
+        with watch:
+            traced = trace()
+    except Exception:
+        _refuse(watch.found)  # the exporter does not know all of them
+        raise
+    _refuse(watch.found)
+    return traced
+
+
+def _refuse(unfolding: set[str]) -> None:
+    if unfolding:
         raise ExportError(
-            f"expected no Im2Col in the model, found {', '.join(sorted(watch.found))}: "
+            f"expected no Im2Col in the model, found {', '.join(sorted(unfolding))}: "
             "it becomes a chain of gathers on every target; use slide attention's convolutions"
         )
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from slide_export.core.errors import RequestError, option
 from slide_export.core.measure import Measure
 from slide_export.core.task import Task
 
-from .mean_iou import MeanIou
-from .palette import coloured, overlaid
+from .answers.mean_iou import MeanIou
+from .answers.palette import coloured, overlaid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,13 +74,6 @@ def check(io: ModelIO, config: Any) -> None:
         raise RequestError(f"expected at most {MOST_CLASSES} classes for a mask of bytes, found {count}")
 
 
-def sample(file: Path) -> tuple[Path, ...]:
-    """The file, unless it is the map of classes of another one: `labels/1.png` beside `images/1.jpg`."""
-    if file.parent.name == LABELS and (file.parents[1] / IMAGES).is_dir():
-        return ()
-    return (file,)
-
-
 def mask_of(found: Outputs) -> NDArray[np.uint8]:
     """Classes [h, w] of one image: the mask, or the largest of its logits; of a single one, whether it is above 0."""
     if MASK in found:
@@ -115,7 +107,6 @@ SEGMENT = Task(
     classes=classes,
     margins=margins,
     check=check,
-    sample=sample,
     measure=Measure("mIoU", "points", MAX_DROP, (IMAGES, LABELS), MeanIou),
     picture=picture,
 )

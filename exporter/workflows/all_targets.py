@@ -150,7 +150,11 @@ def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
 
     def done() -> str | None:
         """Prepare; nothing of it is shipped."""
-        write(prepare(resolve(parsed(order["request"])).source), Path(order["prepared"]))
+        plan = resolve(parsed(order["request"]))
+        prepared = prepare(plan.source)
+        for numbers in plan.float_formats:
+            prepared.with_floor(numbers)
+        write(prepared, Path(order["prepared"]))
         return None
 
     return _outcome(done)

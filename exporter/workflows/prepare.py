@@ -31,7 +31,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
-from slide_export.models import ALL, EXPORTED, ships
+from slide_export.models import EXPORTED, LOADABLE, ships
 from slide_export.proof import accuracy, floor, reference, soundness
 
 from .resolve import SourceRequest
@@ -180,7 +180,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
 
 def _load(request: SourceRequest) -> Model:
     asked = request.checkpoint
-    families = asked.families or (ALL if asked.comparison else EXPORTED)
+    families = asked.families or (LOADABLE if asked.comparison else EXPORTED)
     return load_checkpoint(
         asked.path,
         variant=asked.variant,

@@ -2,7 +2,7 @@
 
     prepared.json          schema, model, request, certificate, reference's names, sha256 of every other file
     trained.safetensors    parameters and buffers of the train-time module
-    truth.safetensors      feeds and float64 outputs of the proof's images
+    truth.safetensors      feeds and float64 outputs of the proof's images, and the noise floors that need no recipe
     FORM.onnx              the graph of each form that had been exported
 
 The module is built again from its family's configuration and loaded strictly; what is fused follows from it.
@@ -25,25 +25,27 @@ from safetensors import SafetensorError
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
+from slide_export.calibration.quantization import NumericFormat
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError
 from slide_export.core.files import sha256_of
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import BlockCertificate, Model, Provenance, ValueInForce
+from slide_export.core.precision import precision_named
 from slide_export.core.proof import Reference
 from slide_export.core.request import AccuracyGoal, CheckpointRequest
 from slide_export.graph.export import specs
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import serve
-from slide_export.models import ALL, DataConfig, Family
+from slide_export.models import LOADABLE, DataConfig, Family
 
 from .prepare import ModelInForm, Prepared
 from .resolve import SourceRequest
 
-SCHEMA = "slide-export/prepared/1"
+SCHEMA = "slide-export/prepared/2"
 INDEX, TRAINED, TRUTH = "prepared.json", "trained.safetensors", "truth.safetensors"
-FEED, EXACT, MARGIN = "input.", "reference.", "margin."
+FEED, EXACT, MARGIN, FLOOR = "input.", "reference.", "margin.", "floor."
 
 
 def write(prepared: Prepared, directory: Path) -> None:
@@ -54,6 +56,8 @@ def write(prepared: Prepared, directory: Path) -> None:
     tensors = {FEED + name: value for name, value in truth.feeds.items()}
     tensors |= {EXACT + name: value for name, value in truth.exact.items()}
     tensors |= {MARGIN + name: value for name, value in truth.margins.items()}
+    for number, reference in enumerate(_float_floors(prepared).values()):
+        tensors |= {f"{FLOOR}{number}.{name}": value for name, value in reference.rounded.items()}
     (directory / TRUTH).write_bytes(safetensors.numpy.save({n: np.ascontiguousarray(v) for n, v in tensors.items()}))
     for form, prepared_form in prepared.forms.items():
         if prepared_form.exported:
@@ -62,6 +66,11 @@ def write(prepared: Prepared, directory: Path) -> None:
     (directory / INDEX).write_text(
         json.dumps({"schema": SCHEMA, "files": files, **_index(prepared)}, default=str, allow_nan=False)
     )
+
+
+def _float_floors(prepared: Prepared) -> dict[NumericFormat, Reference]:
+    """Floors that JSON can name: those of the float precisions, which every target shares."""
+    return {numbers: floor for numbers, floor in prepared.floors.items() if numbers.recipe is None}
 
 
 def _index(prepared: Prepared) -> dict[str, Any]:
@@ -88,6 +97,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
         "proof_images": asdict(prepared.proof_images),
         "samples": list(prepared.store.told.values()),
         "truth": {"source": prepared.truth.source, "images": prepared.truth.images},
+        "floors": [{"precision": one.precision.name, "keep": one.keep} for one in _float_floors(prepared)],
         "certificate": [asdict(block) for block in prepared.certificate],
         "evaluation": None
         if evaluation is None
@@ -100,7 +110,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def read(directory: Path, families: tuple[Family, ...] = ALL) -> Prepared:
+def read(directory: Path, families: tuple[Family, ...] = LOADABLE) -> Prepared:
     """A prepared checkpoint from its directory.
 
     Args:
@@ -146,6 +156,9 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         store=PictureStore(model.data, model.image_size, served.task.sample),
     )
     prepared.store.take({Path(files[0]): tuple(map(Path, files)) for files in index["samples"]})
+    for number, plain in enumerate(index["floors"]):
+        numbers = NumericFormat(precision_named(plain["precision"]), keep=tuple(plain["keep"]))
+        prepared.floors[numbers] = replace(truth, rounded=_part(tensors, f"{FLOOR}{number}."))
     for name in index["files"]:
         if name.endswith(".onnx"):
             form = name.removesuffix(".onnx")

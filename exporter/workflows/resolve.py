@@ -99,6 +99,12 @@ class Plan:
     search: bool = False
     found: MixedSearch | None = None
 
+    @property
+    def float_formats(self) -> tuple[NumericFormat, ...]:
+        """The formats without a recipe that its proofs need: float32 and the artifact's own, alike for every target."""
+        own = (self.numbers,) if self.numbers.recipe is None else ()
+        return tuple(dict.fromkeys((NumericFormat(), *own)))
+
     def on_this_machine(self) -> Plan:
         """The plan with what this machine's CPU needs, which takes torch to tell."""
         return replace(self, numbers=self.numbers.on_this_machine())

@@ -14,7 +14,7 @@ from typing import Any
 from . import dense, official, openmmlab, timm, torchvision, transformers
 from .format import Beside, Format, Told
 from .key_map import Origin, Renamed, rename
-from .refused import REFUSED, UNKNOWN_FAMILIES, refusal
+from .refused import OTHER_HEADS, REFUSED, UNKNOWN_FAMILIES, refusal
 
 FORMATS: tuple[Format, ...] = (
     *dense.FORMATS,  # first: the names inside are those of the backbone alone
@@ -33,6 +33,7 @@ BODIES = ("swin.", "pvt_v2.", "pvt.", "dinat.", "nat.", "backbone.", "timm_model
 
 __all__ = [
     "FORMATS",
+    "OTHER_HEADS",
     "REFUSED",
     "UNKNOWN_FAMILIES",
     "Beside",

@@ -25,6 +25,18 @@ OF_TRAINING = frozenset(
     """.split()  # noqa: SIM905
 )
 """Fields of a decode head that its class, the shapes or the training decide."""
+DETECTOR = frozenset(
+    """
+    type num_classes in_channels stacked_convs feat_channels anchor_generator bbox_coder loss_cls loss_bbox init_cfg
+    norm_cfg conv_cfg train_cfg test_cfg
+    """.split()  # noqa: SIM905
+)
+NECK = frozenset(
+    """
+    type in_channels out_channels num_outs start_level end_level add_extra_convs relu_before_extra_convs
+    no_norm_on_lateral conv_cfg norm_cfg act_cfg upsample_cfg init_cfg
+    """.split()  # noqa: SIM905
+)
 NORMS = ("BN", "SyncBN", "GN", "MMSyncBN")
 STRIDE = 32  # of the coarsest map: sides of an input are multiples of it
 SQUASHED = (
@@ -80,7 +92,10 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
     assumed = "" if size else untold_input(head.input_size, "near what its published models are evaluated at")
     dataset = config.get("dataset_meta")
     zero = dataset.get("reduce_zero_label") if isinstance(dataset, Mapping) else None
-    fields = _segmenter(part(config, "decode_head"), head) if head.task == "segment" else {}
+    read = _segmenter if head.task == "segment" else _detector
+    fields = read(part(config, "decode_head" if head.task == "segment" else "bbox_head"), head, config)
+    if "neck." in head.prefixes:
+        fields |= _neck(part(config, "neck"))
     if zero is None:
         zero = next((step["reduce_zero_label"] for step in steps(config) if "reduce_zero_label" in step), None)
     if head.task == "segment" and isinstance(zero, bool):
@@ -88,22 +103,84 @@ def read_head(config: Mapping[str, Any], head: Head) -> ToldHead:
     return ToldHead(fields, size or head.input_size, assumed, _windows(config))
 
 
-def _segmenter(told: Mapping[str, Any], head: Head) -> dict[str, Any]:
+def _segmenter(told: Mapping[str, Any], head: Head, _config: Mapping[str, Any]) -> dict[str, Any]:
     if not told:
         return {}
-    expect(WHERE, told, {"type": (head.upstream,), "in_index": ([0, 1, 2, 3], (0, 1, 2, 3))})
-    expect(WHERE, told, {"act_cfg": ({"type": "ReLU"},), "conv_cfg": (None,)})
+    _expect("decode_head", told, {"type": (head.upstream,), "in_index": ([0, 1, 2, 3], (0, 1, 2, 3))})
+    _expect("decode_head", told, {"act_cfg": ({"type": "ReLU"},), "conv_cfg": (None,)})
     fields = {name: told[name] for name in ("align_corners", "threshold") if told.get(name) is not None}
     if "pool_scales" in told:
         fields["pool_scales"] = tuple(told["pool_scales"])
     norm = told.get("norm_cfg") or {}
-    expect(WHERE, norm, {"type": NORMS, "eps": (1e-5,)})
+    _expect("decode_head.norm_cfg", norm, {"type": NORMS, "eps": (1e-5,)})
     if norm.get("type") == "GN":
         fields["norm_groups"] = norm.get("num_groups")
     for name, value in told.items():
         if name not in OF_TRAINING and name not in fields and name not in ("act_cfg", "conv_cfg", "norm_cfg"):
             refuse_field(WHERE, f"decode_head.{name}", value, "no such field")
     return fields
+
+
+def _neck(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first level beyond the last stage convolves; all else of a feature pyramid is told by the shapes."""
+    _expect("neck", told, {"type": ("FPN",), "upsample_cfg": ({"mode": "nearest"},), "end_level": (-1,)})
+    plain = ("conv_cfg", "norm_cfg", "act_cfg")
+    _expect("neck", told, {**dict.fromkeys(plain, (None,)), "relu_before_extra_convs": (False,)})
+    for name, value in told.items():
+        if name not in NECK:
+            refuse_field(WHERE, f"neck.{name}", value, "no such field")
+    extra = told.get("add_extra_convs", False)
+    _expect("neck", {"add_extra_convs": extra}, {"add_extra_convs": (False, True, "on_input", "on_output")})
+    return {"neck_extra_on": "output" if extra == "on_output" else "input"} if extra else {}
+
+
+def _detector(told: Mapping[str, Any], head: Head, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a RetinaNet: its anchors, and how its boxes are chosen."""
+    fields = _chosen(part(config, "test_cfg"))
+    if not told:
+        return fields
+    _expect("bbox_head", told, {"type": (head.upstream,), "norm_cfg": (None,), "conv_cfg": (None,)})
+    coder = told.get("bbox_coder") or {}
+    zeros, ones = ([0.0] * 4, (0.0,) * 4), ([1.0] * 4, (1.0,) * 4)
+    _expect(
+        "bbox_head.bbox_coder", coder, {"type": ("DeltaXYWHBBoxCoder",), "target_means": zeros, "target_stds": ones}
+    )
+    _expect("bbox_head.bbox_coder", coder, {"clip_border": (True,), "add_ctr_clamp": (False,)})
+    _expect("bbox_head.loss_cls", told.get("loss_cls") or {}, {"use_sigmoid": (True,)})
+    for name, value in told.items():
+        if name not in DETECTOR:
+            refuse_field(WHERE, f"bbox_head.{name}", value, "no such field")
+    return {**fields, **_anchors(told.get("anchor_generator") or {})}
+
+
+def _chosen(test: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"score_threshold": "score_thr", "candidates": "nms_pre", "detections": "max_per_img"}
+    fields = {ours: test[theirs] for ours, theirs in names.items() if theirs in test}
+    nms = test.get("nms") or {}
+    _expect("test_cfg.nms", nms, {"type": ("nms",)})
+    _expect("test_cfg", test, {"min_bbox_size": (0,)})
+    return fields | ({"iou_threshold": nms["iou_threshold"]} if "iou_threshold" in nms else {})
+
+
+def _anchors(told: Mapping[str, Any]) -> dict[str, Any]:
+    if not told:
+        return {}
+    known = ("type", "octave_base_scale", "scales_per_octave", "scales", "ratios", "strides")
+    for name, value in told.items():
+        if name not in known:
+            refuse_field(WHERE, f"anchor_generator.{name}", value, "no such field")
+    _expect("bbox_head.anchor_generator", told, {"type": ("AnchorGenerator",)})
+    octaves = told.get("scales_per_octave")
+    scales = told.get("scales") or [told["octave_base_scale"] * 2 ** (step / octaves) for step in range(octaves)]
+    fields: dict[str, Any] = {"anchor_scales": tuple(scales)}
+    fields |= {f"anchor_{name}": tuple(told[name]) for name in ("ratios", "strides") if name in told}
+    return fields
+
+
+def _expect(place: str, fields: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuse fields of a part of the configuration that have other values than are modelled, by their whole names."""
+    whole = {f"{place}.{name}": value for name, value in fields.items()}
+    expect(WHERE, whole, {f"{place}.{name}": values for name, values in wanted.items()})
 
 
 def _windows(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -73,6 +73,18 @@ UNKNOWN_FAMILIES: tuple[Refusal, ...] = (
 """Told where no family here has the names."""
 
 
+OTHER_HEADS: tuple[Refusal, ...] = (
+    (lambda keys: has(keys, r"roi_head\.bbox_head\.\d+\."), "a Cascade R-CNN"),
+    (lambda keys: has(keys, r"roi_head\.mask_head\."), "a Mask R-CNN"),
+    (lambda keys: has(keys, r"roi_head\."), "a Faster R-CNN"),
+    (lambda keys: has(keys, r"(decode|panoptic)_head\.(transformer_decoder|query_feat)"), "a Mask2Former"),
+    (lambda keys: has(keys, r"bbox_head\.(transformer|query_embedding)|decoder\.layers\."), "a DETR"),
+    (lambda keys: has(keys, r"bbox_head\.(atss|fcos|conv_centerness)"), "an ATSS or FCOS"),
+    (lambda keys: has(keys, r"rpn_head\."), "a region proposal network"),
+)
+"""Segmenters and detectors around a backbone whose heads are not exported."""
+
+
 def refusal(keys: Collection[str], refusals: tuple[Refusal, ...] = REFUSED) -> str:
     """Say what a state dict is that cannot be exported; "" where it may be."""
     return next((sentence for matches, sentence in refusals if matches(keys)), "")

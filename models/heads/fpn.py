@@ -1,7 +1,7 @@
 """Feature pyramid network: maps of one width, from the coarsest down, and levels beyond the last stage.
 
-Source: Lin et al., Feature Pyramid Networks, 2017, figure 3; open-mmlab/mmdetection 3.3.0, models/necks/fpn.py, FPN, and
-open-mmlab/mmsegmentation 1.2.2, models/necks/fpn.py, whose convolutions have a bias and neither norm nor activation.
+Source: Lin et al., Feature Pyramid Networks, 2017, figure 3; open-mmlab/mmdetection 3.3.0, models/necks/fpn.py, FPN,
+and open-mmlab/mmsegmentation 1.2.2, models/necks/fpn.py: convolutions with a bias and neither norm nor activation.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """UPerNet: the last map pooled at several scales, then a feature pyramid whose levels are joined and classified.
 
-Source: Xiao et al., Unified Perceptual Parsing for Scene Understanding, 2018, figure 4; open-mmlab/mmsegmentation 1.2.2,
-models/decode_heads/uper_head.py, UPerHead, and psp_head.py, PPM.
+Source: Xiao et al., Unified Perceptual Parsing for Scene Understanding, 2018, figure 4; open-mmlab/mmsegmentation
+1.2.2, models/decode_heads/uper_head.py, UPerHead, and psp_head.py, PPM.
 """
 
 from collections.abc import Collection

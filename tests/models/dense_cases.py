@@ -8,7 +8,7 @@ import torch
 from tests.models.golden_recipe import Case, case
 
 FOLDER = Path(__file__).parent / "golden" / "dense"
-VALUES = {"pvt_semfpn": {"heads": "1,2,5,8"}, "pvt_v2_semfpn": {"heads": "1,2,5,8"}}
+VALUES = {name: {"heads": "1,2,5,8"} for name in ("pvt_semfpn", "pvt_v2_semfpn", "pvt_retinanet_fork")}
 """What no file tells: the heads of PVTs of unpublished widths."""
 
 
@@ -19,7 +19,7 @@ def golden(name: str) -> Case:
 def write(found: Case, folder: Path) -> Path:
     """Write a training file: of mmengine, or of mmcv 1 for the authors' own repositories."""
     head = found.meta["head"]
-    count = head["classes"] if "classes" in head else head["bbox_head"]["num_classes"]
+    count = head["classes"] if "classes" in head else head.get("bbox_head", {"num_classes": 4})["num_classes"]
     classes = tuple(f"class {index}" for index in range(count))
     new = found.meta["layout"].startswith(("mmseg 1", "mmdet 3"))
     meta: dict[str, Any] = {"mmcv_version": "1.3.0", "CLASSES": classes, "PALETTE": None}

@@ -114,10 +114,39 @@ class Windowing(nn.Module):
         return x.unfold(2, 3, 1).mean(dim=(1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("module", [Unfolding(), Windowing()])
+class Operator(nn.Module):
+    """The same, by the operator itself, which the exporter does not know."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.aten.im2col.default(x, [3, 3], [1, 1], [1, 1], [1, 1]).mean(dim=(1, 2))  # type: ignore[no-any-return]
+
+
+class Folding(nn.Module):
+    """Overlapping windows, added where they overlap."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.fold(x.flatten(2).repeat(1, 3, 1)[:, :9, :36], (8, 8), 3)
+
+
+class Copying(nn.Module):
+    """No Im2Col at all."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2) * 2
+
+
+def exported(module: nn.Module) -> OnnxGraph:
+    return onnx_graph.export_module(module.eval(), (torch.zeros(2, 3, 8, 8),), ("x",), ("y",))
+
+
+@pytest.mark.parametrize("module", [Unfolding(), Windowing(), Operator(), Folding()])
 def test_im2col_in_the_module_is_refused(module: nn.Module) -> None:
     with pytest.raises(ExportError, match="expected no Im2Col"):
-        onnx_graph.refuse_unfold(module, (torch.zeros(1, 3, 8, 8),))
+        exported(module)
+
+
+def test_a_module_without_im2col_is_exported() -> None:
+    assert [node.op_type for node in exported(Copying()).proto.graph.node][-1] == "Mul"
 
 
 def test_a_graph_over_2_gib_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,8 +56,7 @@ def test_a_request_crosses_whole(tmp_path: Path) -> None:
     assert all_targets.parsed(json.loads(json.dumps(all_targets.plain(asked)))) == asked
 
 
-def test_the_checkpoint_is_loaded_run_and_exported_once_for_all(checkpoint: Path, tmp_path: Path) -> None:
-    """Three forms for four targets; each job writes what it called, and how often."""
+def test_every_target_is_proved_from_one_preparation(checkpoint: Path, tmp_path: Path) -> None:
     ended = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path, image_count=2), ("onnx", "openvino"), 300)
     assert [one.message for one in ended] == ["", ""]
     assert {one.bundle.manifest.parity.passed for one in ended if one.bundle} == {True}

@@ -21,8 +21,8 @@ from slide_export.core.precision import FP16
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.graph import export as onnx_graph
 from slide_export.models.swin import SwinTransformer
+from slide_export.workflows import all_targets, prepared_files
 from slide_export.workflows import prepare as preparing
-from slide_export.workflows import prepared_files
 from slide_export.workflows.export import export
 from slide_export.workflows.finish import finish
 from slide_export.workflows.prepare import Prepared, prepare
@@ -152,6 +152,23 @@ def test_another_process_reads_what_one_has_prepared(prepared: Prepared, tmp_pat
     assert numbers.precision == FP16
     assert np.array_equal(read.reference(numbers).rounded["logits"], prepared.reference(numbers).rounded["logits"])
     assert not list(tmp_path.glob("*.p*kl*"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("fp32", {NumericFormat()}), ("fp16", {NumericFormat(), NumericFormat(FP16)}), ("w8", {NumericFormat()})],
+)
+def test_the_floors_that_targets_share_are_computed_before_they_part(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, expected: set[NumericFormat]
+) -> None:
+    asked = ExportRequest(checkpoint, precision=precision, out=tmp_path, image_count=1)
+    order = {"request": all_targets.plain(asked), "prepared": str(tmp_path), "threads": 1}
+    assert all_targets.prepare_one(order)["exit_code"] == 0
+    monkeypatch.setattr(preparing.reference, "with_floor", None)  # what is read is not computed again
+    read = prepared_files.read(tmp_path)
+    assert set(read.floors) == expected
+    for numbers in expected:
+        assert np.isfinite(read.with_floor(numbers).rounded["logits"]).all()
 
 
 @pytest.mark.parametrize("name", ["trained.safetensors", "truth.safetensors", "taps.onnx", "prepared.json"])

@@ -100,6 +100,15 @@ def test_resized_logits_are_upstreams_last_resizing(tmp_path: Path) -> None:
     assert (resized.argmax(axis=1) != found.outputs["argmax"]).sum() <= near
 
 
+@pytest.mark.slow
+def test_a_diagnosis_blames_no_module_of_a_proved_artifact(masked: Any, checkpoint: Path) -> None:
+    found = api.diagnose(masked.path, checkpoint)
+    assert found.culprit is None
+    shown = {row.module for row in found.rows}
+    assert any(name.startswith("backbone.block4") for name in shown)
+    assert any(name.startswith("decode_head.") for name in shown)
+
+
 @pytest.mark.parametrize("options", [{"output": "probabilities"}, {"softmax": True}, {"labels": ("one", "two")}])
 def test_what_no_segmenter_has_is_refused(checkpoint: Path, options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(RequestError):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPACITY = 0.5
+FRAME = 2  # pixels
 
 
 def palette(count: int) -> NDArray[np.uint8]:
@@ -38,4 +39,19 @@ def overlaid(picture: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[
     """A picture uint8 [H, W, 3] under colours [h, w, 3], each of which covers its share of it."""
     rows, cols = (np.arange(side) * own // side for side, own in zip(picture.shape[:2], colours.shape[:2], strict=True))
     above = colours[rows[:, None], cols[None, :]]
-    return np.rint((1 - OPACITY) * picture + OPACITY * above).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.rint((1 - OPACITY) * picture + OPACITY * above).astype(np.uint8)
+    return drawn
+
+
+def framed(picture: NDArray[np.uint8], boxes: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """A copy of a picture [H, W, 3] with a frame of two pixels around each box [n, 4], best on top."""
+    drawn = picture.copy()
+    rows, cols = picture.shape[:2]
+    for box, label in list(zip(boxes, labels, strict=True))[::-1]:
+        left, top, right, bottom = (round(float(value)) for value in box)
+        colour = palette(256)[int(label) % 255 + 1]  # 0 is black
+        for y in (top, bottom - FRAME):
+            drawn[max(0, y) : min(rows, y + FRAME), max(0, left) : max(0, right)] = colour
+        for x in (left, right - FRAME):
+            drawn[max(0, top) : max(0, bottom), max(0, x) : min(cols, x + FRAME)] = colour
+    return drawn
