@@ -62,13 +62,13 @@ class Family:
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
         assumed: what else `infer` takes for granted, for people: a sentence, or what makes one of a state dict.
+        remarks: what a model of a configuration does otherwise than most people expect, a sentence each.
         values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         inputs: images that a module takes.
         has_classes: whether a model gives scores of classes, so that a checkpoint without its head is refused.
         float32: patterns of modules that stay in float32 where a graph carries float16.
-        remark: what is to be known of every result, for people; stands among the notes of a model.
         published: the authors' figures of variants, where they gave any.
         backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
@@ -84,13 +84,13 @@ class Family:
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
     canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str | Callable[[State], str] = ""
+    remarks: Callable[[Any], tuple[str, ...]] = field(default=lambda _config: ())
     values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
     inputs: int = 1
     has_classes: bool = True
     float32: tuple[str, ...] = ()
-    remark: str = ""
     published: Mapping[str, Published] = field(default_factory=dict)
     backbone: str = ""
 
