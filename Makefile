@@ -7,6 +7,7 @@
 # make matrix         every variant to every target at full size: hours, a finished row is kept; also VARIANTS=... TARGETS=... LATENCY=no
 # make counts         parameters and multiply-adds of every variant, for `slide-export variants`
 # make faults         damaged files, killed processes, failed system calls: one figure a suite; resumable; also SUITES=... CASES=... SEED=...
+# make mutants        the modules that decide, changed in one place at a time; hours; resumable; also FILES=... REST=... SEED=...
 # make arm64          verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
 # make bench          the measurements of tests/benchmarks/; nothing else should run meanwhile
 
@@ -23,7 +24,7 @@ DEV_READY := .venv/.dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow bench matrix faults arm64 counts lint docs release-check system clean
+.PHONY: demo test slow bench matrix faults mutants arm64 counts lint docs release-check system clean
 
 demo: $(TARGETS_READY)
 	$(BIN)/slide-export demo
@@ -44,6 +45,9 @@ matrix: $(DEV_READY)
 
 faults: $(DEV_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(SUITES) $(if $(CASES),--cases $(CASES)) --seed $(or $(SEED),0)
+
+mutants: $(DEV_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(FILES) --rest $(or $(REST),400) --seed $(or $(SEED),0)
 
 arm64: $(DEV_READY)
 	command -v mmdebstrap || apt-get install -qq --no-install-recommends mmdebstrap

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.core.errors import CalibrationError
+from slide_export.core.errors import CalibrationError, option
 from slide_export.core.measure import Measure
 from slide_export.core.measure import Tally as Counted
 from slide_export.core.request import AccuracyGoal
@@ -321,7 +321,8 @@ def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
         swaps = ", ".join(f"{data.names[index] or index} is what it calls {answer}" for index, answer in swapped[:4])
         raise CalibrationError(
             f"expected the classes of {data.images.source} in the order of the model's head, found {len(swapped)} in "
-            f"another order ({swaps}): give the class names in the head's order with --labels, or rename the folders"
+            f"another order ({swaps}): give the class names in the head's order with {option('labels')}, or rename the "
+            "folders"
         )
     if not tally.width:
         raise CalibrationError(f"expected scores of classes to compare with {data.images.source}, found other outputs")

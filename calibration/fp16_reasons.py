@@ -18,7 +18,7 @@ from .layer_selection import in_modules
 INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
 FRONT = frozenset({"Cast", "Mul", "Add", "Sub", "Div", "Transpose", "Reshape"})
 """What embedded preprocessing is made of, see `inference/export_wrapper.py`."""
-ROUNDS_TO_ZERO_BELOW = float(np.finfo(np.float16).smallest_subnormal) / 2  # what is smaller rounds to 0
+ROUNDS_TO_ZERO = float(np.finfo(np.float16).smallest_subnormal) / 2  # and what is smaller: a tie goes to the even one
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class VanishingWeight:
         for value in node.inputs:
             if value is not None and _is_weight(value) and value.dtype == ir.DataType.FLOAT:
                 largest = float(np.abs(_numbers(value)).max(initial=0))
-                if 0 < largest < ROUNDS_TO_ZERO_BELOW:
+                if 0 < largest <= ROUNDS_TO_ZERO:
                     return f"the largest of {value.name} is {largest:g}, which float16 rounds to 0"
         return None
 

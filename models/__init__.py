@@ -24,7 +24,7 @@ from . import (
 )
 from .data import DataConfig
 from .dense import DENSE
-from .family import Config, Family, Published, ShapeError, State
+from .family import Config, Family, IncompleteError, Published, ShapeError, State
 from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
@@ -71,6 +71,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "Family",
+    "IncompleteError",
     "ModelValue",
     "Published",
     "ShapeError",

@@ -1,7 +1,7 @@
 """What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -97,6 +97,41 @@ class Family:
 
 class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
+
+
+class IncompleteError(ShapeError):
+    """A configuration that is this family's and does not tell the whole model.
+
+    Attributes:
+        missing: the fields, with their branches.
+    """
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(f"a configuration without {', '.join(self.missing)}")
+
+
+class UntoldError(ShapeError):
+    """What no shape and no file tells, and a user may say.
+
+    Attributes:
+        value: name of the family's value that says it.
+        example: how it is written.
+    """
+
+    def __init__(self, message: str, value: str, example: str) -> None:
+        super().__init__(message)
+        self.value, self.example = value, example
+
+
+def handed_on(stages: tuple[int, ...], maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Take the maps that a backbone hands on, in the order of its stages.
+
+    Args:
+        stages: which (0-based); empty takes every one.
+        maps: of every stage.
+    """
+    return tuple(each for stage, each in enumerate(maps) if not stages or stage in stages)
 
 
 def classes(state: State, head: str = "head") -> int:

@@ -18,6 +18,8 @@ from slide_export.inference.served import serve
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof.reference import truth, with_floor
 
+from .shared_exports import own_export, shared_exports  # noqa: F401  # fixtures of every test
+
 SMALL = SwinConfig(
     embed_dim=16,
     depths=(1, 2, 2, 1),
@@ -30,7 +32,7 @@ SMALL = SwinConfig(
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Gives every parameter that training moves a value that training could have left: no zeros, no ones."""
+    """Give every parameter that training moves a value that training could have left: no zeros, no ones."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in module.named_parameters():

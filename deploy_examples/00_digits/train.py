@@ -1,4 +1,4 @@
-"""Trains a small Slide model on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
+"""Trains a small model on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
 
 The recipe is upstream's in small: AdamW, warm-up and cosine, gradient clipping, label smoothing and timm's EMA.
 Source: LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/{main_ema,optimizer,lr_scheduler,config}.py.
@@ -21,42 +21,71 @@ from torch.nn import functional
 from yacs.config import CfgNode
 
 from slide_export.models import FAMILIES
+from slide_export.models.cbam import CbamConfig
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
+from slide_export.models.dat_config import DatConfig
+from slide_export.models.gam import GamConfig
+from slide_export.models.mvitv2 import MvitV2Config
 from slide_export.models.nat import NatConfig
 from slide_export.models.pvt import PvtConfig
 from slide_export.models.pvt_v2 import PvtV2Config
+from slide_export.models.twins import TwinsConfig
 
 SIDE = 64  # 16, 8, 4 and 2 rows in the four stages: every stage has a neighbourhood to attend to
 HELD_OUT = 500
 SPLIT_SEED = 0  # apart from --seed, so that every run is judged by the same images
 BATCH = 64
 PEAK_RATE, WEIGHT_DECAY, CLIP_NORM, SMOOTHING = 2e-3, 0.05, 5.0, 0.1
-NO_DECAY = ("relative_position_bias_table", "rpb", "pos_embed", "cls_token")  # parts of names: tables of positions
+NO_DECAY = (
+    "relative_position_bias_table",
+    "rpb",
+    "pos_embed",
+    "cls_token",
+    "rpe_table",
+    "rel_pos",
+)  # parts of names: tables of positions
 WARM_UP = 0.1  # share of all steps
 EMA_DECAY = 0.99  # upstream's 0.9999 averages over more steps than this training has
 
 DEPTHS = (1, 2, 2, 1)
-SIZE: dict[str, Any] = {"image_size": (SIDE, SIDE), "num_classes": 10, "slide_stages": (0, 1)}
+INPUT: dict[str, Any] = {"image_size": (SIDE, SIDE), "num_classes": 10}
+SIZE: dict[str, Any] = {**INPUT, "slide_stages": (0, 1)}
 PYRAMID = ((16, 32, 64, 128), DEPTHS, (2, 4, 8, 16), (4.0,) * 4)
 CONFIGS = {
     "slide_pvt": PvtConfig(*PYRAMID, **SIZE),
     "slide_pvt_v2": PvtV2Config(*PYRAMID, **SIZE),
     "slide_cswin": CSwinConfig(16, DEPTHS, (2, 4, 8, 16), stripes=(1, 2, 2, 0), **SIZE),
     "slide_nat": NatConfig(16, DEPTHS, (2, 4, 8, 16), 3.0, **SIZE),
+    "twins": TwinsConfig((16, 32, 64, 128), (2, 2, 2, 1), (2, 4, 8, 16), windows=(4, 4, 2, 2), **INPUT),
+    "dat": DatConfig(
+        dims=(16, 32, 64, 128),
+        blocks=("LS", "LS", "LD", "D"),
+        heads=(2, 4, 8, 16),
+        plus_plus=False,
+        groups=(1, 1, 2, 4),
+        strides=(1, 1, 1, 1),
+        offset_factors=(2.0,) * 4,
+        windows=(4, 4, 2, 2),
+        **INPUT,
+    ),
+    "mvitv2": MvitV2Config(16, 6, 2, (1, 3, 5), **INPUT),
+    "cbam": CbamConfig(DEPTHS, bottleneck=False, width=16, cifar=True, image_size=(32, 32), num_classes=10),
+    "gam": GamConfig(DEPTHS, bottleneck=False, width=16, **INPUT),
 }
-"""The small models of families whose upstream has no configuration files; Slide-Swin's has: `swin_tree`."""
+"""The small models of every family but Slide-Swin, whose upstream has configuration files: `swin_tree`. CBAM's takes 32
+pixels: its last map is averaged over 7x7, or over 4x4 in the network for small images."""
 
 
 def config_tree(family: str = "slide_swin") -> CfgNode:
-    """Returns the numbers of model and data, under the names of upstream's config.py; under ours where it has none."""
+    """The numbers of model and data, under the names of upstream's config.py; under ours where it has none."""
     tree = swin_tree() if family == "slide_swin" else write_config(CONFIGS[family], family)
     tree["DATA"] |= {"INTERPOLATION": "bicubic", "MEAN": [0.5] * 3, "STD": [0.5] * 3}
     return CfgNode(tree | {"TEST": {"CROP": False}})
 
 
 def swin_tree() -> dict[str, Any]:
-    """Returns the model's part of the tree of a Slide-Swin."""
+    """The model's part of the tree of a Slide-Swin."""
     swin = {"PATCH_SIZE": 4, "IN_CHANS": 3, "EMBED_DIM": 16, "DEPTHS": [1, 2, 2, 1], "NUM_HEADS": [2, 4, 8, 16]}
     swin |= {"WINDOW_SIZE": SIDE, "MLP_RATIO": 4.0, "QKV_BIAS": True, "QK_SCALE": None, "APE": False}
     swin |= {"PATCH_NORM": True}
@@ -66,13 +95,13 @@ def swin_tree() -> dict[str, Any]:
 
 
 def build_model(tree: CfgNode) -> nn.Module:
-    """Returns the randomly initialised model that the tree describes, so that file and model cannot disagree."""
+    """The randomly initialised model that the tree describes, so that file and model cannot disagree."""
     family = next(family for family in FAMILIES if family.name == tree["MODEL"]["TYPE"])
     return family.build(family.read_config(tree))
 
 
 def draw_digits() -> tuple[Tensor, Tensor]:
-    """Returns all digits as uint8 images [1797, 1, SIDE, SIDE] and their classes [1797]."""
+    """All digits as uint8 images [1797, 1, SIDE, SIDE] and their classes [1797]."""
     bunch = load_digits()
     grays = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], from 0..16
     large = [np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for gray in grays]
@@ -80,19 +109,22 @@ def draw_digits() -> tuple[Tensor, Tensor]:
 
 
 def split(classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the indices to train on and those held out, with the same share of each class in both."""
+    """The indices to train on and those held out, with the same share of each class in both."""
     indices = np.arange(len(classes))
     train, held_out = train_test_split(indices, test_size=HELD_OUT, random_state=SPLIT_SEED, stratify=classes.numpy())
     return torch.from_numpy(train), torch.from_numpy(np.sort(held_out))
 
 
-def normalise(grays: Tensor) -> Tensor:
-    """Returns model input [B, 3, H, W] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
-    return (grays.float() / 255 - 0.5).div(0.5).expand(-1, 3, -1, -1)
+def normalise(grays: Tensor, side: int = SIDE) -> Tensor:
+    """Model input [B, 3, side, side] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
+    grays = grays.float()
+    if grays.shape[2] != side:
+        grays = functional.interpolate(grays, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
+    return (grays / 255 - 0.5).div(0.5).expand(-1, 3, -1, -1)
 
 
 def augment(grays: Tensor) -> Tensor:
-    """Returns float images, each turned up to 12 degrees, scaled up to 12 % and shifted up to 4 of its 64 pixels."""
+    """Float images, each turned up to 12 degrees, scaled up to 12 % and shifted up to 4 of its 64 pixels."""
     angle, scale, *shift = (torch.empty(len(grays)).uniform_(-most, most) for most in (0.21, 0.12, 0.125, 0.125))
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), dim=1).reshape(-1, 2, 2)
     affine = torch.cat((turn * (1 + scale)[:, None, None], torch.stack(shift, dim=1)[:, :, None]), dim=2)  # [B, 2, 3]
@@ -101,7 +133,7 @@ def augment(grays: Tensor) -> Tensor:
 
 
 def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
-    """Returns AdamW without decay on biases, norms and position tables; frozen shift kernels are left out."""
+    """AdamW without decay on biases, norms and position tables; frozen shift kernels are left out."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     plain = {name for name, value in named if value.ndim == 1 or any(part in name for part in NO_DECAY)}
     groups: list[dict[str, Any]] = [
@@ -112,7 +144,7 @@ def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
 
 
 def rate(step: int, steps: int) -> float:
-    """Returns the learning rate of a step over the peak rate: a linear rise, then half a cosine to zero."""
+    """The learning rate of a step over the peak rate: a linear rise, then half a cosine to zero."""
     rise = max(1, round(WARM_UP * steps))
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
@@ -126,15 +158,15 @@ def update_ema(ema: nn.Module, model: nn.Module) -> None:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, grays: Tensor, classes: Tensor) -> float:
-    """Returns the percentage of images whose largest logit is their class."""
+def accuracy(model: nn.Module, grays: Tensor, classes: Tensor, side: int = SIDE) -> float:
+    """The percentage of images whose largest logit is their class."""
     model.eval()
-    guesses = torch.cat([model(normalise(batch)).argmax(1) for batch in torch.split(grays, 100)])
+    guesses = torch.cat([model(normalise(batch, side)).argmax(1) for batch in torch.split(grays, 100)])
     return 100 * int((guesses == classes).sum()) / len(classes)
 
 
-def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.Module:
-    """Returns the EMA of the weights after training `model` in place."""
+def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int, side: int = SIDE) -> nn.Module:
+    """The EMA of the weights after training `model` in place."""
     ema, optimizer = copy.deepcopy(model), optimizer_of(model)
     steps = epochs * math.ceil(len(grays) / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
@@ -142,7 +174,7 @@ def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.M
     for epoch in range(epochs):
         losses = []
         for chosen in torch.split(torch.randperm(len(grays)), BATCH):
-            logits = model(normalise(augment(grays[chosen])))
+            logits = model(normalise(augment(grays[chosen]), side))
             loss = functional.cross_entropy(logits, classes[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
@@ -192,10 +224,11 @@ def main(family: str, out: Path, epochs: int, seed: int, heldout: Path | None) -
     grays, classes = draw_digits()
     chosen, held_out = split(classes)
     tree = config_tree(family)
+    side = np.ravel(tree["DATA"]["IMG_SIZE"])[0].item()
     start, model = time.perf_counter(), build_model(tree)
-    ema = train(model, grays[chosen], classes[chosen], epochs)
+    ema = train(model, grays[chosen], classes[chosen], epochs, side)
     seconds = time.perf_counter() - start
-    raw, mean = (accuracy(each, grays[held_out], classes[held_out]) for each in (model, ema))
+    raw, mean = (accuracy(each, grays[held_out], classes[held_out], side) for each in (model, ema))
     size = sum(value.numel() for value in model.parameters())
     click.echo(f"held-out accuracy {raw:.1f} % (EMA {mean:.1f} %), {size:,} parameters, {seconds:.0f} s", err=True)
     write_checkpoint(out, tree, model, ema, raw, epochs)

@@ -34,7 +34,7 @@ class BadInputError(Exception):
 
 
 def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
-    """Returns what runs one batch, started with the settings that the bundle was proved with, and its name."""
+    """What runs one batch, started with the settings that the bundle was proved with, and its name."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime would write an id of this device below the home directory
     import onnxruntime
 
@@ -53,7 +53,7 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
 
 
 def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Returns the manifest, and the golden arrays by name."""
+    """The manifest, and the golden arrays by name."""
     try:
         manifest = json.loads((bundle / "manifest.json").read_text())
         golden = read_safetensors((bundle / "golden.safetensors").read_bytes())
@@ -67,7 +67,7 @@ def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
+    """The arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
     (length,) = struct.unpack_from("<Q", data)
     header, values = json.loads(data[8 : 8 + length]), data[8 + length :]
     return {
@@ -78,7 +78,7 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 
 def prepare(path: Path, how: dict[str, Any]) -> Array:
-    """Returns an image as the model takes it: float32 [1, 3, H, W], or uint8 [1, H, W, 3] where the model normalises.
+    """An image as the model takes it: float32 [1, 3, H, W], or uint8 [1, H, W, 3] where the model normalises.
 
     Args:
         path: the image.
@@ -103,14 +103,14 @@ def prepare(path: Path, how: dict[str, Any]) -> Array:
 
 
 def run_all(run: Run, images: Array, batch: int) -> list[Array]:
-    """Returns the outputs for any number of images; the last batch is filled up with the first images."""
+    """The outputs for any number of images; the last batch is filled up with the first images."""
     order = np.arange(-(-len(images) // batch) * batch) % len(images)
     parts = [run(np.ascontiguousarray(images[order[start : start + batch]])) for start in range(0, len(order), batch)]
     return [np.concatenate(column)[: len(images)] for column in zip(*parts, strict=True)]
 
 
 def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array], runtime: str) -> bool:
-    """Returns whether the artifact gives what the trained model gave for the golden images, and prints by how much."""
+    """Whether the artifact gives what the trained model gave for the golden images; by how much is printed."""
     images = golden[f"input.{manifest['inputs'][0]['name']}"]
     passed = True
     for limit, found in zip(manifest["parity"]["outputs"], run_all(run, images, size_of(manifest)), strict=True):
@@ -127,7 +127,7 @@ def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array], runtime:
 
 
 def size_of(manifest: dict[str, Any]) -> int:
-    """Returns the images of a call: the fixed batch, or one."""
+    """The images of a call: the fixed batch, or one."""
     return manifest["options"]["batch"] or 1
 
 
@@ -142,7 +142,7 @@ def show(path: Path, scores: Array, manifest: dict[str, Any]) -> None:
 
 
 def classify(bundle: Path, paths: list[Path]) -> int:
-    """Returns the exit code of a check and, where it passes, of the answers for these images."""
+    """The exit code of a check and, where it passes, of the answers for these images."""
     manifest, golden = read_bundle(bundle)
     if paths and manifest["options"]["features"]:
         raise BadInputError(f"expected a bundle that gives classes, {bundle} gives feature maps: use --check alone")
@@ -158,7 +158,7 @@ def classify(bundle: Path, paths: list[Path]) -> int:
 
 
 def main() -> int:
-    """Returns the exit code of the command line."""
+    """The exit code of the command line."""
     parser = argparse.ArgumentParser(description="Top-5 classes of images, by a bundle that proves itself first.")
     parser.add_argument("bundle", type=Path, help="directory that slide-export wrote")
     parser.add_argument("images", type=Path, nargs="*", help="image files")

@@ -31,7 +31,7 @@ DOUBT = "the clocks of the GPU are whatever they were: nvidia-smi --lock-gpu-clo
 
 
 def warm_up(engine: Engine) -> tuple[int, bool]:
-    """Returns the calls that it took until the time was stable, and whether it became so."""
+    """The calls that it took until the time was stable, and whether it became so."""
     medians: list[float] = []
     while len(medians) * WINDOW < WARMUP_CALLS:
         medians.append(statistics.median(engine.run() for _ in range(WINDOW)))
@@ -42,7 +42,7 @@ def warm_up(engine: Engine) -> tuple[int, bool]:
 
 
 def measure(engine: Engine, feeds: dict[str, Array], rounds: int, calls: int) -> dict[str, Any]:
-    """Returns the times of one batch in milliseconds, as the result's schema names them."""
+    """The times of one batch in milliseconds, as the result's schema names them."""
     engine.bind(feeds)
     first = engine.run()
     warmed, stable = warm_up(engine)
@@ -51,7 +51,7 @@ def measure(engine: Engine, feeds: dict[str, Array], rounds: int, calls: int) ->
 
 
 def peak_mib() -> float:
-    """Returns the largest resident set of this process; the GPU's memory is not in it."""
+    """The largest resident set of this process; the GPU's memory is not in it."""
     lines = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
@@ -71,7 +71,7 @@ def subject_of(bundle: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(device: str, trt: Any) -> dict[str, Any]:
-    """Returns the machine that measured."""
+    """The machine that measured."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
         "device": device,
@@ -96,7 +96,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def run_of(engine: Engine, feeds: dict[str, Array], asked: argparse.Namespace) -> dict[str, Any]:
-    """Returns one run of the result, and prints its median."""
+    """One run of the result; its median is printed."""
     times = measure(engine, feeds, asked.rounds, asked.calls)
     batch = len(next(iter(feeds.values())))
     calls = [ms for each in times["rounds_ms"] for ms in each]
@@ -105,7 +105,7 @@ def run_of(engine: Engine, feeds: dict[str, Array], asked: argparse.Namespace) -
 
 
 def bench(asked: argparse.Namespace) -> int:
-    """Returns the exit code of a build and, unless that is all, of the proof and the measurement."""
+    """The exit code of a build and, unless that is all, of the proof and the measurement."""
     manifest, golden, graph = read_bundle(asked.bundle)
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     trt = load_vendor()
@@ -144,19 +144,19 @@ def bench(asked: argparse.Namespace) -> int:
 
 
 def number(text: str) -> int:
-    """Returns a whole number from 1 on."""
+    """A whole number from 1 on."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
     return int(text)
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Returns the numbers in "1,8"."""
+    """The numbers in "1,8"."""
     return tuple(dict.fromkeys(map(number, text.split(","))))
 
 
 def main() -> int:
-    """Returns the exit code of the command line."""
+    """The exit code of the command line."""
     parser = argparse.ArgumentParser(description="Builds, proves and measures a bundle's engine on an NVIDIA GPU.")
     parser.add_argument("bundle", type=Path, help="directory that slide-export --target tensorrt wrote")
     parser.add_argument("--batch", type=numbers, default=(1,), help="1 or 1,8; the engine is tuned for the first")

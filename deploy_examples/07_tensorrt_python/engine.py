@@ -23,7 +23,7 @@ class BadInputError(Exception):
 
 
 def load_vendor() -> ModuleType:
-    """Returns the module of TensorRT, or of TensorRT for RTX where that is what is installed."""
+    """The module of TensorRT, or of TensorRT for RTX where that is what is installed."""
     found = next((name for name in MODULES if importlib.util.find_spec(name)), None)
     if found is None:
         raise NotHereError(f"expected {' or '.join(MODULES)}, found neither: pip install tensorrt or tensorrt-rtx-cu13")
@@ -31,7 +31,7 @@ def load_vendor() -> ModuleType:
 
 
 def build(trt: Any, graph: bytes, batches: tuple[int, int, int], tf32: bool, timing_cache: Path | None) -> bytes:
-    """Returns the plan of a graph; needs no GPU with TensorRT for RTX, TensorRT times its kernels on one.
+    """The plan of a graph; needs no GPU with TensorRT for RTX, TensorRT times its kernels on one.
 
     Args:
         trt: what `load_vendor` found.
@@ -65,7 +65,7 @@ def build(trt: Any, graph: bytes, batches: tuple[int, int, int], tf32: bool, tim
 
 
 def cuda() -> Any:
-    """Returns the bindings of the CUDA runtime, refused where there is no GPU that the driver can use."""
+    """The bindings of the CUDA runtime, refused where there is no GPU that the driver can use."""
     try:
         from cuda.bindings import runtime
     except ImportError as error:
@@ -96,7 +96,7 @@ class Engine:
         self.device, self.name = device, f"{NAMES[trt.__name__]} {trt.__version__} on {device}"
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        """Returns what a function of the CUDA runtime returns beside its error."""
+        """What a function of the CUDA runtime returns beside its error."""
         error, *values = getattr(self._cuda, function)(*arguments)
         if error:
             raise RuntimeError(f"{function}: {error.name}")
@@ -135,7 +135,7 @@ class Engine:
         self._call("cudaMemcpy", target, source, size, getattr(self._cuda.cudaMemcpyKind, f"cudaMemcpy{way}"))
 
     def run(self) -> float:
-        """Returns the milliseconds between two events around one call, on the GPU's own clock; copies are not in it."""
+        """The milliseconds between two events around one call, on the GPU's own clock; copies are not in it."""
         self._call("cudaEventRecord", self._start, self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
             raise RuntimeError("TensorRT did not start the engine: its reason stands above")
@@ -144,7 +144,7 @@ class Engine:
         return float(self._call("cudaEventElapsedTime", self._start, self._end))
 
     def outputs(self) -> dict[str, Array]:
-        """Returns the answers of the last call, by name."""
+        """The answers of the last call, by name."""
         for name, values in self._blank.items():
             self._copy(values.ctypes.data, self._buffers[name], values.nbytes, "DeviceToHost")
         return {name: values.copy() for name, values in self._blank.items()}

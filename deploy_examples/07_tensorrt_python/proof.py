@@ -12,7 +12,7 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "u1", "I64": "<i8"}  # 
 
 
 def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array], bytes]:
-    """Returns the manifest, the golden arrays by name, and the graph."""
+    """The manifest, the golden arrays by name, and the graph."""
     try:
         manifest = json.loads((bundle / "manifest.json").read_text())
         golden = read_safetensors((bundle / "golden.safetensors").read_bytes())
@@ -26,7 +26,7 @@ def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array], bytes]:
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
+    """The arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
     (length,) = struct.unpack_from("<Q", data)
     header, values = json.loads(data[8 : 8 + length]), data[8 + length :]
     return {
@@ -37,14 +37,14 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 
 def images_of(manifest: dict[str, Any], golden: dict[str, Array], batch: int, first: int = 0) -> dict[str, Array]:
-    """Returns a batch of golden images by the input's name, from the first one on and round again."""
+    """A batch of golden images by the input's name, from the first one on and round again."""
     (name,) = (each["name"] for each in manifest["inputs"])
     images = golden[f"input.{name}"]
     return {name: images[np.arange(first, first + batch) % len(images)]}
 
 
 def check(engine: Engine, manifest: dict[str, Any], golden: dict[str, Array], batch: int) -> bool:
-    """Returns whether the engine gives what the trained model gave for the golden images, and prints by how much."""
+    """Whether the engine gives what the trained model gave for the golden images; by how much is printed."""
     count = len(next(iter(golden.values())))
     answers: dict[str, list[Array]] = {}
     for first in range(0, count, batch):

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from slide_export.core import errors
 from slide_export.core.artifact import DtypeStats, Feeds, Outputs
-from slide_export.core.errors import MeasurementError, SlideExportError, TimeLimitError
+from slide_export.core.errors import MeasurementError, SlideExportError, TimeLimitError, option
 from slide_export.core.measurement import ModuleTime
 
 from .arrays import packed, unpacked
@@ -101,7 +101,7 @@ class Process:
         except queue.Empty:
             raise TimeLimitError(
                 f"expected {self._name} to answer within {self._timeout_s:g} s, found none: it was stopped; "
-                "a longer --timeout gives it more"
+                f"a longer {option('timeout_s', 'timeout')} gives it more"
             ) from None
         if not line:
             raise self._reason()

@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from slide_export.core.artifact import Feeds
-from slide_export.core.errors import BackendUnavailable, RequestError
+from slide_export.core.errors import BackendUnavailable, RequestError, option
 from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, BenchProtocol
 from slide_export.core.progress import Progress, no_progress
 
@@ -32,6 +32,7 @@ from .devices import Device, Readiness
 from .devices.local import LOCAL_DEVICE
 from .plan import BenchPlan
 from .process import ArtifactWorker
+from .roofline import kinds_of
 from .statistics import comparisons, summarize
 
 UNTIMED_CALLS = 1  # at the head of a round, see `LoadedArtifact.call`
@@ -107,7 +108,9 @@ def measure(
             timings += session.profiled(found) if plan.profile else found
     runs = tuple(replace(run, stand_in=ready[run.subject.target].substitute_runtime or "") for run in timings)
     machine = replace(machine, warnings=machine.warnings + device.doubts(steal_time))
-    return BenchmarkResult(began, machine, protocol, runs, tuple(comparisons(runs, protocol)))
+    with step("measure what the machine reaches at best") if plan.roofline else nullcontext():
+        peaks = device.peaks(protocol.threads, kinds_of(runs)) if plan.roofline else None
+    return BenchmarkResult(began, machine, protocol, runs, tuple(comparisons(runs, protocol)), peaks)
 
 
 def protocol_of(plan: BenchPlan, device: Device = LOCAL_DEVICE) -> BenchProtocol:
@@ -157,7 +160,7 @@ def refuse_unrunnable(
     if ready.substitute_runtime and not plan.substitute_runtimes:
         raise BackendUnavailable(
             f"expected the runtime of {target} for {what}, found {ready.substitute_runtime}; "
-            "--stand-in measures that, if it is of use"
+            f"{option('stand_ins', 'stand_in')} measures that, if it is of use"
         )
     return ready
 

@@ -33,7 +33,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(path):
         return
     if not overwrite:
-        raise BundleError(f"expected a free place for the bundle, {path} exists: add --overwrite or another --out")
+        raise BundleError(
+            f"expected a free place for the bundle, {path} exists: add {option('overwrite')} or another {option('out')}"
+        )
     if not (path / MANIFEST).is_file():
         raise BundleError(
             f"expected a bundle to overwrite, {path} has no {MANIFEST}: it is not slide-export's, so it stays"
@@ -61,19 +63,16 @@ def refuse_unusable(path: Path, name: str) -> None:
         refusal = files.write_refusal(error, path.parent)
         raise _no_directory(path.parent, error) if refusal is None else WriteError(refusal) from error
     if not os.access(above, os.W_OK | os.X_OK):
-        raise WriteError(f"expected a directory to write to, nothing can be written in {above}: choose another --out")
+        raise WriteError(
+            f"expected a directory to write to, nothing can be written in {above}: choose another {option('out')}"
+        )
 
 
 def _refuse_name(path: Path, name: str) -> None:
     given = option("name")
     if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
         raise RequestError(f"expected a name for the bundle, found {name!r}: a path goes to {option('out')}")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise RequestError(
-            f"expected a place in UTF-8 for the bundle, found {str(path)!r}: give another {given} or {option('out')}"
-        ) from None
+    files.refuse_not_utf8(path, "a place for the bundle")
     excess = len(os.fsencode(f"{path.name}{REJECTED}.99")) - NAME_BYTES
     if excess > 0:
         found = len(os.fsencode(name))
@@ -94,7 +93,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _no_directory(out: Path, error: BaseException) -> BundleError:
-    return BundleError(f"expected a directory to write to, {out} is none ({error}): choose another --out")
+    return BundleError(f"expected a directory to write to, {out} is none ({error}): choose another {option('out')}")
 
 
 @contextmanager
@@ -192,7 +191,9 @@ def _place(source: Path, target: Path, scratch: Path, *, overwrite: bool) -> Non
             with suppress(OSError):  # some file systems flush no directory
                 files.flush(target.parent)
             return
-    raise BundleError(f"expected a place for the bundle, other runs replace {target} meanwhile: choose another --out")
+    raise BundleError(
+        f"expected a place for the bundle, other runs replace {target} meanwhile: choose another {option('out')}"
+    )
 
 
 def _swap(source: Path, target: Path, scratch: Path) -> None:

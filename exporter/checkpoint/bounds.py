@@ -37,6 +37,7 @@ def bounded(like: State | None) -> Iterator[None]:
     made = [0, 0]
 
     def empty(_module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter:
+        """Keep the shape of a new parameter alone, and count it."""
         made[0] += 1
         made[1] += parameter.numel()
         if made[0] > tensors or made[1] > numbers:

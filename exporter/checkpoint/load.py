@@ -19,7 +19,7 @@ from .architecture import Architecture, Named, architecture, by_our_names, compa
 from .bounds import refuse_beyond, refuse_expanded
 from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
-from .preprocessing import in_force
+from .preprocessing import beside_the_model, in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
@@ -70,8 +70,9 @@ def load_checkpoint(
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, features=features or headless, heads=not features)
-    found = architecture(named, contents.tree, families, variant, asked.values, features=features or headless)
+    optional = features or headless
+    named = by_our_names(contents, like, families, asked.values, features=optional, heads=not features)
+    found = architecture(named, contents.tree, families, variant, asked.values, features=optional)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
     size = asked.input_size or found.input_size
@@ -81,7 +82,8 @@ def load_checkpoint(
         module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
     guessed = (found.input_assumed,) if found.input_assumed and not asked.input_size else ()
-    assumed = (*found.assumed, *guessed, *images.assumed)
+    beside = beside_the_model(contents.dropped, images.values)
+    assumed = (*found.assumed, *guessed, *images.assumed, *beside)
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,
@@ -155,6 +157,8 @@ def _notes(
     told = named.told.notes if named.told else ()
     notes = [*contents.notes, *([conversion] if conversion else []), *named.notes, *told, *found.assumed]
     notes.append(f"architecture from {found.source}")
+    if stages := getattr(found.config, "feature_stages", ()):
+        notes.append(f"a backbone that hands on the maps of stages {', '.join(str(stage + 1) for stage in stages)}")
     filled = [key for key in missing if not key.endswith(found.family.optional or ("\0",))]
     if len(missing) > len(filled):
         notes.append(f"rebuilt {len(missing) - len(filled)} buffers that the file lacks")
@@ -193,6 +197,7 @@ BY_LIBRARY = (
     "roll_first",
     "whole_patches",
     "feature_norms",
+    "feature_stages",
     "normed_stages",
     "padding",
     "refuse_remainder",

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from slide_export import api
 from slide_export.core import typed_json
-from slide_export.inference.forms import FORMS
+from slide_export.inference.forms import FORMS, SAMPLINGS
 
 from .options import (
     CHECKPOINT,
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="NAME[,NAME]",
-    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}.",
+    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}. "
+    f"Of DAT's deformable attention: {', '.join(('auto', *SAMPLINGS))}.",
 )
 @click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")
@@ -190,7 +191,8 @@ def _plain(result: TargetResult) -> dict[str, Any]:
 
     bundle = result.bundle
     told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
-    return {**vars(result), "bundle": told}
+    plain = {name: value for name, value in vars(result).items() if name != "on_command_line"}
+    return {**plain, "message": result.on_command_line or result.message, "bundle": told}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

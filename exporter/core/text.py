@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Mapping, Sequence, Set
 
 MOST = 80  # letters of one name or value in a sentence
+SENTENCE = 2100
+"""Letters of one cell or sentence: those of the longest message and of the class of its error."""
 CUT = "…"
 
 
@@ -34,6 +36,7 @@ class _Short(reprlib.Repr):
     """Python's own shortened form, of whole numbers beyond what Python writes too."""
 
     def repr_int(self, number: int, _level: int) -> str:
+        """Write a number of any length."""
         return _number(number)
 
 

@@ -100,7 +100,7 @@ class Diagnosis:
         """The diagnosis in one sentence."""
         row = self.culprit
         if row is None:
-            refused = "" if self.refused_below_db is None else ", and none stands out: search with --precision mixed"
+            refused = "" if self.refused_below_db is None else ", and none stands out: search with precision mixed"
             largest = f"the largest loss is in {self._lossiest()}"
             return f"no module loses more than {self.precision} explains: {largest}{refused}"
         if math.isnan(row.added_db):

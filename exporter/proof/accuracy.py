@@ -117,6 +117,7 @@ def _run(session: Session, fed: Feeds, batch: int | None) -> Outputs:
     """Outputs of a batch; one too small for a fixed batch size is filled up with its own images."""
     count = len(next(iter(fed.values())))
     if batch:
+        # A fixed batch takes no fewer; answers to the repeats are dropped below.
         fed = {name: repeated(value, batch) for name, value in fed.items()}
     return {name: values[:count] for name, values in session.run(fed).items()}  # without the repeated images
 

@@ -66,6 +66,7 @@ def first_loss(
         rounded: the same as the precision computes it; calls its modules in the same order.
         least_db: that a module's values have to keep, as an output has.
     """
+    # The rounded calls are kept, the float64 ones compared as they end: one list of values in memory, not two.
     ours: list[Call] = []
     with torch.inference_mode():
         with watched(rounded, ours.append):
@@ -79,6 +80,7 @@ def first_loss(
 
         with watched(exact, compare):
             exact(*exact_images)
+    # An overflow comes first though noise may stand earlier: noise is often the model's own, an overflow never is.
     overflowing = [one for one in found if math.isnan(one.centred_db)]
     noisy = [one for one in found if one.centred_db < least_db]
     return next(iter(overflowing or noisy), FirstLoss("", 0.0, math.inf))
@@ -88,6 +90,7 @@ def _loss(exact: Call, rounded: Call) -> FirstLoss:
     """What one call loses; what came in overflown did so between modules, which is inside the one around."""
     largest = max((float(value.abs().max()) for value in exact.outputs), default=0.0)
     if _overflown(exact.outputs, rounded.outputs):
+        # What came in broken was broken by an operator between modules: the parent's own code is to blame.
         inside = _overflown(exact.inputs, rounded.inputs)
         return FirstLoss(exact.name.rpartition(".")[0] if inside else exact.name, largest, math.nan)
     pairs = zip(exact.outputs, rounded.outputs, strict=True)
@@ -113,6 +116,7 @@ def finite(values: Iterable[Tensor]) -> bool:
 @contextmanager
 def watched(root: nn.Module, see: Callable[[Call], None]) -> Iterator[None]:
     """Hand on every call of every module of the model inside a served one, as it ends; the model itself is ""."""
+    # Names are the trained model's, so that they are those of the checkpoint and of keep_fp32.
     (serving,) = (module for module in root.modules() if isinstance(module, ExportWrapper))
 
     def watch(name: str) -> Any:
@@ -134,7 +138,7 @@ def watched(root: nn.Module, see: Callable[[Call], None]) -> Iterator[None]:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor) and value.is_floating_point():
-        yield value.detach().double().clone()
+        yield value.detach().double().clone()  # a clone: the next module may write in place
     elif isinstance(value, tuple | list):
         for part in value:
             yield from _tensors(part)

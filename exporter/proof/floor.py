@@ -44,6 +44,7 @@ def held(served: ServedModel, reference: Reference, numbers: NumericFormat) -> b
     """
     if not all(np.isfinite(values).all() for values in reference.rounded.values()):
         return False
+    # The outputs of all images together, as `ParityReport.drowned_outputs` judges them later.
     everything = slice(None)
     return numbers.recipe is not None or _centred_db(served, reference, everything) >= numbers.precision.least_db
 
@@ -61,6 +62,7 @@ def _centred_db(served: ServedModel, reference: Reference, images: slice) -> flo
 
 def _located(served: ServedModel, reference: Reference, numbers: NumericFormat) -> FirstLoss:
     """Where the worst image loses its values."""
+    # One image: the float64 run keeps every intermediate value, and the worst shows the loss most clearly.
     count = len(reference.images)
     worst = min(range(count), key=lambda index: _centred_db(served, reference, slice(index, index + 1)))
     feeds = {name: value[worst : worst + 1] for name, value in reference.feeds.items()}
@@ -85,7 +87,8 @@ def _found(loss: FirstLoss, numbers: NumericFormat) -> str:
             f"{_number(loss.largest)} in {where}, of which rounding leaves {round(loss.centred_db)} dB and has to "
             f"leave {numbers.precision.least_db:g}"
         )
-    limit = float(torch.finfo(torch.float16 if numbers.precision == FP16 else torch.float32).max)
+    rounded = numbers.precision.floor == "rounded"
+    limit = float(torch.finfo(getattr(torch, numbers.precision.computed) if rounded else torch.float32).max)
     if loss.largest > limit:
         return f"{_number(loss.largest)} in {where}, where {_number(limit)} is the largest value"
     return f"a value beyond {_number(limit)}, the largest, inside {where}"
@@ -103,6 +106,7 @@ def _held_with(served: ServedModel, reference: Reference, numbers: NumericFormat
         """Whether this format does."""
         return held(served, with_floor(served, reference, one), one)
 
+    # Advice is tried before it is given.
     if numbers.precision != FP32 and holds(NumericFormat(FP32)):
         advice.append(f"take {FP32}")
     # What a kept module hands on is rounded, so it may be the one around that has to be kept.

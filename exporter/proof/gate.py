@@ -46,6 +46,7 @@ def judge(
 
 def explain(proof: ParityReport, precision: Precision) -> str:
     """Why a proof failed, in one sentence."""
+    # In the order in which one explains the next: no floor, no equality, noise, flips.
     for output in proof.outputs:
         if not math.isfinite(output.limit_max + output.limit_rms):
             return (
@@ -74,6 +75,7 @@ def explain(proof: ParityReport, precision: Precision) -> str:
             f"expected {proof.accepted.min_top1:.0%} of the top classes as in PyTorch, found "
             f"{proof.images - len(proof.flips)} of {proof.images}: calibrate on more images, or take another precision"
         )
+    # A confident flip says more than a sure one: it needs no opinion on what a precision may cost.
     flip = (*proof.confident_flips, *proof.sure_flips)[0]
     spread = "" if proof.spread is None else f", where the scores spread by {proof.spread:.2e}"
     return (

@@ -58,9 +58,10 @@ def check_permutation(keys: Array, noise: float, before: Array, after: Array, cl
     rows = keys.reshape(-1, size).astype(np.float64)
     started, left = (np.asarray(order).reshape(-1, size).astype(np.int64) for order in (before, after))
     same = np.sort(started, axis=1) == np.sort(left, axis=1)
-    whole = same.all(axis=1)
+    whole = same.all(axis=1)  # only a row that is a permutation has an order to judge
     found = _along(rows[whole], started[whole], left[whole])
     best = np.take_along_axis(started[whole], np.argsort(rows[whole], axis=1, kind="stable"), axis=1)
+    # The largest key so far less the key here: the worst pair that stands the wrong way round, in one pass.
     highest = np.maximum.accumulate(found, axis=1)
     return PermutationCheck(
         tokens=rows.size,

@@ -45,6 +45,7 @@ def rerun(served: ServedModel, reference: Reference, numbers: NumericFormat) -> 
 
 def imitation(served: ServedModel, feeds: Feeds, numbers: NumericFormat) -> nn.Module:
     """The served model with weights and results rounded as the format has them; float32 as it is."""
+    # A recipe's ranges are observed on the proof's own images, one at a time as the floor is computed.
     if numbers.recipe is not None:
         return simulated(served.wrapper(), numbers.recipe, served.one_by_one(feeds, torch.float32))
     return at_precision(served.wrapper(), numbers.precision, numbers.keep)

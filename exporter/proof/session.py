@@ -49,6 +49,7 @@ def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapp
             optional.values(backend, path, settings),
             lambda names: optional.intermediates(backend, path, settings, names),
         )
+    # The graph holds what the precision stores, Q/DQ and casts included; only the vendor's kernels are not looked at.
     runner = backends.load(GRAPHS)
     return ArtifactValues(
         optional.values(runner, graph, LITERALLY),

@@ -38,11 +38,13 @@ def refuse_unsound(served: ServedModel, truth: Reference) -> None:
             f"expected finite outputs, found others from {_first_not_finite(served, truth)} on, in float64 too: "
             "export a checkpoint of before the training lost it"
         )
+    # One image, or copies of one, cannot tell whether the answer depends on it.
     if len(truth.images) > 1 and all(map(_same_for_all, truth.exact.values())) and _varied(truth.feeds):
         raise CheckpointError(
             f"expected outputs that depend on the image, found the same for all {len(truth.images)} from "
             f"{_first_constant(served, truth)} on: nothing could be told of an artifact by them"
         )
+    # A head that was never trained: every argmax is a tie, so no flip could ever be confident.
     scores, axis = truth.exact[truth.scores[0]], served.task.decision_axis
     if axis is not None and scores.shape[axis] > 1 and np.abs(centred(scores, axis)).max() <= SAME * _largest(scores):
         raise CheckpointError(
@@ -76,7 +78,7 @@ def _calls(served: ServedModel, truth: Reference, image: int) -> tuple[Call, ...
 
 def _first_not_finite(served: ServedModel, truth: Reference) -> str:
     wrong = [not all(np.isfinite(values[i]).all() for values in truth.exact.values()) for i in range(len(truth.images))]
-    for call in _calls(served, truth, wrong.index(True)):
+    for call in _calls(served, truth, wrong.index(True)):  # as they end: a child before its parent
         if not finite(call.outputs):
             return (call.name if finite(call.inputs) else call.name.rpartition(".")[0]) or MODEL
     return MODEL

@@ -37,6 +37,7 @@ def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant])
     faults, alone, seen, values = [], [], set[str](), 0
     for tensor in stored:
         name = _source(tensor.name, known)
+        # Another size is another tensor of a like name: a padded copy, say, which then has to be found by its values.
         if name is None or known[name].values.size != tensor.values.size:
             alone.append(tensor)
             continue
@@ -90,6 +91,7 @@ def _source(name: str, known: Mapping[str, StoredConstant]) -> str | None:
     Given   head.weight_half, q_output_head.weight_1
     Result  head.weight
     """
+    # Exporters and quantizers put words in front ("q_output_") and behind ("_half", ".1"): every cut is tried.
     starts = [0, *(match.end() for match in re.finditer("_", name))]
     ends = [match.start() for match in PART.finditer(name)]
     parts = {name[start:end] for start in starts for end in ends if start < end}
@@ -99,6 +101,7 @@ def _source(name: str, known: Mapping[str, StoredConstant]) -> str | None:
 def _pair(sources: list[StoredConstant], alone: list[StoredConstant]) -> tuple[int, list[StoredFault]]:
     """Cases 2 and 3: how many found each other, and those that did not."""
     tensors, paired, faults = [tensor for tensor in alone if _must(tensor)], 0, []
+    # Greedy is enough: a tensor that equals two sources within rounding is either of them.
     for source in sources:
         match = next((t for t in tensors if t.values.size == source.values.size and not _fault(source, t)), None)
         if match is None:
@@ -130,12 +133,15 @@ def _fault(source: StoredConstant, tensor: StoredConstant) -> StoredFault | None
 def _steps(expected: Array, tensor: StoredConstant) -> Array:
     """Differences as multiples of what rounding can do; equal values are 0 whatever the type."""
     shape = tensor.values.shape
-    difference = expected.astype(np.float64).reshape(shape) - tensor.values.astype(np.float64)
+    # Steps differ below and above a value: at the ends of an integer type, and between the entries of a table.
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        difference = expected.astype(np.float64).reshape(shape) - tensor.values.astype(np.float64)
     allowed = np.where(difference < 0, np.broadcast_to(tensor.below, shape), np.broadcast_to(tensor.above, shape))
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.abs(difference) / allowed
-    steps = np.where(difference == 0, 0.0, steps)
-    return np.where(np.isfinite(difference) | (expected.reshape(shape) == tensor.values), steps, np.inf).reshape(-1)
+    # Equal is equal: 0 / 0 where the type holds the value exactly, and infinity less infinity.
+    steps = np.where(expected.reshape(shape) == tensor.values, 0.0, steps)
+    return np.where(np.isinf(difference), np.inf, steps).reshape(-1)
 
 
 def label(tensor: StoredConstant) -> str:

@@ -36,7 +36,7 @@ class TargetResult:
 
     Attributes:
         exit_code: what that export alone would have ended with; 70 for a crash, 75 where its time was over.
-        message: why, in one sentence; empty when it is done.
+        message: why, in one sentence; empty when it is done. `on_command_line` has its options as flags.
         seconds: from the start of its process to its end.
         bundle: what was made, None unless it is done.
     """
@@ -46,6 +46,13 @@ class TargetResult:
     message: str
     seconds: float
     bundle: Bundle | None
+    on_command_line: str = ""
+
+    @classmethod
+    def ended(cls, target: str, exit_code: int, message: str, seconds: float = 0.0) -> "TargetResult":
+        """One without a bundle, from a message whose options are marked; see `core.errors.option`."""
+        error = SlideExportError(message)
+        return cls(target, exit_code, str(error), seconds, None, error.on_command_line)
 
 
 def export_all(
@@ -82,7 +89,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         with step("load the checkpoint, make its reference, fuse and certify it"):
             first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
         if first["exit_code"]:
-            return [TargetResult(one.target, first["exit_code"], first["message"], 0.0, None) for one in requests]
+            return [TargetResult.ended(one.target, first["exit_code"], first["message"]) for one in requests]
 
         def finish(request: ExportRequest) -> TargetResult:
             """Finish one target in a child process and read its bundle back; a failure is in the result."""
@@ -92,8 +99,9 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
                 if done.result is None:
                     hidden.sweep(request.out)  # what it was writing
             end = _end(done)
-            bundle = store.read(Path(end["path"])) if end["path"] else None
-            return TargetResult(request.target, end["exit_code"], end["message"], done.seconds, bundle)
+            if end["path"] is None:
+                return TargetResult.ended(request.target, end["exit_code"], end["message"], done.seconds)
+            return TargetResult(request.target, end["exit_code"], "", done.seconds, store.read(Path(end["path"])))
 
         with ThreadPoolExecutor(jobs) as pool, _ended_early(nursery, pool):
             return list(pool.map(finish, requests))
@@ -126,7 +134,7 @@ def _refusal(request: ExportRequest) -> TargetResult | None:
     try:
         resolve(request)
     except SlideExportError as error:
-        return TargetResult(request.target, error.exit_code, error.args[0], 0.0, None)
+        return TargetResult.ended(request.target, error.exit_code, error.args[0])
     return None
 
 
@@ -200,7 +208,9 @@ def parsed(content: Mapping[str, Any]) -> ExportRequest:
     """The request that `plain` made this of."""
     goal, size = content["accuracy"], content["input_size"]
     paths = ("checkpoint", "out", "images", "quantization_recipe")
-    io = {**content["interface"], "labels": tuple(content["interface"]["labels"])}
+    io: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["interface"].items()
+    }
     return ExportRequest(
         **{
             **content,

@@ -30,6 +30,9 @@ FORMATS: tuple[Format, ...] = (
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 BODIES = ("swin.", "pvt_v2.", "pvt.", "dinat.", "nat.", "backbone.", "timm_model.")
 """What a classifier puts before the names of its body and not before those of its head."""
+OWN_BODIES = ("encoder.", "model.")
+"""The same, of training codes: other models may stand beside, so nothing but a head may."""
+HEADS = ("head.", "classifier.", "fc.")
 
 __all__ = [
     "FORMATS",
@@ -72,8 +75,10 @@ def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG, *, h
         heads: whether those of a segmenter or detector are taken with their backbone.
     """
     formats = FORMATS if heads else FORMATS[len(dense.FORMATS) :]
-    for body in ("", *BODIES):
+    for body in ("", *BODIES, *OWN_BODIES):
         if body and not any(key.startswith(body) for key in keys):
+            continue
+        if body in OWN_BODIES and not all(key.startswith((body, *HEADS)) for key in keys):
             continue
         renamed = {key.removeprefix(body): key for key in keys}
         for candidate in formats:

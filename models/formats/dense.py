@@ -41,7 +41,8 @@ FORK_ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
 """Arguments of the authors' backbones that change the function -> what is modelled."""
 
 
-OF_CLASSIFIERS = ("image_size", "num_classes")  # a backbone takes any input, and its head tells the classes
+OF_CLASSIFIERS = ("image_size", "num_classes", "feature_stages")
+"""Fields that a backbone under a head has not: it takes any input, and the head tells its classes and its maps."""
 GUESSES = ("no file tells the input", "no file tells whose backbone")  # of a backbone alone
 
 
@@ -111,7 +112,7 @@ def dense_format(inner: Format, head: Head) -> Format:
 
     def read(state: State, beside: Beside) -> Told:
         """What files tell of both."""
-        trunk = inner.read(dense.inside(state), beside)
+        trunk = inner.read(dense.inside(state), _inside(beside))
         own, scenes = read_head(beside.config, head), read_scenes(beside.config)
         fields = {name: value for name, value in trunk.fields.items() if name not in OF_CLASSIFIERS}
         if fields.get("small_maps") == "joint":  # a classifier's: nobody told whose backbone it is
@@ -133,6 +134,13 @@ def dense_format(inner: Format, head: Head) -> Format:
         )
 
     return Format(f"{inner.name} with {head.name}", dense.family_name(inner.family, head.name), matches, rules, read)
+
+
+def _inside(beside: Beside) -> Beside:
+    """What lies beside the backbone alone: its names and its tensors without the prefix."""
+    own, _ = _parted(beside.names)
+    tensor = beside.tensor
+    return replace(beside, names=own, tensor=None if tensor is None else lambda name: tensor(PREFIX + name))
 
 
 def _parted(keys: Collection[str]) -> tuple[set[str], set[str]]:

@@ -56,7 +56,7 @@ def install() -> None:
 
 
 def export(target: str, precision: str) -> Path:
-    """Returns the digits' bundle, exported and proved on this machine."""
+    """The digits' bundle, exported and proved on this machine."""
     out, images = ROOT / "bundles", DIGITS / "heldout"
     made = slide_export.export(
         DIGITS / "digits.pth", target, precision=precision, images=images, out=out, overwrite=True
@@ -65,7 +65,7 @@ def export(target: str, precision: str) -> Path:
 
 
 def prove(device: CommandDevice) -> Iterator[tuple[str, str]]:
-    """Yields the name of each bundle and what its proof says, "" in front where it failed."""
+    """The name of each bundle and what its proof says, "" in front where it failed."""
     for target, precision in BUNDLES:
         path = export(target, precision)
         try:
@@ -82,7 +82,7 @@ def prove(device: CommandDevice) -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Returns 0 where every bundle is proved."""
+    """0 where every bundle is proved."""
     if shutil.which("mmdebstrap") is None:
         print("expected mmdebstrap, found none: apt-get install mmdebstrap", file=sys.stderr)
         return 3

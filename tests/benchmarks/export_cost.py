@@ -12,7 +12,7 @@ ROUNDS = 3
 
 
 def save_random(variant: str, directory: Path) -> Path:
-    """Returns a checkpoint of the variant with random weights."""
+    """A checkpoint of the variant with random weights."""
     torch.manual_seed(0)
     family = family_of(variant)
     path = directory / f"{variant}.pth"

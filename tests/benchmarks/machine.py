@@ -5,7 +5,7 @@ import platform
 
 
 def machine() -> str:
-    """Returns the processor, the number of cores and the interpreter."""
+    """The processor, the number of cores and the interpreter."""
     try:
         with open("/proc/cpuinfo") as file:  # noqa: PTH123  # not a path of ours
             model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _commit() -> str:
-    """Returns the commit of this code, marked where anything but these results was changed since."""
+    """The commit of this code, marked where anything but these results was changed since."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -73,7 +73,7 @@ def _commit() -> str:
 
 
 def groups(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Returns the names in their order, each model together with the one that replaces its attention."""
+    """The names in their order, each model together with the one that replaces its attention."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(name.removeprefix(SLIDE), []).append(name)
@@ -81,7 +81,7 @@ def groups(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def run_group(group: Sequence[str], target: str, precision: str, timed: bool) -> list[Row]:
-    """Returns the rows of models that are measured together; nothing of them stays on the disk."""
+    """The rows of models that are measured together; nothing of them stays on the disk."""
     with tempfile.TemporaryDirectory() as temporary:
         out, results = Path(temporary), []
         for variant in group:
@@ -105,13 +105,13 @@ def _row(variant: str, result: TargetResult, precision: str) -> Row:
 
 
 def can_be_timed(target: str) -> bool:
-    """Returns whether the target's own runtime runs here."""
+    """Whether the target's own runtime runs here."""
     backend = backends.load(target)
     return not optional.unavailable_reason(backend) and not optional.substitute_runtime(backend)
 
 
 def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
-    """Returns the rows with their latency; as they are where a row has no bundle or a process failed."""
+    """The rows with their latency; as they are where a row has no bundle or a process failed."""
     if len(bundles) < len(rows):
         return list(rows)
     try:

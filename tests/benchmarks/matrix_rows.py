@@ -70,7 +70,7 @@ class Row:
 
 
 def read(path: Path) -> list[Row]:
-    """Returns the rows of earlier runs, the last of each key; none without a file."""
+    """The rows of earlier runs, the last of each key; none without a file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return list({row.key: row for row in (Row(**json.loads(line)) for line in lines)}.values())
 
@@ -83,7 +83,7 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 
 
 def markdown(rows: Iterable[Row], machine: str) -> str:
-    """Returns the whole table."""
+    """The whole table."""
     columns, rows = (*HEADER, "ms", "of parent's ms", "export s"), list(rows)
     commits = ", ".join(sorted({row.commit for row in rows if row.commit})) or "not told"
     lines = [
@@ -96,7 +96,7 @@ def markdown(rows: Iterable[Row], machine: str) -> str:
 
 
 def proved(rows: Iterable[Row], before: Proved) -> Proved:
-    """Returns variant -> target -> precision -> what was proved there.
+    """Variant -> target -> precision -> what was proved there.
 
     Args:
         before: the table so far; what no row speaks of stays.

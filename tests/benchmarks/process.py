@@ -24,7 +24,7 @@ class Cost:
 
 
 def run_once(arguments: Sequence[str]) -> Cost:
-    """Returns the cost of one `python ARGUMENTS`; a failure stops the benchmark."""
+    """The cost of one `python ARGUMENTS`; a failure stops the benchmark."""
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=said)
@@ -38,7 +38,7 @@ def run_once(arguments: Sequence[str]) -> Cost:
 
 
 def interleave(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Cost]:
-    """Returns the median cost of each command, run A B C A B C, so that a drifting machine favours none."""
+    """The median cost of each command, run A B C A B C, so that a drifting machine favours none."""
     seen: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, arguments in commands.items():

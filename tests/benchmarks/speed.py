@@ -50,7 +50,7 @@ SHARE = 0.80
 
 
 def random_model(variant: str, **changes: object) -> Model:
-    """Returns a variant with random weights."""
+    """A variant with random weights."""
     family = family_of(variant, ALL)
     config = family.variants[variant]
     config = type(config)(**{**vars(config), **changes})
@@ -60,7 +60,7 @@ def random_model(variant: str, **changes: object) -> Model:
 
 
 def as_it_is(module: nn.Module) -> OnnxGraph:
-    """Returns what torch.onnx.export and onnxsim make of a module, batch 1."""
+    """What torch.onnx.export and onnxsim make of a module, batch 1."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -72,23 +72,27 @@ def as_it_is(module: nn.Module) -> OnnxGraph:
     return OnnxGraph(proto, (images,), (logits,))
 
 
+def best(model: Model, target: str, *, ships: bool = True) -> OnnxGraph:
+    """Returns what slide-export makes of a model for a target.
+
+    Args:
+        ships: False for a model that is only measured.
+    """
+    auto, sampling = backends.default_form(target), backends.default_sampling(target)
+    return onnx_graph.export(in_form(choose(fuse(model), "auto", auto=auto, sampling=sampling), ModelIO()), ships=ships)
+
+
 def graphs(target: str) -> dict[str, OnnxGraph]:
-    """Returns every contestant's graph for a target."""
+    """Every contestant's graph for a target."""
     slide, swin = random_model("slide_swin_tiny"), random_model("swin_tiny")
     im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
-
-    def best(model: Model, *, ships: bool = True) -> OnnxGraph:
-        return onnx_graph.export(
-            in_form(choose(fuse(model), "auto", auto=backends.default_form(target)), ModelIO()), ships=ships
-        )
-
     return {
-        OURS: best(slide),
-        SWIN: best(swin),
+        OURS: best(slide, target),
+        SWIN: best(swin, target),
         SLIDE_AS_IS: as_it_is(in_upstream_order(slide.module)),
         SWIN_AS_IS: as_it_is(in_upstream_order(swin.module)),
-        IM2COL: best(im2col, ships=False),
-        WINDOW_7: best(published),
+        IM2COL: best(im2col, target, ships=False),
+        WINDOW_7: best(published, target),
     }
 
 
@@ -101,7 +105,7 @@ def sitting(
     *,
     profile: bool = False,
 ) -> BenchmarkResult:
-    """Returns the contestants' times in interleaved rounds.
+    """The contestants' times in interleaved rounds.
 
     Args:
         images: what each of them is given, under its input's name.
@@ -122,13 +126,13 @@ def sitting(
 
 
 def ratio(a: ArtifactTiming, b: ArtifactTiming) -> float:
-    """Returns the median over the rounds of a's time over b's within the round."""
+    """The median over the rounds of a's time over b's within the round."""
     pairs = zip(a.rounds_ms, b.rounds_ms, strict=True)
     return float(np.median([np.median(x) / np.median(y) for x, y in pairs]))
 
 
 def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dict[str, float]:
-    """Returns milliseconds of half a block in each form: what `--tune` measures."""
+    """Milliseconds of half a block in each form: what `--tune` measures."""
     torch.manual_seed(0)
     layer, example = SlideAttention(channels, heads).eval().fuse(), torch.randn(2, side, side, channels)
     contestants = {

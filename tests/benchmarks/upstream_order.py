@@ -15,7 +15,7 @@ from slide_export.models.window_attention import WindowAttention, WindowBlock
 
 
 def in_upstream_order(module: nn.Module) -> nn.Module:
-    """Returns a copy of a train-time model with upstream's order of operations, sharing the weights."""
+    """A copy of a train-time model with upstream's order of operations, sharing the weights."""
     return replace_layers(module, _replacement)
 
 
@@ -38,7 +38,7 @@ class Rank6SlideAttention(nn.Module):
         self.relative_position_bias_table = trained.relative_position_bias_table
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """[B, H, W, C] for x [B, H, W, C]."""
         batch, rows, cols, dim = x.shape
         heads, width = self.heads, self.width
         x = self.qkv(x.reshape(batch, rows * cols, dim)).permute(0, 2, 1).reshape(batch, 3 * dim, rows, cols)
@@ -61,7 +61,7 @@ class SixDimensionalWindowBlock(nn.Module):
         self.register_buffer("attn_mask", trained.attn_mask)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, H, W, C] for x [B, H, W, C]."""
+        """[B, H, W, C] for x [B, H, W, C]."""
         batch, rows, cols, dim = x.shape
         wh, ww = self.size
         y = self.norm1(x)

@@ -65,7 +65,7 @@ def labelled(classes: list[int], width: int) -> EvaluationSet:
 
 
 def tallied(classes: list[int], ours: list[int], theirs: list[int], width: int = 10) -> Tally:
-    """Returns the counts of two classifiers that answered with these classes, in chunks of different sizes."""
+    """The counts of two classifiers that answered with these classes, in chunks of different sizes."""
     tally = Tally()
     for part in (slice(0, 7), slice(7, None)):
         if classes[part]:
@@ -78,7 +78,7 @@ CLASSES = [index % 10 for index in range(100)]
 
 
 def wrong(*places: int) -> list[int]:
-    """Returns right answers but at these places."""
+    """Right answers but at these places."""
     return [(label + 1) % 10 if index in places else label for index, label in enumerate(CLASSES)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slide_export.calibration.audit import audit
+from slide_export.calibration.audit import Statistics, audit, channel_order
 from slide_export.calibration.image_cache import ImageCache, PictureStore, cached, smoothness
 from slide_export.calibration.images import bundled, decode, find
 from slide_export.core.errors import CalibrationError
@@ -19,7 +19,7 @@ Pictures = NDArray[np.uint8]
 
 
 def crops(seed: int = 0) -> Pictures:
-    """Returns different crops of the bundled colour photographs of the earth, uint8 [N, H, W, 3]."""
+    """Different crops of the bundled colour photographs of the earth, uint8 [N, H, W, 3]."""
     rng = np.random.default_rng(seed)
     wanted = ("astronaut", "chelsea", "coffee", "retina")
     photographs = [decode(file) for file in bundled().files if file.stem in wanted]
@@ -105,6 +105,17 @@ def test_equal_channel_means_tell_no_order(tmp_path: Path) -> None:
     data = DataConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     swapped = np.ascontiguousarray(crops()[..., ::-1])
     assert audit(saved(swapped, tmp_path, data)).findings == ()
+
+
+@pytest.mark.parametrize(("errors", "refused"), [(3.9, False), (4.1, True)])
+def test_the_order_counts_as_swapped_beyond_four_standard_errors(errors: float, refused: bool) -> None:
+    """Red less blue of 32 images, whose mean is so many standard errors on the side that the checkpoint's is not."""
+    spread = np.resize([1.0, -1.0], 32)
+    standard_error = spread.std(ddof=1) / 32**0.5
+    means = np.tile([100.0, 120.0, 100.0], (32, 1))
+    means[:, 0] += spread - errors * standard_error
+    statistics = Statistics(means, means**2, np.ones(32), ("",) * 32, np.ones(256, np.int64))
+    assert bool(list(channel_order(statistics, DataConfig()))) is refused
 
 
 def test_smoothness_of_noise_and_of_a_ramp() -> None:

@@ -77,7 +77,7 @@ def types(proto: onnx.ModelProto) -> dict[str, int]:
 
 
 def computed(proto: onnx.ModelProto, op: str) -> set[int]:
-    """Returns the types that nodes of one operator give."""
+    """The types that nodes of one operator give."""
     known = types(proto)
     return {known[node.output[0]] for node in proto.graph.node if node.op_type == op}
 

@@ -16,7 +16,7 @@ HALF_ULP = 2.0**-11  # relative, of a float16 that is not subnormal
 
 
 def build(table: NDArray[np.float32], *kinds: str) -> onnx.ModelProto:
-    """Returns a graph in which one node of each kind reads the same table, in modules blocks.0, blocks.1, ..."""
+    """A graph in which one node of each kind reads the same table, in modules blocks.0, blocks.1, ..."""
     nodes = [
         helper.make_node(kind, ["x", "table"], [f"y{index}"], name=f"/blocks.{index}/attn/{kind}")
         for index, kind in enumerate(kinds)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_export.calibration.fp16 import ToHalf
-from slide_export.calibration.fp16_reasons import ROUNDS_TO_ZERO_BELOW, Kept
+from slide_export.calibration.fp16_reasons import Kept
 from slide_export.graph.convert import to_ir
 
 
@@ -73,9 +73,11 @@ def test_a_written_out_softmax_is_kept_down_to_its_quotient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "vanishes"), [(0.9 * ROUNDS_TO_ZERO_BELOW, True), (1.1 * ROUNDS_TO_ZERO_BELOW, False), (0.0, False)]
+    ("size", "vanishes"),
+    [(0.9 * 2**-25, True), (2**-25, True), (1.1 * 2**-25, False), (0.0, False)],  # a tie goes to the even one, 0
 )
 def test_a_weight_that_would_vanish_is_kept(size: float, vanishes: bool) -> None:
+    assert bool(size and np.float16(size) == 0) is vanishes
     found = kept(node("Mul", "x w", "y"), weights={"w": np.full(4, size, np.float32)})
     assert bool(found) is vanishes
     if found:

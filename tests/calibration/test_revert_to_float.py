@@ -20,7 +20,7 @@ LAYERS = ("embed.proj", "blocks.0.fc1", "blocks.0.fc2")
 
 @pytest.fixture(scope="module")
 def full() -> OnnxGraph:
-    """Returns a convolution, and two linear layers on its transposed result."""
+    """A convolution, and two linear layers on its transposed result."""
     weights = {
         "embed.proj.weight": RNG.normal(size=(8, 3, 4, 4)),
         "embed.proj.bias": RNG.normal(size=8),

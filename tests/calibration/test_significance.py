@@ -46,3 +46,24 @@ def test_chance_is_guessing_among_the_classes() -> None:
     assert not better_than_chance(11, 100, 10)
     assert better_than_chance(30, 100, 10)
     assert not better_than_chance(3, 3, 2)  # three images prove nothing
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "classes", "better"),
+    [(10, 10, 2, True), (9, 9, 2, False), (2, 2, 31, False), (2, 2, 32, True)],
+)
+def test_luck_is_what_happens_once_in_a_thousand(right: int, images: int, classes: int, better: bool) -> None:
+    """All right by guessing: 2^-10 is 0.00098, 31^-2 is 0.00104, 32^-2 is 0.00098."""
+    assert (classes**-images < 1e-3) is better
+    assert better_than_chance(right, images, classes) is better
+
+
+def test_no_more_than_everything_can_be_lost_or_won() -> None:
+    assert drop_interval(0, 1, 1)[0] == -1.0
+    assert drop_interval(1, 0, 1)[1] == 1.0
+
+
+def test_another_confidence_is_another_width() -> None:
+    low, high = drop_interval(7, 1, 200, confidence=0.5)
+    a, b, n = 8 / 202, 2 / 202, 202
+    assert high - low == pytest.approx(2 * 0.6744898 * math.sqrt((a + b - (a - b) ** 2) / n), abs=1e-6)

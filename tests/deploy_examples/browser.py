@@ -41,7 +41,7 @@ class Page:
         self.ask("Page.enable")
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Returns the answer to a command of the protocol."""
+        """The answer to a command of the protocol."""
         return self._ask(method, parameters, sessionId=self._session)
 
     def open(self, url: str) -> None:
@@ -50,13 +50,13 @@ class Page:
         self.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
-        """Returns the value of a JavaScript expression, awaited."""
+        """The value of a JavaScript expression, awaited."""
         said = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 
     def until(self, expression: str, patience_s: float = PATIENCE_S) -> Any:
-        """Returns the expression's value as soon as it is truthy."""
+        """The expression's value as soon as it is truthy."""
         end = time.monotonic() + patience_s
         while not (value := self.evaluate(expression)):
             assert time.monotonic() < end, f"{expression} is still {value!r}; the page says: {self.text()}"
@@ -64,7 +64,7 @@ class Page:
         return value
 
     def text(self, selector: str = "body") -> str:
-        """Returns what a person reads in an element; "" where there is none or it is hidden."""
+        """What a person reads in an element; "" where there is none or it is hidden."""
         return str(self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def click(self, selector: str) -> None:
@@ -107,7 +107,7 @@ class Page:
 
 @contextmanager
 def chromium(profile: Path, flags: Sequence[str] = ()) -> Iterator[Page]:
-    """Yields a page of a new browser that ends with the block.
+    """A page of a new browser that ends with the block.
 
     Args:
         profile: an empty folder for what it keeps.

@@ -27,12 +27,12 @@ SCHEMA = {
 
 
 def parse(source: bytes, grammar: ModuleType) -> Node:
-    """Returns the root of the syntax tree."""
+    """The root of the syntax tree."""
     return Parser(Language(grammar.language())).parse(source).root_node
 
 
 def faults(root: Node) -> list[str]:
-    """Returns where the source is not of its language."""
+    """Where the source is not of its language."""
     wrong = (node for node in walk(root) if node.is_error or node.is_missing)
     found = [f"line {node.start_point.row + 1}: {node.text!r}" for node in wrong]
     kinds = Counter(node.type for node in walk(root))
@@ -48,7 +48,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def function(root: Node, name: str) -> Node:
-    """Returns the declaration of a function."""
+    """The declaration of a function."""
     (found,) = (
         node
         for node in walk(root)
@@ -58,7 +58,7 @@ def function(root: Node, name: str) -> Node:
 
 
 def mutations(root: Node, samples: int = 12) -> Iterator[bytes]:
-    """Yields the source with one brace of its code missing, here and there; a parenthesis where it has no braces."""
+    """The source with one brace of its code missing, here and there; a parenthesis where it has no braces."""
     source = root.text or b""
     places = [node.start_byte for node in walk(root) if node.type == "{"]
     places = places or [node.start_byte for node in walk(root) if node.type == "("]
@@ -77,7 +77,7 @@ def refuse_other_keys(part: str, written: set[str]) -> None:
 
 
 def sources(folder: Path, *endings: str) -> list[Path]:
-    """Returns the files of an example with these endings; at least one."""
+    """The files of an example with these endings; at least one."""
     found = sorted(path for ending in endings for path in folder.rglob(f"*{ending}"))
     assert found
     return found

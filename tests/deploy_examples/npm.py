@@ -12,7 +12,7 @@ from tests.deploy_examples.conftest import EXAMPLES
 
 
 def installed(name: str, factory: pytest.TempPathFactory, *scripts: str) -> Path:
-    """Returns the folder of an example among copies of its neighbours, after `npm ci` and then some of its scripts."""
+    """The folder of an example among copies of its neighbours, after `npm ci` and then some of its scripts."""
     base = factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     copies, done = shared / f"npm-{name}", shared / f"npm-{name}.done"

@@ -82,7 +82,7 @@ def classify(target: str, *arguments: str | Path, **variables: str) -> "subproce
 
 
 def shares(text: str) -> dict[str, float]:
-    """Returns the percents that were printed, by label."""
+    """The percents that were printed, by label."""
     rows = [line.split("%") for line in text.splitlines() if line.startswith("  ")]
     return {label.strip(): float(percent) for percent, label in rows}
 

@@ -44,7 +44,7 @@ for (const { pixels, width, height, wanted } of JSON.parse(readFileSync(0))) {
 
 
 def fitted(picture: NDArray[np.uint8], data: DataConfig, size: tuple[int, int]) -> tuple[bytes, bytes]:
-    """Returns the pixels and the tensor that the page's own modules make of a picture."""
+    """The pixels and the tensor that the page's own modules make of a picture."""
     wanted = {**asdict(data), "resize": data.resized(size), "crop": size, "embedded": False}
     height, width, _ = picture.shape
     asked = [{"pixels": picture.ravel().tolist(), "width": width, "height": height, "wanted": wanted}]
@@ -105,7 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def preview(site: Path, bundle: Path | None = None) -> Iterator[str]:
-    """Yields the address at which the built page is served."""
+    """The address at which the built page is served."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -156,7 +156,7 @@ def test_a_served_bundle_is_proved_and_classifies_as_in_python(
 
 
 def wait_for_json(page: Page, folder: Path) -> Path:
-    """Returns the file that the page has saved, when it is whole."""
+    """The file that the page has saved, when it is whole."""
     for _ in range(200):
         if found := sorted(folder.glob("*.json")):
             return found[0]

@@ -15,7 +15,7 @@ RESULT = EXAMPLE / "Sources" / "SlideBench" / "ResultFile.swift"
 
 
 def keys(of: Node) -> set[str]:
-    """Returns the keys of the dictionary that a function returns, not those of dictionaries inside it."""
+    """The keys of the dictionary that a function returns, not those of dictionaries inside it."""
     literal = next(node for node in grammar.walk(of) if node.type == "dictionary_literal")
     named = literal.named_children
     colons = [child.start_byte for child in literal.children if child.type == ":"]

@@ -189,7 +189,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
 def run(
     program: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, bundle: Path, *options: str, scale: float = 1.0
 ) -> int:
-    """Returns the exit code of the program on the stand-in."""
+    """The exit code of the program on the stand-in."""
     memory = StandInCuda()
     engine = StandInEngine(bundle, 8, scale, memory)
     vendor = SimpleNamespace(**vars(trt))

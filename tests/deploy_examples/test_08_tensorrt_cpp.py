@@ -145,7 +145,7 @@ def _tree(path: Path) -> tree_sitter.Node:
 
 
 def _captured(path: Path, query: str) -> list[dict[str, str]]:
-    """Returns the text of each capture, match by match."""
+    """The text of each capture, match by match."""
     language = tree_sitter.Language(tree_sitter_cpp.language())
     matches = tree_sitter.QueryCursor(tree_sitter.Query(language, query)).matches(_tree(path))
     return [{name: (nodes[0].text or b"").decode() for name, nodes in found.items()} for _, found in matches]

@@ -18,7 +18,7 @@ RESULT = MAIN / "kotlin" / "slideexport" / "bench" / "ResultFile.kt"
 
 
 def keys(of: Node) -> set[str]:
-    """Returns the keys of the map that a function returns, not those of maps inside it."""
+    """The keys of the map that a function returns, not those of maps inside it."""
     call = next(
         node for node in grammar.walk(of) if node.type == "call_expression" and (node.text or b"").startswith(b"mapOf(")
     )

@@ -46,7 +46,7 @@ def python(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProce
 
 
 def accepted(words: list[str]) -> str:
-    """Returns the command that the command line takes these words for; click raises on any that it does not know."""
+    """The command that the command line takes these words for; click raises on any that it does not know."""
     program, verb, *rest = words
     assert program == "slide-export"
     return str(cli.commands[verb].make_context(verb, rest).info_name)

@@ -12,7 +12,7 @@ from slide_export.models import DataConfig
 
 
 def best(bundle: Path, image: Path) -> tuple[str, float]:
-    """Returns the best class of an image and its probability in percent."""
+    """The best class of an image and its probability in percent."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     said = manifest["preprocessing"]
     data = DataConfig(**{name: said[name] for name in DataConfig.__dataclass_fields__})

@@ -22,7 +22,7 @@ CHOICES = list(itertools.product((1, 2), (True, False), (True, False), (True, Fa
 
 
 def by_definition(attention: DatSlideAttention, x: Tensor, *, shared_kernel: bool, shared_qkv: bool) -> Tensor:
-    """Returns the module's result from the formula, one head and one tap at a time, shifts written out."""
+    """The module's result from the formula, one head and one tap at a time, shifts written out."""
     k, d, heads = attention.kernel_size, attention.width, attention.heads
     rows, cols = x.shape[1:3]
     projected = attention.qkv(x)

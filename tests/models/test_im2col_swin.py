@@ -16,7 +16,7 @@ ROUNDING = 1e-12  # float64
 
 
 def by_definition(attention: Im2colAttention, x: torch.Tensor) -> torch.Tensor:
-    """Returns the module's result pixel by pixel: a softmax over the neighbours, zeros outside the map among them."""
+    """The module's result pixel by pixel: a softmax over the neighbours, zeros outside the map among them."""
     heads, k = attention.heads, attention.kernel_size
     batch, rows, cols, dim = x.shape
     qkv = attention.qkv(x).reshape(batch, rows, cols, heads, 3, dim // heads)

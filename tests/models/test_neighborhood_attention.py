@@ -13,7 +13,7 @@ ROUNDING = 1e-12  # float64
 
 
 def by_definition(attention: NeighborhoodAttention, x: Tensor, kernel: int) -> Tensor:
-    """Returns the result of NATTEN's definition: zeros up to k, then each query with the k*k keys of its window."""
+    """The result of NATTEN's definition: zeros up to k, then each query with the k*k keys of its window."""
     heads, rows, cols = attention.heads, x.shape[1], x.shape[2]
     x = torch.nn.functional.pad(x, (0, 0, 0, max(0, kernel - cols), 0, max(0, kernel - rows)))
     batch, height, width, dim = x.shape

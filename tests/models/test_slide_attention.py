@@ -10,7 +10,7 @@ ROUNDING = 1e-12  # float64
 
 
 def by_definition(attention: SlideAttention, x: torch.Tensor) -> torch.Tensor:
-    """Returns the module's result from its formula: explicit shifts, one head and one tap at a time."""
+    """The module's result from its formula: explicit shifts, one head and one tap at a time."""
     heads, d, k = attention.heads, attention.width, attention.kernel_size
     batch, rows, cols, _ = x.shape
     qkv = attention.qkv(x).reshape(batch, rows, cols, heads, 3, d)

@@ -14,7 +14,7 @@ SINGLE = 1e-6  # float32: the matrices of averages are made in it
 
 
 def by_definition(attention: ReducedAttention, x: Tensor, seen: Tensor) -> Tensor:
-    """Returns the module's result head by head, from the tokens that are looked at, [B, M, C]."""
+    """The module's result head by head, from the tokens that are looked at, [B, M, C]."""
     batch, rows, cols, dim = x.shape
     width = dim // attention.heads
     q, kv = attention.q(x).reshape(batch, rows * cols, dim), attention.kv(seen)

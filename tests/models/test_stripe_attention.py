@@ -13,7 +13,7 @@ CASES = [((4, 6), (1, 1)), ((4, 6), (2, 2)), ((6, 9), (3, 3)), ((6, 5), (2, 5)),
 
 
 def by_definition(block: StripeBlock, x: Tensor) -> Tensor:
-    """Returns the attention of one block before its residual: one window, one head at a time, LePE tap by tap."""
+    """The attention of one block before its residual: one window, one head at a time, LePE tap by tap."""
     batch, rows, cols, _ = x.shape
     branches, heads = len(block.attns), block.attns[0].heads
     q, k, v = block.qkv(x).reshape(batch, rows, cols, 3, branches, heads, -1).unbind(3)

@@ -37,6 +37,18 @@ def test_mask_keeps_apart_what_only_the_roll_made_neighbours() -> None:
     assert torch.equal(windows.mask(), expected)
 
 
+def test_what_is_masked_is_upstreams() -> None:
+    """Source: microsoft/Swin-Transformer, models/swin_transformer.py, SwinTransformerBlock: float(-100.0)."""
+    assert MASKED == -100.0
+
+
+def test_a_table_is_resized_as_upstream_does() -> None:
+    """Source: microsoft/Swin-Transformer, utils.py, load_pretrained: bicubic, with align_corners as PyTorch has it."""
+    table = torch.randn(49, 3, generator=torch.Generator().manual_seed(0))
+    upstream = torch.nn.functional.interpolate(table.T.reshape(1, 3, 7, 7), size=(15, 15), mode="bicubic")
+    assert torch.allclose(resize_table(table, (4, 4), (8, 8)), upstream.reshape(3, 225).T, atol=1e-6)  # float32
+
+
 def test_no_shift_where_the_window_covers_the_map() -> None:
     assert Windows((7, 7), (7, 7), shifted=True).mask() is None
     assert Windows((7, 14), (7, 7), shifted=True).shift == (0, 3)

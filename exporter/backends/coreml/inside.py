@@ -10,7 +10,7 @@ from typing import Any
 
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Feeds, Outputs
-from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.errors import BundleError, RequestError, option
 from slide_export.core.graph import Value
 from slide_export.core.measurement import Executed, ModuleTime
 
@@ -26,7 +26,9 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         BundleError: the package cannot be run.
     """
     if substitute_runtime() is None:
-        raise RequestError(f"expected no --profile for {path} on macOS: Xcode's Core ML instrument shows its times")
+        raise RequestError(
+            f"expected no {option('profile')} for {path} on macOS: Xcode's Core ML instrument shows its times"
+        )
     from slide_export.mil import Evaluator, MilError, timing
     from slide_export.mil.module_names import module_names
 

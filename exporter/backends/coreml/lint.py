@@ -37,7 +37,7 @@ FACTS = (
     LintFact(
         "multiplier",
         "warning",
-        "measure --form taps against grouped: k*k convolutions of multiplier 1",
+        "measure the form taps against grouped: k*k convolutions of multiplier 1",
         "no source covers it: sbryngelson/ane-guide measured groups == channels alone",
         confirmed=False,
     ),

@@ -8,7 +8,7 @@ FACTS = (
     LintFact(
         "multiplier",
         "warning",
-        "measure --form taps against grouped: k*k convolutions of multiplier 1",
+        "measure the form taps against grouped: k*k convolutions of multiplier 1",
         "onnxruntime#5605, onnxruntime#28565: depthwise kernels need one filter a group; "
         "on phones litert-torch#1211: 459 ms against 0.68 ms on QNN HTP",
     ),

@@ -16,7 +16,7 @@ FACTS = (
     LintFact(
         "multiplier",
         "hint",
-        "leave it out of INT8: a group must have a multiple of 4 channels on both sides; or measure --form taps "
+        "leave it out of INT8: a group must have a multiple of 4 channels on both sides; or measure the form taps "
         "against grouped: k*k convolutions of multiplier 1",
         "TensorRT NvInfer.h IConvolutionLayer; TensorRT#4529",
     ),

@@ -53,7 +53,7 @@ def made(graph: OnnxGraph, images: FedImages | None, recipe: QuantizationRecipe)
 
 
 def run(graph: OnnxGraph, images: FedImages, place: Path) -> Array:
-    """Returns the logits of all images, Q/DQ computed as written."""
+    """The logits of all images, Q/DQ computed as written."""
     onnx.save(graph.proto, place / "model.onnx")
     session = load("onnx").Session(place / "model.onnx", {"literal": True})
     return np.concatenate([session.run(feeds)["logits"] for feeds in images])
@@ -64,14 +64,14 @@ def sqnr_db(expected: Array, found: Array) -> float:
 
 
 def quantized(proto: onnx.ModelProto) -> set[str]:
-    """Returns the names of the nodes whose weights come from a DequantizeLinear."""
+    """The names of the nodes whose weights come from a DequantizeLinear."""
     dequantized = {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
     return {node.name for node in proto.graph.node if len(node.input) > 1 and node.input[1] in dequantized}
 
 
 @pytest.fixture(scope="module", params=RECIPES)
 def result(request: pytest.FixtureRequest, graph: OnnxGraph, images: FedImages) -> tuple[QuantizationRecipe, OnnxGraph]:
-    """Returns a recipe of each library and what it makes of the graph, without a word on standard output."""
+    """A recipe of each library and what it makes of the graph, without a word on standard output."""
     recipe, said = RECIPES[request.param], io.StringIO()
     with contextlib.redirect_stdout(said):
         quantized_graph = made(graph, images, recipe)
@@ -129,7 +129,7 @@ def test_other_ranges_are_narrower(result: BenchmarkResult, ranges: str, graph: 
 
 
 def scales(proto: onnx.ModelProto) -> list[float]:
-    """Returns the scales of activations, ascending."""
+    """The scales of activations, ascending."""
     names = {node.input[1] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
     return sorted(float(to_array(tensor)) for tensor in proto.graph.initializer if tensor.name in names)
 

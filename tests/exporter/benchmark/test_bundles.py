@@ -35,7 +35,7 @@ def test_another_batch_than_the_fixed_one_is_refused(onnx_bundle: Bundle, tmp_pa
     fixed = Path(shutil.copytree(onnx_bundle.path, tmp_path / "fixed"))
     restate(fixed, options=replace(onnx_bundle.manifest.options, batch=2))
     assert benchmark._candidate(bundle.read(fixed), (2,)).path == fixed / "model.onnx"
-    with pytest.raises(RequestError, match="add --batch 2"):
+    with pytest.raises(RequestError, match="add batches 2"):
         slide_export.bench([fixed], batches=(1, 2))
 
 

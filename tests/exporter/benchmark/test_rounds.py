@@ -112,7 +112,7 @@ def test_a_substitute_runtime_is_refused_or_labelled_and_compared_with_its_like(
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     three = [candidate("a"), candidate("b", "coreml"), candidate("c", "coreml")]
-    with pytest.raises(BackendUnavailable, match="--stand-in measures that") as refusal:
+    with pytest.raises(BackendUnavailable, match="stand_ins measures that") as refusal:
         latency.measure(three, plan())
     assert refusal.value.exit_code == 3
     result = latency.measure(three, plan(substitute_runtimes=True))

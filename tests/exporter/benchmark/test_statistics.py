@@ -146,3 +146,55 @@ def test_runs_of_one_batch_and_one_kind_are_compared() -> None:
 def test_rounds_that_say_nothing_are_refused(rounds_ms: tuple[tuple[float, ...], ...]) -> None:
     with pytest.raises(ValueError, match=r"rounds_ms needs|a median of"):
         statistics.summarize(rounds_ms, 1, LEVEL)
+
+
+def test_the_bootstrap_is_two_thousand_resamples_from_a_fixed_seed() -> None:
+    """The same rounds give the same interval, to the last bit; fewer resamples or another seed give another."""
+    times, _ = simulate(6)
+    (found,) = statistics.percentiles(times.tolist(), (93,), LEVEL)  # between two calls: medians are often the same
+    expected = stats.bootstrap(
+        (np.arange(ROUNDS),),
+        lambda rows, axis: np.percentile(times[rows].reshape(*rows.shape[:-1], -1), 93, axis=axis),
+        method="percentile",
+        n_resamples=2000,
+        confidence_level=LEVEL,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert (found.low, found.high) == (expected.low, expected.high)
+
+
+def test_a_summary_has_the_three_percentiles() -> None:
+    times, _ = simulate(7)
+    found = statistics.summarize(times.tolist(), 1, LEVEL)
+    ranks = (found.p50_ms.value, found.p90_ms.value, found.p99_ms.value)
+    assert ranks == pytest.approx(tuple(np.percentile(times, (50, 90, 99))))
+
+
+def test_a_median_below_a_millisecond_is_one() -> None:
+    assert statistics.summarize([[0.25, 0.5]], 1, LEVEL).images_per_s == pytest.approx(1e3 / 0.375)
+
+
+A_QUARTER = 0.25  # exact in binary, so that a bound can be met
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.5, 0.74, "faster"),
+        (0.5, 0.75, "cannot tell"),
+        (0.75, 1.25, "same"),
+        (0.74, 1.25, "cannot tell"),
+        (0.75, 1.26, "cannot tell"),
+        (1.25, 1.5, "cannot tell"),
+        (1.26, 1.5, "slower"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval_on_one_side(low: float, high: float, expected: Verdict) -> None:
+    assert statistics.verdict(Interval(1.0, low, high), 10, LEVEL, A_QUARTER) == expected
+
+
+@pytest.mark.parametrize(("rounds", "expected"), [(5, "cannot tell"), (6, "faster"), (7, "faster")])
+def test_the_extremes_of_few_rounds_enclose_the_median_too_seldom(rounds: int, expected: Verdict) -> None:
+    """Six rounds do with 1 - 2^-5, which is as good as asked for here."""
+    assert statistics.verdict(Interval(0.5, 0.4, 0.6), rounds, 1 - 2.0**-5, 0.0) == expected

@@ -56,7 +56,7 @@ def test_an_error_of_another_kind_stays_itself(tmp_path: Path) -> None:
 
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BundleError, match="choose another --out"), staging(tmp_path / "file" / "b", overwrite=False):
+    with pytest.raises(BundleError, match="choose another out"), staging(tmp_path / "file" / "b", overwrite=False):
         pass
 
 
@@ -165,7 +165,7 @@ def test_modes_follow_the_mask(mask: int, tmp_path: Path) -> None:
         ("nul\0", "a path goes to out"),
         ("x" * 300, "a name of at most 233 bytes for the bundle, found 300: give a shorter name"),
         ("ü" * 120, "found 240"),
-        ("bild\udcfc", r"a place in UTF-8 for the bundle, found '.*bild\\udcfc"),
+        ("bild\udcfc", r"a place for the bundle whose name is UTF-8, found '.*bild\\udcfc"),
     ],
 )
 def test_a_name_is_a_name_or_is_refused(name: str, message: str, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file" / "b", tmp_path / ("o" * 300) / "b"):
-        with pytest.raises(BundleError, match="choose another --out"):
+        with pytest.raises(BundleError, match="choose another out"):
             refuse_unusable(place, "b")
     monkeypatch.setattr(stage.os, "access", lambda *_: False)
     with pytest.raises(WriteError, match="nothing can be written in"):
@@ -196,7 +196,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 
 def test_a_link_to_nowhere_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("nowhere")
-    with pytest.raises(SlideExportError, match=r"--overwrite"):
+    with pytest.raises(SlideExportError, match="add overwrite or another out"):
         stage.refuse_existing(tmp_path / "b", overwrite=False)
     with pytest.raises(SlideExportError, match=r"not slide-export's"):
         stage.refuse_existing(tmp_path / "b", overwrite=True)

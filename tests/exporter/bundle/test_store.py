@@ -81,7 +81,7 @@ def test_a_failed_proof_leaves_the_older_bundle(tmp_path: Path) -> None:
 
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path) -> None:
     make(tmp_path / "b")
-    with pytest.raises(BundleError, match="--overwrite"):
+    with pytest.raises(BundleError, match="add overwrite or another out"):
         make(tmp_path / "b")
     make(tmp_path / "b", overwrite=True, content=b"new")
     assert (tmp_path / "b" / "model.onnx").read_bytes() == b"new"

@@ -106,6 +106,13 @@ def test_variant_overrides_and_a_wrong_one_lists_the_keys(state: dict[str, Tenso
         load_checkpoint(save(state, tmp_path), variant="slide_swin_tiny")
 
 
+def one(tensor: Tensor, value: float) -> Tensor:
+    """A copy with its last value changed."""
+    changed = tensor.clone()
+    changed.view(-1)[-1] = value
+    return changed
+
+
 BROKEN = {
     "missing": (lambda s: s.pop("norm.weight"), r"missing norm\.weight \[128\]"),
     "unexpected": (lambda s: s.update(extra=torch.zeros(2)), r"unexpected extra \[2\]"),
@@ -114,6 +121,8 @@ BROKEN = {
         r"misshapen norm\.bias: expected \[128\], found \[3\]",
     ),
     "nan": (lambda s: s.update({"head.bias": torch.full((10,), torch.nan)}), r"NaN or Inf in head\.bias"),
+    "one nan": (lambda s: s.update({"head.bias": one(s["head.bias"], torch.nan)}), r"NaN or Inf in head\.bias"),
+    "one inf": (lambda s: s.update({"head.weight": one(s["head.weight"], -torch.inf)}), r"NaN or Inf in head\.weight"),
     "altered buffer": (
         lambda s: s.update({"layers.2.blocks.0.attn.relative_position_index": torch.zeros(16, 16, dtype=torch.int64)}),
         "altered layers.2.blocks.0.attn.relative_position_index",
@@ -202,7 +211,7 @@ PARENTS = [
 
 
 def zeros(variant: str) -> dict[str, Tensor]:
-    """Returns the state dict of a variant's shapes."""
+    """The state dict of a variant's shapes."""
     family = family_of(variant)
     with torch.device("meta"):
         module = family.build(family.variants[variant])

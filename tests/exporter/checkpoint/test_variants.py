@@ -122,7 +122,7 @@ def test_proofs_are_read_from_the_table_that_the_matrix_writes(monkeypatch: pyte
 
 
 def figures(entry: Entry) -> list[tuple[str, float, float]]:
-    """Returns which figure, what we count and what was published."""
+    """Which figure, what we count and what was published."""
     if entry.published is None:
         return []
     counted = {PARAMETERS: entry.counts.parameters / 1e6, MACS: entry.counts.fused_macs / 1e9}

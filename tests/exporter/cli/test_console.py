@@ -20,6 +20,7 @@ from slide_export.cli.console import (
     show_targets,
     show_variants,
 )
+from slide_export.core.errors import option
 from slide_export.core.model import Model
 from slide_export.models import Published
 from slide_export.workflows.all_targets import TargetResult
@@ -118,6 +119,13 @@ def test_brackets_in_a_message_and_in_a_name_are_no_markup(
     shown = capsys.readouterr().err
     assert 'openvino: pip install "slide-export[openvino]"' in shown
     assert "digits[v2]-onnx-fp32" in shown
+
+
+def test_a_targets_refusal_names_options_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = TargetResult.ended("onnx", 2, f"the bundle exists: add {option('overwrite')}")
+    assert refused.message.endswith("add overwrite")
+    show_every_target([refused])
+    assert "onnx: the bundle exists: add --overwrite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["[/]/1", "[/red]", "[bold]x[/bold]", "\x1b[2J", "a\nb"])

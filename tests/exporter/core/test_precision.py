@@ -6,6 +6,34 @@ import pytest
 from slide_export.core.errors import RequestError
 from slide_export.core.precision import FP16, FP32, INT8, PRECISIONS, W8, precision_named
 
+# Each bound lies where the docstrings of the constants say what was seen of sound models and of one wrong weight.
+BOUNDS = {  # times the noise floor, dB, spreads, share of weight bytes, share of products
+    "fp32": (8.0, 60.0, 1.0, 1.0, 1.0),
+    "w16": (8.0, 35.0, 1.0, 0.95, 0.0),
+    "fp16": (8.0, 35.0, 1.0, 0.95, 0.95),
+    "bf16": (8.0, 17.0, 1.0, 0.95, 0.95),
+    "int8": (4.0, 0.0, 2.0, 0.5, 0.0),
+    "int8-dynamic": (4.0, 0.0, 2.0, 0.5, 0.0),
+    "w8": (4.0, 0.0, 2.0, 0.5, 0.0),
+}
+
+
+def test_no_bound_moves_unseen() -> None:
+    """A proof is worth its bounds: whoever moves one moves it here too, with the reason beside the constant."""
+    found = {
+        name: (one.tolerance_factor, one.least_db, one.sure_margin, one.stored_share, one.computed_share)
+        for name, one in PRECISIONS.items()
+    }
+    assert found == BOUNDS
+
+
+def test_each_precision_says_how_it_computes() -> None:
+    assert [name for name, one in PRECISIONS.items() if one.calibrated] == ["int8"]
+    assert [name for name, one in PRECISIONS.items() if one.quantized] == ["int8", "int8-dynamic", "w8"]
+    assert [name for name, one in PRECISIONS.items() if one.computes_integers] == ["int8", "int8-dynamic"]
+    assert [name for name, one in PRECISIONS.items() if one.weights_alone] == ["w16", "w8"]
+    assert [name for name, one in PRECISIONS.items() if one.offered] == ["fp32", "fp16", "int8", "w8"]
+
 
 def test_a_name_gives_its_precision_and_an_unknown_one_the_list() -> None:
     assert [precision_named(name) for name in ("fp32", "fp16", "int8", "w8")] == [FP32, FP16, INT8, W8]

@@ -45,3 +45,35 @@ def test_an_input_that_nothing_can_hold_is_refused_at_once() -> None:
     refuse_size((4096, 1))
     with pytest.raises(RequestError, match="of 1 to 4096 pixels a side, found 100000x100000"):
         refuse_size((100000, 100000))
+
+
+def test_the_largest_and_the_smallest_values_are_taken() -> None:
+    assert read({"resize": "4096x1"}).resize == (4096, 1)
+    assert read({"mean": "0,1,0.5"}).mean == (0.0, 1.0, 0.5)
+    assert read({"std": "0.001,1,1"}).std == (0.001, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("resize", "4097", "of 1 to 4096 pixels a side$"),
+        ("crop", "0x4", "of 1 to 4096 pixels a side$"),
+        ("mean", "0,0,1.01", "divide colours of 0..255 by 255$"),
+        ("mean", "0,0,255", "divide colours of 0..255 by 255$"),
+        ("mean", "0,0,256", "found '0,0,256'$"),
+        ("mean", "1,-0.1,0", "found '1,-0.1,0'$"),
+        ("interpolation", "lanczos", "found 'lanczos'$"),
+        ("mean", "0,0", "found '0,0'$"),
+        ("mean", "0,0,0,0", "found '0,0,0,0'$"),
+    ],
+)
+def test_what_is_beyond_them_is_refused(name: str, text: str, hint: str) -> None:
+    with pytest.raises(RequestError, match=hint):
+        read({name: text})
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4097, 4)])
+def test_an_input_beyond_the_bounds_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(RequestError, match=f"found {size[0]}x4"):
+        refuse_size(size)
+    refuse_size(None)

@@ -57,7 +57,7 @@ def test_what_rounding_costs_is_blamed_where_the_artifact_was_refused(added: flo
         assert found.verdict.startswith("int8 itself cannot hold layers.3: ")
         assert found.verdict.endswith("keep_fp32: [layers.3]")
     else:
-        assert found.verdict.endswith("none stands out: search with --precision mixed")
+        assert found.verdict.endswith("none stands out: search with precision mixed")
 
 
 @pytest.mark.parametrize(("added", "explained"), [(24.97, True), (24.95, False)])

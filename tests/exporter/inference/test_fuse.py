@@ -93,3 +93,22 @@ def test_values_with_a_convolution_of_their_own_are_certified_too(kind: str, mod
     fused.module.get_parameter("0.value_conv.weight").data[0, 0, 0, 0] += 1e-4
     with pytest.raises(FusionError, match="0: the fused convolution differs"):
         certify(fused, (maps,))
+
+
+@pytest.mark.parametrize(("roundings", "within"), [(0.99, True), (1.01, False)])
+def test_the_bound_is_one_rounding_to_float32(roundings: float, within: bool, model: Model) -> None:
+    """Without learned paths and biases a fused kernel is the shift's own: one weight a tap, so that no term cancels."""
+    attention = SlideAttention(8, 2)
+    randomise(attention)
+    for name, value in attention.named_parameters():
+        if name.startswith("dep_conv1.") or name == "dep_conv.bias":
+            value.data.zero_()
+    fused, maps = fuse(replace(model, module=nn.Sequential(attention))), torch.randn(1, 6, 5, 8)
+    layer = fused.module.get_submodule("0").dep_conv.double()
+    layer.weight.data *= 1 + roundings * 2.0**-24
+    if within:
+        (block,) = certify(fused, (maps,))
+        assert block.bound == pytest.approx(block.difference / roundings, rel=1e-6)
+    else:
+        with pytest.raises(FusionError, match="differs from its two paths"):
+            certify(fused, (maps,))

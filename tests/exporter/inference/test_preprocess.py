@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slide_export.core.errors import CalibrationError
+from slide_export.inference import preprocess
 from slide_export.inference.preprocess import crop, normalise
 from slide_export.models import DataConfig
 
@@ -33,8 +35,23 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
     assert np.array_equal(crop(picture, DataConfig(keep_aspect=False, scale=1.0), (64, 64)), np.asarray(picture))
 
 
+@pytest.mark.parametrize(("margin", "cut"), [(1, 0), (3, 2), (5, 2)])
+def test_half_a_pixel_goes_to_the_even_side_as_torchvisions_does(margin: int, cut: int) -> None:
+    """Source: torchvision, transforms/functional.py, center_crop: int(round((height - crop_height) / 2.0))."""
+    picture = gradient(64 + margin, 64 + margin)
+    data = DataConfig(keep_aspect=False, scale=(64 + margin) / 64)
+    expected = picture.crop((cut, cut, cut + 64, cut + 64))
+    assert np.array_equal(crop(picture, data, (64, 64)), np.asarray(expected))
+
+
 def test_gray_becomes_rgb_and_non_square_crops_work() -> None:
     assert crop(gradient(90, 90).convert("L"), DataConfig(), (32, 64)).shape == (32, 64, 3)
+
+
+def test_an_oblong_crop_is_in_the_middle_of_both_sides() -> None:
+    picture = gradient(72, 36)
+    data = DataConfig(keep_aspect=False, scale=1.125)
+    assert np.array_equal(crop(picture, data, (32, 64)), np.asarray(picture.crop((4, 2, 68, 34))))
 
 
 def test_normalise_is_the_formula_channels_first() -> None:
@@ -44,3 +61,12 @@ def test_normalise_is_the_formula_channels_first() -> None:
     found = normalise(pictures, data)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-6
+
+
+def test_a_picture_has_as_many_pixels_as_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert preprocess.LARGEST_PIXELS == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(preprocess, "LARGEST_PIXELS", 64 * 48)
+    data = DataConfig(keep_aspect=False, scale=1.0)
+    assert crop(gradient(9, 9), data, (64, 48)).shape == (64, 48, 3)
+    with pytest.raises(CalibrationError, match="that becomes 64x49: cut it"):
+        crop(gradient(9, 9), data, (64, 49))

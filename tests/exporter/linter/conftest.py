@@ -92,7 +92,7 @@ class Named(nn.Module):
 
 
 def to_onnx(module: nn.Module, example: Tensor, opset: int = 17) -> onnx.ModelProto:
-    """Returns what torch's exporter writes, nothing folded afterwards, with a dynamic batch."""
+    """What torch's exporter writes, nothing folded afterwards, with a dynamic batch."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's deprecation of this exporter; constants that are the fault tested
@@ -123,7 +123,7 @@ def convert(source: Any, path: Path, precision: str = "fp16", **options: Any) ->
 
 
 def traced_module(module: nn.Module, shape: tuple[int, ...]) -> Any:
-    """Returns the trace that coremltools takes."""
+    """The trace that coremltools takes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch 2.13 deprecates tracing; constants that are the fault tested
         return torch.jit.trace(module.eval(), torch.zeros(shape))

@@ -20,7 +20,7 @@ def graph(
     opset: int = 17,
     **constants: Any,
 ) -> onnx.ModelProto:
-    """Returns a model from x to y."""
+    """A model from x to y."""
     weights = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     x, y = helper.make_tensor_value_info("x", dtype, shape), helper.make_empty_tensor_value_info("y")
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.acme", 1)]
@@ -28,7 +28,7 @@ def graph(
 
 
 def slices(*ranges: tuple[int, int], axis: int = 2) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
-    """Returns a Slice of x for each range, s0, s1, ..., and their constants."""
+    """A Slice of x for each range, s0, s1, ..., and their constants."""
     constants: dict[str, Any] = {"axis": np.array([axis])}
     nodes = []
     for number, (start, end) in enumerate(ranges):
@@ -64,7 +64,7 @@ def reshape(*size: int, shape: Any = ("batch", 4, 8, 8)) -> onnx.ModelProto:
 
 
 def view(rank: int, middle: str = "Transpose") -> onnx.ModelProto:
-    """Returns reshape, one operator and reshape, the middle at a rank."""
+    """Reshape, one operator and reshape, the middle at a rank."""
     size = [-1] + [1] * (rank - 4) + [4, 8, 8]
     between = {"perm": [0, *range(rank - 1, 0, -1)]} if middle == "Transpose" else {}
     return graph(

@@ -32,7 +32,7 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def folders(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns real pictures cut from photographs, each in the folder of the class that the trained model sees in it."""
+    """Real pictures cut from photographs, each in the folder of the class that the trained model sees in it."""
     root, rng = tmp_path_factory.mktemp("eval"), np.random.default_rng(0)
     photographs = [Image.open(file).convert("RGB") for file in bundled().files]
     for index in range(IMAGES):

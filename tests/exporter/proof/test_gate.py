@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from slide_export.calibration.accuracy import AccuracyReport, Hits
 from slide_export.core.artifact import DtypeStats
-from slide_export.core.errors import ParityError, PrecisionError
+from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
 from slide_export.core.precision import FP16, FP32, INT8
 from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
-from slide_export.proof.gate import judge
+from slide_export.proof.gate import explain_accuracy, judge
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0)
 PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
@@ -94,3 +95,42 @@ def test_nothing_is_within_a_limit_that_is_not_finite(limit: str, value: float) 
     proof = replace(PROOF, outputs=(replace(FINE, **{limit: value, "floor_max": value}),))
     with pytest.raises(ParityError, match=r"expected a finite noise floor of fp16 in logits, found (inf|nan)"):
         judge(proof, DtypeStats({"float16": 100}, {"float16": 5}), FP16)
+
+
+def test_a_refusal_ends_where_nothing_more_is_told() -> None:
+    wrong = replace(PROOF, outputs=(replace(FINE, max_abs=1.0),))
+    with pytest.raises(ParityError, match=r"the artifact is not the model$"):
+        judge(wrong, SINGLE, FP32)
+    with pytest.raises(ParityError, match=r"the artifact is not the model; kept there; look here$"):
+        judge(wrong, SINGLE, FP32, "; kept there", hint="; look here")
+
+
+def test_half_the_weights_are_enough_only_where_modules_were_kept() -> None:
+    mixed = DtypeStats({"float16": 60, "float32": 40}, {"float16": 60, "float32": 40})
+    judge(PROOF, mixed, FP16, some_kept=True)
+    with pytest.raises(PrecisionError):
+        judge(PROOF, mixed, FP16)
+
+
+LABELLED = AccuracyReport(
+    "a runtime", "a folder", "0" * 64, 100, Hits(0.9, 0.99), Hits(0.88, 0.99), 3, 1, 0.6, 2.0, (0.0, 4.0), 0.96, 40.0,
+    max_drop=1.0, min_sqnr_db=None,
+)  # fmt: skip
+UNLABELLED = replace(LABELLED, pytorch=None, artifact=None, p_value=None, interval=None, agreement=0.98)
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (LABELLED, "expected a drop of at most 1 points of top-1, found top-1 88.00%"),
+        (UNLABELLED, "expected at most 1% of the answers to change, found 2.00%"),
+        (replace(UNLABELLED, drop=1.0, min_sqnr_db=50.0), "expected at least 50 dB, found"),  # the drop is allowed
+        (replace(UNLABELLED, drop=None, min_sqnr_db=50.0), "expected at least 50 dB, found"),
+        (replace(UNLABELLED, max_drop=None, min_sqnr_db=50.0), "expected at least 50 dB, found"),
+    ],
+)
+def test_a_missed_goal_is_named(report: AccuracyReport, words: str) -> None:
+    assert explain_accuracy(report).startswith(words)
+    with pytest.raises(AccuracyError, match=words):
+        judge(PROOF, SINGLE, FP32, accuracy=report)
+    judge(PROOF, SINGLE, FP32, accuracy=replace(report, max_drop=3.0, min_sqnr_db=30.0))

@@ -117,6 +117,76 @@ def test_a_confident_flip_is_named_with_its_margin(reference: Reference) -> None
     assert not proof.passed
 
 
+def nine(reference: Reference) -> Reference:
+    """The eight photographs and one more that differs from each of them."""
+    feeds, exact = reference.feeds["images"], reference.exact["logits"]
+    more = {"images": np.concatenate((feeds, feeds[:1] + 1))}, {"logits": np.concatenate((exact, exact[:1]))}
+    rounded = np.concatenate((reference.rounded["logits"], reference.rounded["logits"][:1]))
+    return replace(
+        reference, images=(*reference.images, "ninth"), feeds=more[0], exact=more[1], rounded={"logits": rounded}
+    )
+
+
+@pytest.mark.parametrize("batch", [None, 1, 8])
+@pytest.mark.parametrize("wrong", [0, 7, 8])
+def test_one_wrong_image_fails_wherever_it_stands(wrong: int, batch: int | None, reference: Reference) -> None:
+    every = nine(reference)
+    assert parity.check(every, Fake(every, {}), batch, decision_axis=1).passed
+    assert not parity.check(every, Fake(every, {wrong: np.full(10, 0.1)}), batch, decision_axis=1).passed
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "expected"),
+    [
+        (9, None, [[0], [0, 1], [0, 1, 2], list(range(8)), [8, 0, 1, 2, 3, 4, 5, 6]]),
+        (2, None, [[0], [0, 1], [0, 1, 0], [0, 1, 0, 1, 0, 1, 0, 1]]),
+        (3, 2, [[0, 1], [2, 0]]),
+        (4, 2, [[0, 1], [2, 3]]),
+    ],
+)
+def test_every_image_is_in_a_batch(count: int, batch: int | None, expected: list[list[int]]) -> None:
+    assert [list(found) for found in parity._batches(count, batch)] == expected
+
+
+def test_what_float32_holds_exactly_has_the_floor_of_float32(reference: Reference) -> None:
+    """One unit of the largest value in float32, and a quarter of it for the root mean square."""
+    sharp = replace(reference, rounded=reference.exact)
+    (output,) = parity.check(sharp, Fake(sharp, {}), None, decision_axis=1).outputs
+    unit = np.finfo(np.float32).eps * np.abs(reference.exact["logits"]).max()
+    assert (output.floor_max, output.floor_rms) == pytest.approx((unit, unit / 4), rel=1e-12)
+
+
+def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
+    """Three of four pixels of the second image change: one that the model was surest of is named, of a tie the last."""
+    exact = np.zeros((2, 2, 1, 4))  # [B, K, H, W]
+    exact[:, 0] = [1.0, 3.0, 3.0, 2.0]
+    found = exact.copy()
+    found[1, 1, 0, :3] = 9.0
+    reference = Reference("s", ("a", "b"), {}, {"map": exact}, {"map": exact})
+    top1, (flip,) = parity._flips(reference, {"map": found}, np.arange(2), 1)
+    assert (top1, flip.image, flip.margin, flip.expected, flip.found) == (0.625, "b at 0,2", 3.0, 0, 1)
+    assert parity._decisions(reference, 1) == 4
+    assert parity._decisions(replace(reference, exact={"map": exact[:, :, 0, 0]}), 1) == 1
+    assert parity._decisions(reference, None) == 0
+
+
+def test_a_signal_without_noise_has_no_limit_and_ten_times_the_power_has_ten_db() -> None:
+    signal = np.array([3.0, 1.0])
+    assert parity.sqnr_db(signal, np.zeros(2)) == np.inf
+    assert parity.sqnr_db(np.zeros(2), signal) == -np.inf
+    assert parity.sqnr_db(signal, np.array([1.0, 0.0])) == pytest.approx(10.0)
+
+
+def test_the_cosine_is_that_of_the_worst_image() -> None:
+    expected = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert parity._cosine(np.array([[2.0, 0.0], [1.0, 1.0]]), expected) == pytest.approx(np.sqrt(0.5))
+
+
+def test_one_score_has_nothing_to_be_confused_with() -> None:
+    one = Reference("s", ("a",), {}, {"logits": np.ones((1, 1))}, {"logits": np.ones((1, 1))})
+    assert parity._flips(one, {"logits": np.zeros((1, 1))}, np.arange(1), 1) == (1.0, ())
+
+
 def test_a_shift_of_every_score_is_no_signal(reference: Reference) -> None:
     """Float16 keeps 1000 and a bit to half a unit: 70 dB of the scores, and little of what tells them apart."""
     shifted = {"logits": reference.exact["logits"] + 1000}
@@ -142,7 +212,13 @@ def test_one_score_is_judged_as_it_is() -> None:
     """The head of one class, and one number an image: there is nothing to take the mean of."""
     one = np.array([[3.0], [3.5]])
     assert (parity.centred(one, 1) == one).all()
+    assert (parity.centred(one[:1], 1) == one[:1]).all()
     assert (parity.centred(one[:, 0], None) == one[:, 0]).all()
+
+
+def test_two_scores_are_centred() -> None:
+    assert np.array_equal(parity.centred(np.array([[3.0, 1.0]]), 1), [[1.0, -1.0]])
+    assert np.array_equal(parity.centred(np.array([[3.0, 1.0], [1.0, 3.0]]), None), [[1.0, -1.0], [-1.0, 1.0]])
 
 
 def test_a_recipe_is_held_beside_the_precisions_own_bounds() -> None:

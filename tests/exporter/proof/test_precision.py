@@ -56,3 +56,56 @@ def test_a_target_that_does_not_count_is_not_judged_and_says_so() -> None:
     uncounted = DtypeStats({}, {}, fixed=False, counted=False)
     assert satisfies(uncounted, FP16)
     assert describe(uncounted, FP16).endswith("does not count what an artifact stores and computes")
+
+
+def shared(stored: int, computed: int, kind: str = "float16") -> DtypeStats:
+    """A graph of 1000 weight bytes and 1000 products, so many of which are of a kind, the others float32."""
+    return DtypeStats(
+        {kind: stored, "float32": 1000 - stored}, {kind: computed, "float32": 1000 - computed}, marked=1000
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "computed", "some_kept", "expected"),
+    [
+        (950, 950, False, True),
+        (949, 1000, False, False),
+        (1000, 949, False, False),
+        (500, 500, True, True),  # modules were kept on purpose: half is enough
+        (499, 1000, True, False),
+        (1000, 499, True, False),
+    ],
+)
+def test_fp16_needs_its_share_of_bytes_and_of_products(
+    stored: int, computed: int, some_kept: bool, expected: bool
+) -> None:
+    assert satisfies(shared(stored, computed), FP16, some_kept=some_kept) is expected
+
+
+@pytest.mark.parametrize(("stored", "computed", "expected"), [(500, 800, True), (499, 1000, False), (1000, 799, False)])
+def test_int8_needs_half_the_bytes_and_four_of_five_products(stored: int, computed: int, expected: bool) -> None:
+    assert satisfies(shared(stored, computed, "int8"), INT8) is expected
+
+
+def test_keeping_modules_asks_for_no_more_than_the_precision_does() -> None:
+    assert satisfies(shared(500, 800, "int8"), INT8, some_kept=True)
+
+
+def test_one_marked_product_is_enough_for_weights_alone() -> None:
+    assert satisfies(replace(WEIGHTS, marked=1), W8)
+    assert satisfies(DtypeStats({"int8": 9}, {"int8": 1}, marked=1), INT8)
+
+
+def test_none_of_what_was_asked_is_not_enough() -> None:
+    assert not satisfies(DtypeStats({"int8": 9}, {"float32": 1}, marked=1), INT8)
+    assert not satisfies(replace(WEIGHTS, marked=0), W8)
+    assert "0 of 5 products" in describe(DtypeStats({"float16": 9}, {"float32": 5}), FP16)
+
+
+@pytest.mark.parametrize(("points", "words"), [(99, "are int8,"), (100, "are int8 or uint8,")])
+def test_a_type_is_named_from_a_hundredth_of_the_bytes_on(points: int, words: str) -> None:
+    assert words in describe(DtypeStats({"int8": 10000 - points, "uint8": points}, {"int8": 5}, marked=5), INT8)
+
+
+def test_uint8_with_a_zero_point_is_int8_too() -> None:
+    assert satisfies(DtypeStats({"uint8": 9}, {"int8": 5}, marked=5), INT8)

@@ -7,7 +7,7 @@ from torch import nn
 
 from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
-from slide_export.core.precision import FP16, FP32, INT8
+from slide_export.core.precision import BF16, FP16, FP32, INT8
 from slide_export.proof.rounded import at_precision
 
 
@@ -27,6 +27,17 @@ def test_fp16_rounds_weights_and_results_but_sums_in_float32() -> None:
     assert np.array_equal(found, found.astype(np.float16))
 
 
+def test_bf16_rounds_weights_and_results_but_sums_in_float32() -> None:
+    layer, x = nn.Linear(300, 4), torch.randn(5, 300)
+    with torch.inference_mode():
+        found = at_precision(layer, BF16)(x)
+    weight, bias = (value.detach().bfloat16().double() for value in (layer.weight, layer.bias))
+    expected = (x.double() @ weight.T + bias).bfloat16()
+    step = 2.0**-7 * expected.abs().max().double()  # of eight significant bits
+    assert (found.double() - expected.double()).abs().max() <= step
+    assert torch.equal(found, found.bfloat16().float())
+
+
 def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
     norm, large = nn.LayerNorm(8), nn.Linear(8, 4)
     norm.weight.data.mul_(1e6)
@@ -40,6 +51,19 @@ def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
         assert (kept - served(x)).abs().max() < 1e-2
 
 
+def test_beside_a_kept_module_a_norm_reads_half_and_gives_float() -> None:
+    """Two norms one after the other: what the first gives is float32, what the second reads is float16."""
+    torch.manual_seed(0)
+    first, second, kept = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 4)
+    for norm in (first, second):
+        norm.weight.data = torch.rand(8) + 0.5
+    x = torch.randn(3, 8) * 100 + 3
+    with torch.inference_mode():
+        found = at_precision(nn.Sequential(first, second, kept), FP16, ("2",))(x)
+        expected = kept(second(first(x.half().float()).half().float()))
+    assert torch.equal(found, expected.half().float())
+
+
 def test_the_trained_model_is_left_alone(model: Model) -> None:
     before = model.module.get_parameter("head.weight").clone()
     at_precision(model.module, FP16)
@@ -47,5 +71,5 @@ def test_the_trained_model_is_left_alone(model: Model) -> None:
 
 
 def test_int8_has_no_floor_yet(model: Model) -> None:
-    with pytest.raises(RequestError, match="fp32 or fp16"):
+    with pytest.raises(RequestError, match="fp32, fp16 or bf16"):
         at_precision(model.module, INT8)

@@ -13,6 +13,9 @@ from slide_export.core.errors import CheckpointError
 from slide_export.core.model import Model
 from slide_export.core.proof import Reference
 from slide_export.inference.served import ServedModel, serve
+from slide_export.proof import soundness
+from slide_export.proof.first_loss import Call
+from slide_export.proof.reference import subset
 from slide_export.proof.soundness import refuse_unsound
 from tests.conftest import reference_of
 
@@ -65,3 +68,72 @@ def test_outputs_that_are_no_numbers_are_refused_by_module(model: Model) -> None
     changed = replace(model, module=module)
     with pytest.raises(CheckpointError, match="found others from norm on, in float64 too"):
         refuse_unsound(serve(changed, PLAIN), reference_of(changed, IMAGES, PLAIN))
+
+
+UNIT = float(np.finfo(np.float64).eps)
+
+
+@pytest.mark.parametrize(("units", "same"), [(16, True), (17, False)])
+def test_outputs_are_the_same_up_to_sixteen_units_of_float64(units: int, same: bool) -> None:
+    """What another order of a sum may change, and no more."""
+    assert soundness._same_for_all(np.array([[1.0 - units * UNIT], [1.0]])) is same
+
+
+@pytest.mark.parametrize(("units", "same"), [(16, True), (17, False)])
+def test_features_are_equal_by_the_same_measure(units: int, same: bool) -> None:
+    ones, others = torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    others[1] -= units * UNIT
+    assert soundness._equal((ones,), (others,)) is same
+
+
+def test_scores_are_apart_by_the_same_measure(model: Model) -> None:
+    """Two classes around 1, each half the difference from their mean."""
+    served, truth = serve(model, PLAIN), reference_of(model, IMAGES, PLAIN)
+    apart = {
+        units: {"logits": np.tile([1.0, 1.0 - 2 * units * UNIT], (3, 1)) * np.array([[1.0], [0.5], [0.25]])}
+        for units in (16, 17)
+    }
+    refuse_unsound(served, replace(truth, exact=apart[17]))
+    with pytest.raises(CheckpointError, match="tell 2 classes apart"):
+        refuse_unsound(served, replace(truth, exact=apart[16]))
+
+
+def test_two_images_are_enough_to_tell(model: Model) -> None:
+    served, truth = planted(model, "head.weight", 0.0)
+    two = subset(truth, 2)
+    with pytest.raises(CheckpointError, match="found the same for all 2 from head on"):
+        refuse_unsound(served, two)
+
+
+def test_one_score_of_zero_is_an_answer(model: Model) -> None:
+    served, truth = serve(model, PLAIN), subset(reference_of(model, IMAGES, PLAIN), 1)
+    refuse_unsound(served, replace(truth, exact={"logits": np.zeros((1, 1))}))
+
+
+def test_modules_are_called_for_one_image(model: Model) -> None:
+    calls = soundness._calls(serve(model, PLAIN), reference_of(model, IMAGES, PLAIN), 1)
+    assert calls[-1].name == ""
+    assert {call.outputs[0].shape[0] for call in calls if call.name in ("", "head")} == {1}
+
+
+NAN, FINE = torch.tensor([torch.nan]), torch.ones(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "expected"),
+    [("a.b", FINE, "a.b"), ("a.b", NAN, "a"), ("a", NAN, "the model"), ("", FINE, "the model")],
+)
+def test_what_came_in_broken_broke_in_the_module_around(
+    name: str, inputs: torch.Tensor, expected: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = subset(reference_of(model, IMAGES, PLAIN), 2)
+    truth.exact["logits"][1] = np.nan
+    asked: list[int] = []
+
+    def calls(_served: ServedModel, _truth: Reference, image: int) -> tuple[Call, ...]:
+        asked.append(image)
+        return Call("sound", (FINE,), (FINE,)), Call(name, (inputs,), (NAN,))
+
+    monkeypatch.setattr(soundness, "_calls", calls)
+    assert soundness._first_not_finite(serve(model, PLAIN), truth) == expected
+    assert asked == [1]

@@ -63,6 +63,68 @@ def test_what_is_missing_and_what_is_new_are_named() -> None:
     assert [fault.name for fault in report.faults] == ["head.weight", "other"]
 
 
+@pytest.mark.parametrize(("size", "faults"), [(1, 0), (2, 2)])
+def test_a_scalar_may_be_a_precisions_own_and_two_values_may_not(size: int, faults: int) -> None:
+    source, found = full("a.weight", np.ones(size)), half("b.weight", np.full(size, 2.0))
+    assert len(compare([source], [found]).faults) == faults
+
+
+def test_integers_without_a_counterpart_are_no_weights() -> None:
+    assert compare([], [exact("axes", np.arange(4))]).passed
+
+
+def test_a_value_may_be_off_by_what_rounding_does_and_no_more() -> None:
+    """1536 in float16 has a step of 1: half of it, with the slack, is one step of what rounding can do."""
+    values = np.full(4, 1536.0)
+    for beyond, passed in ((0.5, True), (0.502, False)):
+        assert compare([full("w", values + beyond)], [half("w", values)]).passed is passed
+
+
+def test_faults_come_the_worst_first_and_count_their_values() -> None:
+    near, far = WEIGHT.copy(), WEIGHT.copy()
+    near[0, 0] *= 1.01
+    far[:2, 0] *= 3
+    sources = [full("near.weight"), full("far.weight")]
+    first, second = compare(sources, [half("near.weight", near), half("far.weight", far)]).faults
+    assert (first.name, first.wrong, second.name, second.wrong) == ("far.weight", 2, "near.weight", 1)
+    assert first.steps > second.steps > 1
+
+
+def test_a_tensor_found_by_its_values_is_taken_once() -> None:
+    report = compare([full("a.weight"), full("b.weight")], [half("onnx::MatMul_7")])
+    assert [fault.name for fault in report.faults] == ["b.weight"]
+    assert report.tensors == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, np.inf, -np.inf])
+def test_what_is_equal_is_equal_whatever_rounding_does(value: float) -> None:
+    values = np.full(2, value)
+    assert compare([exact("a", values)], [exact("a", values.copy())]).passed
+    assert not compare([exact("a", values)], [exact("a", np.array([value, 7.0]))]).passed
+    assert not compare([exact("a", values)], [exact("a", np.array([value, np.nan]))]).passed
+
+
+@pytest.mark.parametrize(("source", "passed"), [(1.25, True), (1.26, False), (0.5, True), (0.49, False)])
+def test_below_and_above_are_not_confused(source: float, passed: bool) -> None:
+    """A step down is twice as long as one up, and the end of a step is still within it."""
+    values = np.ones(2)
+    tensor = StoredConstant("w", "float16", values, below=np.array(0.5), above=np.array(0.25))
+    assert compare([full("w", [source, 1.0])], [tensor]).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "expected"),
+    [
+        ("onnx::MatMul_7", "head", "onnx::MatMul_7 of head"),
+        ("_v_7", "head", "_v_7 of head"),
+        ("head.weight", "head", "head.weight"),
+        ("onnx::MatMul_7", "", "onnx::MatMul_7"),
+    ],
+)
+def test_a_number_is_told_with_its_module(name: str, module: str, expected: str) -> None:
+    assert stored.label(exact(name, np.zeros(2), module)) == expected
+
+
 def test_scalars_and_attributes_of_a_precision_are_its_own() -> None:
     scale = full("head.weight_scale_of_activations", 0.5)
     assert compare([full("head.weight")], [half("head.weight"), scale]).passed
@@ -85,11 +147,14 @@ def build(*, passed: bool = True, report: StoredReport = StoredReport(1, 12)) ->
 def test_a_build_that_is_not_the_model_is_refused_and_so_is_another_value() -> None:
     stored.judge(None)
     stored.judge(build())
-    with pytest.raises(ParityError, match=r"float32 build of the same graph within 8\.00e-06"):
+    with pytest.raises(ParityError, match=r"float32 build of the same graph within 8\.00e-06.* in any precision$"):
         stored.judge(build(passed=False))
     wrong = compare([full("head.weight")], [half("head.weight", WEIGHT * 2)])
-    with pytest.raises(ParityError, match=r"12 of 12 of head\.weight otherwise"):
-        stored.judge(build(report=wrong))
+    with pytest.raises(ParityError, match=r"12 of 12 of head\.weight otherwise: [^;]*; kept there$"):
+        stored.judge(build(report=wrong), "; kept there")
+    two = compare([full("head.weight"), full("w")], [half("head.weight", WEIGHT * 2), half("w", WEIGHT * 2)])
+    with pytest.raises(ParityError, match=r"; 1 other tensors are off too$"):
+        stored.judge(build(report=two))
 
 
 def test_the_sentence_says_what_was_compared_and_what_was_not() -> None:

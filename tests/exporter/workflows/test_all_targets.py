@@ -31,7 +31,8 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     assert done.bundle is not None
     assert done.bundle.manifest.parity.passed
     assert refused.exit_code == 2  # the same place twice
-    assert "--overwrite" in refused.message
+    assert "add overwrite or another out" in refused.message
+    assert "add --overwrite or another --out" in refused.on_command_line
     assert worst((done, refused)) == 2
 
 

@@ -69,6 +69,7 @@ def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]
 
 
+@pytest.mark.usefixtures("own_export")
 def test_the_same_recipe_writes_the_same_bundle(made: Bundle, checkpoint: Path, tmp_path: Path) -> None:
     again = pipeline.export(ExportRequest(checkpoint, out=tmp_path))
     for file in made.path.iterdir():
@@ -136,7 +137,7 @@ def test_an_existing_bundle_is_refused_before_any_work(made: Bundle, checkpoint:
         steps.append(what)
         return pipeline.no_progress(what)
 
-    with pytest.raises(BundleError, match="--overwrite"):
+    with pytest.raises(BundleError, match="add overwrite or another out"):
         pipeline.export(ExportRequest(checkpoint, out=made.path.parent), step)
     assert steps == []
 

@@ -39,7 +39,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the same function with one channel of one block's MLP thousands of times larger: no 8 bits hold it."""
+    """The same function with one channel of one block's MLP thousands of times larger: no 8 bits hold it."""
     saved = torch.load(checkpoint)
     norm, layer = (saved["model"][f"layers.1.blocks.0.{name}"] for name in ("norm2.weight", "mlp.fc1.weight"))
     norm[5] *= OUTLIER

@@ -109,7 +109,7 @@ TIER_2 = (
         "warning",
         "multiplier",
         checks.multiplier,
-        "measure on the device against --form taps",
+        "measure on the device against the form taps",
         "no source covers it: sbryngelson/ane-guide measured groups == channels alone",
     ),
     _maybe("warning", "pad", checks.mirrored_pad, "pad with zeros, or ask for an M2 or later", GUIDE),

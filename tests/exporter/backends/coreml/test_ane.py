@@ -25,7 +25,7 @@ SHAPE = (1, 64, 32, 32)
 
 
 def program(body: Body, shape: Sequence[Any] = SHAPE, dtype: str = "fp16", opset: str = "iOS17") -> Any:
-    """Returns the MIL program y = body(builder, x)."""
+    """The MIL program y = body(builder, x)."""
     import coremltools as ct
     from coremltools.converters.mil.mil import Builder, types
 
@@ -196,7 +196,7 @@ def test_an_epsilon_that_float16_rounds_to_zero(eps: float, found: bool, save: S
 
 
 def altered(package: Package, monkeypatch: pytest.MonkeyPatch, method: str, value: Any) -> set[str]:
-    """Returns the rules broken if the program said something that coremltools refuses to write."""
+    """The rules broken if the program said something that coremltools refuses to write."""
     from slide_export.backends.coreml.ane import checks as ane_checks
 
     monkeypatch.setattr(ane_checks, method, value)

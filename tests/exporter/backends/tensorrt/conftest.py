@@ -31,7 +31,7 @@ builds = pytest.mark.skipif(
 def graph(
     batch: int | str = "batch", nodes: Sequence[onnx.NodeProto] = (), weights: dict[str, NDArray[Any]] | None = None
 ) -> OnnxGraph:
-    """Returns a convolution, a softmax over its channels and a product, or other nodes."""
+    """A convolution, a softmax over its channels and a product, or other nodes."""
     made = np.random.default_rng(0)
     weights = weights or {
         "w": made.normal(size=(CHANNELS, 3, 3, 3)).astype(np.float32),

@@ -142,7 +142,7 @@ def test_a_phone_that_answers_something_else_is_one_sentence(
 
 def test_a_round_that_takes_too_long_is_our_own_limit(phone: Path, onnx_bundle: Bundle, tmp_path: Path) -> None:
     program = runner(tmp_path, "sleep 5")
-    with pytest.raises(TimeLimitError, match=r"within 0\.5 s, found none; a longer --timeout"):
+    with pytest.raises(TimeLimitError, match=r"within 0\.5 s, found none; a longer timeout_s"):
         slide_export.bench([onnx_bundle.path], rounds=1, calls=1, device="adb:R58M", runner=program, timeout_s=0.5)
 
 

@@ -11,7 +11,7 @@ from slide_export.graph.passes.keep_batch import KeepBatch
 
 
 def reshapes(*shapes: list[int]) -> onnx.ModelProto:
-    """Returns a graph of reshapes one after the other, from [batch, 4, 6] on."""
+    """A graph of reshapes one after the other, from [batch, 4, 6] on."""
     names = ["x", *(f"y{index}" for index in range(len(shapes)))]
     nodes = [
         helper.make_node("Reshape", [names[index], f"s{index}"], [names[index + 1]]) for index in range(len(shapes))

@@ -1,0 +1,98 @@
+"""A verdict turns where its bounds say, on both sides of each."""
+
+from dataclasses import replace
+
+import pytest
+from scipy.stats import binom
+
+from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport
+
+FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0, 40.0)
+PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
+INFINITE, NAN = float("inf"), float("nan")
+
+
+def flips(count: int) -> tuple[Flip, ...]:
+    """Flips of so many images."""
+    return tuple(Flip(f"{index}.jpg", 3, 5, 1e-6) for index in range(count))
+
+
+@pytest.mark.parametrize(
+    ("margin", "refused"), [(7.9e-6, False), (2 * 4e-6, False), (8.1e-6, True)]
+)  # twice the accepted error of 4e-6
+def test_rounding_explains_a_flip_up_to_twice_the_accepted_error(margin: float, refused: bool) -> None:
+    proof = replace(PROOF, flips=(Flip("a.jpg", 3, 5, margin),))
+    assert bool(proof.confident_flips) is refused
+    assert proof.passed is not refused
+
+
+def test_an_error_at_its_limit_passes() -> None:
+    assert replace(PROOF, outputs=(replace(FINE, max_abs=FINE.limit_max, rms=FINE.limit_rms),)).passed
+
+
+def test_a_share_of_pixels_is_compared_as_it_is() -> None:
+    """Pixels flip together, so no binomial test: 0.9 of them is enough and less is not."""
+    dense = replace(PROOF, accepted=Acceptance(4, None, 0.9), decisions=100)
+    assert [replace(dense, top1=share).too_many_flips for share in (0.9, 0.89)] == [False, True]
+    assert not replace(dense, decisions=0, top1=None).too_many_flips
+
+
+def test_two_decisions_are_many() -> None:
+    """One flip of 8 images with two decisions each: the share decides, the binomial test would not refuse it."""
+    proof = replace(PROOF, accepted=Acceptance(4, None, 0.9), flips=flips(1), top1=0.875)
+    assert [replace(proof, decisions=count).too_many_flips for count in (1, 2)] == [False, True]
+
+
+@pytest.mark.parametrize("images", [1, 8, 50, 200])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_the_share_is_ruled_out_where_the_binomial_distribution_does(images: int, share: float) -> None:
+    """At one percent: refused exactly where so few agree by chance in fewer than one of a hundred cases."""
+    proof = replace(PROOF, images=images, accepted=Acceptance(4, None, share))
+    for wrong in range(images + 1):
+        found = replace(proof, flips=flips(wrong), top1=1 - wrong / images)
+        assert found.too_many_flips is bool(binom.cdf(images - wrong, images, share) < 0.01)
+
+
+@pytest.mark.parametrize(
+    "change", [{"max_abs": INFINITE, "limit_max": INFINITE}, {"rms": NAN}, {"limit_rms": INFINITE}]
+)
+def test_nothing_that_is_not_finite_passes(change: dict[str, float]) -> None:
+    assert not replace(FINE, **change).passed
+
+
+@pytest.mark.parametrize(("field", "bound"), [("sqnr_db", "min_sqnr_db"), ("centred_db", "least_db")])
+def test_a_bound_in_db_is_met_by_what_equals_it(field: str, bound: str) -> None:
+    accepted = replace(Acceptance(8), **{bound: 40.0})
+    passed = [
+        replace(PROOF, outputs=(replace(FINE, **{field: value}),), accepted=accepted).passed
+        for value in (40.0, 39.9, NAN)
+    ]
+    assert passed == [True, False, False]
+
+
+@pytest.mark.parametrize(("margin", "refused"), [(1.9, False), (2.0, False), (2.1, True)])
+def test_a_sure_decision_is_one_above_the_margin_of_spreads(margin: float, refused: bool) -> None:
+    flip = Flip("a.jpg", 3, 5, margin)
+    proof = replace(PROOF, flips=(flip,), accepted=Acceptance(8, sure_margin=2.0), spread=1.0)
+    assert bool(proof.sure_flips) is refused
+    assert not replace(proof, spread=None).sure_flips
+    assert not replace(proof, accepted=Acceptance(8)).sure_flips
+
+
+def test_a_flip_is_measured_by_the_widest_output() -> None:
+    proof = replace(PROOF, outputs=(FINE, replace(FINE, limit_max=1.0)), flips=(Flip("a.jpg", 3, 5, 1.9),))
+    assert not proof.confident_flips
+    assert replace(proof, outputs=(FINE,)).confident_flips
+
+
+def test_without_an_output_nothing_explains_a_flip() -> None:
+    assert replace(PROOF, outputs=(), flips=flips(1)).confident_flips
+
+
+def test_batches_of_none_and_of_one_are_told_from_many() -> None:
+    """1, which exporters bake in; 2, which they trace with; 3, no power of two; 8, what the rest is run in."""
+    assert BATCH_SIZES == (1, 2, 3, 8)
+
+
+def test_one_bad_output_of_two_is_enough() -> None:
+    assert not replace(PROOF, outputs=(FINE, replace(FINE, max_abs=1.0))).passed
