@@ -68,8 +68,7 @@ class Family:
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
         inputs: images that a module takes.
         has_classes: whether a model gives scores of classes, so that a checkpoint without its head is refused.
-        float32: patterns of modules that stay in float32 where a graph carries a smaller precision.
-        remark: what is to be known of every result, for people; stands among the notes of a model.
+        float32: patterns of modules that stay in float32 where a graph carries float16.
         published: the authors' figures of variants, where they gave any.
         backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
@@ -92,7 +91,6 @@ class Family:
     inputs: int = 1
     has_classes: bool = True
     float32: tuple[str, ...] = ()
-    remark: str = ""
     published: Mapping[str, Published] = field(default_factory=dict)
     backbone: str = ""
 
