@@ -157,8 +157,8 @@ def update_ema(ema: nn.Module, model: nn.Module) -> None:
     """
     for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
         mean.lerp_(value, 1 - EMA_DECAY)
-    for mean, value in zip(ema.buffers(), model.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, buffer in zip(ema.buffers(), model.buffers(), strict=True):
+        kept.copy_(buffer)
 
 
 @torch.inference_mode()
