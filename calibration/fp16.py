@@ -1,7 +1,8 @@
-"""OnnxGraph -> OnnxGraph in float16: the precision stands in the graph as types and casts.
+"""OnnxGraph -> OnnxGraph in a 16-bit float: the precision stands in the graph as types and casts.
 
-Weights and maths become float16; the graph's inputs and outputs keep their types. A node stays in float32, with one
-cast where its neighbours differ, if fp16 could cost it the noise floor or overflow: `fp16_reasons.py` has the reasons.
+Weights and maths become float16, or bfloat16, for which all that follows holds alike; the graph's inputs and outputs
+keep their types. A node stays in float32, with one cast where its neighbours differ, if fp16 could cost it the noise
+floor or overflow: `fp16_reasons.py` has the reasons.
 
 `onnxruntime.transformers.float16` (1.32) is not used: it rounds to float16 and back between two neighbours that are
 both kept in float32 (106 times in Slide-Swin-T "taps"), appends its casts behind their users so that `onnx.checker`
@@ -20,34 +21,41 @@ from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass
 
 from slide_export.core.errors import LoweringError
 from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import BF16, FP16, Precision
+from slide_export.core.stored import BFLOAT16_MAX
 from slide_export.graph.convert import constant, to_ir, to_proto
 from slide_export.graph.shapes import forget, infer
 
 from .fp16_reasons import Kept, kept_in_float
 
-FULL, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+FULL = ir.DataType.FLOAT
+HALVES = {FP16.name: ir.DataType.FLOAT16, BF16.name: ir.DataType.BFLOAT16}
 FLOAT16_MAX = float(np.finfo(np.float16).max)  # 65504
 
 _log = logging.getLogger(__name__)
 
 
-def to_half(graph: OnnxGraph, keep: Sequence[str] = ()) -> OnnxGraph:
-    """The graph in float16, the same bytes for the same graph; inputs and outputs keep their types.
+def to_half(graph: OnnxGraph, keep: Sequence[str] = (), precision: Precision = FP16) -> OnnxGraph:
+    """The graph in a 16-bit float, the same bytes for the same graph; inputs and outputs keep their types.
 
     A weight is rounded to the nearest float16, subnormal ones included, so its error is at most 2^-25 below 6e-5. A
     node stays in float32 where that would turn a whole tensor of weights to zero.
 
     Args:
         keep: PyTorch modules that stay in float32 with all that is in them; * and ? are wildcards.
+        precision: fp16 or bf16.
 
     Raises:
-        LoweringError: a weight is beyond float16, or an operator cannot be typed in float16.
+        LoweringError: a weight is beyond the type, or an operator cannot be typed in it.
     """
-    result = ToHalf(keep)(to_ir(graph.proto))
+    result = ToHalf(keep, precision)(to_ir(graph.proto))
+    # Convolutions have bfloat16 from opset 22 on: TensorRT's parser takes it in any, the checker does not.
     try:
-        CheckerPass(full_check=True)(result.model.clone())  # it changes the order of the weights
+        CheckerPass(full_check=precision == FP16)(result.model.clone())  # it changes the order of the weights
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise LoweringError(f"expected a graph that float16 can type, the checker says: {error}") from error
+        raise LoweringError(
+            f"expected a graph that {precision.computed} can type, the checker says: {error}"
+        ) from error
     return OnnxGraph(to_proto(result.model), graph.inputs, graph.outputs)
 
 
@@ -77,8 +85,9 @@ class ToHalf(ir.passes.InPlacePass):
                  p -> Cast -> p_half -> MatMul(v_half) -> y_half -> Cast -> y             x, h_full, p, y: float32
     """
 
-    def __init__(self, keep: Sequence[str] = ()) -> None:
+    def __init__(self, keep: Sequence[str] = (), precision: Precision = FP16) -> None:
         self.keep = keep
+        self.precision = precision
 
     def call(self, model: ir.Model) -> HalfResult:
         """Rewrite in place.
@@ -91,12 +100,13 @@ class ToHalf(ir.passes.InPlacePass):
         kept = kept_in_float(model.graph, self.keep)
         for node, why in kept.items():
             _log.debug("%s stays in float32: %s", why.node or node.op_type, why.because)
+        half = HALVES[self.precision.name]
         writer = _Writer(model.graph)
         for node in tuple(model.graph):  # casts are put between them meanwhile
-            writer.retype(node, FULL if node in kept else HALF)
+            writer.retype(node, FULL if node in kept else half)
         writer.store_weights()
         forget(model)
-        model.metadata_props["precision"] = "fp16"
+        model.metadata_props["precision"] = self.precision.name
         infer(model)
         return HalfResult(model, modified=True, kept=tuple(kept.values()))
 
@@ -120,7 +130,7 @@ class _Writer:
         for value in node.outputs:
             if value in self.floats:  # Case 4: others stay
                 self.types[value] = kind
-                if kind == HALF and value.is_graph_output():
+                if kind != FULL and value.is_graph_output():
                     self._write_output(value)
 
     def store_weights(self) -> None:
@@ -134,15 +144,15 @@ class _Writer:
     def _fed(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
         """A value in a type, cast or rounded before its first user in that type."""
         if value.is_initializer():
-            differs = value.dtype == FULL and kind == HALF
+            differs = value.dtype == FULL and kind != FULL
         else:
             differs = value in self.floats and self.types[value] != kind
         if not differs:  # Cases 1, 2 and 4
             return value
         if (value, kind) not in self.forms:
-            name = self._new(value, "half" if kind == HALF else "full")
+            name = self._new(value, "full" if kind == FULL else "half")
             if value.is_initializer():
-                self.forms[value, kind] = _rounded(value, name)
+                self.forms[value, kind] = _rounded(value, name, kind)
             else:
                 cast = _cast(value, name, kind)
                 self.graph.insert_before(user, cast)
@@ -175,12 +185,13 @@ def _cast(value: ir.Value, name: str, kind: ir.DataType) -> ir.Node:
     return cast
 
 
-def _rounded(value: ir.Value, name: str) -> ir.Value:
-    """A weight in float16, under another name."""
+def _rounded(value: ir.Value, name: str, kind: ir.DataType) -> ir.Value:
+    """A weight in a 16-bit float, under another name."""
     numbers: NDArray[np.float32] = value.const_value.numpy() if value.const_value else np.zeros(0, np.float32)
-    if not bool((np.abs(numbers) <= FLOAT16_MAX).all()):  # a NaN is not
+    largest = FLOAT16_MAX if kind == ir.DataType.FLOAT16 else BFLOAT16_MAX
+    if not bool((np.abs(numbers) <= largest).all()):  # a NaN is not
         raise LoweringError(
-            f"expected weights within ±{FLOAT16_MAX:.0f}, the range of float16; found {np.abs(numbers).max():g} in "
+            f"expected weights within ±{largest:.0f}, the range of {kind.numpy()}; found {np.abs(numbers).max():g} in "
             f"{value.name}: export with precision fp32"
         )
-    return constant(ir.tensor(numbers.astype(np.float16), name=name))
+    return constant(ir.tensor(numbers.astype(kind.numpy()), name=name))

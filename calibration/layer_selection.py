@@ -16,17 +16,22 @@ HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
 def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     """Module and kind (see `recipe.KINDS`) of every node that has weights, by the node's name.
 
-    A product of two activations has no weights, so it is never among them.
+    A product of two activations has no weights, so it is never among them. A product with a stack of matrices is none
+    either: those are tables of positions (MViTv2, DAT), and no runtime has 8-bit weights with a scale on two axes.
 
         Given   /layers.0/blocks.0/attn/qkv/MatMul(x, qkv.weight), /layers.0/blocks.0/attn/MatMul(q, k)
         Result  {"/layers.0/blocks.0/attn/qkv/MatMul": ("layers.0.blocks.0.attn.qkv", "linear")}
     """
-    weights = {tensor.name for tensor in proto.graph.initializer}
+    weights = {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
     return {
         node.name: (scope_of(node.name), _kind(node))
         for node in proto.graph.node
-        if node.op_type in HEAVY and node.input[1] in weights
+        if node.op_type in HEAVY and node.input[1] in weights and not _is_lookup(node, weights[node.input[1]])
     }
+
+
+def _is_lookup(node: onnx.NodeProto, rank: int) -> bool:
+    return node.op_type == "MatMul" and rank > 2
 
 
 def in_modules(node: str, patterns: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16) or as Q/DQ (int8, w8)."""
+"""OnnxGraph, images -> OnnxGraph: precision lives in the graph, as casts (fp16, bf16) or as Q/DQ (int8, w8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from slide_export.calibration.report import AuditFinding, CalibrationReport
 from slide_export.core.graph import OnnxGraph
-from slide_export.core.precision import FP16, FP32, Precision
+from slide_export.core.precision import FP32, Precision
 
 from .audit import MIN_CALIBRATION_IMAGES, audit
 from .image_cache import FedImages
@@ -102,7 +102,8 @@ def in_precision(
 
     if numbers.recipe is None:
         refuse_unknown(layers(graph.proto), numbers.keep)
-        return (to_half(graph, numbers.keep) if numbers.precision == FP16 else graph), None
+        halved = numbers.precision.floor == "rounded"
+        return (to_half(graph, numbers.keep, numbers.precision) if halved else graph), None
     if not numbers.recipe.calibrated or images is None:
         return quantize(graph, None, numbers.recipe), None
     report = audit(images.images, numbers.recipe.accept)

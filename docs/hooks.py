@@ -11,6 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import diagrams
 import generated
 from figures import FIGURES, draw
 from results import table
@@ -30,7 +31,12 @@ def results(heading: str) -> str:
     return table(name, first).markdown()
 
 
-MARKS: dict[str, Callable[..., str]] = {"figure": figure, "table": results, **generated.MARKS}
+def diagram(name: str) -> str:
+    """The diagram of this system."""
+    return diagrams.draw(diagrams.DIAGRAMS[name])
+
+
+MARKS: dict[str, Callable[..., str]] = {"figure": figure, "table": results, "diagram": diagram, **generated.MARKS}
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from .benchmark.plan import BenchOptions, BenchPlan, plan_of
+from .benchmark.plan import BenchOptions, BenchPlan, plan_of, refuse_no_time
 from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
+from .verification.place import TIMEOUT_S, PlaceOptions
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -157,30 +158,29 @@ def verify(
     bundle: Path | str,
     against: Path | str | None = None,
     *,
-    device: str | None = None,
-    keep: bool = False,
     families: Sequence[Family] = (),
     tasks: Sequence[Task] = (),
     step: Progress | None = None,
+    **where: Unpack[PlaceOptions],
 ) -> ParityReport:
     """Prove a bundle again from its golden file alone, or with the reference derived from `against` anew.
 
     Args:
-        device: where the artifact runs, ssh://[user@]host[:port][/directory]; this machine without it.
-        keep: leave on the device what was copied there, and log where.
         families, tasks: of your own; see `ExportOptions`.
         step: told of each stage.
+        where: see `PlaceOptions`.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         ParityError: the artifact is not the model.
         DeviceError: the device cannot be reached, was lost, or lacks what the bundle needs.
+        TimeLimitError: the artifact hangs, or takes longer than `timeout_s`.
     """
     from .core.progress import no_progress
     from .verification import bundle as verification
 
     step = step or no_progress
-    with _opening(device, keep=keep, step=step) as opening:
+    with _opening(step, **where) as opening:
         known = Known(tuple(families), tuple(tasks))
         return verification.verify(Path(bundle), None if against is None else Path(against), step, opening, known)
 
@@ -192,9 +192,8 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
-    device: str | None = None,
-    keep: bool = False,
     step: Progress | None = None,
+    **where: Unpack[PlaceOptions],
 ) -> tuple[VerifyResult, ...]:
     """Prove many bundles; one that fails does not stop the others.
 
@@ -203,8 +202,8 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
-        device, keep: see `verify`.
         step: told of each stage or, where there are many bundles, of each bundle.
+        where: see `PlaceOptions`.
 
     Raises:
         RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
@@ -219,7 +218,7 @@ def verify_all(
             f"expected {option('against')} with {option('evaluation', 'eval')}: accuracy is compared with the "
             "checkpoint's own"
         )
-    if goal is not None and device is not None:
+    if goal is not None and where.get("device") is not None:
         raise RequestError(
             f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
         )
@@ -227,27 +226,30 @@ def verify_all(
     from .verification.find import find
 
     found, step = find(bundles), step or no_progress
-    with _opening(device, keep=keep, step=step) as opening:
+    with _opening(step, **where) as opening:
         demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db)
         return prove_each(found, demand, step)
 
 
 @contextmanager
-def _opening(device: str | None, *, keep: bool, step: Progress) -> Iterator[Opening]:
+def _opening(
+    step: Progress, device: str | None = None, *, keep: bool = False, timeout_s: float = TIMEOUT_S
+) -> Iterator[Opening]:
     """Open artifacts where they are to be proved: here, or on a device while it is connected."""
+    refuse_no_time(timeout_s)
     if device is None:
         if keep:
             raise RequestError(f"expected {option('device')} with {option('keep')}: here nothing is copied anywhere")
         from .verification.apart import Runners
 
-        with Runners() as runners:
+        with Runners(timeout_s) as runners:
             yield runners.opened
         return
     from .benchmark.devices import connect_for_proof
     from .verification.on_device import opened_at
 
     with connect_for_proof(device, keep=keep, step=step) as connected:
-        yield partial(opened_at, connected)
+        yield partial(opened_at, connected, timeout_s=timeout_s)
 
 
 def run(
@@ -427,6 +429,7 @@ def diagnose(
     *,
     families: Sequence[Family] = (),
     tasks: Sequence[Task] = (),
+    timeout_s: float = TIMEOUT_S,
     step: Progress | None = None,
 ) -> Diagnosis:
     """Find where a bundle's artifact leaves the trained model, module by module, and the module to blame.
@@ -434,16 +437,21 @@ def diagnose(
     Args:
         against: the checkpoint: a bundle holds the trained model's outputs, not what is inside it.
         families, tasks: of your own; see `ExportOptions`.
+        timeout_s: to load the artifact, or for one image; one that takes longer is stopped.
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
+        CrashError: the artifact crashes its runtime.
+        TimeLimitError: it hangs, or takes longer than `timeout_s`.
         LoweringError: the artifact shows none of the model's modules.
     """
     from . import diagnosis
     from .core.progress import no_progress
+    from .verification.apart import Runners
 
     known = Known(tuple(families), tuple(tasks))
-    return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress, known)
+    with Runners(timeout_s) as runners:
+        return diagnosis.diagnose(Path(bundle), Path(against), step or no_progress, known, runners.inside)
 
 
 def targets() -> tuple[Availability, ...]:

@@ -21,7 +21,7 @@ from . import (
     twins,
 )
 from .data import DataConfig
-from .family import Config, Family, Published, ShapeError, State
+from .family import Config, Family, IncompleteError, Published, ShapeError, State
 from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
@@ -57,6 +57,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "Family",
+    "IncompleteError",
     "ModelValue",
     "Published",
     "ShapeError",

@@ -113,10 +113,13 @@ def infer(state: State) -> BoatSwinConfig:
     return boat(swin.infer(state))
 
 
-def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig | None:
-    """The configuration in upstream's config tree, which is Swin's; None if it says too little."""
-    config = swin.read_config(tree)
-    return None if config is None else boat(config)
+def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig:
+    """The configuration in upstream's config tree, which is Swin's.
+
+    Raises:
+        IncompleteError: it does not tell the whole model.
+    """
+    return boat(swin.read_config(tree))
 
 
 def boat(config: SwinConfig) -> BoatSwinConfig:

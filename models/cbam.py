@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import config_tree
 from .batch_norm import NormedConvolution
 from .family import Family, Published, ShapeError, State
-from .resnet import COUNTERS, ResNet, ResNetConfig, attention_names, infer_resnet, read_data, without_counts
+from .resnet import COUNTERS, STAGES, ResNet, ResNetConfig, attention_names, infer_resnet, read_data, without_counts
 
 REDUCTION = 16  # channels over the MLP's hidden width
 NAME = "cbam"
@@ -123,6 +123,14 @@ def resize(config: CbamConfig, size: CbamConfig) -> CbamConfig:
     return replace(config, depths=size.depths, bottleneck=size.bottleneck, width=size.width)
 
 
+def remarks(config: CbamConfig) -> tuple[str, ...]:
+    """Say where an input is classified from a part of its last map."""
+    side, (rows, cols) = config.corner, config.resolution(STAGES - 1)
+    if (rows, cols) == (side, side):
+        return ()
+    return (f"classified from the top-left {side}x{side} of a last map of {rows}x{cols}, as upstream does",)
+
+
 def read_config(tree: Mapping[str, Any]) -> CbamConfig | None:
     """The configuration in a tree of this project's form; upstream saves none."""
     return config_tree.read_config(tree, "cbam", CbamConfig)
@@ -153,6 +161,7 @@ FAMILY = Family(
     read_data=read_data,
     build=CbamResNet,
     canonical=without_counts,
+    remarks=remarks,
     assumed="no shape tells the input: 224x224 (32x32 behind a stem of CIFAR); upstream classifies a larger one from "
     "the top-left 7x7 (4x4) of its last map, and so does this model",
     optional=COUNTERS,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any, TypeVar, get_type_hints
 
-from .family import Config, ShapeError
+from .family import Config, IncompleteError, ShapeError
 from .typed_value import typed
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -74,22 +74,27 @@ def write_config(config: Any, family: str) -> dict[str, Any]:
 
 
 def read_config(tree: Mapping[str, Any], family: str, kind: type[ConfigT]) -> ConfigT | None:
-    """Read a configuration; None if the tree is another family's or incomplete.
+    """Read a configuration; None if the tree is another family's.
 
     Args:
         kind: the family's configuration, a frozen dataclass.
 
     Raises:
+        IncompleteError: a field is missing.
         ShapeError: a field is not known, or has a value that it cannot have.
     """
     model, data = branch(tree, "MODEL"), branch(tree, "DATA")
     numbers = branch(model, family.upper())
-    if model.get("TYPE") != family or not numbers or "NUM_CLASSES" not in model or data.get("IMG_SIZE") is None:
+    if model.get("TYPE", family if numbers else None) != family:
         return None
     told = tuple(name for name in _told(kind, numbers) if name not in ELSEWHERE)
-    if any(name.upper() not in numbers for name in told):
-        return None
     where = f"MODEL.{family.upper()}"
+    missing = [f"{where}.{name.upper()}" for name in told if name.upper() not in numbers]
+    missing += ["MODEL.TYPE"] * ("TYPE" not in model)
+    missing += ["MODEL.NUM_CLASSES"] * ("NUM_CLASSES" not in model)
+    missing += ["DATA.IMG_SIZE"] * (data.get("IMG_SIZE") is None)
+    if missing:
+        raise IncompleteError(missing)
     refuse_unknown(numbers, _names(kind), where)
     hints = get_type_hints(kind)
     values = {name: typed(numbers[name.upper()], hints[name], f"{where}.{name.upper()}") for name in told}

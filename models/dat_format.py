@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import config_tree
 from .dat_config import FACTORS, KERNELS, LOCAL, PATCH, STRIDES, DatConfig
-from .family import ShapeError, State, classes, depths
+from .family import IncompleteError, ShapeError, State, classes, depths
 from .typed_value import typed
 
 STAGES = 4
@@ -185,16 +185,17 @@ def _image_size(stages: Sequence[_Stage]) -> tuple[int, int]:
 
 
 def read_config(tree: Mapping[str, Any]) -> DatConfig | None:
-    """Read the configuration in upstream's config tree, or in this project's; None where it says too little.
+    """Read the configuration in upstream's config tree, or in this project's; None where it is another family's.
 
     Raises:
+        IncompleteError: it does not tell the whole model.
         ShapeError: upstream's tree asks for something that is not modelled.
     """
     options = config_tree.branch(config_tree.branch(tree, "MODEL"), "DAT")
     if "img_size" not in options:
         return config_tree.read_config(tree, "dat", DatConfig)
-    if any(name not in options for name in NEEDED):
-        return None
+    if missing := [f"MODEL.DAT.{name}" for name in NEEDED if name not in options]:
+        raise IncompleteError(missing)
     config_tree.refuse_unknown(options, OPTIONS, "MODEL.DAT")
     with config_tree.reading("MODEL.DAT"):
         return _from_options(options, config_tree.branch(tree, "DATA"))

@@ -1,7 +1,7 @@
 """What a model family offers to the rest: its variants, how to recognise a checkpoint of it, how to build it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -62,6 +62,7 @@ class Family:
         adapt: (state dict, its configuration, wanted configuration) -> state dict that fits the wanted one.
         canonical: state dict as a file has it -> as the module has it, where upstream's own loader changes it too.
         assumed: what else `infer` takes for granted, for people: a sentence, or what makes one of a state dict.
+        remarks: what a model of a configuration does otherwise than most people expect, a sentence each.
         values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
@@ -79,6 +80,7 @@ class Family:
     adapt: Callable[[State, Any, Any], State] = field(default=lambda state, _trained, _wanted: state)
     canonical: Callable[[State], State] = field(default=lambda state: state)
     assumed: str | Callable[[State], str] = ""
+    remarks: Callable[[Any], tuple[str, ...]] = field(default=lambda _config: ())
     values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
@@ -87,6 +89,41 @@ class Family:
 
 class ShapeError(ValueError):
     """A state dict has a family's key names but shapes that no model of it has."""
+
+
+class IncompleteError(ShapeError):
+    """A configuration that is this family's and does not tell the whole model.
+
+    Attributes:
+        missing: the fields, with their branches.
+    """
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(f"a configuration without {', '.join(self.missing)}")
+
+
+class UntoldError(ShapeError):
+    """What no shape and no file tells, and a user may say.
+
+    Attributes:
+        value: name of the family's value that says it.
+        example: how it is written.
+    """
+
+    def __init__(self, message: str, value: str, example: str) -> None:
+        super().__init__(message)
+        self.value, self.example = value, example
+
+
+def handed_on(stages: tuple[int, ...], maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Take the maps that a backbone hands on, in the order of its stages.
+
+    Args:
+        stages: which (0-based); empty takes every one.
+        maps: of every stage.
+    """
+    return tuple(each for stage, each in enumerate(maps) if not stages or stage in stages)
 
 
 def classes(state: State, head: str = "head") -> int:

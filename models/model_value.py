@@ -136,6 +136,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 IMAGE_SIZE = ValueKind("rows and columns, 224 or 224x320", _size, lambda size: f"{size[0]}x{size[1]}")
+WINDOW = ValueKind("rows and columns, 7 or 8x10", _size, IMAGE_SIZE.show)
 ACTIVATION = ModelValue(
     "activation",
     one_of({name: name for name in ACTIVATIONS}),

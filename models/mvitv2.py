@@ -266,15 +266,15 @@ def canonical(state: State) -> State:
 
 
 def read_config(tree: Mapping[str, Any]) -> MvitV2Config | None:
-    """Read the configuration in upstream's config tree, or in this project's; None where it says too little.
+    """Read the configuration in upstream's config tree, or in this project's; None where it is another family's.
 
     Raises:
+        IncompleteError: it does not tell the whole model.
         ShapeError: upstream's tree asks for something that is not modelled.
     """
     if "MVIT" not in tree:
         return config_tree.read_config(tree, "mvitv2", MvitV2Config)
-    told = mvitv2_tree.read_fields(tree)
-    return None if told is None else MvitV2Config(**told)
+    return MvitV2Config(**mvitv2_tree.read_fields(tree))
 
 
 def read_data(tree: Mapping[str, Any] | None, _config: MvitV2Config) -> DataConfig:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import config_tree
-from .family import ShapeError
+from .family import IncompleteError, ShapeError
 from .typed_value import typed
 
 POOLED = 2  # stride of the queries where a stage starts
@@ -40,16 +40,20 @@ WITHOUT_EFFECT = (
 """Other fields under MVIT: read where they are told, or of the training alone."""
 
 
-def read_fields(tree: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the fields of an `MvitV2Config`; None where the tree says too little.
+def read_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields of an `MvitV2Config`.
 
     Raises:
+        IncompleteError: a field is missing.
         ShapeError: the tree asks for something that is not modelled.
     """
     mvit = config_tree.branch(tree, "MVIT")
     data, model = config_tree.branch(tree, "DATA"), config_tree.branch(tree, "MODEL")
-    if any(name not in mvit for name in NEEDED) or "TRAIN_CROP_SIZE" not in data or "NUM_CLASSES" not in model:
-        return None
+    missing = [f"MVIT.{name}" for name in NEEDED if name not in mvit]
+    missing += ["DATA.TRAIN_CROP_SIZE"] * ("TRAIN_CROP_SIZE" not in data)
+    missing += ["MODEL.NUM_CLASSES"] * ("NUM_CLASSES" not in model)
+    if missing:
+        raise IncompleteError(missing)
     config_tree.refuse_unknown(mvit, {*NEEDED, *MODELLED, *WITHOUT_EFFECT}, "MVIT")
     with config_tree.reading("MVIT"):
         _refuse_unmodelled(mvit)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, handed_on, slides
 from .layers import NORM_EPS, ConvEmbed, Mlp
 from .model_value import ACTIVATION, IMAGE_SIZE, ModelValue
 from .slide_attention import SlideAttention
@@ -39,6 +39,7 @@ class PvtConfig:
         norm_eps: epsilon of the blocks' and the last LayerNorm.
         embed_eps: epsilon of the patch embeddings' LayerNorm.
         reduced_eps: epsilon of the reduced map's LayerNorm.
+        feature_stages: the stages (0-based) whose maps `features` hands on; empty of all.
         activation: of the MLPs.
     """
 
@@ -55,6 +56,7 @@ class PvtConfig:
     norm_eps: float = EPS
     embed_eps: float = NORM_EPS
     reduced_eps: float = NORM_EPS
+    feature_stages: tuple[int, ...] = ()
     activation: str = "gelu"
 
     def resolution(self, stage: int) -> tuple[int, int]:
@@ -100,11 +102,12 @@ class PyramidVisionTransformer(nn.Module):
         return self.head(self.norm(last[:, :, :1]).reshape(-1, last.shape[3]))  # an index would become a Gather
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
+        """Maps of the stages that are handed on, [B, C, H, W] at strides 4 to 32, for a detector or segmenter.
 
         Source: detection/pvt.py, forward_features: the last stage has no class token there.
         """
-        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images, class_token=False))
+        maps = handed_on(self.config.feature_stages, self.maps(images, class_token=False))
+        return tuple(x.permute(0, 3, 1, 2) for x in maps)
 
     def maps(self, images: Tensor, *, class_token: bool) -> list[Tensor]:
         """Map of each stage, [B, H, W, C]; the last is [B, 1, 1 + H*W, C] with a class token."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import config_tree, pyramid
 from .conv_mlp import ConvMlp
-from .family import Family, Published, ShapeError, State, classes, classifier, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, handed_on, slides
 from .layers import NORM_EPS, ConvEmbed
 from .model_value import YES_OR_NO, ModelValue, trained_size
 from .pvt import read_data
@@ -32,6 +32,7 @@ class PvtV2Config:
         norm_eps: epsilon of the blocks' and the last LayerNorm.
         embed_eps: epsilon of the patch embeddings' LayerNorm.
         reduced_eps: epsilon of the reduced map's LayerNorm.
+        feature_stages: the stages (0-based) whose maps `features` hands on; empty of all.
     """
 
     embed_dims: tuple[int, ...]
@@ -47,6 +48,7 @@ class PvtV2Config:
     norm_eps: float = EPS
     embed_eps: float = NORM_EPS
     reduced_eps: float = NORM_EPS
+    feature_stages: tuple[int, ...] = ()
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Rows and columns of a stage's map (0-based stage): overlapping patches round up."""
@@ -70,7 +72,7 @@ class PyramidVisionTransformerV2(nn.Module):
 
     def __init__(self, config: PvtV2Config) -> None:
         super().__init__()
-        self.stages = len(config.depths)
+        self.stages, self.feature_stages = len(config.depths), config.feature_stages
         inputs = (3, *config.embed_dims)
         for stage, dim in enumerate(config.embed_dims):
             kernel, stride = (3, 2) if stage else (7, 4)
@@ -86,11 +88,11 @@ class PyramidVisionTransformerV2(nn.Module):
         return self.head(self.maps(images)[-1].mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter.
+        """Maps of the stages that are handed on, [B, C, H, W] at strides 4 to 32, for a detector or segmenter.
 
         Source: detection/pvt_v2.py, forward_features: after the stage's norm.
         """
-        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+        return tuple(x.permute(0, 3, 1, 2) for x in handed_on(self.feature_stages, self.maps(images)))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Normed map of each stage, [B, H, W, C]."""

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from . import config_tree, swin_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .family import Family, Published, ShapeError, State, UntoldError, classes, classifier, depths, handed_on, slides
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
-from .model_value import ACTIVATION, ModelValue, one_of, trained_size
+from .model_value import ACTIVATION, WINDOW, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
 from .typed_value import typed
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
+from .window_tables import TABLE, check_window, is_square, told_window
 
 PATCH = 4
 WHOLE_IMAGE = 384  # from this side on nothing is cropped
 OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
-TABLE = ".attn.relative_position_bias_table"
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -46,6 +46,7 @@ class SwinConfig:
         activation: of the MLPs.
         norm_eps: epsilon of the blocks' and the last LayerNorm; the others have LayerNorm's own.
         feature_norms: the stages (0-based) whose maps `features` norms; the last stage's norm is the classifier's.
+        feature_stages: the stages whose maps `features` hands on; empty of all.
     """
 
     embed_dim: int
@@ -64,6 +65,7 @@ class SwinConfig:
     activation: str = "gelu"
     norm_eps: float = NORM_EPS
     feature_norms: tuple[int, ...] = ()
+    feature_stages: tuple[int, ...] = ()
 
     @property
     def rule(self) -> WindowRule:
@@ -121,7 +123,7 @@ class SwinTransformer(nn.Module):
         self.last = len(config.depths) - 1
         self.norm = nn.LayerNorm(config.embed_dim * 2**self.last, eps=config.norm_eps)
         self.head = classifier(config.embed_dim * 2**self.last, config.num_classes)
-        self.feature_norms = config.feature_norms
+        self.feature_norms, self.feature_stages = config.feature_norms, config.feature_stages
         for stage in set(config.feature_norms) - {self.last}:
             self.add_module(f"norm{stage}", nn.LayerNorm(config.embed_dim * 2**stage, eps=config.norm_eps))
 
@@ -133,7 +135,7 @@ class SwinTransformer(nn.Module):
         return self.head(self.norm(x).mean(dim=(1, 2)))
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
+        """Maps of the stages that are handed on, [B, C, H, W] at strides 4 to 32, for a detector or segmenter."""
         x, maps = self.patch_embed(images), []
         for number, stage in enumerate(self.layers):
             if not isinstance(stage, Stage):
@@ -141,7 +143,7 @@ class SwinTransformer(nn.Module):
             x = stage.attend(x)
             maps.append(self._normed(x, number).permute(0, 3, 1, 2))
             x = stage.merge(x)
-        return tuple(maps)
+        return handed_on(self.feature_stages, maps)
 
     def _normed(self, x: Tensor, stage: int) -> Tensor:
         if stage not in self.feature_norms:
@@ -191,15 +193,19 @@ def matches(state: State) -> bool:
     return is_swin(state) and not slides(state)
 
 
-def infer(state: State) -> SwinConfig:
+def infer(state: State, *, window: tuple[int, int] | None = None) -> SwinConfig:
     """Infer the configuration of a Swin or Slide-Swin from its tensor shapes.
 
     The window is that of the widest table; a stage with a smaller table has a map of that size, which tells the input
     size. Where all tables are alike a shift mask tells it or, without one, the last stage: its map is one window in
     every published model.
 
+    Args:
+        state: the tensors.
+        window: where somebody tells it; a table of windows that are no square leaves their sides open.
+
     Raises:
-        ShapeError: the shapes fit no such model.
+        ShapeError: the shapes fit no such model, or leave the window open.
     """
     stages = depths(state, r"layers\.(\d+)\.blocks\.(\d+)\.")
     tables = [state.get(f"layers.{n}.blocks.0.attn.relative_position_bias_table") for n in range(len(stages))]
@@ -214,13 +220,18 @@ def infer(state: State) -> SwinConfig:
         raise ShapeError(
             f"windows of {', '.join(map(str, windows))} in the stages: a model whose windows differ (Swin-S3)"
         )
+    oblong = next((table.shape[0] for table in present if table.ndim == 2 and not is_square(table.shape[0])), 0)
+    if oblong and window is None:
+        raise UntoldError(f"a table of {oblong} positions, which no square window has", "window_size", "8x10")
     side = _image_side(state, windows, len(stages))
+    cols = window[1] * PATCH << (len(stages) - 1) if oblong and window else side
+    rows = window[0] * PATCH << (len(stages) - 1) if oblong and window else side
     return SwinConfig(
         embed_dim=state["patch_embed.proj.weight"].shape[0],
         depths=stages,
         heads=tuple(table.shape[1] for table in present),
-        window=(max(windows, default=7),) * 2,
-        image_size=(side, side),
+        window=window or (max(windows, default=7),) * 2,
+        image_size=(rows, cols),
         num_classes=classes(state),
         slide_stages=len(slide),
         kernel_size=math.isqrt(slide[0].shape[3]) if slide else 3,
@@ -228,14 +239,14 @@ def infer(state: State) -> SwinConfig:
     )
 
 
-def read_config(tree: Mapping[str, Any]) -> SwinConfig | None:
-    """The configuration in upstream's config tree (Slide-Transformer config.py), None if it says too little.
+def read_config(tree: Mapping[str, Any]) -> SwinConfig:
+    """The configuration in upstream's config tree (Slide-Transformer config.py).
 
     Raises:
+        IncompleteError: it does not tell the whole model.
         ShapeError: it says what no model here does.
     """
-    told = swin_tree.read_fields(tree)
-    return None if told is None else SwinConfig(**told)
+    return SwinConfig(**swin_tree.read_fields(tree))
 
 
 def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
@@ -314,7 +325,8 @@ def told_size(state: State) -> tuple[int, int] | None:
     """Input that a window cut to its map or a shift mask tells; None where every stage's table is alike."""
     tables = [table for key, table in state.items() if key.endswith(TABLE) and table.ndim == 2]
     masked = any(key.endswith(".attn_mask") for key in state)
-    told = masked or len({table.shape[0] for table in tables}) > 1
+    sizes = {table.shape[0] for table in tables}
+    told = (masked or len(sizes) > 1) and all(map(is_square, sizes))
     return infer(state).image_size if told else None
 
 
@@ -364,6 +376,17 @@ FAMILY = Family(
             "as many a side",
             field="resized_window",
             assumed=False,
+        ),
+        ModelValue(
+            "window_size",
+            WINDOW,
+            "rows and columns of a window, where they differ and no file tells them",
+            "the square that the tables have",
+            field="window",
+            needed=True,
+            assumed=False,
+            told=told_window,
+            check=check_window,
         ),
         ACTIVATION,
     ),

@@ -8,24 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import config_tree
-from .family import ShapeError
+from .family import IncompleteError, ShapeError
 from .typed_value import typed
 
 
-def read_fields(tree: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the fields of a `SwinConfig`; None where the tree says too little.
+def read_fields(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields of a `SwinConfig`.
 
     Raises:
+        IncompleteError: a field is missing.
         ShapeError: it says what no model here does.
     """
     refuse_unmodelled(tree)
     model, data = config_tree.branch(tree, "MODEL"), config_tree.branch(tree, "DATA")
     swin, slide = config_tree.branch(model, "SWIN"), config_tree.branch(model, "SLIDE")
     is_slide = model.get("TYPE") == "slide_swin"
-    needed = [(swin, NEEDED), (model, ("TYPE", "NUM_CLASSES")), (data, ("IMG_SIZE",))]
-    needed += [(slide, ("NUM_SLIDE_STAGES", "KA"))] if is_slide else []
-    if any(place.get(name) is None for place, names in needed for name in names):
-        return None
+    needed = [("MODEL.SWIN", swin, NEEDED), ("MODEL", model, ("TYPE", "NUM_CLASSES")), ("DATA", data, ("IMG_SIZE",))]
+    needed += [("MODEL.SLIDE", slide, ("NUM_SLIDE_STAGES", "KA"))] if is_slide else []
+    missing = [f"{where}.{name}" for where, place, names in needed for name in names if place.get(name) is None]
+    if missing:
+        raise IncompleteError(missing)
 
     def told(name: str, kind: Any) -> Any:
         """A field of the tree in its own type."""

@@ -8,6 +8,7 @@ the four maps and no logits.
 Source: Meituan-AutoML/Twins c1ff671, gvt.py, CPVTV2 and ALTGVT; detection/gvt.py; segmentation/gvt.py.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from . import config_tree
 from .conv_mlp import ChannelsLastConv, with_identity
 from .family import Family, Published, ShapeError, State, classes, classifier, depths
-from .group_attention import GroupAttention
+from .group_attention import PADDINGS, GroupAttention
 from .layers import ConvEmbed, Mlp, Numbered
-from .model_value import ModelValue, numbers
+from .model_value import ModelValue, numbers, one_of
 from .pvt import read_data
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
 
@@ -226,6 +227,35 @@ def _reduction(state: State, stage: int, block: int) -> int:
     return 1 if conv is None else conv.shape[2]
 
 
+def told_windows(state: State) -> tuple[int, ...] | None:
+    """Windows that the shapes tell: none anywhere, where every block attends to a reduced map."""
+    stages = range(len(depths(state, r"blocks\.(\d+)\.(\d+)\.")))
+    alone = all(f"blocks.{stage}.0.attn.qkv.weight" not in state for stage in stages)
+    return tuple(1 for _ in stages) if alone else None
+
+
+def refuse_windows(state: State, windows: tuple[int, ...]) -> None:
+    """Refuse windows that the blocks cannot have.
+
+    Raises:
+        ShapeError: there is not one for each stage, or a stage has windows where its blocks have none.
+    """
+    stages = range(len(depths(state, r"blocks\.(\d+)\.(\d+)\.")))
+    has_windows = [f"blocks.{stage}.0.attn.qkv.weight" in state for stage in stages]
+    if [window > 1 for window in windows] != has_windows:
+        own = ",".join("window" if own else "1" for own in has_windows)
+        raise ShapeError(f"windows {','.join(map(str, windows))}, where the blocks of each stage have {own}")
+
+
+def with_windows(config: TwinsConfig, windows: tuple[int, ...]) -> TwinsConfig:
+    """Make `config` with other windows, at the input nearest its own whose maps they divide where they have to."""
+    step = math.lcm(*((PATCH << stage) * window for stage, window in enumerate(windows)))
+    if config.padding != "refuse" or not any(side % step for side in config.image_size):
+        return replace(config, windows=windows)
+    rows, cols = (step * max(round(side / step), 1) for side in config.image_size)
+    return replace(config, windows=windows, image_size=(rows, cols))
+
+
 def resize(config: TwinsConfig, size: TwinsConfig) -> TwinsConfig:
     """Make `config` with the widths, depths, heads, ratios, reductions and windows of `size`."""
     return replace(
@@ -285,6 +315,23 @@ FAMILY = Family(
             "heads of each stage",
             "those of the published widths; other widths have to be told",
             needed=True,
+        ),
+        ModelValue(
+            "windows",
+            numbers("7,7,7,7"),
+            "side of the windows of each stage",
+            "7 as in every published SVT; of others the input nearest 224x224 that they divide",
+            told=told_windows,
+            check=refuse_windows,
+            apply=with_windows,
+        ),
+        ModelValue(
+            "padding",
+            one_of({each: each for each in PADDINGS}),
+            "what becomes of a map that windows do not divide: refused, or real tokens see the zeros added to it "
+            "(detection), or do not where both sides get some (segmentation)",
+            "refused; with norms after the stages the zeros are seen",
+            assumed=False,
         ),
     ),
     published=PUBLISHED,

@@ -1,4 +1,4 @@
-"""Trains a small Slide model on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
+"""Trains a small model on scikit-learn's handwritten digits and writes a checkpoint in upstream's own format.
 
 The recipe is upstream's in small: AdamW, warm-up and cosine, gradient clipping, label smoothing and timm's EMA.
 Source: LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/{main_ema,optimizer,lr_scheduler,config}.py.
@@ -21,31 +21,60 @@ from torch.nn import functional
 from yacs.config import CfgNode
 
 from slide_export.models import FAMILIES
+from slide_export.models.cbam import CbamConfig
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
+from slide_export.models.dat_config import DatConfig
+from slide_export.models.gam import GamConfig
+from slide_export.models.mvitv2 import MvitV2Config
 from slide_export.models.nat import NatConfig
 from slide_export.models.pvt import PvtConfig
 from slide_export.models.pvt_v2 import PvtV2Config
+from slide_export.models.twins import TwinsConfig
 
 SIDE = 64  # 16, 8, 4 and 2 rows in the four stages: every stage has a neighbourhood to attend to
 HELD_OUT = 500
 SPLIT_SEED = 0  # apart from --seed, so that every run is judged by the same images
 BATCH = 64
 PEAK_RATE, WEIGHT_DECAY, CLIP_NORM, SMOOTHING = 2e-3, 0.05, 5.0, 0.1
-NO_DECAY = ("relative_position_bias_table", "rpb", "pos_embed", "cls_token")  # parts of names: tables of positions
+NO_DECAY = (
+    "relative_position_bias_table",
+    "rpb",
+    "pos_embed",
+    "cls_token",
+    "rpe_table",
+    "rel_pos",
+)  # parts of names: tables of positions
 WARM_UP = 0.1  # share of all steps
 EMA_DECAY = 0.99  # upstream's 0.9999 averages over more steps than this training has
 
 DEPTHS = (1, 2, 2, 1)
-SIZE: dict[str, Any] = {"image_size": (SIDE, SIDE), "num_classes": 10, "slide_stages": (0, 1)}
+INPUT: dict[str, Any] = {"image_size": (SIDE, SIDE), "num_classes": 10}
+SIZE: dict[str, Any] = {**INPUT, "slide_stages": (0, 1)}
 PYRAMID = ((16, 32, 64, 128), DEPTHS, (2, 4, 8, 16), (4.0,) * 4)
 CONFIGS = {
     "slide_pvt": PvtConfig(*PYRAMID, **SIZE),
     "slide_pvt_v2": PvtV2Config(*PYRAMID, **SIZE),
     "slide_cswin": CSwinConfig(16, DEPTHS, (2, 4, 8, 16), stripes=(1, 2, 2, 0), **SIZE),
     "slide_nat": NatConfig(16, DEPTHS, (2, 4, 8, 16), 3.0, **SIZE),
+    "twins": TwinsConfig((16, 32, 64, 128), (2, 2, 2, 1), (2, 4, 8, 16), windows=(4, 4, 2, 2), **INPUT),
+    "dat": DatConfig(
+        dims=(16, 32, 64, 128),
+        blocks=("LS", "LS", "LD", "D"),
+        heads=(2, 4, 8, 16),
+        plus_plus=False,
+        groups=(1, 1, 2, 4),
+        strides=(1, 1, 1, 1),
+        offset_factors=(2.0,) * 4,
+        windows=(4, 4, 2, 2),
+        **INPUT,
+    ),
+    "mvitv2": MvitV2Config(16, 6, 2, (1, 3, 5), **INPUT),
+    "cbam": CbamConfig(DEPTHS, bottleneck=False, width=16, cifar=True, image_size=(32, 32), num_classes=10),
+    "gam": GamConfig(DEPTHS, bottleneck=False, width=16, **INPUT),
 }
-"""The small models of families whose upstream has no configuration files; Slide-Swin's has: `swin_tree`."""
+"""The small models of every family but Slide-Swin, whose upstream has configuration files: `swin_tree`. CBAM's takes 32
+pixels: its last map is averaged over 7x7, or over 4x4 in the network for small images."""
 
 
 def config_tree(family: str = "slide_swin") -> CfgNode:
@@ -86,9 +115,12 @@ def split(classes: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(train), torch.from_numpy(np.sort(held_out))
 
 
-def normalise(grays: Tensor) -> Tensor:
-    """Model input [B, 3, H, W] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
-    return (grays.float() / 255 - 0.5).div(0.5).expand(-1, 3, -1, -1)
+def normalise(grays: Tensor, side: int = SIDE) -> Tensor:
+    """Model input [B, 3, side, side] in -1..1 for gray images [B, 1, H, W] in 0..255: mean and std are 0.5."""
+    grays = grays.float()
+    if grays.shape[2] != side:
+        grays = functional.interpolate(grays, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
+    return (grays / 255 - 0.5).div(0.5).expand(-1, 3, -1, -1)
 
 
 def augment(grays: Tensor) -> Tensor:
@@ -126,14 +158,14 @@ def update_ema(ema: nn.Module, model: nn.Module) -> None:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, grays: Tensor, classes: Tensor) -> float:
+def accuracy(model: nn.Module, grays: Tensor, classes: Tensor, side: int = SIDE) -> float:
     """The percentage of images whose largest logit is their class."""
     model.eval()
-    guesses = torch.cat([model(normalise(batch)).argmax(1) for batch in torch.split(grays, 100)])
+    guesses = torch.cat([model(normalise(batch, side)).argmax(1) for batch in torch.split(grays, 100)])
     return 100 * int((guesses == classes).sum()) / len(classes)
 
 
-def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.Module:
+def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int, side: int = SIDE) -> nn.Module:
     """The EMA of the weights after training `model` in place."""
     ema, optimizer = copy.deepcopy(model), optimizer_of(model)
     steps = epochs * math.ceil(len(grays) / BATCH)
@@ -142,7 +174,7 @@ def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int) -> nn.M
     for epoch in range(epochs):
         losses = []
         for chosen in torch.split(torch.randperm(len(grays)), BATCH):
-            logits = model(normalise(augment(grays[chosen])))
+            logits = model(normalise(augment(grays[chosen]), side))
             loss = functional.cross_entropy(logits, classes[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
@@ -192,10 +224,11 @@ def main(family: str, out: Path, epochs: int, seed: int, heldout: Path | None) -
     grays, classes = draw_digits()
     chosen, held_out = split(classes)
     tree = config_tree(family)
+    side = np.ravel(tree["DATA"]["IMG_SIZE"])[0].item()
     start, model = time.perf_counter(), build_model(tree)
-    ema = train(model, grays[chosen], classes[chosen], epochs)
+    ema = train(model, grays[chosen], classes[chosen], epochs, side)
     seconds = time.perf_counter() - start
-    raw, mean = (accuracy(each, grays[held_out], classes[held_out]) for each in (model, ema))
+    raw, mean = (accuracy(each, grays[held_out], classes[held_out], side) for each in (model, ema))
     size = sum(value.numel() for value in model.parameters())
     click.echo(f"held-out accuracy {raw:.1f} % (EMA {mean:.1f} %), {size:,} parameters, {seconds:.0f} s", err=True)
     write_checkpoint(out, tree, model, ema, raw, epochs)

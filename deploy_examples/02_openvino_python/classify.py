@@ -37,14 +37,11 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     sys.modules.setdefault("openvino_telemetry", None)  # else the import below reports itself to Google Analytics
     import openvino
 
-    artifact, batch = manifest["artifact"], size_of(manifest)
-    settings, names = artifact["settings"], [output["name"] for output in manifest["outputs"]]
-    core = openvino.Core()
+    artifact, names = manifest["artifact"], [output["name"] for output in manifest["outputs"]]
+    settings = artifact["settings"]
     try:
-        model = core.read_model(bundle / artifact["path"])
-        if batch in settings["static_batches"]:  # faster than a dynamic batch: fewer transposes are executed
-            model.reshape([batch, *model.input().get_partial_shape()[1:]])
-        compiled = core.compile_model(model, settings["device"], settings["config"])
+        # The file has batch 1, the fast one. For more images a call: read_model, then reshape([8, ...]), then this.
+        compiled = openvino.Core().compile_model(bundle / artifact["path"], settings["device"], settings["config"])
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]  # the lines before tell where in its source it was
         raise BadInputError(f"expected a model for {settings['device']}, OpenVINO says: {reason}") from error

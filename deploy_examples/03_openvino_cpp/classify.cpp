@@ -27,15 +27,9 @@ ov::CompiledModel compile(const Bundle& bundle) {
     for (const auto& [name, value] : settings.at("config").items())
         config[name] = value.is_string() ? value.get<std::string>() : value.dump();
     try {
-        ov::Core core;
-        auto model = core.read_model(bundle.path / artifact.at("path").get<std::string>());
-        for (const auto& size : settings.at("static_batches"))
-            if (size == bundle.batch()) {  // faster than a dynamic batch: fewer transposes are executed
-                ov::PartialShape shape = model->input().get_partial_shape();
-                shape[0] = bundle.batch();
-                model->reshape(shape);
-            }
-        return core.compile_model(model, settings.at("device").get<std::string>(), config);
+        // The file has batch 1, the fast one. For more images a call: read_model, then reshape, then this.
+        const std::string path = (bundle.path / artifact.at("path").get<std::string>()).string();
+        return ov::Core().compile_model(path, settings.at("device").get<std::string>(), config);
     } catch (const ov::Exception& error) {
         throw BadInput(std::string("expected a model that loads, OpenVINO says: ") + error.what());
     }

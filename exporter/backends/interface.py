@@ -4,10 +4,12 @@ A backend is a module of this package, one file or one folder. `Backend` is what
 the names below are optional; `optional.py` asks for them and knows what holds without one:
 
     unavailable_reason()   why artifacts cannot run on this machine       without: they run wherever it is installed
+    precision_obstacle()   why this machine does not compute in one      without: it computes in each
     substitute_runtime()   what runs in the place of the real runtime     without: the real one runs
     RUNTIME                modules that a session imports                 without: their import counts as loading
     DEVICE                 distributions that run it on a device          without: no device runs it by itself
     DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
+    DEFAULT_SAMPLING       the same for deformable attention              without: products with hats
     INSTALL                the command that installs it                   without: pip, by the extra of its name
     LINT                   faults and chances of this target              without: those of every target alone
     is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph
@@ -184,8 +186,12 @@ class ReadsStored(Protocol):
 class TellsPlainLoad(Protocol):
     """A backend that knows what its runtime makes of an artifact that is loaded without any settings."""
 
-    def plain_load(self, path: Path, settings: Mapping[str, Any]) -> PlainLoad:
-        """What such a load computes, and what to set for what was proved with `settings`."""
+    def plain_load(self, path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
+        """What such a load computes, and what to set for what was proved with `settings`.
+
+        Args:
+            proved: types that products compute in with `settings` on this machine, as `dtype_stats` counted them.
+        """
 
 
 @runtime_checkable

@@ -27,6 +27,9 @@ COMMON_FORM = "taps"
 """The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
 runtime has a tuned kernel for."""
 
+COMMON_SAMPLING = "hats"
+"""The form of deformable attention for a target that names none: matrix products, which every target has."""
+
 
 def name_of(backend: Backend) -> str:
     """Name of the target, the word after `--target`."""
@@ -37,6 +40,12 @@ def unavailable_reason(backend: Backend) -> str | None:
     """Why artifacts cannot run on this machine, None where they can; the runtime is installed."""
     ask = getattr(backend, "unavailable_reason", None)
     return None if ask is None else cast(str | None, ask())
+
+
+def precision_obstacle(backend: Backend, precision: str) -> str | None:
+    """Why this machine does not compute in one of the backend's precisions, None where it does."""
+    ask = getattr(backend, "precision_obstacle", None)
+    return None if ask is None else cast(str | None, ask(precision))
 
 
 def substitute_runtime(backend: Backend) -> str | None:
@@ -58,6 +67,11 @@ def device_distributions(backend: Backend) -> tuple[str, ...]:
 def default_form(backend: Backend) -> str:
     """Form of slide attention that `auto` stands for."""
     return cast(str, getattr(backend, "DEFAULT_FORM", COMMON_FORM))
+
+
+def default_sampling(backend: Backend) -> str:
+    """Form of deformable attention that `auto` stands for."""
+    return cast(str, getattr(backend, "DEFAULT_SAMPLING", COMMON_SAMPLING))
 
 
 def install_command(backend: Backend) -> str:
@@ -116,9 +130,9 @@ def stored(backend: Backend, path: Path, settings: Mapping[str, Any]) -> Iterato
     return backend.stored(path, settings) if isinstance(backend, ReadsStored) else None
 
 
-def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any]) -> PlainLoad | None:
-    """What a load without settings computes; None where the backend does not know."""
-    return backend.plain_load(path, settings) if isinstance(backend, TellsPlainLoad) else None
+def plain_load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad | None:
+    """What a load without settings computes beside what was `proved`; None where the backend does not know."""
+    return backend.plain_load(path, settings, proved) if isinstance(backend, TellsPlainLoad) else None
 
 
 def profile(

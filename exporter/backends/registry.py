@@ -37,17 +37,21 @@ def load(target: str) -> Backend:
 
 
 def require(target: str, precision: str) -> Backend:
-    """The backend of a target that can be used here, for a precision that it has.
+    """The backend of a target that can be used here, for a precision that it has and this machine computes in.
 
     Raises:
         RequestError: there is no such target, or it lacks the precision.
-        BackendUnavailable: its runtime is not installed.
+        BackendUnavailable: its runtime is not installed, or the processor does not compute in the precision.
     """
     backend, here = load(target), availability(target)
     refuse_unknown_precision(target, precision)
     if not here.ready:
         missing = " and ".join(here.missing)
         raise BackendUnavailable(f"expected {missing} for the target {target}, found it not installed: {here.install}")
+    if obstacle := optional.precision_obstacle(backend, precision):
+        raise BackendUnavailable(
+            f"expected a machine that computes in {precision} for {target}, found this one: {obstacle}"
+        )
     return backend
 
 
@@ -65,6 +69,11 @@ def refuse_unknown_precision(target: str, precision: str) -> None:
 def default_form(target: str) -> str:
     """Form of slide attention that `auto` stands for; see `optional.default_form`."""
     return optional.default_form(load(target))
+
+
+def default_sampling(target: str) -> str:
+    """Form of deformable attention that `auto` stands for; see `optional.default_sampling`."""
+    return optional.default_sampling(load(target))
 
 
 def availability(target: str) -> Availability:

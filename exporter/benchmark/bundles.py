@@ -13,6 +13,7 @@ from slide_export.core.errors import RequestError, option
 from slide_export.core.files import sha256_of
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
 from slide_export.core.progress import Progress, no_progress
+from slide_export.inference.forms import SAMPLINGS
 
 from .devices import Device
 from .devices.local import LOCAL_DEVICE
@@ -55,6 +56,11 @@ def _candidate(one: Bundle, batches: Sequence[int]) -> Candidate:
     return Candidate(subject, path / artifact.path, settings, bundle.golden(one).feeds)
 
 
+def _has_forms(manifest: Manifest) -> bool:
+    """Whether the model's attention has several forms: it is slide attention, or was sampled in one of two ways."""
+    return bool(manifest.fusion) or set(manifest.options.form.split(",")) <= SAMPLINGS.keys()
+
+
 def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
     model = manifest.model
     return ArtifactInfo(
@@ -64,7 +70,7 @@ def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
         family=model.family,
         variant=model.variant,
         image_size=model.image_size,
-        lowering=manifest.options.form if manifest.fusion else "",  # none without slide attention
+        lowering=manifest.options.form if _has_forms(manifest) else "",
         parameters=model.parameters,
         macs=model.macs,
         artifact_bytes=manifest.artifact.bytes,
@@ -72,4 +78,5 @@ def _subject(path: Path, manifest: Manifest) -> ArtifactInfo:
         parity=typed_json.finite(typed_json.plain(manifest.parity)),
         accuracy=typed_json.finite(typed_json.plain(manifest.accuracy)),
         classes=model.config.get("num_classes", 0),
+        computed=dict(manifest.dtype_stats.computed) if manifest.dtype_stats.counted else None,
     )

@@ -33,6 +33,11 @@ def usable() -> tuple[int, ...]:
     return tuple(cpu for _, cpu in sorted(zip(second, allowed, strict=True)))
 
 
+def flags() -> tuple[str, ...]:
+    """This processor's instruction-set extensions, those that matter here; empty where the system does not tell."""
+    return tuple(flag for flag in _cpu()[1] if RELEVANT_FLAGS.fullmatch(flag))
+
+
 def affinity(threads: int) -> tuple[int, ...]:
     """Processors to bind to, one for each thread; none where the system binds nothing."""
     return usable()[:threads] if hasattr(os, "sched_setaffinity") else ()

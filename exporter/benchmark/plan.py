@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from slide_export.core.artifact import LARGEST_BATCH
 from slide_export.core.errors import RequestError
+from slide_export.core.text import foreign
 
 ROUNDS, CALLS = 20, 5
 TIMEOUT_S = 300.0
@@ -43,6 +45,7 @@ class BenchPlan:
         substitute_runtimes: measure also an artifact that only an evaluator of ours runs there.
         timeout_s: for one answer of an artifact's process: to load, or one round.
         device: where.
+        roofline: measure the machine's peaks too; on this machine alone.
 
     Raises:
         RequestError: a number is below 1, there is no batch size, or no time.
@@ -56,13 +59,15 @@ class BenchPlan:
     substitute_runtimes: bool = False
     timeout_s: float = TIMEOUT_S
     device: DeviceRequest = field(default_factory=DeviceRequest)
+    roofline: bool = False
 
     def __post_init__(self) -> None:
         for noun, number in (("round", self.rounds), ("call", self.calls), ("thread", self.threads)):
             if number is not None and number < 1:
                 raise RequestError(f"expected at least 1 {noun}, found {number}")
-        if not self.batches or min(self.batches) < 1:
-            raise RequestError(f"expected batch sizes of 1 or more, found {self.batches}")
+        if not self.batches or not 1 <= min(self.batches) <= max(self.batches) <= LARGEST_BATCH:
+            found = foreign(", ".join(map(str, self.batches)) or "none")
+            raise RequestError(f"expected batch sizes of 1 to {LARGEST_BATCH}, found {found}")
         refuse_no_time(self.timeout_s)
 
 
@@ -84,6 +89,7 @@ class BenchOptions(TypedDict, total=False):
         rounds: of `calls` calls of each bundle; fewer than 6 allow no verdict.
         threads: of each runtime; None takes one for each processor that may be used.
         profile: time each operator too, in a separate run.
+        roofline: measure the machine's peaks too, and how far above their limit each bundle is; on this machine alone.
         stand_ins: measure also an artifact that only an evaluator of ours runs there; `BenchPlan.substitute_runtimes`.
         device: what the result calls this machine; or another one, ssh://[user@]host[:port][/directory] or adb:SERIAL.
         keep: leave on another machine what was copied there, and log where.
@@ -96,6 +102,7 @@ class BenchOptions(TypedDict, total=False):
     calls: int
     threads: int | None
     profile: bool
+    roofline: bool
     stand_ins: bool
     device: str
     keep: bool

@@ -14,27 +14,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import registry as backends
 from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import RequestError
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult, Comparison, Environment, Interval
 from slide_export.core.precision import PRECISIONS, precision_named
 from slide_export.proof.precision import describe, satisfies
 
+from .fast_types import fast_types
+
 WORTHWHILE_SIZE_RATIO = 0.9  # less than a tenth of the file saved is no reason to give up precision
 UNKNOWN = "cannot tell"
-INTEGER_FLAGS = {
-    "avx512_vnni": "VNNI",
-    "avx_vnni": "VNNI",
-    "amx_int8": "AMX",
-    "asimddp": "dot products",
-    "i8mm": "I8MM",
-}
-HALF_FLAGS = frozenset({"avx512_fp16", "amx_fp16", "fphp", "asimdhp"})
 
 
 @dataclass(frozen=True)
@@ -73,12 +68,14 @@ class Recommendation:
         options: every artifact, the baseline first.
         sentence: the choice, its gain, and the smallest option if that is another one.
         reasons: why each other option was not chosen, in their order.
+        unmeasured: what this processor computes fast and was not among the artifacts, a sentence each.
     """
 
     chosen: int
     options: tuple[Option, ...]
     sentence: str
     reasons: tuple[str, ...]
+    unmeasured: tuple[str, ...] = ()
 
 
 def recommend(result: BenchmarkResult) -> Recommendation:
@@ -104,7 +101,8 @@ def recommend(result: BenchmarkResult) -> Recommendation:
     as_fast = [option for option in able if option is fastest or not _slower(option.run, fastest.run, result)]
     chosen = _smallest(as_fast)
     reasons = tuple(_why(option, options[0], result.environment) for option in options[1:] if option is not chosen)
-    return Recommendation(options.index(chosen), options, _sentence(chosen, options), reasons)
+    unmeasured = tuple(_unmeasured(list(subjects.values()), result.environment))
+    return Recommendation(options.index(chosen), options, _sentence(chosen, options), reasons, unmeasured)
 
 
 def disproved(subject: ArtifactInfo) -> bool:
@@ -208,6 +206,17 @@ def _times(factor: float) -> str:
     return f"{factor:.1f} times" if factor >= 1.1 else f"{factor:.2f} times"
 
 
+def _unmeasured(subjects: Sequence[ArtifactInfo], machine: Environment) -> Iterator[str]:
+    """Precisions that need no images, that a measured target has and whose type the processor multiplies fast."""
+    fast, measured = fast_types(machine.flags), {(subject.target, subject.precision) for subject in subjects}
+    for target in dict.fromkeys(subject.target for subject in subjects):
+        known = backends.load(target).PRECISIONS if target in backends.names() else {}
+        for precision in map(precision_named, known):
+            if precision.needs_hardware and precision.computed in fast and (target, precision.name) not in measured:
+                names = ", ".join(fast[precision.computed])
+                yield f"{target} {precision} was not measured: this processor computes it fast ({names}), export it too"
+
+
 def _why(option: Option, base: Option, machine: Environment) -> str:
     """Why an option other than the baseline was not chosen, and the cause that the processor's flags suggest."""
     if option.refused or option.ratio is None:
@@ -230,12 +239,14 @@ def slow_because(precision: str, flags: Sequence[str]) -> str:
     It is not measured. Source: ONNX Runtime, docs/performance/model-optimizations/quantization.md: int8 pays
     with VNNI or its like.
     """
-    if precision == "int8" and not any(flag in INTEGER_FLAGS for flag in flags):
+    if precision == "int8" and "int8" not in fast_types(flags):
         return "this CPU has no VNNI, or the like, for 8-bit products"
     if precision == "int8":
         return "what is quantized is too little to pay for the conversions around it"
-    if precision == "fp16" and HALF_FLAGS.isdisjoint(flags):
+    if precision == "fp16" and "float16" not in fast_types(flags):
         return "this CPU computes no float16"
+    if precision == "bf16" and "bfloat16" not in fast_types(flags):
+        return "this CPU computes no bfloat16"
     if precision == "w8":
         return "its weights are turned into floats before each use"
     return ""

@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +32,7 @@ from .devices import Device, Readiness
 from .devices.local import LOCAL_DEVICE
 from .plan import BenchPlan
 from .process import ArtifactWorker
+from .roofline import kinds_of
 from .statistics import comparisons, summarize
 
 UNTIMED_CALLS = 1  # at the head of a round, see `LoadedArtifact.call`
@@ -107,7 +108,9 @@ def measure(
             timings += session.profiled(found) if plan.profile else found
     runs = tuple(replace(run, stand_in=ready[run.subject.target].substitute_runtime or "") for run in timings)
     machine = replace(machine, warnings=machine.warnings + device.doubts(steal_time))
-    return BenchmarkResult(began, machine, protocol, runs, tuple(comparisons(runs, protocol)))
+    with step("measure what the machine reaches at best") if plan.roofline else nullcontext():
+        peaks = device.peaks(protocol.threads, kinds_of(runs)) if plan.roofline else None
+    return BenchmarkResult(began, machine, protocol, runs, tuple(comparisons(runs, protocol)), peaks)
 
 
 def protocol_of(plan: BenchPlan, device: Device = LOCAL_DEVICE) -> BenchProtocol:

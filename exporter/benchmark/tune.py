@@ -1,4 +1,4 @@
-"""Measure every form of slide attention on this machine, stage by stage, and remembers which was fastest.
+"""Measure every form of a model's attention on this machine, stage by stage, and remember which was fastest.
 
 A stage is stood for by half a block of its own: x + attention(LayerNorm(x)) at the stage's size, batch 1, in each form,
 under the target's own runtime. All forms of a stage are measured in one sitting, in interleaved rounds (`latency`). A
@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from slide_export.core.measurement import ArtifactInfo, StageTimes
 from slide_export.core.model import FusedModel
 from slide_export.core.progress import Progress, no_progress
 from slide_export.graph import export as onnx_graph
-from slide_export.inference.choose import stages_of
-from slide_export.inference.forms import FORMS
+from slide_export.inference.choose import forms_of_layer, stages_of
+from slide_export.inference.forms import Form
+from slide_export.models.deformable_attention import FusedDeformableAttention
 from slide_export.models.slide_attention import FusedSlideAttention
 
 from . import environment
@@ -58,7 +59,7 @@ class HalfBlock(nn.Module):
 def tune(
     fused: FusedModel, target: str, order: LoweringOptions, step: Progress = no_progress
 ) -> tuple[StageTimes, ...]:
-    """Times of every form for each stage that slides, measured now or remembered.
+    """Times of every form for each stage whose attention has several, measured now or remembered.
 
     Raises:
         RequestError: the target's runtime does not run here, so that there is nothing to measure.
@@ -75,7 +76,7 @@ def tune(
 
 
 def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
-    """Rows, columns and channels of what reaches each slide attention."""
+    """Rows, columns and channels of what reaches each attention that has several forms."""
     sizes: dict[str, tuple[int, int, int]] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -88,7 +89,7 @@ def _sizes(fused: FusedModel) -> dict[str, tuple[int, int, int]]:
 
         return hook
 
-    layers = [(name, layer) for name, layer in fused.module.named_modules() if isinstance(layer, FusedSlideAttention)]
+    layers = [(name, layer) for name, layer in fused.module.named_modules() if forms_of_layer(layer) is not None]
     hooks = [layer.register_forward_pre_hook(record(name)) for name, layer in layers]
     try:
         with torch.inference_mode():
@@ -103,25 +104,44 @@ def _stage(
     fused: FusedModel, target: str, order: LoweringOptions, name: str, size: tuple[int, int, int], step: Progress
 ) -> StageTimes:
     layer = fused.module.get_submodule(name)
-    if not isinstance(layer, FusedSlideAttention):
-        raise TypeError(f"expected a fused slide attention at {name}, found {type(layer).__name__}")
+    heads, kernel_size, *_ = _numbers(layer)
+    forms = forms_of_layer(layer) or {}
     machine, key = _fingerprint(target, order, layer, size)
-    remembered = _recall(key)
+    remembered = _recall(key, forms)
     if remembered is None:
-        remembered = _measure(layer, target, order, size, step)
+        remembered = _measure(layer, forms, target, order, size, step)
         _remember(key, remembered)
-    return StageTimes(name, size, layer.heads, layer.kernel_size, remembered, machine)
+    return StageTimes(name, size, heads, kernel_size, remembered, machine)
+
+
+def _numbers(layer: nn.Module) -> tuple[int, ...]:
+    """Heads, side of the kernel, and what else a layer's time depends on beside its map.
+
+    Raises:
+        TypeError: it is no fused attention that has several forms.
+    """
+    if isinstance(layer, FusedSlideAttention):
+        return layer.heads, layer.kernel_size, layer.value_conv is not None
+    if isinstance(layer, FusedDeformableAttention):
+        shape = layer.shape
+        return shape.heads, shape.kernel, shape.groups, *shape.grid, *shape.biases
+    raise TypeError(f"expected a fused attention that has several forms, found {type(layer).__name__}")
 
 
 def _measure(
-    layer: FusedSlideAttention, target: str, order: LoweringOptions, size: tuple[int, int, int], step: Progress
+    layer: nn.Module,
+    forms: Mapping[str, Form],
+    target: str,
+    order: LoweringOptions,
+    size: tuple[int, int, int],
+    step: Progress,
 ) -> dict[str, float]:
     rows, cols, channels = size
     example = torch.randn(2, rows, cols, channels, generator=torch.Generator().manual_seed(0))
     backend, plan = backends.load(target), BenchPlan(rounds=ROUNDS, calls=CALLS)
     with tempfile.TemporaryDirectory() as temporary:
         candidates = []
-        for form, lower in FORMS.items():
+        for form, lower in forms.items():
             with step(f"prepare {form} at {rows}x{cols}x{channels}"):
                 graph = onnx_graph.export_module(
                     HalfBlock(lower(layer), channels).eval(), (example,), (INPUT,), (OUTPUT,)
@@ -129,16 +149,14 @@ def _measure(
                 place = Path(temporary) / form
                 place.mkdir()
                 artifact = backend.lower(graph, place, LoweringOptions(order.precision, ModelIO(), order.options))
-            subject = ArtifactInfo(form, target, order.precision.name, "slide_attention", form, (rows, cols))
+            subject = ArtifactInfo(form, target, order.precision.name, "attention", form, (rows, cols))
             feeds = {INPUT: np.asarray(example[:1])}
             candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
         result = latency.measure(candidates, plan, step=step)
     return {run.subject.name: run.p50_ms.value for run in result.runs}
 
 
-def _fingerprint(
-    target: str, order: LoweringOptions, layer: FusedSlideAttention, size: tuple[int, int, int]
-) -> tuple[str, str]:
+def _fingerprint(target: str, order: LoweringOptions, layer: nn.Module, size: tuple[int, int, int]) -> tuple[str, str]:
     """The machine in words, and what the times depend on as a key."""
     threads = len(environment.usable())
     here = environment.fingerprint("this machine", threads, [target])
@@ -150,8 +168,8 @@ def _fingerprint(
         "target": target,
         "versions": versions,
         "order": {**order.options, "precision": order.precision.name},
-        "shape": (*size, layer.heads, layer.kernel_size, layer.value_conv is not None),
-        "forms": tuple(FORMS),
+        "shape": (*size, *_numbers(layer)),
+        "forms": tuple(forms_of_layer(layer) or ()),
     }
     machine = f"{here.cpu}, {threads} threads, " + ", ".join(f"{name} {found}" for name, found in versions.items())
     return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
@@ -178,9 +196,9 @@ def _read() -> dict[str, dict[str, float]]:
     return content if isinstance(content, dict) else {}
 
 
-def _recall(key: str) -> dict[str, float] | None:
+def _recall(key: str, forms: Collection[str]) -> dict[str, float] | None:
     times = _read().get(key)
-    return times if isinstance(times, dict) and set(times) == set(FORMS) else None
+    return times if isinstance(times, dict) and set(times) == set(forms) else None
 
 
 def _remember(key: str, times: Mapping[str, float]) -> None:

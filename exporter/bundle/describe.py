@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
@@ -32,6 +32,7 @@ from .records import (
     ModelRecord,
     OptionsRecord,
     ParityRecord,
+    PlainLoadRecord,
     PrecisionRecord,
     PreprocessingRecord,
     Property,
@@ -153,15 +154,9 @@ def describe(made: Made) -> Manifest:
         accuracy=None if made.accuracy is None else _accuracy(made.accuracy),
         mixed=made.mixed,
         float_build=made.float_build,
-        plain_load=None if made.plain_load is None else _plain_load(made.plain_load),
+        plain_load=None if made.plain_load is None else PlainLoadRecord.of(made.plain_load),
         versions=_versions(artifact.target),
     )
-
-
-def _plain_load(found: PlainLoad) -> dict[str, Any]:
-    """What the manifest says of it: its fields but for our own settings, and the sentence."""
-    fields: dict[str, Any] = typed_json.finite(typed_json.plain(found))
-    return {name: value for name, value in fields.items() if name != "settings"} | {"sentence": found.sentence}
 
 
 def _shipped_bytes(artifact: Artifact) -> int:

@@ -49,6 +49,7 @@ from .records import (
     ModelRecord,
     OptionsRecord,
     ParityRecord,
+    PlainLoadRecord,
     PrecisionRecord,
     PreprocessingRecord,
     QuantizationRecord,
@@ -73,7 +74,7 @@ class Manifest:
         fusion: one certificate a block.
         quantization, calibration, accuracy, mixed: None where the export did nothing of the kind.
         float_build: the proof of the same graph in float32; None where the artifact is that, or where nobody ran it.
-        plain_load: what a load without this package's code computes, by field; None where it was not tried.
+        plain_load: what a load without this package's code computes; None where the backend does not know.
         files: every file but manifest and report, by its path in the bundle.
     """
 
@@ -99,7 +100,7 @@ class Manifest:
     accuracy: AccuracyRecord | None = None
     mixed: MixedSearch | None = None
     float_build: FloatBuild | None = None
-    plain_load: Mapping[str, Any] | None = None
+    plain_load: PlainLoadRecord | None = None
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, TypeAlias
 
-from slide_export.core.artifact import DtypeStats
+from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
+from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
 from slide_export.core.proof import Acceptance, Flip, OutputParity
-from slide_export.core.typed_json import Count, Measured, Sha256, Size
+from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
 
@@ -65,6 +66,40 @@ class ArtifactRecord:
     bytes: Count
     graph: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlainLoadRecord:
+    """What a load without this package's code computes.
+
+    Attributes:
+        call: the shortest load that the runtime's manual shows.
+        same: whether it computes what was proved on every machine.
+        options: what to set for what was proved, in the runtime's words.
+        why: what the runtime does.
+        computed, proved: types that products compute in, after such a load and in the proof, where it was made.
+        evaluator: what ran it there; "" where it was not measured.
+        max_abs, limit_max: its largest error, and what the proof allowed; None where it was not measured.
+        passed: whether it was within the proof's limits.
+        sentence: all of that for people.
+    """
+
+    call: str
+    same: bool
+    options: Mapping[str, str]
+    why: str
+    computed: tuple[str, ...]
+    proved: tuple[str, ...]
+    evaluator: str
+    max_abs: float | None
+    limit_max: float | None
+    passed: bool | None
+    sentence: str
+
+    @classmethod
+    def of(cls, found: PlainLoad) -> PlainLoadRecord:
+        """What a manifest says of a load: all but the settings, which are this package's own."""
+        return cls(**{one.name: getattr(found, one.name) for one in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -136,7 +171,7 @@ class OptionsRecord:
 
     form: str
     variant: str | None
-    batch: Size | None
+    batch: Annotated[int, Least(1), Most(LARGEST_BATCH)] | None
     embed_preprocessing: bool
     softmax: bool
     features: bool

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from slide_export.calibration.report import CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch
+from slide_export.core.markdown import code, plain
 from slide_export.core.model import BlockCertificate
 
 from .manifest import Manifest
@@ -30,26 +31,26 @@ def _head(manifest: Manifest) -> str:
     model, checkpoint, parity = manifest.model, manifest.checkpoint, manifest.parity
     near, to = ("equal", "to") if parity.accepted.min_sqnr_db is None else ("within quantization noise", "of")
     verdict = (f"**{near}**" if parity.passed else f"**REJECTED: not {near}**") + f" {to} the PyTorch model"
-    return f"""# {manifest.name}: {manifest.target} {manifest.precision.name}
+    return f"""# {plain(manifest.name)}: {plain(manifest.target)} {manifest.precision.name}
 
-{model.variant} at {model.image_size[0]}x{model.image_size[1]}, {model.parameters:,} parameters, form \
-`{manifest.options.form}`: {verdict} on {parity.images} real images ({parity.source}) at batch \
-{", ".join(map(str, parity.batch_sizes))} ({parity.evaluator}).
+{plain(model.variant)} at {model.image_size[0]}x{model.image_size[1]}, {model.parameters:,} parameters, form \
+{code(manifest.options.form)}: {verdict} on {parity.images} real images ({plain(parity.source)}) at batch \
+{", ".join(map(str, parity.batch_sizes))} ({plain(parity.evaluator)}).
 
-From `{checkpoint.file}` (sha256 `{checkpoint.sha256}`), {checkpoint.weights} weights.
-""" + "".join(f"- {note}\n" for note in checkpoint.notes)
+From {code(checkpoint.file)} (sha256 `{checkpoint.sha256}`), {checkpoint.weights} weights.
+""" + "".join(f"- {plain(note)}\n" for note in checkpoint.notes)
 
 
 def _parity(manifest: Manifest) -> str:
     parity = manifest.parity
     rows = "".join(
-        f"| {o.name} | {o.max_abs:.2e} | {o.floor_max:.2e} | {o.limit_max:.2e} | {o.rms:.2e} "
+        f"| {plain(o.name)} | {o.max_abs:.2e} | {o.floor_max:.2e} | {o.limit_max:.2e} | {o.rms:.2e} "
         f"| {o.limit_rms:.2e} | {o.mean_abs:.2e} | {o.sqnr_db:.1f} | {o.cosine:.9f} |\n"
         for o in parity.outputs
     )
     top1 = "" if parity.top1 is None else f"\nTop-1 agreement: {parity.top1:.2%}.\n"
     flips = "".join(
-        f"- {flip.image}: class {flip.expected} became {flip.found}, margin {flip.margin:.2e}\n"
+        f"- {plain(flip.image)}: class {flip.expected} became {flip.found}, margin {flip.margin:.2e}\n"
         for flip in parity.flips
     )
     return f"""
@@ -61,12 +62,12 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 | output | largest error | floor | limit | rms error | limit | mean error | SQNR dB | cosine |
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
-Precision: {manifest.dtype_stats.sentence}.
+Precision: {plain(manifest.dtype_stats.sentence)}.
 {_float_build(manifest)}"""
 
 
 def _float_build(manifest: Manifest) -> str:
-    return "" if manifest.float_build is None else f"\nGraph: {manifest.float_build.sentence}.\n"
+    return "" if manifest.float_build is None else f"\nGraph: {plain(manifest.float_build.sentence)}.\n"
 
 
 def _accuracy(accuracy: AccuracyRecord | None) -> str:
@@ -77,7 +78,7 @@ def _accuracy(accuracy: AccuracyRecord | None) -> str:
     asked = {lost: accuracy.max_drop, "at least {:g} dB": accuracy.min_sqnr_db}
     goal = " and ".join(text.format(limit) for text, limit in asked.items() if limit is not None)
     if accuracy.pytorch is None or accuracy.artifact is None or accuracy.interval is None:  # without classes
-        return f"\n## Accuracy\n\n{accuracy.sentence}: {verdict} ({goal}), {accuracy.evaluator}.\n"
+        return f"\n## Accuracy\n\n{plain(accuracy.sentence)}: {verdict} ({goal}), {plain(accuracy.evaluator)}.\n"
     rows = "".join(
         f"| {what} | {hits.top1:.2%} | {'-' if hits.top5 is None else format(hits.top5, '.2%')} |\n"
         for what, hits in (("PyTorch", accuracy.pytorch), ("artifact", accuracy.artifact))
@@ -86,7 +87,7 @@ def _accuracy(accuracy: AccuracyRecord | None) -> str:
     return f"""
 ## Accuracy
 
-On {accuracy.images} images ({accuracy.source}): {verdict} ({goal}), {accuracy.evaluator}.
+On {accuracy.images} images ({plain(accuracy.source)}): {verdict} ({goal}), {plain(accuracy.evaluator)}.
 
 | model | top-1 | top-5 |
 |---|---|---|
@@ -100,8 +101,8 @@ in the artifact alone: {accuracy.won}; McNemar's exact p = {accuracy.p_value:.3g
 def _mixed(search: MixedSearch | None) -> str:
     if search is None:
         return ""
-    kept = "".join(f"- `{module}`\n" for module in search.kept) or "- none: the goal is reached without\n"
-    rows = "".join(f"| `{one.module}` | {one.sqnr_db:.1f} |\n" for one in search.ranking)
+    kept = "".join(f"- {code(module)}\n" for module in search.kept) or "- none: the goal is reached without\n"
+    rows = "".join(f"| {plain(one.module)} | {one.sqnr_db:.1f} |\n" for one in search.ranking)
     return f"""
 ## Kept in float
 
@@ -116,11 +117,13 @@ With every layer in {search.base}: {search.before}. With these in float: {search
 def _calibration(calibration: CalibrationReport | None) -> str:
     if calibration is None:
         return ""
-    findings = "".join(f"- {finding.severity} {finding.name}: {finding.message}\n" for finding in calibration.findings)
+    findings = "".join(
+        f"- {finding.severity} {finding.name}: {plain(finding.message)}\n" for finding in calibration.findings
+    )
     return f"""
 ## Calibration
 
-Ranges of activations were observed on {calibration.images} images ({calibration.source}, pixels' sha256 \
+Ranges of activations were observed on {calibration.images} images ({plain(calibration.source)}, pixels' sha256 \
 `{calibration.sha256}`); `quantization.yaml` says what was quantized and how.
 {findings or "The audit found nothing against them."}
 """
@@ -130,7 +133,8 @@ def _fusion(fusion: Sequence[BlockCertificate]) -> str:
     if not fusion:
         return ""
     rows = "".join(
-        f"| {block.block} | {block.difference:.2e} | {block.bound:.2e} | {block.drift:.3g} |\n" for block in fusion
+        f"| {plain(block.block)} | {block.difference:.2e} | {block.bound:.2e} | {block.drift:.3g} |\n"
+        for block in fusion
     )
     return f"""
 ## Fusion certificate
@@ -146,13 +150,13 @@ cost. Drift: how far training has moved the shift path from the pure shift.
 def _use(manifest: Manifest) -> str:
     data = manifest.preprocessing
     tensors = "".join(
-        f"- {kind} `{spec.name}`: {spec.dtype} [{', '.join(map(str, spec.shape))}]\n"
+        f"- {kind} {code(spec.name)}: {spec.dtype} [{', '.join(map(str, spec.shape))}]\n"
         for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs))
         for spec in specs
     )
     resize = "short side" if data.keep_aspect else "both sides"
     where = "inside the artifact" if data.embedded else "by the caller: (value/255 - mean) / std, channels first"
-    classes = f"- classes, in order: {', '.join(manifest.labels)}\n" if manifest.labels else ""
+    classes = f"- classes, in order: {', '.join(map(plain, manifest.labels))}\n" if manifest.labels else ""
     settings = json.dumps(manifest.artifact.settings, allow_nan=False)
     return f"""
 ## How to feed it
@@ -160,17 +164,20 @@ def _use(manifest: Manifest) -> str:
 {tensors}- resize ({resize}) to {data.resize[0]}x{data.resize[1]}, {data.interpolation}, then crop the centre \
 to {data.crop[0]}x{data.crop[1]}, RGB
 - normalisation {where}; mean {data.mean}, std {data.std}
-{classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): `{settings}`; \
-another load may compute in another precision
+{classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): \
+{code(settings)}; another load may compute in another precision
 {_plain_load(manifest)}
 `slide-export verify` on this directory repeats the proof anywhere.
 """
 
 
 def _plain_load(manifest: Manifest) -> str:
-    found = manifest.plain_load
-    return f"- {found['sentence']}\n" if found and "sentence" in found else ""
+    return "" if manifest.plain_load is None else f"- {plain(manifest.plain_load.sentence)}\n"
 
 
 def _versions(manifest: Manifest) -> str:
-    return "\n## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()) + "\n"
+    return (
+        "\n## Made with\n\n"
+        + ", ".join(f"{plain(name)} {plain(version)}" for name, version in manifest.versions.items())
+        + "\n"
+    )

@@ -72,12 +72,7 @@ def _refuse_name(path: Path, name: str) -> None:
     given = option("name")
     if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
         raise RequestError(f"expected a name for the bundle, found {name!r}: a path goes to {option('out')}")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise RequestError(
-            f"expected a place in UTF-8 for the bundle, found {str(path)!r}: give another {given} or {option('out')}"
-        ) from None
+    files.refuse_not_utf8(path, "a place for the bundle")
     excess = len(os.fsencode(f"{path.name}{REJECTED}.99")) - NAME_BYTES
     if excess > 0:
         found = len(os.fsencode(name))

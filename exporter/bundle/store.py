@@ -92,13 +92,16 @@ def read(path: Path) -> Bundle:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which directory stands at a path, so that one that an export exchanges for it is told from it."""
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Which directory stands at a path, so that one that an export exchanges for it is told from it.
+
+    Where two were put there meanwhile, the second may have the number that the first had: its time is another.
+    """
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _read(path: Path) -> Bundle:

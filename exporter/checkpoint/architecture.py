@@ -3,6 +3,8 @@
 The steps read shapes alone: tensors without values stand for the file's own.
 """
 
+import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -14,6 +16,7 @@ from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
+from slide_export.models.family import UntoldError
 from slide_export.models.formats import (
     UNKNOWN_FAMILIES,
     Beside,
@@ -24,15 +27,20 @@ from slide_export.models.formats import (
     refusal,
     rename,
 )
+from slide_export.models.formats.format import UNTOLD
 
 from .containers import Contents
 from .preprocessing import FoundPreprocessing, told_by_tree
-from .tensor_files import shaped
+from .tensor_files import reading, shaped
 from .text import listed
-from .values import OWN_CONFIG, Library, configure
+from .values import OWN_CONFIG, Library, configure, read
 
 OFFICIAL = "official names"
-OWN_HEADS = {"fc", "head", "classifier", "linear", "cls_head", "mlp_head"}  # of training codes, not of a detector
+LEAST_STD = 2.0**-16
+"""A level of a picture of 16 bits: no pictures deviate by less."""
+DENSE = re.compile(
+    r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
+)  # what stands beside the backbone of a detector or segmenter; anything else is a classifier's own head
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
 
 
@@ -89,13 +97,16 @@ def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
     return any(family.matches(state) for family in (*families, *COMPARISON))
 
 
-def by_our_names(contents: Contents, like: State, families: Sequence[Family], *, features: bool) -> Named:
+def by_our_names(
+    contents: Contents, like: State, families: Sequence[Family], said: Mapping[str, str], *, features: bool
+) -> Named:
     """Rename a file's tensors to this project's names.
 
     Args:
         contents: what the file holds.
         like: its tensors, without values.
         families: which it may be of.
+        said: what the user says of the model.
         features: only the maps of the stages are wanted, so a neck or a head beside a backbone may be left out.
 
     Raises:
@@ -109,18 +120,33 @@ def by_our_names(contents: Contents, like: State, families: Sequence[Family], *,
     found = recognise(like.keys(), contents.config)
     try:
         return (
-            _of_library(found, contents, like, features=features)
+            _of_library(found, contents, like, families, said, features=features)
             if found
             else _official(like, families, features=features)
         )
     except ShapeError as error:
         name = found.format.name if found else "known model"
         raise CheckpointError(
-            f"expected the checkpoint of a {name} that can be exported, found {foreign(error, 400)}"
+            f"expected the checkpoint of a {name} that can be exported, found {foreign(error, 400)}{_how(error)}"
         ) from error
 
 
-def _of_library(found: Recognised, contents: Contents, like: State, *, features: bool) -> Named:
+def _how(error: ShapeError) -> str:
+    """Say the option that tells what no file does."""
+    if not isinstance(error, UntoldError):
+        return ""
+    return f" ({option('values', 'model')} {error.value}={error.example})"
+
+
+def _of_library(
+    found: Recognised,
+    contents: Contents,
+    like: State,
+    families: Sequence[Family],
+    said: Mapping[str, str],
+    *,
+    features: bool,
+) -> Named:
     keys = found.keys
     renamed = rename(found.format.key_map(keys.keys()), keys)
     outside = sorted(
@@ -136,7 +162,18 @@ def _of_library(found: Recognised, contents: Contents, like: State, *, features:
         name: Origin(tuple(keys[key] for key in origin.keys), origin.make) for name, origin in renamed.origins.items()
     }
     shapes = {name: _without_memory(origin(like)) for name, origin in origins.items()}
-    beside = Beside(contents.config, contents.preprocessor, contents.labels, contents.writer)
+    family = next((family for family in families if family.name == found.format.family), None)
+    if family is not None:
+        read(family, said)  # refused here, as they are to be written, before they are taken
+    beside = Beside(
+        contents.config,
+        contents.preprocessor,
+        contents.labels,
+        contents.writer,
+        keys.keys(),
+        said,
+        lambda name: origins[name](reading(contents.tensors)),
+    )
     with config_tree.reading("a configuration"):
         told = found.format.read(shapes, beside)
     notes: tuple[str, ...] = (f"named by {found.format.name}",)
@@ -201,7 +238,10 @@ def architecture(
             (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
             (),
         )
-    told_assumptions = told.assumed if told else ()
+    labels, doubled = _distinct(labels)
+    assumed = (*assumed, *doubled)
+    settled = tuple(words for name, words in UNTOLD.items() if name in options)
+    told_assumptions = tuple(one for one in told.assumed if not one.startswith(settled)) if told else ()
     return Architecture(
         family,
         config,
@@ -212,6 +252,18 @@ def architecture(
         told.filled if told else {},
         found.values,
     )
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give names that stand for several classes their number, and say so: some runtimes answer with the name alone.
+
+    Of ImageNet's names "crane" is a bird and a machine: crane (134) and crane (517).
+    """
+    doubled = [name for name, count in Counter(labels).items() if count > 1]
+    if not doubled:
+        return labels, ()
+    said = f"class names that stand for several classes have their number behind them: {listed(doubled)}"
+    return tuple(f"{name} ({number})" if name in doubled else name for number, name in enumerate(labels)), (said,)
 
 
 def _family(named: Named, families: Sequence[Family], variant: str | None) -> Family:
@@ -239,7 +291,7 @@ def _images(family: Family, named: Named, tree: Mapping[str, Any] | None, config
     """Tell the preprocessing, and what of it a file tells."""
     with config_tree.reading("DATA"):
         data = named.told.data if named.told else family.read_data(tree, config)
-    if not all(0 < deviation < float("inf") for deviation in data.std) or not all(abs(mean) <= 1 for mean in data.mean):
+    if not all(LEAST_STD <= one <= 1 for one in data.std) or not all(0 <= one <= 1 for one in data.mean):
         raise ShapeError(
             f"mean {data.mean} and standard deviation {data.std}, where those of colours in 0..1 are expected "
             "(of colours in 0..255: divide both by 255)"
@@ -274,11 +326,11 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
 
 def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
     others = sorted({key.partition(".")[0] for key in keys if not key.startswith("backbone.")})
-    if set(others) <= OWN_HEADS:
+    if not any(DENSE.fullmatch(name) for name in others):
         raise CheckpointError(
-            f"expected a classifier with one linear layer as its head.weight, found a backbone with {listed(others)} "
-            f"beside it, a head of its own code: rename its weights so that they are the model's own, or take "
-            f"the maps of its four stages with {option('features')}"
+            f"expected a classifier with one linear layer as its head.weight, found a backbone with "
+            f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "
+            f"model's own, or take the maps of its four stages with {option('features')}"
         )
     raise CheckpointError(
         f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "

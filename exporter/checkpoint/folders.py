@@ -3,13 +3,13 @@
 swin-tiny/  config.json  preprocessor_config.json  model.safetensors.index.json  model-00001-of-00004.safetensors ...
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slide_export.core import typed_json
 from slide_export.core.errors import CheckpointError
 from slide_export.core.text import foreign
 
@@ -29,6 +29,7 @@ TRAINING = (
     "sampler",
     "trainer_state",
 )
+OTHER_FRAMEWORKS = (".h5", ".msgpack", "saved_model.pb", ".keras", ".onnx")
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_config.json")
 
 
@@ -114,6 +115,12 @@ def _only(found: list[Path], folder: Path, what: str) -> Path:
     if found:
         names = listed([path.name for path in found])
         raise CheckpointError(f"expected one {what} in {folder}, found {names}: name one")
+    if others := sorted(path.name for path in folder.iterdir() if path.name.endswith(OTHER_FRAMEWORKS)):
+        raise CheckpointError(
+            f"expected weights of PyTorch in {folder}, found {', '.join(others)}, of another framework: load them with "
+            "their library and save them for PyTorch (transformers: from_pretrained(..., from_tf=True), then "
+            "save_pretrained)"
+        )
     below = sorted(path.name for path in folder.iterdir() if path.is_dir())
     inside = f"; it has the folders {', '.join(below[:8])}: name one that has weights" if below else ""
     raise CheckpointError(
@@ -213,8 +220,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
         CheckpointError: the file is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = typed_json.parse(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"expected a JSON object in {path}, it cannot be read: {foreign(error, 200)}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"expected a JSON object in {path}, found a {type(content).__name__}")

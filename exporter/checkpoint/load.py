@@ -19,7 +19,7 @@ from .architecture import Architecture, Named, architecture, by_our_names, compa
 from .bounds import refuse_beyond, refuse_expanded
 from .changes import refuse_changed
 from .containers import Contents, digest, read_checkpoint
-from .preprocessing import in_force
+from .preprocessing import beside_the_model, in_force
 from .weights import assign, build, converted, refuse_kinds, refuse_misfits, weights_of, wholly_absent
 
 LONGEST = 2000  # letters of a note
@@ -67,7 +67,7 @@ def load_checkpoint(
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, features=features)
+    named = by_our_names(contents, like, families, asked.values, features=features)
     found = architecture(named, contents.tree, families, variant, asked.values, features=features)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
@@ -76,7 +76,7 @@ def load_checkpoint(
         adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
         module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
-    assumed = (*found.assumed, *images.assumed)
+    assumed = (*found.assumed, *images.assumed, *beside_the_model(contents.dropped, images.values))
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,
@@ -151,6 +151,8 @@ def _notes(
     told = named.told.notes if named.told else ()
     notes = [*contents.notes, *([conversion] if conversion else []), *named.notes, *told, *found.assumed]
     notes.append(f"architecture from {found.source}")
+    if stages := getattr(found.config, "feature_stages", ()):
+        notes.append(f"a backbone that hands on the maps of stages {', '.join(str(stage + 1) for stage in stages)}")
     filled = [key for key in missing if not key.endswith(found.family.optional or ("\0",))]
     if len(missing) > len(filled):
         notes.append(f"rebuilt {len(missing) - len(filled)} buffers that the file lacks")
@@ -158,6 +160,7 @@ def _notes(
         notes.append(f"filled {len(filled)} tensors that the library leaves out with the constants that stand for them")
     if wanted != found.config:
         notes.append(f"resized from input {_size(found.config.image_size)} to {_size(wanted.image_size)}")
+    notes += found.family.remarks(wanted)
     return tuple(foreign(note, LONGEST) for note in notes)  # some name what others wrote
 
 
@@ -188,6 +191,7 @@ BY_LIBRARY = (
     "roll_first",
     "whole_patches",
     "feature_norms",
+    "feature_stages",
     "normed_stages",
     "padding",
     "refuse_remainder",

@@ -5,7 +5,7 @@ A value that the user says and a file contradicts is refused: one of the two is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from slide_export.core.preprocessing import EXPECTED, HELP, SaidPreprocessing
 from slide_export.models import DataConfig
 from slide_export.models.config_tree import branch
 
+COLOURS = ("mean", "std")
 GEOMETRY = ("resize", "crop")  # these two make one ratio
 
 
@@ -86,6 +87,21 @@ def in_force(found: FoundPreprocessing, said: SaidPreprocessing, size: tuple[int
         for name in EXPECTED
     )
     return Preprocessing(wanted, values, _sentence(values, found.default))
+
+
+def beside_the_model(dropped: Collection[str], values: Sequence[ValueInForce]) -> tuple[str, ...]:
+    """Name colours that a training module kept beside its model, where nothing else tells them.
+
+    Args:
+        dropped: names of tensors that are no part of the model.
+        values: the preprocessing in force.
+    """
+    kept = [
+        name for name in dropped if name.rpartition(".")[2].removeprefix("pixel_").removeprefix("image_") in COLOURS
+    ]
+    if not kept or not any(one.name in COLOURS and one.source == ASSUMED for one in values):
+        return ()
+    return (f"{', '.join(kept[:4])} beside the model not taken for the preprocessing: --mean and --std say it",)
 
 
 def _option(name: str, given: Collection[str]) -> str:

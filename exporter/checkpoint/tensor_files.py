@@ -7,7 +7,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,27 @@ class StoredTensor:
 
 
 Tensors = Mapping[str, StoredTensor]
+
+
+class _Reader(Mapping[str, Tensor]):
+    """A file's tensors, each read when it is asked for and kept by nobody."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.tensors[key].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+def reading(tensors: Tensors) -> Mapping[str, Tensor]:
+    """See stored tensors as their values, each read when it is asked for."""
+    return _Reader(tensors)
 
 
 def in_memory(tensor: Tensor) -> StoredTensor:

@@ -32,6 +32,7 @@ CONFIGS = (
     "mean",
     "std",
 )  # ends of names of mappings that may
+TREES = ("config", "cfg")
 
 
 def unread(content: Mapping[Any, Any]) -> tuple[str, ...]:
@@ -45,4 +46,13 @@ def unread(content: Mapping[Any, Any]) -> tuple[str, ...]:
         if not isinstance(content[name], Mapping)
         or name.lower().endswith(CONFIGS)  # other mappings are sets of tensors
     ]
-    return (f"not read, of names that are not known here: {listed(found)}",) if found else ()
+    strange = (f"not read, of names that are not known here: {listed(found)}",) if found else ()
+    return (
+        *strange,
+        *(f"not read, for it is no tree of names: {name}" for name in TREES if _is_no_tree(content, name)),
+    )
+
+
+def _is_no_tree(content: Mapping[Any, Any], name: str) -> bool:
+    """Whether there is something under a configuration's name that cannot be one."""
+    return content.get(name) is not None and not isinstance(content[name], Mapping | str)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_type_hints
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.model import ASSUMED, ValueInForce
 from slide_export.core.text import foreign
-from slide_export.models import Config, Family, ModelValue, ShapeError, State, config_tree
+from slide_export.models import Config, Family, IncompleteError, ModelValue, ShapeError, State, config_tree
 from slide_export.models.formats import Told
 from slide_export.models.typed_value import typed
 
@@ -28,6 +28,7 @@ UNINFERRED = (
 )  # what shapes raise that no model of a family has
 NOTHING_TOLD: Mapping[str, Any] = MappingProxyType({})
 TOO_LITTLE = "the checkpoint's own config says too little of the model or cannot be read: it is not used"
+WITHOUT = "the checkpoint's own config tells no {}: it is not used"
 OTHER_FORM = "the checkpoint's own config has {} and no MODEL: its form is not known, it is not used"
 UNREAD = "the checkpoint's own config also has {}: taken for what changes no output"
 PICTURES = ("DATA", "TEST")  # branches of what is read of preprocessing
@@ -94,7 +95,7 @@ def configure(
         RequestError: a value does not exist, is misformed, or is not what the file or the variant tells.
     """
     said = read(family, values)
-    own = _own(family, tree) if tree is not None and library is None else None
+    own, missing = _own(family, tree) if tree is not None and library is None else (None, ())
     if own is not None:
         config, source = own, OWN_CONFIG
         _refuse_others(family, said, own, OWN_CONFIG)
@@ -116,44 +117,41 @@ def configure(
     )
     guesses = () if told or library else _guesses(family, state)
     if tree is not None and library is None:
-        guesses = (*guesses, *_unread(tree, own))
+        guesses = (*guesses, *_unread(tree, own, missing))
     said_already = {value.name for value in family.values if library and value.field_name in library.guessed}
     unsaid = (one.assumption for one in found if one.source == ASSUMED and one.name not in said_already)
     assumed = (*unsaid, *guesses)
     return Configured(config, source, found, assumed)
 
 
-def _own(family: Family, tree: Mapping[str, Any]) -> Any | None:
-    """Read the training code's own configuration; None where it says too little.
+def _own(family: Family, tree: Mapping[str, Any]) -> tuple[Any | None, tuple[str, ...]]:
+    """Read the training code's own configuration; None where it says too little, and what it does not say.
 
     Raises:
         ShapeError: it is of another model, or has a field or a value that is not known.
     """
     types = SWINS if family.name in SWINS else (family.name, *family.variants)
+    missing: tuple[str, ...] = ()
     with config_tree.reading("a configuration"):
-        own = family.read_config(tree)
+        try:
+            own = family.read_config(tree)
+        except IncompleteError as error:
+            own, missing = None, error.missing
         if "MODEL" in tree:
             config_tree.refuse_other_model(tree, family.name, types)
-    return own
+    return own, missing
 
 
-def _unread(tree: Mapping[str, Any], own: Any | None) -> tuple[str, ...]:
-    """Say what of a configuration is not used."""
+def _unread(tree: Mapping[str, Any], own: Any | None, missing: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what of a configuration is not used, and for want of what."""
     names = [foreign(name) for name in config_tree.unread(tree)]
     if own is not None or any(place in tree for place in ("MODEL", *PICTURES)):
-        empty = [
-            f"{place}.{name}" for place in ("MODEL", "DATA") for name, value in _branch(tree, place) if value is None
-        ]
-        little = f"{TOO_LITTLE} ({listed(empty)} tells nothing)" if empty else TOO_LITTLE
+        little = WITHOUT.format(listed(missing)) if missing else TOO_LITTLE
         return (
             *(() if own is not None or "MODEL" not in tree else (little,)),
             *((UNREAD.format(listed(names)),) if names else ()),
         )
     return (OTHER_FORM.format(listed([foreign(name) for name in tree])),) if tree else ()
-
-
-def _branch(tree: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
-    return [(foreign(key), value) for key, value in config_tree.branch(tree, name).items()]
 
 
 def _guesses(family: Family, state: State) -> tuple[str, ...]:

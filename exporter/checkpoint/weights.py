@@ -1,7 +1,7 @@
 """The weights themselves: of a kind that can be exported, whole, finite, in float32, in a module without own memory."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from slide_export.models.formats import Origin
 
 from .architecture import shape_of
 from .bounds import bounded
-from .tensor_files import StoredTensor
+from .tensor_files import StoredTensor, reading
 from .text import listed
 
 FLOATS = (
@@ -57,6 +57,8 @@ def _kind(name: str, tensor: Tensor) -> str:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.dtype in FLOATS or (name.endswith(INTEGERS) and dtype.startswith(("int", "uint"))):
         return ""
+    if dtype == "int64":
+        return "of type int64, which no weight has: a counter or an index of another module; save the model's alone"
     if dtype.startswith(("float8", "float4", "int", "uint", "bits")):
         return f"of type {dtype}, as a quantized file has it: export the float model that it was made from"
     return f"of type {dtype}: save it as float32"
@@ -139,7 +141,7 @@ def weights_of(
     Raises:
         CheckpointError: one holds a NaN or an infinity, or a buffer says something else than the architecture.
     """
-    reader = _Reader(tensors)
+    reader = reading(tensors)
     state = dict(family.canonical({key: _as_float(origin(reader), key, origins) for key, origin in origins.items()}))
     broken = [_theirs(key, origins) for key, value in state.items() if not is_finite(value)]
     altered = [
@@ -172,22 +174,6 @@ def _as_float(value: Tensor, key: str, origins: Mapping[str, Origin]) -> Tensor:
             f"beyond {torch.finfo(torch.float32).max:.3g}: scale the model, or find out where the training diverged"
         )
     return converted
-
-
-class _Reader(Mapping[str, Tensor]):
-    """A file's tensors, each read when it is asked for and kept by nobody."""
-
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
-        self.tensors = tensors
-
-    def __getitem__(self, key: str) -> Tensor:
-        return self.tensors[key].read()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tensors)
-
-    def __len__(self) -> int:
-        return len(self.tensors)
 
 
 def is_finite(tensor: Tensor) -> bool:

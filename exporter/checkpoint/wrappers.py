@@ -15,6 +15,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.text import foreign
 
+from .stand_ins import StandIn
 from .tensor_files import StoredTensor, in_memory
 from .text import LISTED, listed
 
@@ -78,11 +79,15 @@ PREFIXES = (
     "student.",
     "base_model.",
 )
+INNER = re.compile(r"\.(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+")
+"""Of torch.compile, FSDP and activation checkpointing around a module of the model."""
 AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_model.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
+DEEPEST = 4  # levels of names above the weights: {"checkpoint": {"model": {"state_dict": ...}}} has three
 LONGEST = 256  # letters of a tensor's name; the longest of the models here has 80
 PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
+ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")  # of numpy, which make an array
 HEADS = ("head.", "classifier.", "fc.")
 DENSE = re.compile(r"(?:neck|\w+_head)\.")  # beside the backbone of a detector or segmenter
 
@@ -146,6 +151,7 @@ def unwrap(
         dropped += [other for other in tensors if not other.startswith(below)]
         tensors = {other.removeprefix(below): tensor for other, tensor in tensors.items() if other.startswith(below)}
     tensors, removed, outside = _without_prefix(tensors, weights, notes, is_model)
+    tensors = _without_inner_wrappers(tensors, notes)
     prefix = below + removed
     counted = [counter for counter in tensors if _is_counter(counter, tensors[counter])]
     dropped = [*dropped, *outside, *counted]
@@ -156,24 +162,24 @@ def unwrap(
 
 
 def sets_of_tensors(content: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
-    """Find every mapping that holds tensors by name, at the top ("") and up to two levels below it."""
+    """Find every mapping that holds tensors by name, at the top ("") and up to `DEEPEST` levels below it."""
     found = {"": content} if _is_set(content) else {}
-    for name, value in content.items():
-        if not isinstance(value, Mapping) or not isinstance(name, str) or name.lower().startswith(NO_WEIGHTS):
-            continue
-        if _is_set(value):
-            found[name] = value
-        for inner, below in value.items():
-            named = isinstance(inner, str) and not inner.lower().startswith(NO_WEIGHTS)
-            if named and isinstance(below, Mapping) and _is_set(below):
-                found[f"{name}.{inner}"] = below
+    level: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    for _ in range(DEEPEST):
+        level = [
+            (f"{above}.{name}" if above else name, value)
+            for above, mapping in level
+            for name, value in mapping.items()
+            if isinstance(value, Mapping) and isinstance(name, str) and not name.lower().startswith(NO_WEIGHTS)
+        ]
+        found |= {name: value for name, value in level if _is_set(value)}
     return found
 
 
 def _is_set(value: Mapping[Any, Any]) -> bool:
     """Whether a mapping is mostly tensors with names; a few values beside them are counters."""
     tensors = sum(isinstance(item, Tensor | StoredTensor) and isinstance(name, str) for name, item in value.items())
-    return tensors > 0 and 2 * tensors > len(value)
+    return any(name not in COUNTERS for name in value) and tensors > 0 and 2 * tensors > len(value)
 
 
 def _chosen(
@@ -220,10 +226,10 @@ def _kind(name: str, sets: Mapping[str, Mapping[Any, Any]]) -> str:
         swapped = raw in sets and average in sets and _is_swapped(raw, sets[raw])
         if swapped and name in (raw, average):
             return "raw" if name == raw else "ema"
-    last = name.rpartition(".")[2]
-    if name == "" or last in RAW:
-        return "raw"
-    return "ema" if last in EMA else ""
+    parts = name.split(".")
+    if any(part in EMA for part in parts):  # {"model_ema": {"module": ...}} too
+        return "ema"
+    return "raw" if name == "" or parts[-1] in RAW else ""
 
 
 def _is_swapped(name: str, values: Mapping[Any, Any]) -> bool:
@@ -243,11 +249,20 @@ def _nothing(content: Mapping[Any, Any], kinds: Mapping[str, str], weights: str,
             f"expected {weights} weights in {where}, found {top}; it has {stands}: ask for {option('weights')} {other}"
         )
     names, found_what = [foreign(name) for name in content], f"expected {weights} weights in {where}, found {top}"
+    if any(_is_arrays(values) for values in (content, *content.values())):
+        return f"{found_what}, and arrays of numpy in the place of tensors: save them with torch.from_numpy"
     if names and all(
         name.lower().startswith(NO_WEIGHTS) or name in ("state", "param_groups", "epoch") for name in names
     ):
         return f"{found_what}: the state of a training without its model; export the file that has it"
     return f"{found_what}, and no set of tensors in them; export the file that has it"
+
+
+def _is_arrays(values: Any) -> bool:
+    """Whether a mapping is mostly arrays of numpy, for which stand-ins are here."""
+    found = list(values.values()) if isinstance(values, Mapping) else []
+    arrays = sum(isinstance(value, StandIn) and value.name.endswith(ARRAYS) for value in found)
+    return 2 * arrays > len(found)
 
 
 def _named(sets: Mapping[str, Mapping[Any, Any]], key: str, where: str) -> tuple[str, str]:
@@ -298,6 +313,19 @@ def _without_mmcv_average(
     notes.append("the file has averages and raw weights side by side, as mmcv's EMAHook leaves them")
     chosen = {name: raw.get(name, tensors[name]) if weights == "raw" else tensors[name] for name in names}
     return chosen, [name for name in tensors if name in kept]
+
+
+def _without_inner_wrappers(tensors: dict[str, StoredTensor], notes: list[str]) -> dict[str, StoredTensor]:
+    """Remove what wraps a module inside: `layers.0._orig_mod.blocks` -> `layers.0.blocks`.
+
+    Names that would then be the same stay as they are.
+    """
+    renamed = {INNER.sub(".", name): tensor for name, tensor in tensors.items()}
+    if len(renamed) < len(tensors) or renamed.keys() == tensors.keys():
+        return tensors
+    words = sorted({found[0].strip(".") for name in tensors for found in INNER.finditer(name)})
+    notes.append(f"removed {listed(words)} from within the names of {len(renamed.keys() - tensors.keys())} keys")
+    return renamed
 
 
 def _without_prefix(

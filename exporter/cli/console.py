@@ -99,8 +99,8 @@ def show_export(manifest: Manifest) -> None:
     _parity_table(console, manifest.parity)
     if manifest.float_build is not None:
         console.print(f"{GOOD} {literal(manifest.float_build.sentence, SENTENCE)}", soft_wrap=True)
-    if manifest.plain_load and not manifest.plain_load.get("same", True):
-        console.print(f"   {literal(str(manifest.plain_load['sentence']), SENTENCE)}", soft_wrap=True)
+    if manifest.plain_load is not None and not manifest.plain_load.same:
+        console.print(f"   {literal(manifest.plain_load.sentence, SENTENCE)}", soft_wrap=True)
     show_accuracy(manifest.accuracy)
     if manifest.mixed is not None:
         console.print(_kept(manifest.mixed), soft_wrap=True)
@@ -298,6 +298,10 @@ def show_targets(found: Sequence[Availability]) -> None:
             console.print(f"{target.target} is not installed: {target.install}", markup=False)
         elif target.obstacle:
             console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    from slide_export.benchmark import environment, fast_types
+
+    if said := fast_types.sentence(environment.flags()):
+        console.print(f"This processor {said}.", markup=False)
     console.print()
     console.print(_option_table(found))
 

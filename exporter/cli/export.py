@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from slide_export import api
 from slide_export.core import typed_json
-from slide_export.inference.forms import FORMS
+from slide_export.inference.forms import FORMS, SAMPLINGS
 
 from .options import (
     CHECKPOINT,
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="NAME[,NAME]",
-    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}.",
+    help=f"Form of slide attention, or one for each stage that slides: {', '.join(('auto', *FORMS))}. "
+    f"Of DAT's deformable attention: {', '.join(('auto', *SAMPLINGS))}.",
 )
 @click.option("--lowering", "old_form", hidden=True, expose_value=False, callback=refuse_old_form)
 @click.option("--tune", is_flag=True, help="Measure every form on this machine and take the fastest.")

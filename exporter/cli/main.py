@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 import sys
 import traceback
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from slide_export import api
 from slide_export.core import files, typed_json
-from slide_export.core.errors import RequestError, SlideExportError, WriteError
+from slide_export.core.errors import RequestError, SlideExportError, WriteError, option
 
 from . import ending
 from . import export as exporting
@@ -26,6 +27,8 @@ from .options import DIRECTORY, as_json
 PROGRAM = "slide-export"
 COMPLETE = "_SLIDE_EXPORT_COMPLETE"
 INTERNAL_ERROR, INTERRUPTED = 70, 130  # sysexits.h EX_SOFTWARE; 128 + SIGINT: 1 is kept for a failed proof
+NO_MEMORY = re.compile(r"can't allocate memory|bad_alloc|[Oo]ut of memory")
+"""Of PyTorch's allocator, of C++ and of others that raise no MemoryError."""
 UNREADABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
@@ -182,5 +185,10 @@ def _of_the_system(error: BaseException) -> SlideExportError | None:
     """What the system says of a file that nobody expected it of; None for another error."""
     if isinstance(error, OSError) and error.filename is not None and error.errno in UNREADABLE:
         return RequestError(f"expected to read {os.fsdecode(error.filename)}, the system says: {error.strerror}")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
+        return RequestError(
+            "expected enough memory for the model and its images, the system gave none: take a smaller "
+            f"{option('batch')} or {option('input_size')}, or a machine with more"
+        )
     refusal = files.write_refusal(error, None)  # whatever writes results names its own place
     return None if refusal is None else WriteError(refusal)

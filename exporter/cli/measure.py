@@ -16,6 +16,12 @@ from .options import DIRECTORY, FILE, Names, as_json, input_size, measuring, rea
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=DIRECTORY)
 @measuring
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    show_default=True,
+    help="Measure what this machine reaches at best, and how far above that limit each bundle is.",
+)
 @click.option("-o", "--result", "out", type=FILE, help="File for the result, JSON.")
 @as_json
 def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
@@ -52,7 +58,8 @@ def recommend(bundles: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         click.echo(typed_json.dumps(recommendation, indent=2))
         return
     show_result(measured, stderr=True)
-    click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in recommendation.reasons))))
+    others = (*recommendation.reasons, *recommendation.unmeasured)
+    click.echo("\n".join((recommendation.sentence, *(f"  {reason}" for reason in others))))
 
 
 @click.command()

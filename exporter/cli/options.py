@@ -12,6 +12,7 @@ from slide_export.benchmark.plan import CALLS, ROUNDS, THIS_MACHINE, TIMEOUT_S
 from slide_export.core.preprocessing import EXPECTED, HELP, LARGEST_SIDE
 from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
+from slide_export.verification.place import TIMEOUT_S as PROOF_TIMEOUT_S
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -97,6 +98,15 @@ min_sqnr = click.option(
     "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval asks of the outputs; 20 without classes."
 )
 keep = click.option("--keep", is_flag=True, help="Leave on --device what was copied there, and tell where.")
+
+timeout = click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=PROOF_TIMEOUT_S,
+    show_default=True,
+    help="Seconds for an artifact to load, or to answer a batch.",
+)
 
 MEASURING = (
     click.option(

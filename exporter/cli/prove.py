@@ -11,7 +11,7 @@ import click
 from slide_export import api
 from slide_export.core import typed_json
 
-from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop
+from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, keep, max_drop, timeout
 
 
 @click.command()
@@ -45,6 +45,7 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: b
 )
 @click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep
+@timeout
 @click.option("--junit", type=FILE, help="Write JUnit XML to this file, a test case a bundle.")
 @click.option("--markdown", type=FILE, help="Append a table to this file, $GITHUB_STEP_SUMMARY say.")
 @as_json
@@ -86,9 +87,10 @@ def verify(bundles: tuple[Path, ...], junit: Path | None, markdown: Path | None,
 @click.command()
 @click.argument("bundle", type=DIRECTORY)
 @click.option("--against", type=CHECKPOINT, help="The checkpoint: a bundle does not hold what is inside the model.")
+@timeout
 @click.option("--all", "every", is_flag=True, help="Show every module, not only blocks and their parts.")
 @as_json
-def diagnose(bundle: Path, against: Path | None, every: bool, as_json: bool) -> int:
+def diagnose(bundle: Path, against: Path | None, timeout_s: float, every: bool, as_json: bool) -> int:
     """Name the layer where an artifact leaves the trained model. Exits 1 if there is one."""
     from .console import Steps
 
@@ -97,7 +99,7 @@ def diagnose(bundle: Path, against: Path | None, every: bool, as_json: bool) -> 
             "expected --against CHECKPOINT: a bundle holds the trained model's outputs, not what is inside it"
         )
     with Steps() as step:
-        found = api.diagnose(bundle, against, step=step)
+        found = api.diagnose(bundle, against, timeout_s=timeout_s, step=step)
     if as_json:
         from .views.diagnosis import as_plain
 

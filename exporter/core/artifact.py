@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .errors import RequestError, option
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 Feeds: TypeAlias = "Mapping[str, Array]"
 Outputs: TypeAlias = "Mapping[str, Array]"
+LARGEST_BATCH = 4096
+"""Images in one call, far beyond what servers collect: a proof has to hold that many in memory."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,9 @@ class ModelIO:
         batch: the fixed batch size, or None for a dynamic one.
         embed_preprocessing: input is uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: outputs are probabilities.
-        features: outputs are the four stage maps instead of logits.
+        features: outputs are maps of the stages instead of logits.
         labels: class names, in the order of the head's outputs.
+        stages: names of those maps where a model does not hand on four.
     """
 
     batch: int | None = None
@@ -35,6 +40,11 @@ class ModelIO:
     softmax: bool = False
     features: bool = False
     labels: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise RequestError(f"expected {option('batch')} of 1 to {LARGEST_BATCH} images, found {self.batch}")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class ArtifactInfo:
         parity: the manifest's "parity", empty without a proof.
         accuracy: the manifest's "accuracy", empty where none was measured.
         classes: width of the head; 0 where unknown.
+        computed: convolutions and matrix products by the type that they compute in; None where nobody counted.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ArtifactInfo:
     parity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     classes: int = 0
+    computed: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -188,12 +190,28 @@ class BenchProtocol:
 
 
 @dataclass(frozen=True)
+class Peaks:
+    """What the machine reached at best in this session; see `benchmark/peaks.py`.
+
+    Attributes:
+        threads: at most.
+        gmacs_per_s: 1e9 multiply-adds a second of a matrix product, by element type.
+        read_gb_per_s: 1e9 bytes a second read of a buffer, by its size in MiB.
+    """
+
+    threads: int
+    gmacs_per_s: Mapping[str, float]
+    read_gb_per_s: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class BenchmarkResult:
     """One session: runs on one machine in interleaved rounds, which may therefore be compared.
 
     Attributes:
         measured: begin of the session, ISO 8601 in UTC.
         comparisons: of each run with those before it; computed where the JSON leaves them out.
+        peaks: None where they were not measured.
     """
 
     measured: str
@@ -201,6 +219,7 @@ class BenchmarkResult:
     protocol: BenchProtocol
     runs: tuple[ArtifactTiming, ...]
     comparisons: tuple[Comparison, ...] = ()
+    peaks: Peaks | None = None
 
     def comparison(self, a: int, b: int) -> Comparison | None:
         """Run a relative to run b, whichever way the result has the pair; None where it does not compare them.
@@ -237,13 +256,13 @@ class Executed:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Latency of each form of slide attention in one stage.
+    """Latency of each form of attention in one stage.
 
     Attributes:
-        layer: module name of the stage's first slide attention.
+        layer: module name of the stage's first attention that has several forms.
         size: rows, columns and channels of its feature map.
         heads: of the attention.
-        kernel_size: side of the neighbourhood.
+        kernel_size: side of the neighbourhood; of a deformable attention, of the convolution that makes offsets.
         ms: median of half a block, by form.
         machine: processor and runtime.
     """

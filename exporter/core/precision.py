@@ -5,11 +5,13 @@ The command line and manifests say a precision by its name; everything between p
     name          stores     computes in                 noise floor of the proof
     fp32          float32    float32                     PyTorch in float32, as it is
     fp16          float16    float16                     PyTorch rounded to float16 after every operator
+    bf16          bfloat16   bfloat16, where the         PyTorch rounded to bfloat16 after every operator
+                             processor has it
     int8          int8       int8, ranges calibrated     fake quantization of the PyTorch model
     w8            int8       float32, or a float type    fake quantization of the weights alone
                              that the runtime chooses
 
-bf16, w16 and int8-dynamic are defined and not offered yet: no backend lists them, so none can be asked for.
+w16 and int8-dynamic are defined and not offered yet: no backend lists them, so none can be asked for.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Precision:
         computed_share: least share of products in the computed type where nothing but the precision decides it.
         calibrated: whether activations' ranges are observed on images before the export.
         rounding: relative error of one rounding to the computed type; None where the type has no fixed one.
+        needs_hardware: whether only some processors compute in it, and others silently in another type: what was
+            executed is judged, whoever chose it.
         offered: whether a backend may list it today.
     """
 
@@ -84,6 +88,7 @@ class Precision:
     computed_share: float = 0.0
     calibrated: bool = False
     rounding: float | None = None
+    needs_hardware: bool = False
     offered: bool = True
 
     @property
@@ -152,7 +157,7 @@ BF16 = Precision(
     stored_share=0.95,
     computed_share=0.95,
     rounding=2.0**-8,
-    offered=False,
+    needs_hardware=True,
 )
 W16 = Precision(
     "w16",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = "attribute"
 """In the place of the element type of what is no tensor: an epsilon or an axis of an operator."""
+BFLOAT16, BFLOAT16_MAX = "bfloat16", np.float32(3.3895314e38)
+ONE_STEP = 1 << 16
+"""Of float32's bits: the next bfloat16."""
 SLACK = 1e-3
 """Of half a step: scales are themselves stored in float32, and libraries divide by them in float32."""
 
@@ -49,17 +52,32 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
     Args:
         stored: the type; `values` may have been expanded from it.
     """
-    size, largest = np.abs(values).astype(stored), np.finfo(stored).max
-    within = np.minimum(size, largest)
-    down = within - np.nextafter(within, np.zeros((), stored))
-    with np.errstate(over="ignore"):  # beyond the largest of the type there is nothing
-        up = np.nextafter(within, np.full((), np.inf, stored)) - within
+    if stored == BFLOAT16:
+        size, largest = np.abs(values).astype(np.float32), BFLOAT16_MAX
+        within = np.minimum(size, largest)
+        down, up = _bfloat16_gaps(within)
+    else:
+        size, largest = np.abs(values).astype(stored), np.finfo(stored).max
+        within = np.minimum(size, largest)
+        down = within - np.nextafter(within, np.zeros((), stored))
+        with np.errstate(over="ignore"):  # beyond the largest of the type there is nothing
+            up = np.nextafter(within, np.full((), np.inf, stored)) - within
     half = np.where(np.isfinite(up), up, down).astype(np.float64) * (0.5 + SLACK)
     if np.size(values) == 1 and np.isinf(size).all():  # a bound that bounds nothing
         sign = np.sign(values)
         below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
         return StoredConstant(name, stored, sign * np.float64(largest), below, above, module)
     return StoredConstant(name, stored, values, half, half, module)
+
+
+def _bfloat16_gaps(size: Array) -> tuple[Array, Array]:
+    """Distances from bfloat16 numbers >= 0 to their neighbours; NumPy has no such type.
+
+    Its bits are the upper half of float32's, so the neighbours are one step of the upper half away.
+    """
+    bits = np.ascontiguousarray(size, np.float32).view(np.uint32).astype(np.int64)
+    below, above = ((np.maximum(bits, ONE_STEP) + step).astype(np.uint32) for step in (-ONE_STEP, ONE_STEP))
+    return size - below.view(np.float32), above.view(np.float32) - size
 
 
 def stepped(

@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Mapping, Sequence, Set
 
 MOST = 80  # letters of one name or value in a sentence
+SENTENCE = 2100
+"""Letters of one cell or sentence: those of the longest message and of the class of its error."""
 CUT = "…"
 
 

@@ -21,9 +21,8 @@ from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
 from slide_export.proof import reference
-from slide_export.proof.session import look_inside
 from slide_export.verification import bundle as verification
-from slide_export.verification.opening import artifact_of
+from slide_export.verification.apart import LookInside, inside_apart
 
 from .hooks import anchored, recorded
 from .module_outputs import outputs_of
@@ -32,10 +31,20 @@ from .report import Diagnosis, Row
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
 
-def diagnose(path: Path, against: Path, step: Progress = no_progress, known: Known = NOTHING_MORE) -> Diagnosis:
+def diagnose(
+    path: Path,
+    against: Path,
+    step: Progress = no_progress,
+    known: Known = NOTHING_MORE,
+    inside_of: LookInside = inside_apart,
+) -> Diagnosis:
     """Compare a bundle's artifact with the trained model, module by module, on the bundle's golden images.
 
+    Args:
+        inside_of: where the artifact runs; a process of its own without it.
+
     Raises:
+        CrashError: the artifact crashes its runtime.
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         LoweringError: the artifact shows none of the model's modules.
     """
@@ -45,15 +54,15 @@ def diagnose(path: Path, against: Path, step: Progress = no_progress, known: Kno
         golden = bundle.golden(shipped)
     fed = golden.feeds
     count = len(golden.images)
-    with step("find the trained model's modules in the artifact"):
-        inside = look_inside(*artifact_of(shipped))
-        modules = _comparable(served, shipped, first(fed, 1))
-        value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
-        session = inside.open(tuple(dict.fromkeys(value_names.values())))
-    if not value_names:
-        raise LoweringError(f"expected values named after the model's modules in {path}, found none")
-    with step(f"compare {len(value_names)} modules on {count} images"):
-        rows, shown = _rows(served, session, value_names, fed, shipped)
+    with inside_of(shipped) as inside:
+        with step("find the trained model's modules in the artifact"):
+            modules = _comparable(served, shipped, first(fed, 1))
+            value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
+            session = inside.open(tuple(dict.fromkeys(value_names.values())))
+        if not value_names:
+            raise LoweringError(f"expected values named after the model's modules in {path}, found none")
+        with step(f"compare {len(value_names)} modules on {count} images"):
+            rows, shown = _rows(served, session, value_names, fed, shipped)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(shipped)
     return Diagnosis(session.evaluator, shipped.manifest.precision.name, golden.source, count, rows, hidden, least_db)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide_export.core.stored import ATTRIBUTE, StoredConstant, exact, rounded_float, stepped
+from slide_export.core.stored import ATTRIBUTE, BFLOAT16, StoredConstant, exact, rounded_float, stepped
 
 from .values import QUANTIZING, scope_of
 
@@ -83,6 +83,8 @@ def _along(values: Any, shape: tuple[int, ...], axis: int) -> Any:
 
 
 def _plain(name: str, values: Any, module: str) -> StoredConstant:
+    if str(values.dtype) == BFLOAT16:  # of ml_dtypes, which NumPy takes for no float
+        return rounded_float(name, BFLOAT16, values.astype(np.float32), module)
     if values.dtype.kind == "f":
         return rounded_float(name, str(values.dtype), values, module)
     return exact(name, values, module)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LintsArtifacts
-from slide_export.bundle.manifest import MANIFEST, load
+from slide_export.bundle import store
+from slide_export.bundle.manifest import MANIFEST
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 
 from .rules import Finding, known_targets, union
@@ -96,11 +97,12 @@ def _readers(path: Path) -> dict[str, LintsArtifacts]:
 
 
 def _lint_bundle(path: Path, targets: Sequence[str]) -> tuple[Finding, ...]:
-    """Findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for."""
-    try:
-        manifest = load(path).manifest
-    except BundleError as error:
-        raise BundleError(f"expected {MANIFEST} in {path} to name a target and an artifact: {error}") from error
+    """Findings of a bundle's artifact, or of the ONNX graph beside it, for the target it was made for.
+
+    Raises:
+        BundleError: a file of the bundle is missing or altered, as `verify` would say; or there is nothing to lint.
+    """
+    manifest = store.read(path).manifest
     target, artifact = manifest.target, path / manifest.artifact.path
     if target not in targets:
         return ()
@@ -130,7 +132,8 @@ def _lint_model(model: Model, targets: Sequence[str]) -> tuple[Finding, ...]:
     forms: dict[str, Observation] = {}
     findings: list[Finding] = []
     for target in targets:
-        lowered = choose(fused, "auto", auto=backends.default_form(target))
+        auto, sampling = backends.default_form(target), backends.default_sampling(target)
+        lowered = choose(fused, "auto", auto=auto, sampling=sampling)
         if lowered.form not in forms:
             forms[lowered.form] = observe(lowered.module, example)
         findings += judge(rules((target,)), forms[lowered.form], (target,))

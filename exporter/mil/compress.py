@@ -12,6 +12,7 @@ from typing import Any
 from slide_export.calibration.recipe import QuantizationRecipe
 
 from .errors import MilError
+from .passes import in_compression
 
 WEIGHT = {"linear": "weight", "conv": "weight", "matmul": "y"}
 
@@ -39,7 +40,8 @@ def compress(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe)
         how = optimize.OpLinearQuantizerConfig("linear_symmetric", granularity=scales, weight_threshold=0)
     config = optimize.OptimizationConfig(op_name_configs=dict.fromkeys(names, how))
     apply = optimize.palettize_weights if recipe.weights == "palettized" else optimize.linear_quantize_weights
-    return apply(model, config)
+    with in_compression():
+        return apply(model, config)
 
 
 def _weights(model: Any, modules: Mapping[str, str], recipe: QuantizationRecipe) -> list[str]:

@@ -30,17 +30,18 @@ from slide_export.calibration.recipe import QuantizationRecipe
 from .compress import compress
 from .errors import MilError
 from .package import MODULES
+from .passes import pipeline
 
 CLASS_LABEL = "classLabel"
 CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/apple/coremltools/mlpackage")
-WRONG_PASSES = frozenset({"common::fuse_elementwise_to_batchnorm"})
-"""Makes one `batch_norm` of a `mul` and an `add` per channel and leaves its epsilon at 1e-5 with a variance of 1: every
-value is 5e-6 too small (coremltools 9.0, converters/mil/mil/passes/defs/optimize_elementwise_binary.py)."""
 HARMLESS: tuple[tuple[type[Warning], str], ...] = (
     (DeprecationWarning, r"`torch\.jit\.trace"),
     (DeprecationWarning, r"Conversion of an array with ndim > 0 to a scalar"),  # frontend/torch/ops.py, `_int`
     (ResourceWarning, r"Implicitly cleaning up <TemporaryDirectory"),  # converter.py, `weights_dir`
+    # elementwise_unary.py, `get_cast_value`: float32's largest, the bound of a clip that has none, becomes infinity; a
+    # weight beyond float16 is found by the noise floor and by what is stored.
+    (RuntimeWarning, r"overflow encountered in cast"),
 )
 
 
@@ -106,11 +107,9 @@ def _convert(module: nn.Module, path: Path, form: Form) -> Any:
     with torch.no_grad():
         examples = tuple(torch.zeros(batch, *form.shape) for _ in form.inputs)
         traced = torch.jit.trace(module, examples, check_trace=False)
-    passes = ct.PassPipeline()
-    passes.remove_passes(WRONG_PASSES)
     return ct.convert(
         traced,
-        pass_pipeline=passes,
+        pass_pipeline=pipeline(),
         convert_to="mlprogram",
         inputs=[_input(form, name) for name in form.inputs],
         outputs=[ct.TensorType(name=name, dtype=np.float32) for name in form.outputs],

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import compression, convolution, elementwise, indexing, linear_algebra, normalization, reduction, resize, shape
+from . import (
+    compression,
+    convolution,
+    elementwise,
+    indexing,
+    linear_algebra,
+    normalization,
+    reduction,
+    resample,
+    resize,
+    shape,
+)
 from .arguments import Kernel, kernel
 from .errors import MilError
 from .program import Operation
@@ -19,6 +30,7 @@ KERNELS: Mapping[str, Kernel] = {
     **normalization.TABLE,
     **convolution.TABLE,
     **resize.TABLE,
+    **resample.TABLE,
     **compression.TABLE,
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from slide_export.benchmark.roofline import roofline
 from slide_export.core.measurement import ArtifactTiming, BenchmarkResult, Comparison
 
 from . import tables
 from .conclusions import decisions, doubts, recommendations
 from .document import Block, Document, Figure, Heading, Section, Statements
-from .figures import latency, parity, profile, ratios, tradeoff
+from .figures import latency, parity, profile, ratios, rooflines, tradeoff
 from .phrasing import MIB, bases, count, detail, join_names, model_name, session_name
 
 Published = Mapping[str, float]
@@ -24,6 +25,11 @@ LATENCY = (
 RATIOS = (
     "A run's time over the first one's, paired by round, with its interval; left is faster. The band about 1 counts as "
     "the same: only an interval wholly outside or wholly inside of it is a verdict."
+)
+ROOFLINE = (
+    "The dot is the median, the band ends at the limit. The dashed line is where the model's multiply-adds end at the "
+    "best rate that this machine reached in the fastest type that the artifact computes in; the thin line is where its "
+    "bytes are read once."
 )
 PROFILE = "Milliseconds of one call, block by block; bars of one batch size share a scale."
 PARITY = (
@@ -54,6 +60,7 @@ def compose(results: Sequence[BenchmarkResult], published: Published) -> Documen
         "In short": (*each(lambda result: [Statements(decisions(result))]), *_summary(results)),
         "Latency": each(_latency),
         "Compared": each(_ratios),
+        "How far from the limit": each(_rooflines),
         "Speed against accuracy or size": each(lambda result: _tradeoff(result, published)),
         "Where the time goes": each(_profile),
         "Equal to the trained model?": _parity(runs),
@@ -97,6 +104,14 @@ def _ratios(result: BenchmarkResult) -> Iterator[Block]:
         yield Figure("Ratio to the first run", ratios.draw(result, with_first), RATIOS)
     if result.comparisons:
         yield tables.ratios(result)
+
+
+def _rooflines(result: BenchmarkResult) -> Iterator[Block]:
+    found = [(run, one) for run in result.runs if (one := roofline(run, result.peaks))]
+    if found and result.peaks is not None:
+        yield Figure("Median beside the limit", rooflines.draw(found), ROOFLINE)
+        yield tables.rooflines(found)
+        yield tables.peaks(result.peaks)
 
 
 def _tradeoff(result: BenchmarkResult, published: Published) -> Iterator[Block]:
@@ -151,6 +166,7 @@ def _profile(result: BenchmarkResult) -> Iterator[Block]:
             yield Figure(f"{model_name(run)}, {detail(run)}, batch {run.batch}", profile.draw(run, longest), PROFILE)
     profiled = [run for run in result.runs if run.profile]
     if profiled:
+        yield tables.groups(result)
         yield tables.kinds(result)
         yield from map(tables.blocks, profiled)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from slide_export.core.markdown import plain
+
 from .document import Block, Document, Figure, Heading, Statements, Table
-from .visible import visible
 
 TONES = {"": "", "good": "✓ ", "bad": "✗ ", "doubt": "? "}
 
@@ -19,17 +19,6 @@ def write(document: Document) -> str:
         for block in section.blocks:
             lines += _block(block)
     return "\n".join(lines) + "\n"
-
-
-def plain(text: str) -> str:
-    """Text escaped so that Markdown shows it as it is, on one line, and notifies nobody.
-
-    Source: the zero-width space behind an at sign, and between a number sign and a digit, is Renovate's
-    (renovatebot/renovate 0bafbd1, lib/util/markdown.ts, sanitizeMarkdown).
-    """
-    one_line = visible(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", one_line)
-    return re.sub(r"#(?=\d)", "#&#8203;", escaped).replace("@", "@&#8203;")
 
 
 def _block(block: Block) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from slide_export.benchmark.profile import by_kind
-from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult
+from slide_export.benchmark.profile import GROUPS, by_group, by_kind
+from slide_export.benchmark.roofline import Roofline
+from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, Peaks
 
 from .document import Table
 from .figures import profile
@@ -183,6 +184,43 @@ def blocks(run: ArtifactTiming) -> Table:
             for name, times in profile.blocks(run).items()
         ),
     )
+
+
+def groups(result: BenchmarkResult) -> Table:
+    """Time of each profiled run by what it is for."""
+    return Table(
+        "Milliseconds of one call by what they are for",
+        (*RUN_COLUMNS, *(f"{group} ms" for group in GROUPS)),
+        tuple((*_run(run), *(f"{time:.2f}" for time in by_group(run).values())) for run in result.runs if run.profile),
+        left=2,
+    )
+
+
+def rooflines(found: Sequence[tuple[ArtifactTiming, Roofline]]) -> Table:
+    """The limits of each run, and how far above them it is."""
+    return Table(
+        "Milliseconds that no program goes below on this machine, and each run over the larger of the two",
+        (*RUN_COLUMNS, "type", "products ms", "bytes ms", "p50 ms", "× of the limit"),
+        tuple(
+            (
+                *_run(run),
+                one.kind,
+                *(ms(value) for value in (one.products_ms, one.reading_ms, one.measured_ms)),
+                f"{one.factor:.2f}",
+            )
+            for run, one in found
+        ),
+        left=2,
+    )
+
+
+def peaks(found: Peaks) -> Table:
+    """What the machine reached at best."""
+    products = (
+        (f"products in {kind}", f"{rate:.1f}", "1e9 multiply-adds/s") for kind, rate in found.gmacs_per_s.items()
+    )
+    reading = ((f"reading {size} MiB", f"{rate:.1f}", "1e9 bytes/s") for size, rate in found.read_gb_per_s.items())
+    return Table(f"At best with up to {found.threads} threads", ("what", "rate", "unit"), (*products, *reading), left=1)
 
 
 def environments(results: Sequence[BenchmarkResult]) -> Table:

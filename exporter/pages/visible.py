@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from slide_export.core.text import foreign
-
-LONGEST = 2100
-"""Letters of one cell or sentence: those of the longest message and of the class of its error."""
+from slide_export.core.text import SENTENCE, foreign
 
 
 def visible(text: str) -> str:
     """Write what does not print as an escape, and cut what is longer than any sentence of ours."""
-    return foreign(text, LONGEST)
+    return foreign(text, SENTENCE)
 
 
 def escaped(text: str) -> str:

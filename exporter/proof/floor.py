@@ -86,7 +86,8 @@ def _found(loss: FirstLoss, numbers: NumericFormat) -> str:
             f"{_number(loss.largest)} in {where}, of which rounding leaves {round(loss.centred_db)} dB and has to "
             f"leave {numbers.precision.least_db:g}"
         )
-    limit = float(torch.finfo(torch.float16 if numbers.precision == FP16 else torch.float32).max)
+    rounded = numbers.precision.floor == "rounded"
+    limit = float(torch.finfo(getattr(torch, numbers.precision.computed) if rounded else torch.float32).max)
     if loss.largest > limit:
         return f"{_number(loss.largest)} in {where}, where {_number(limit)} is the largest value"
     return f"a value beyond {_number(limit)}, the largest, inside {where}"

@@ -19,7 +19,8 @@ INTEGER_SHARE = 0.8
 def satisfies(stats: DtypeStats, precision: Precision, *, some_kept: bool = False) -> bool:
     """Whether weights and products are in the precision asked for, at least half of them where some are kept.
 
-    A runtime's choice of type is judged in int8 alone: there it is what was asked for, and no other machine's concern.
+    A runtime's choice of type is judged in int8 and bf16 alone: there it is what was asked for, and no other machine's
+    concern.
     Of a target that counts no types nothing can be judged; `describe` says so.
     """
     if not stats.counted:
@@ -32,7 +33,9 @@ def satisfies(stats: DtypeStats, precision: Precision, *, some_kept: bool = Fals
         return stats.computed.get("int8", 0) >= INTEGER_SHARE * stats.marked > 0
     if precision.quantized:
         return stats.marked > 0  # weights alone are quantized: the products compute in float by design
-    return not stats.fixed or share(stats.computed, precision.computed) >= min(precision.computed_share, most)
+    if not stats.fixed and not precision.needs_hardware:
+        return True
+    return share(stats.computed, precision.computed) >= min(precision.computed_share, most)
 
 
 def share(counts: Mapping[str, int], kind: str) -> float:

@@ -10,24 +10,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from slide_export.calibration.recipe import matches
 from slide_export.core.errors import RequestError
-from slide_export.core.precision import FP16, Precision
+from slide_export.core.precision import Precision
 from slide_export.inference.export_wrapper import layers_of
 
 LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
 
 
-class _RoundToHalf(TorchDispatchMode):
-    """Round every float32 result to float16 and back: fp16 storage between operators, float32 inside them.
+class _RoundResults(TorchDispatchMode):
+    """Round every float32 result to a 16-bit float and back: that type between operators, float32 inside them.
 
-    That is what the fp16 graphs do: softmax, LayerNorm and sums keep float32 interiors. A module that is kept in float
-    rounds nothing but what it gives to others, and a LayerNorm before it need not either: the graph has no casts there.
+    That is what the fp16 graphs do, and OpenVINO in bfloat16: softmax, LayerNorm and sums keep float32 interiors. A
+    module that is kept in float rounds nothing but what it gives to others, and a LayerNorm before it need not either:
+    the graph has no casts there.
 
     Args:
+        kind: the 16-bit float.
         some_kept: whether there is such a module.
     """
 
-    def __init__(self, *, some_kept: bool) -> None:
+    def __init__(self, kind: torch.dtype, *, some_kept: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.kind = kind
         self._some_kept = some_kept
         self._inside = 0  # kept modules that are being computed
 
@@ -35,11 +38,13 @@ class _RoundToHalf(TorchDispatchMode):
         if self._inside or func.is_view:  # a view holds what was rounded when it was made
             return func(*args, **(kwargs or {}))
         if not self._some_kept:
-            return _half(func(*args, **(kwargs or {})))  # whoever made the operands has rounded them
+            return self.round(func(*args, **(kwargs or {})))  # whoever made the operands has rounded them
         if func in LAYER_NORM:
             # Weights and result stay in float32: no cast stands behind it.
-            return func(_half(args[0]), *args[1:], **(kwargs or {}))
-        return _half(func(*_half(args), **(kwargs or {})))  # an operand may be the unrounded result of a LayerNorm
+            return func(self.round(args[0]), *args[1:], **(kwargs or {}))
+        return self.round(
+            func(*self.round(args), **(kwargs or {}))
+        )  # an operand may be the unrounded result of a LayerNorm
 
     def enter(self, *_: Any) -> None:
         """Enter a kept module."""
@@ -48,17 +53,17 @@ class _RoundToHalf(TorchDispatchMode):
     def leave(self, _module: nn.Module, _inputs: Any, result: Any) -> Any:
         """Leave a kept module; what the outermost one hands on is rounded."""
         self._inside -= 1
-        return result if self._inside else _half(result)  # one kept module inside another hands it float32
+        return result if self._inside else self.round(result)  # one kept module inside another hands it float32
 
-
-def _half(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return type(value)(map(_half, value))
-    return value.half().float() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+    def round(self, value: Any) -> Any:
+        """Round a float32 tensor, or those in a tuple or list; anything else is as it was."""
+        if isinstance(value, tuple | list):
+            return type(value)(map(self.round, value))
+        return value.to(self.kind).float() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
 
 
 def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] = ()) -> nn.Module:
-    """Module that computes as `precision` would: fp32 as it is, fp16 with rounded weights and results.
+    """Module that computes as `precision` would: fp32 as it is, fp16 and bf16 with rounded weights and results.
 
     Args:
         serving: the model, or one inside `ExportWrapper`.
@@ -66,24 +71,24 @@ def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] =
     """
     if precision.floor == "none":
         return serving
-    if precision == FP16:
-        return _Half(serving, keep)
-    raise RequestError(f"expected a precision with a noise floor, fp32 or fp16; found {precision.name!r}")
+    if precision.floor == "rounded":
+        return _Rounded(serving, getattr(torch, precision.computed), keep)
+    raise RequestError(f"expected a precision with a noise floor, fp32, fp16 or bf16; found {precision.name!r}")
 
 
-class _Half(nn.Module):
-    def __init__(self, serving: nn.Module, keep: Sequence[str]) -> None:
+class _Rounded(nn.Module):
+    def __init__(self, serving: nn.Module, kind: torch.dtype, keep: Sequence[str]) -> None:
         super().__init__()
-        self.rounded, self.rounding = copy.deepcopy(serving), _RoundToHalf(some_kept=bool(keep))
+        self.rounded, self.rounding = copy.deepcopy(serving), _RoundResults(kind, some_kept=bool(keep))
         for name, layer in layers_of(self.rounded):
             if any(matches(name, pattern) for pattern in keep):
                 layer.register_forward_pre_hook(self.rounding.enter)
                 layer.register_forward_hook(self.rounding.leave)
             elif not (keep and isinstance(layer, nn.LayerNorm)):  # the graph that keeps some has these in float
                 for stored in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
-                    stored.data = _half(stored.data)
+                    stored.data = self.rounding.round(stored.data)
 
     def forward(self, *images: Tensor) -> Any:
-        """Run with every result rounded to float16, the outputs too."""
+        """Run with every result rounded, the outputs too."""
         with self.rounding:
-            return _half(self.rounded(*images))
+            return self.rounding.round(self.rounded(*images))

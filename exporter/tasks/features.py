@@ -1,4 +1,4 @@
-"""One image to the maps of a backbone's four stages, [B, C, H, W] at strides 4, 8, 16 and 32."""
+"""One image to the maps of a backbone's stages, [B, C, H, W] at strides 4, 8, 16 and 32, or as many as it hands on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
-def outputs(_io: ModelIO) -> tuple[str, ...]:
+def outputs(io: ModelIO) -> tuple[str, ...]:
     """One name a stage."""
-    return STAGES
+    return io.stages or STAGES
+
+
+def stages_of(config: Any) -> tuple[str, ...]:
+    """Names of the maps that a model hands on; empty where they are those of four stages.
+
+    Args:
+        config: of the model, whose `depths` and `feature_stages` tell them where it has any.
+    """
+    numbers = getattr(config, "feature_stages", ()) or range(len(getattr(config, "depths", STAGES)))
+    names = tuple(f"stage{number + 1}" for number in numbers)
+    return () if names == STAGES or not hasattr(config, "feature_stages") else names
 
 
 def run(module: nn.Module, images: tuple[Tensor, ...], _io: ModelIO) -> tuple[Tensor, ...]:

@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from slide_export.backends.interface import Session
+from slide_export.benchmark.plan import refuse_no_time
 from slide_export.benchmark.process import Process, ending
 from slide_export.bundle.store import Bundle
+from slide_export.core import typed_json
 from slide_export.core.artifact import DtypeStats, Feeds, Outputs
-from slide_export.core.errors import BundleError, CrashError, SlideExportError
+from slide_export.core.errors import BundleError, CrashError, SlideExportError, TimeLimitError
+from slide_export.core.graph import Value
+from slide_export.core.plain_load import PlainLoad
 from slide_export.core.progress import Progress
 from slide_export.core.text import foreign
+from slide_export.proof.plain_load import OpenedPlain
+from slide_export.proof.session import ArtifactValues
 
 from .opening import OpenedArtifact, artifact_of
+from .place import TIMEOUT_S
 
+LookInside: TypeAlias = Callable[[Bundle], AbstractContextManager[ArtifactValues]]
+"""Shows the values of a bundle's artifact where it runs."""
 COMMAND = (sys.executable, "-m", "slide_export.verification.runner")
 
 
@@ -33,10 +43,15 @@ class Runners:
     Example:
         with Runners() as runners:
             prove_each(paths, VerifyOptions(opening=runners.opened))
+
+    Args:
+        timeout_s: for one answer: to load an artifact, or to run one batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        refuse_no_time(timeout_s)
         self._process: Process | None = None
+        self._timeout_s = timeout_s
 
     def __enter__(self) -> Self:
         self._started()
@@ -48,6 +63,28 @@ class Runners:
     @contextmanager
     def opened(self, made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
         """A bundle's artifact, open in the process; see `opened_apart`."""
+        with self._asked(made) as (process, job, room):
+            with step("count what it stores and computes"):
+                told = process.ask({"open": job})
+            session = Apart(process, told["evaluator"], room)
+            yield OpenedArtifact(session, DtypeStats(**told["census"]), session.load_plainly)
+
+    @contextmanager
+    def inside(self, made: Bundle) -> Iterator[ArtifactValues]:
+        """The values of a bundle's artifact, which the process shows; see `proof.session.look_inside`."""
+        with self._asked(made) as (process, job, room):
+            found = process.ask({"look": job})["values"]
+            values = tuple(Value(name, scope, tuple(takes)) for name, scope, takes in found)
+
+            def show(names: Sequence[str]) -> Session:
+                """The artifact loaded with these values beside its outputs."""
+                return Apart(process, process.ask({"show": list(names)})["evaluator"], room)
+
+            yield ArtifactValues(values, show)
+
+    @contextmanager
+    def _asked(self, made: Bundle) -> Iterator[tuple[Process, dict[str, Any], Path]]:
+        """The process, which artifact it is to take, and a directory for arrays; a process that failed is ended."""
         _, path, graph, settings = artifact_of(made)
         job = {
             "target": made.manifest.target,
@@ -55,19 +92,16 @@ class Runners:
             "graph": str(graph.resolve()) if graph else None,
             "settings": settings,
         }
-        process = self._started()
         try:
-            with step("count what it stores and computes"):
-                told = process.ask({"open": job})
             with tempfile.TemporaryDirectory(prefix="slide-export-proof-") as room:
-                yield OpenedArtifact(Apart(process, told["evaluator"], Path(room)), DtypeStats(**told["census"]))
-        except CrashError:
+                yield self._started(), job, Path(room)
+        except (CrashError, TimeLimitError):
             self._end()
             raise
 
     def _started(self) -> Process:
         if self._process is None:
-            self._process = Process("the artifact's runtime", COMMAND, None, None, _crash).__enter__()
+            self._process = Process("the artifact's runtime", COMMAND, None, self._timeout_s, _crash).__enter__()
         return self._process
 
     def _end(self) -> None:
@@ -77,23 +111,36 @@ class Runners:
 
 
 class Apart:
-    """An artifact that another process has loaded; arrays go there and back in files."""
+    """An artifact that another process has loaded; arrays go there and back in files.
 
-    def __init__(self, process: Process, evaluator: str, room: Path) -> None:
-        self.evaluator, self._process = evaluator, process
+    Args:
+        plain: ask the one that was loaded without settings.
+    """
+
+    def __init__(self, process: Process, evaluator: str, room: Path, *, plain: bool = False) -> None:
+        self.evaluator, self._process, self._room, self._plain = evaluator, process, room, plain
         self._inputs, self._outputs = room / "inputs.npz", room / "outputs.npz"
+
+    def load_plainly(self) -> OpenedPlain | None:
+        """The same artifact without its settings; see `proof.plain_load.load`."""
+        found = self._process.ask({"plain": True})
+        if found["plain"] is None:
+            return None
+        told = typed_json.read(PlainLoad, found["plain"])
+        return OpenedPlain(told, Apart(self._process, "", self._room, plain=True) if found["loaded"] else None)
 
     def run(self, feeds: Feeds) -> Outputs:
         """Compute every output by name for the inputs by name.
 
         Raises:
             CrashError: the runtime crashed.
+            TimeLimitError: it took longer than it was given.
             BundleError: the runtime refuses the inputs, or there is no room for them.
         """
         try:
             with self._inputs.open("wb") as file:
                 np.savez(file, **feeds)  # type: ignore[arg-type]  # names are inputs', not savez's options
-            self._process.ask({"run": str(self._inputs), "outputs": str(self._outputs)})
+            self._process.ask({"run": str(self._inputs), "outputs": str(self._outputs), "plain": self._plain})
             with np.load(self._outputs, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
         except (OSError, ValueError) as error:
@@ -107,10 +154,18 @@ def opened_apart(made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
     Raises:
         BackendUnavailable: the target is not installed here.
         CrashError: the artifact crashes its runtime.
+        TimeLimitError: it does not load, or does not answer, in `TIMEOUT_S`.
         BundleError: its runtime cannot open it.
     """
     with Runners() as runners, runners.opened(made, step) as artifact:
         yield artifact
+
+
+@contextmanager
+def inside_apart(made: Bundle) -> Iterator[ArtifactValues]:
+    """The values of a bundle's artifact, in a process of its own; see `opened_apart`."""
+    with Runners() as runners, runners.inside(made) as values:
+        yield values
 
 
 def _crash(code: int, message: str) -> SlideExportError:

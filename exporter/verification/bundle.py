@@ -28,8 +28,8 @@ from slide_export.proof import gate, parity, plain_load
 from slide_export.proof.reference import rerun
 from slide_export.tasks import TASKS, task_of
 
-from .apart import Apart, opened_apart
-from .opening import FittingSession, OpenedArtifact, Opening, artifact_of
+from .apart import opened_apart
+from .opening import FittingSession, OpenedArtifact, Opening
 
 _log = logging.getLogger(__name__)
 
@@ -100,14 +100,13 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
 
 def _try_plain_load(opened: OpenedBundle, reference: Reference, proof: ParityReport, step: Progress) -> None:
     """Warn where a load without settings computes otherwise on this machine, with its error."""
-    backend, path, _, settings = artifact_of(opened.bundle)
-    if not isinstance(opened.artifact.session, backend.Session | Apart):
-        return  # it runs on a device
     with step("look at a load without settings"):
+        plain = opened.artifact.load_plainly()
+        if plain is None or plain.session is None:
+            return
         batch, axis = opened.bundle.manifest.options.batch, opened.task.decision_axis
-        found = plain_load.measure(backend, path, settings, reference, batch, proof, axis)
-    if found is not None and found.differs_here:
-        _log.warning("%s", found.sentence)
+        found = plain_load.measure(plain, reference, batch, proof, axis)
+    _log.warning("%s", found.sentence)
 
 
 def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = None) -> None:
@@ -192,8 +191,10 @@ def trained(opened: OpenedBundle, against: Path | Model | None, step: Progress =
 
 def interface_of(made: Bundle) -> ModelIO:
     """What goes into a bundle's artifact and comes out of it."""
-    options = made.manifest.options
-    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, made.manifest.labels)
+    options, outputs = made.manifest.options, made.manifest.outputs
+    stages = tuple(one.name for one in outputs) if options.features else ()
+    labels = made.manifest.labels
+    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, labels, stages)
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:

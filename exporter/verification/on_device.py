@@ -19,8 +19,7 @@ from slide_export.core.proof import ParityReport
 
 from . import bundle as verification
 from .opening import OpenedArtifact
-
-TIMEOUT_S = 600.0  # to load, or for one batch, on a small board
+from .place import TIMEOUT_S
 
 
 def verify(
@@ -47,8 +46,10 @@ class Far:
 
 
 @contextmanager
-def opened_at(place: RemotePythonDevice, made: Bundle, step: Progress) -> Iterator[OpenedArtifact]:
-    """A bundle's artifact, opened on a device."""
+def opened_at(
+    place: RemotePythonDevice, made: Bundle, step: Progress, timeout_s: float = TIMEOUT_S
+) -> Iterator[OpenedArtifact]:
+    """A bundle's artifact, opened on a device; `timeout_s` is for one answer."""
     manifest = made.manifest
     place.prepare([manifest])
     order: dict[str, Any] = {
@@ -60,7 +61,7 @@ def opened_at(place: RemotePythonDevice, made: Bundle, step: Progress) -> Iterat
         "affinity": [],
     }
     label = f"{manifest.name} ({manifest.target} {manifest.precision.name})"
-    with place.worker(label, order, len(place.processors()), TIMEOUT_S) as worker:
+    with place.worker(label, order, len(place.processors()), timeout_s) as worker:
         with step(f"load it and count what it stores and computes on {place.name}"):
             evaluator, census = f"{worker.answer()['evaluator']}, on {place.name}", worker.census()
         yield OpenedArtifact(Far(worker, evaluator), census)

@@ -17,14 +17,20 @@ from slide_export.core.errors import ParityError
 from slide_export.core.progress import Progress
 from slide_export.core.proof import Reference
 from slide_export.core.text import foreign
+from slide_export.proof.plain_load import OpenedPlain
 
 
 @dataclass(frozen=True)
 class OpenedArtifact:
-    """An artifact where it runs."""
+    """An artifact where it runs.
+
+    Attributes:
+        load_plainly: loads it once more without settings; None where nobody knows what that does.
+    """
 
     session: Session
     census: DtypeStats
+    load_plainly: Callable[[], OpenedPlain | None] = lambda: None
 
 
 Opening: TypeAlias = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]

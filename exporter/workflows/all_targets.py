@@ -208,7 +208,9 @@ def parsed(content: Mapping[str, Any]) -> ExportRequest:
     """The request that `plain` made this of."""
     goal, size = content["accuracy"], content["input_size"]
     paths = ("checkpoint", "out", "images", "quantization_recipe")
-    io = {**content["interface"], "labels": tuple(content["interface"]["labels"])}
+    io: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["interface"].items()
+    }
     return ExportRequest(
         **{
             **content,

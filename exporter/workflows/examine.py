@@ -50,7 +50,8 @@ def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifac
     with step("hold it against its float32 build"):
         build = float_build.prove(plan, prepared, form, artifact)
     with step("look at a load without settings"):
-        plain = plain_load.measure(backend, artifact.path, artifact.settings, reference, batch, proof, axis)
+        loaded = plain_load.load(backend, artifact.path, artifact.settings, dtype_stats.computed)
+        plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis)
     return Examination(dtype_stats, proof, build, plain, _accuracy(plan, prepared, session, step))
 
 

@@ -27,7 +27,7 @@ class ExportOptions(PreprocessingOptions, total=False):
     """What an export can be told; each is an option of the command line, and a field of `Recipe` or `Interface`.
 
     Attributes:
-        precision: "fp32", "fp16", "int8", "w8" (8-bit weights alone) or "mixed", where the target has it.
+        precision: "fp32", "fp16", "bf16", "int8", "w8" (8-bit weights alone) or "mixed", where the target has it.
         out: directory that receives the bundle; "exported".
         name: of the bundle; the checkpoint's file name.
         overwrite: replace a bundle of the same name.

@@ -32,6 +32,7 @@ from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
 from slide_export.models import ALL, FAMILIES, ships
 from slide_export.proof import accuracy, floor, reference, soundness
+from slide_export.tasks.features import stages_of
 
 from .resolve import SourceRequest
 
@@ -92,10 +93,11 @@ class Prepared:
         """The model in a form, made once for each form that is asked for.
 
         Args:
-            form: a name, one for each stage that slides, or "auto".
+            form: a name, one for each stage whose attention has forms, or "auto".
             target: decides what "auto" means.
         """
-        inference = choose(self.fused, form, auto=registry.default_form(target))
+        auto, sampling = registry.default_form(target), registry.default_sampling(target)
+        inference = choose(self.fused, form, auto=auto, sampling=sampling)
         return self.forms.setdefault(inference.form, ModelInForm(self.served.running(inference)))
 
     def fed(self, images: ImageSet) -> FedImages:
@@ -156,7 +158,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     """
     with step("load the checkpoint"):
         model = _load(request)
-        request = _with_labels(request, model)
+        request = _with_told(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
@@ -191,9 +193,11 @@ def _load(request: SourceRequest) -> Model:
     )
 
 
-def _with_labels(request: SourceRequest, model: Model) -> SourceRequest:
-    """Take the class names that stand beside the weights, where the request has none and the outputs have classes."""
-    if request.io.labels or request.io.features or not model.labels:
+def _with_told(request: SourceRequest, model: Model) -> SourceRequest:
+    """Take what stands beside the weights of the outputs: the stages that have maps, or the names of classes."""
+    if request.io.features:
+        return replace(request, io=replace(request.io, stages=stages_of(model.config)))
+    if request.io.labels or not model.labels:
         return request
     return replace(request, io=replace(request.io, labels=model.labels))
 
@@ -202,7 +206,7 @@ def _refuse_unfit(request: SourceRequest, model: Model) -> None:
     """Refuse what the model's modules decide, before any of its arithmetic.
 
     Raises:
-        RequestError: a module to keep does not exist, or there is not one form for each stage that slides.
+        RequestError: a module to keep does not exist, or there is not one form for each stage that has forms.
     """
     names = [name for name, _ in model.module.named_modules() if name]
     for pattern in request.keep_fp32:

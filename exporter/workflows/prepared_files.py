@@ -170,7 +170,7 @@ def _request(plain: Mapping[str, Any]) -> SourceRequest:
     goal = plain["accuracy"]
     return SourceRequest(
         checkpoint,
-        ModelIO(**{**plain["io"], "labels": tuple(plain["io"]["labels"])}),
+        ModelIO(**_tuples(plain["io"])),
         _image_set(plain["images"]),
         plain["image_count"],
         tuple(plain["keep_fp32"]),

@@ -29,6 +29,9 @@ FORMATS: tuple[Format, ...] = (
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 BODIES = ("swin.", "pvt_v2.", "pvt.", "dinat.", "nat.", "backbone.", "timm_model.")
 """What a classifier puts before the names of its body and not before those of its head."""
+OWN_BODIES = ("encoder.", "model.")
+"""The same, of training codes: other models may stand beside, so nothing but a head may."""
+HEADS = ("head.", "classifier.", "fc.")
 
 __all__ = [
     "FORMATS",
@@ -68,8 +71,10 @@ def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG) -> R
         keys: names of the tensors.
         config: config.json, which tells whose the names are where they do not.
     """
-    for body in ("", *BODIES):
+    for body in ("", *BODIES, *OWN_BODIES):
         if body and not any(key.startswith(body) for key in keys):
+            continue
+        if body in OWN_BODIES and not all(key.startswith((body, *HEADS)) for key in keys):
             continue
         renamed = {key.removeprefix(body): key for key in keys}
         for candidate in FORMATS:

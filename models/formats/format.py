@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from torch import Tensor
+
 from slide_export.models.data import DataConfig
 from slide_export.models.family import ShapeError, State
 
@@ -22,12 +24,18 @@ class Beside:
         preprocessor: preprocessor_config.json.
         labels: class names that a training framework wrote.
         writer: the library that a training framework names as the file's own ("mmseg", "mmdet", ...), or ""
+        names: of the file's tensors, as the key map reads them.
+        said: what the user says of the model, name -> text.
+        tensor: reads the values of a tensor by its name here; None where there are shapes alone.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocessor: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     writer: str = ""
+    names: Collection[str] = ()
+    said: Mapping[str, str] = field(default_factory=dict)
+    tensor: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,25 @@ def expect(where: str, fields: Mapping[str, Any], wanted: Mapping[str, tuple[Any
             refuse_field(where, name, fields[name], " or ".join(map(repr, values)))
 
 
+def refuse_contradicted(where: str, told: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Refuse a field that says something else than the tensors' shapes: one of the two is of another model.
+
+    Args:
+        where: the file, for people.
+        told: fields of the library's configuration; one may be missing, or None where it says nothing.
+        shapes: name of such a field -> what the shapes tell.
+
+    Raises:
+        ShapeError: one says something else.
+    """
+    for name, found in shapes.items():
+        said = told.get(name)
+        said = list(said) if isinstance(said, tuple) else said
+        found = list(found) if isinstance(found, tuple) else found
+        if said is not None and said != found:
+            raise ShapeError(f"{name} {said!r} in {where}, where the tensors have {found!r}: they are of another model")
+
+
 def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
     """Read rows and columns that are told as one number or two.
 
@@ -115,8 +142,10 @@ def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
         ShapeError: they are told otherwise.
     """
     try:
-        rows, cols = (value, value) if isinstance(value, int) else value
+        rows, cols = (value, value) if isinstance(value, int | float) else value
         sides = int(rows), int(cols)
+        if sides != (rows, cols) or isinstance(rows, bool) or isinstance(cols, bool):
+            raise ValueError
     except (TypeError, ValueError) as error:
         raise ShapeError(f"{name} {value!r}, where one number or two are expected") from error
     if min(sides) < 1:

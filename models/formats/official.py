@@ -13,7 +13,7 @@ from slide_export.models.family import State
 
 from .format import Beside, Format, Told, untold_input
 from .key_map import Rule, layer
-from .shapes import LAST_NORM, feature_norms, has, swin_fields
+from .shapes import feature_norms, has, last_norm, swin_fields
 
 
 def swin_backbone_rules(keys: Collection[str]) -> tuple[Rule, ...]:
@@ -36,13 +36,13 @@ def is_swin_backbone(keys: Collection[str]) -> bool:
 
 def read_swin_backbone(state: State, beside: Beside) -> Told:
     """Read a backbone: only its maps are of use."""
-    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad-and-shift"})
+    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad-and-shift"}, beside)
     last = len(fields["depths"]) - 1
     whole = "norm.weight" in state
-    fields["feature_norms"] = (*feature_norms(state), *((last,) if whole else ()))
+    fields["feature_norms"] = fields["feature_stages"] = (*feature_norms(state), *((last,) if whole else ()))
     guess = untold_input(fields["image_size"], "32 times the window")
     preprocessing = "no file tells the preprocessing: ImageNet's mean and standard deviation are assumed"
-    filled = {} if whole else LAST_NORM
+    filled = last_norm(state)
     return Told(fields, DataConfig(), beside.labels, assumed=(guess,), filled=filled, images_assumed=(preprocessing,))
 
 

@@ -15,8 +15,9 @@ from slide_export.models.twins import HEADS
 from .format import UNTOLD, Beside, Format, Told, expect, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
 from .openmmlab_images import WHERE, images_told, read_images
-from .shapes import LAST_NORM, feature_norms, has, swin_fields
+from .shapes import feature_norms, has, last_norm, swin_fields
 
+PVT_TYPE = "PyramidVisionTransformer"
 CLASSIFIERS = ("mmpretrain", "mmcls")
 
 QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}  # of models made with qkv_bias=False
@@ -105,41 +106,72 @@ def is_pvt_v2(keys: Collection[str]) -> bool:
 
 def read_swin(state: State, beside: Beside) -> Told:
     """Read a Swin; the libraries' blocks differ in maps no larger than their window."""
-    backbone = _backbone(beside.config)
+    backbone = _backbone(beside, state, "SwinTransformer")
     fields: dict[str, Any] = {"resized_window": "keep", **_swin_arguments(backbone)}
     fields["small_maps"], guess = _small_maps(state, beside, backbone)
     norms = feature_norms(state)
-    fields = swin_fields(state, fields)
+    fields = swin_fields(state, fields, beside)
     last = (len(fields["depths"]) - 1,) if "norm.weight" in state else ()
     fields["feature_norms"] = tuple(sorted({*norms, *last}))
+    if "head.weight" not in state:  # out_indices, each of which has a norm
+        fields["feature_stages"] = fields["feature_norms"]
     told = "img_size" in backbone or "pretrain_img_size" in backbone
     unsaid = () if told else (untold_input(fields["image_size"], "32 times the window, as published"),)
-    filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
+    filled = {**QKV_BIAS, **last_norm(state)}
     source = WHERE if backbone else ""
     return _told(fields, beside, fields["image_size"], source, (*guess, *unsaid), filled)
 
 
 def read_pyramid(state: State, beside: Beside) -> Told:
     """Read a PVT or PVTv2: mmdetection's have one epsilon for every norm, and heads in proportion to the widths."""
-    backbone = _backbone(beside.config)
+    backbone = _backbone(beside, state, "PyramidVisionTransformerV2" if "norm4.weight" in state else PVT_TYPE)
     _refuse_unknown(backbone, PYRAMID_ARGUMENTS)
     expect(WHERE, backbone, {"act_cfg": ({"type": "GELU"},), "norm_cfg": ({"type": "LN", "eps": 1e-6},)})
     widths = [value.shape[0] for key, value in state.items() if re.fullmatch(r"patch_embed\d\.proj\.weight", key)]
     heads = backbone.get("num_heads") or [width // widths[0] for width in widths]
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
     assumed = () if "num_heads" in backbone else (f"{UNTOLD['heads']}: each width over the first, as published",)
+    if "out_indices" in backbone:
+        fields["feature_stages"] = tuple(sorted(backbone["out_indices"]))
     if "pos_embed1" not in state:
         assumed = (*assumed, untold_input((224, 224), "as published"))
     else:
         fields["class_token"] = False
-    filled = {} if "head.weight" in state else LAST_NORM
-    return _told(fields, beside, (224, 224), WHERE if backbone else "", assumed, filled)
+    return _told(fields, beside, (224, 224), WHERE if backbone else "", assumed, last_norm(state))
 
 
-def _backbone(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    model = config.get("model")
-    found = model.get("backbone") if isinstance(model, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _backbone(beside: Beside, state: State, *types: str) -> Mapping[str, Any]:
+    """Find the backbone's arguments; refuse those of another one, and a neck or head that computes something else.
+
+    Raises:
+        ShapeError: the configuration is of another model.
+    """
+    model = beside.config.get("model")
+    model = model if isinstance(model, Mapping) else {}
+    found = model.get("backbone")
+    found = found if isinstance(found, Mapping) else {}
+    named = str(found.get("type", types[0])).rpartition(".")[2]
+    if named not in types:
+        refuse_field(WHERE, "backbone", named, " or ".join(types))
+    for name in ("head.weight", "head.projection.weight"):
+        if name in state:
+            _refuse_other_ends(model, state[name].shape[0])
+    return found
+
+
+def _refuse_other_ends(model: Mapping[str, Any], classes: int) -> None:
+    """Refuse what is not the mean of the last map and one linear layer.
+
+    Raises:
+        ShapeError: neck or head is something else.
+    """
+    neck, head = model.get("neck"), model.get("head")
+    pools = isinstance(neck, Mapping) and str(neck.get("type")).rpartition(".")[2] == "GlobalAveragePooling"
+    if "neck" in model and not pools:
+        refuse_field(WHERE, "neck", neck, "GlobalAveragePooling")
+    told = head.get("num_classes", classes) if isinstance(head, Mapping) else classes
+    if told != classes:
+        refuse_field(WHERE, "num_classes", told, f"{classes}, which the head has,")
 
 
 ARCHITECTURES = {  # mmpretrain, SwinTransformer.arch_zoo: width, depths, heads
@@ -165,10 +197,36 @@ PYRAMID_ARGUMENTS = frozenset(
     use_conv_ffn act_cfg norm_cfg pretrained convert_weights init_cfg with_cp
     """.split()  # noqa: SIM905
 )
+TWINS_ARGUMENTS = frozenset(
+    """
+    type arch in_channels out_indices qkv_bias drop_rate attn_drop_rate drop_path_rate norm_cfg norm_after_stage
+    init_cfg
+    """.split()  # noqa: SIM905
+)
+MVIT_ARGUMENTS = frozenset(
+    ("type", "arch", "img_size", "out_scales", "drop_path_rate", "interpolate_mode", "rel_pos_zero_init", "init_cfg")
+)
 """Arguments of the constructors: read, told by shapes, or without effect in eval mode.
 
-Source: mmpretrain 1.2.0, models/backbones/swin_transformer.py; mmdet 3.3.0, models/backbones/swin.py and pvt.py.
+Source: mmpretrain 1.2.0, models/backbones/swin_transformer.py, twins.py and mvit.py; mmdet 3.3.0,
+models/backbones/swin.py and pvt.py.
 """
+MVIT_MODELLED: Mapping[str, tuple[Any, ...]] = {
+    "in_channels": (3,),
+    "use_abs_pos_embed": (False,),
+    "pool_kernel": ([3, 3],),
+    "dim_mul": (2,),
+    "head_mul": (2,),
+    "adaptive_kv_stride": (4,),
+    "rel_pos_spatial": (True,),
+    "residual_pooling": (True,),
+    "dim_mul_in_attention": (True,),
+    "mlp_ratio": (4, 4.0),
+    "qkv_bias": (True,),
+    "norm_cfg": ({"type": "LN", "eps": 1e-6},),
+    "patch_cfg": ({"kernel_size": 7, "stride": 4, "padding": 3},),
+}
+"""Arguments whose published values alone are modelled."""
 
 
 def _refuse_unknown(backbone: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -252,7 +310,8 @@ def read_twins(state: State, beside: Beside) -> Told:
     Raises:
         ShapeError: nobody tells the windows of a size that is not published.
     """
-    backbone = _backbone(beside.config)
+    backbone = _backbone(beside, state, "PCPVT", "SVT")
+    _refuse_unknown(backbone, TWINS_ARGUMENTS)
     expect(WHERE, backbone, {"norm_cfg": ({"type": "LN"},), "in_channels": (3,)})
     told = backbone.get("arch")
     told = told if isinstance(told, Mapping) else {}
@@ -266,8 +325,11 @@ def read_twins(state: State, beside: Beside) -> Told:
     return _told(fields, beside, (224, 224), WHERE if told else "", (guess,), QKV_BIAS)
 
 
-def read_mvit(_state: State, beside: Beside) -> Told:
-    """Read an MViTv2: its tables tell the input."""
+def read_mvit(state: State, beside: Beside) -> Told:
+    """Read an MViTv2: its tables tell the input; what it is made with otherwise is the published form."""
+    backbone = _backbone(beside, state, "MViT")
+    _refuse_unknown(backbone, frozenset({*MVIT_ARGUMENTS, *MVIT_MODELLED}))
+    expect(WHERE, backbone, MVIT_MODELLED)
     return _told({}, beside, (224, 224), "", (), {})
 
 
@@ -282,7 +344,7 @@ def _told(
     """What is told, with the preprocessing: where a pipeline tells it, what is guessed of it is an assumption apart."""
     data, guesses, notes = read_images(beside.config, size)
     images = images_told(beside.config)
-    apart, default = (guesses, ()) if images else ((), guesses)
+    apart, default = (guesses, ()) if "resize" in images else ((), guesses)
     return Told(fields, data, beside.labels, source, notes, (*assumed, *apart), filled, images, default)
 
 

@@ -17,6 +17,8 @@ WHERE = "the file's own configuration (meta.cfg)"
 WHOLE_IMAGE = 384  # from this side on mmpretrain's configurations resize both sides and crop nothing
 FILTERS = ("bicubic", "bilinear")
 SCENES = "the file's pipeline keeps the ratio of whole scenes: pictures resized whole to the input are assumed"
+NOTHING_TOLD = "no file tells the preprocessing: that of OpenMMLab's Swin configurations is assumed"
+NO_PIPELINE = "no test pipeline tells sizes and filter: those of OpenMMLab's Swin configurations are assumed"
 OTHER_RESIZE = "the file's pipeline resizes by OpenCV, without antialiasing; Pillow's filter of that name is taken"
 
 
@@ -32,31 +34,56 @@ def read_images(config: Mapping[str, Any], size: tuple[int, int]) -> Images:
         config: the file's own, empty where it has none.
         size: rows and columns of the model's input.
     """
-    steps = config.get("test_pipeline")
-    if not isinstance(steps, list):
+    steps = _pipeline(config)
+    colours = _colours(config, steps or ())
+    if steps is None:
         whole = min(size) >= WHOLE_IMAGE
-        data = DataConfig(keep_aspect=not whole, scale=1.0 if whole else 256 / 224)
-        return data, ("no file tells the preprocessing: that of OpenMMLab's Swin configurations is assumed",), ()
-    found = [step for step in steps if isinstance(step, Mapping)]
-    resized, guesses, notes = _resize(found, size)
-    return DataConfig(**{**vars(DataConfig()), **_colours(config, found), **resized}), guesses, notes
+        data = DataConfig(**{**colours, "keep_aspect": not whole, "scale": 1.0 if whole else 256 / 224})
+        return data, (NO_PIPELINE if colours else NOTHING_TOLD,), ()
+    resized, guesses, notes = _resize(steps, size)
+    return DataConfig(**{**colours, **resized}), guesses, notes
 
 
 def images_told(config: Mapping[str, Any]) -> dict[str, str]:
-    """What of the preprocessing a configuration tells: all but colours, where it has a test pipeline."""
-    steps = config.get("test_pipeline")
-    if not isinstance(steps, list):
-        return {}
-    colours = _colours(config, [step for step in steps if isinstance(step, Mapping)])
-    return dict.fromkeys((*colours, "resize", "crop", "interpolation"), WHERE)
+    """What of the preprocessing a configuration tells: sizes and filter where it has a test pipeline."""
+    steps = _pipeline(config)
+    geometry = () if steps is None else ("resize", "crop", "interpolation")
+    return dict.fromkeys((*_colours(config, steps or ()), *geometry), WHERE)
+
+
+def _pipeline(config: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """Find the steps of the test pipeline: under its name, in the loader of mmengine, or in the data of mmcv 1.x."""
+    places = (("test_pipeline",), ("test_dataloader", "dataset", "pipeline"), ("data", "test", "pipeline"))
+    for names in places:
+        found: Any = config
+        for name in names:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, list):
+            return [step for step in found if isinstance(step, Mapping)]
+    return None
+
+
+def _preprocessor(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the model's own data_preprocessor, or the configuration's."""
+    model = config.get("model")
+    inside = model.get("data_preprocessor") if isinstance(model, Mapping) else None
+    told = inside if isinstance(inside, Mapping) else config.get("data_preprocessor")
+    return told if isinstance(told, Mapping) else {}
 
 
 def _colours(config: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Read mean and deviation of colours in 0..255, which must be red, green, blue."""
-    told = config.get("data_preprocessor", config.get("img_norm_cfg"))
-    told = told if isinstance(told, Mapping) else {}
+    """Read mean and deviation of colours in 0..255, which must be red, green, blue.
+
+    Pictures are read as blue, green, red; a data_preprocessor that does not say so turns nothing round.
+
+    Source: mmpretrain 1.2.0, models/utils/data_preprocessor.py, ClsDataPreprocessor; mmcv 2.1, LoadImageFromFile.
+    """
+    preprocessor, older = _preprocessor(config), config.get("img_norm_cfg")
+    told = preprocessor or (older if isinstance(older, Mapping) else {})
     told = next((step for step in steps if step.get("type") == "Normalize" and "mean" in step), told)
-    expect(WHERE, told, {"to_rgb": (True,), "bgr_to_rgb": (True,)})
+    if told is preprocessor and "mean" in told and not {"to_rgb", "bgr_to_rgb"} & told.keys():
+        refuse_field(WHERE, "data_preprocessor", dict(told), "to_rgb=True")
+    expect(WHERE, told, {"to_rgb": (True,), "bgr_to_rgb": (True,), "rgb_to_bgr": (False,)})
     return {name: tuple(float(value) / 255 for value in told[name]) for name in ("mean", "std") if name in told}
 
 

@@ -28,6 +28,10 @@ REFUSED: tuple[Refusal, ...] = (
         "a quantized checkpoint: export the one in float that it was made from, in any precision",
     ),
     (
+        lambda keys: _ends(keys, "_flat_param", "_fsdp_wrapped_module.flat_param"),
+        "parameters that FSDP has flattened: save the full state dict (StateDictType.FULL_STATE_DICT), and export that",
+    ),
+    (
         lambda keys: _ends(keys, "weight_orig") and _ends(keys, "weight_mask"),
         "weights under a pruning mask: call torch.nn.utils.prune.remove on each layer, then save the state dict",
     ),

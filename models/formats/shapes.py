@@ -1,15 +1,17 @@
 """What the shapes of a Swin tell once it has its names here, and what they leave open."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from slide_export.models import swin
 from slide_export.models.family import ShapeError, State
+from slide_export.models.window_tables import check_window
+
+from . import windows
+from .format import Beside
 
 LAST_NORM = {r"norm\.weight": 1.0, r"norm\.bias": 0.0}
-"""What stands for the norm before the head where a model has neither: its maps do not need it."""
 TABLE = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table"
 
 
@@ -18,29 +20,34 @@ def has(keys: Collection[str], pattern: str) -> bool:
     return any(re.match(pattern, key) for key in keys)
 
 
+def last_norm(state: State) -> dict[str, float]:
+    """What stands for the norm before the head where a model has neither: its maps do not need it.
+
+    Nothing does beside a head: a classifier without its norm has lost it.
+    """
+    return {} if "norm.weight" in state or "head.weight" in state else LAST_NORM
+
+
 def windows_alike(state: State) -> bool:
     """Whether the tables of all stages are alike, and no mask tells the input: any input of 32 windows or more fits."""
     sizes = {value.shape[0] for key, value in state.items() if re.fullmatch(TABLE, key) and value.ndim == 2}
     return len(sizes) == 1 and not any(key.endswith(".attn_mask") for key in state)
 
 
-def swin_fields(state: State, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the fields of a Swin's configuration: what is told wins over what the shapes tell.
+def swin_fields(state: State, told: Mapping[str, Any], beside: Beside) -> dict[str, Any]:
+    """Complete the fields of a Swin's configuration: what is told wins over what the user says and the shapes tell.
 
     Raises:
-        ShapeError: neither tells one of them.
+        ShapeError: nothing tells one of them, or the user says another window than a file tells.
     """
-    needed = {"window", "image_size"}
-    if "window" not in told and (oblong := _oblong(state)):
-        raise ShapeError(f"windows that are no square (a table of {oblong} positions), whose sides no file tells")
-    try:
-        inferred = vars(swin.infer(state))
-    except ShapeError:
-        if not needed <= told.keys():
-            raise
-        inferred = {}
-    if not inferred:
-        inferred = vars(swin.infer(_square_tables(state)))
+    asked = windows.said(beside, windows.WINDOW)
+    if asked:
+        check_window(state, asked)
+    if asked and tuple(told.get("window", asked)) != asked:
+        raise ShapeError(f"windows of {told['window']} in the library's own configuration, where {asked} was said")
+    if windows.has_oblong(state):
+        told = {**told, **windows.tell(state, told, beside)}
+    inferred = vars(swin.infer(state, window=told.get("window")))
     fields = {name: inferred[name] for name in ("embed_dim", "depths", "heads", "window", "image_size", "mlp_ratio")}
     if "window" in told and "image_size" not in told:
         side = max(told["window"]) * (swin.PATCH << (len(fields["depths"]) - 1))
@@ -51,19 +58,3 @@ def swin_fields(state: State, told: Mapping[str, Any]) -> dict[str, Any]:
 def feature_norms(state: State) -> tuple[int, ...]:
     """List the stages whose maps have a norm of their own; the last stage's is the classifier's."""
     return tuple(int(match[1]) for key in state if (match := re.fullmatch(r"norm(\d+)\.weight", key)))
-
-
-def _oblong(state: State) -> int:
-    """Find the positions of a table that no square window has, (2n - 1)^2 of n a side; 0 where all are square."""
-    sizes = {value.shape[0] for key, value in state.items() if re.fullmatch(TABLE, key) and value.ndim == 2}
-    return next((size for size in sorted(sizes) if math.isqrt(size) ** 2 != size), 0)
-
-
-def _square_tables(state: State) -> State:
-    """Give tables of oblong windows a square form, so that all but the window can be inferred."""
-    found = {}
-    for key, value in state.items():
-        if re.fullmatch(TABLE, key) and value.ndim == 2 and math.isqrt(value.shape[0]) ** 2 != value.shape[0]:
-            value = value.new_empty((3 * 3, value.shape[1]))
-        found[key] = value
-    return found

@@ -9,29 +9,25 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from slide_export.models.data import DataConfig
-from slide_export.models.family import ShapeError, State
+from slide_export.models.family import ShapeError, State, classes
 
-from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import Beside, Format, Told, refuse_field, untold_input
 from .key_map import Rule, layer
-from .shapes import LAST_NORM, has, swin_fields, windows_alike
+from .shapes import has, last_norm, swin_fields, windows_alike
+from .timm_config import (
+    ARGUMENTS,
+    WHERE,
+    images_told,
+    pretrained_of,
+    read_arguments,
+    read_data,
+    read_image_size,
+    read_window,
+    unsaid,
+)
 
-CROP = 0.9  # of every model here at 224, _cfg: crop_pct
-WHOLE_IMAGE = 384  # whose models have crop_pct 1.0
-FILTERS = ("bicubic", "bilinear")
-ELSEWHERE = """
-    img_size window_size num_classes embed_dim embed_dims depths num_heads mlp_ratio mlp_ratios sr_ratios linear
-    qkv_bias strict_img_size dynamic_img_size always_partition drop_rate proj_drop_rate attn_drop_rate drop_path_rate
-    weight_init wss pos_drop_rate features_only out_indices feature_cls output_fmt pretrained checkpoint_path
-    device dtype
-""".split()  # noqa: SIM905  # arguments that are read elsewhere, that shapes tell, or that change nothing in eval mode
-MODELLED = {  # argument -> the values that are modelled
-    "in_chans": (3,),
-    "global_pool": ("avg", "", None),
-    "head_dim": (None,),
-    "norm_layer": (None, "layernorm"),
-    "act_layer": (None, "gelu"),
-}
+STAGES = 4  # of every model here
+NO_CONFIG = "no config.json beside the weights: timm's defaults are assumed (mean of the map, windows as they are cut)"
 QKV_BIAS = {r"layers\.\d+\.blocks\.\d+\.attn\.qkv\.bias": 0.0}  # of models made with qkv_bias=False
 
 SWIN = (
@@ -104,42 +100,66 @@ def is_mvit_v2(keys: Collection[str]) -> bool:
 
 def read_swin(state: State, beside: Beside) -> Told:
     """Read a Swin: config.json where there is one, else what the shapes tell and what timm does by default."""
-    arguments = _arguments(beside.config, "swin")
     name = str(beside.config.get("architecture", ""))
     if name.startswith("swin_s3"):
         raise ShapeError(f"architecture {name!r}, whose windows differ from stage to stage")
-    fields: dict[str, Any] = {"resized_window": "keep", "roll_first": True, "whole_patches": True}
+    arguments = read_arguments(beside.config, state, "swin_")
+    if arguments.get("qkv_bias") is False and "layers.0.blocks.0.attn.qkv.bias" in state:
+        refuse_field(ARGUMENTS, "qkv_bias", False, "what the tensors have, which are biases,")
+    fields = {"resized_window": "keep", "roll_first": True, "whole_patches": True, **_sizes(arguments, state)}
     if arguments.get("strict_img_size") is False:
         fields["resized_window"] = "fixed"
     if arguments.get("always_partition"):
         fields["small_maps"] = "pad-and-shift"
-    if window := _window(arguments.get("window_size"), name):
+    if window := read_window(arguments.get("window_size"), name):
         fields["window"] = window
-    if size := _image_size(beside.config, arguments):
+    if size := read_image_size(beside.config, arguments):
         fields["image_size"] = size
-    fields = swin_fields(state, fields)
-    guessed = size is None and windows_alike(state)
-    if guessed and "norm.weight" not in state:  # features_only may end before the last stage
+    fields = swin_fields(state, fields, beside)
+    alike = windows_alike(state)
+    if size is None and alike and "norm.weight" not in state:  # features_only may end before the last stage
         fields["image_size"] = (32 * fields["window"][0], 32 * fields["window"][1])
-    assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    filled = {**QKV_BIAS, **({} if "norm.weight" in state else LAST_NORM)}
-    return _told(fields, beside, fields["image_size"], assumed, filled)
+    reason = "32 times the window" if alike else "the largest that the windows fit"
+    assumed = () if size else (untold_input(fields["image_size"], reason),)
+    filled = {**QKV_BIAS, **last_norm(state)}
+    return _told(state, {**fields, **_handed_on(arguments, state)}, beside, fields["image_size"], assumed, filled)
 
 
-def read_pvt_v2(_state: State, beside: Beside) -> Told:
+def _handed_on(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Read the stages whose maps a features_only model hands on."""
+    told = arguments.get("out_indices")
+    if told is None or classes(state):
+        return {}
+    return {"feature_stages": tuple(sorted(stage % STAGES for stage in told))}
+
+
+def _sizes(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """Read widths, depths, heads and ratios, as many of each stage's as the file has stages."""
+    stages = {match[0] for key in state if (match := re.match(r"(layers\.|block)\d+\.", key))}
+    per_stage = ("depths", "embed_dims", "mlp_ratios") + (() if arguments.get("linear") else ("sr_ratios",))
+    ours = {"num_heads": "heads", "sr_ratios": "reductions"}
+    fields: dict[str, Any] = {
+        name: arguments[name] for name in ("embed_dim", "mlp_ratio", "linear") if name in arguments
+    }
+    for name in (*per_stage, "num_heads"):
+        if name in arguments:
+            told = arguments[name]
+            fields[ours.get(name, name)] = tuple(told[: len(stages)] if isinstance(told, list | tuple) else (told,))
+    return fields
+
+
+def read_pvt_v2(state: State, beside: Beside) -> Told:
     """Read a PVTv2: the heads stand in config.json where they are not those of a published width."""
-    arguments = _arguments(beside.config, "pvt_v2")
-    size = _image_size(beside.config, arguments)
-    fields: dict[str, Any] = {"image_size": size} if size else {}
-    if "num_heads" in arguments:
-        fields["heads"] = tuple(arguments["num_heads"])
-    return _told(fields, beside, size or (224, 224), (), {})
+    arguments = read_arguments(beside.config, state, "pvt_v2")
+    size = read_image_size(beside.config, arguments)
+    fields = {**_sizes(arguments, state), **_handed_on(arguments, state), **({"image_size": size} if size else {})}
+    return _told(state, fields, beside, size or (224, 224), (), {})
 
 
-def read_mvit_v2(_state: State, beside: Beside) -> Told:
+def read_mvit_v2(state: State, beside: Beside) -> Told:
     """Read an MViTv2: its tables tell the input."""
-    arguments = _arguments(beside.config, "mvitv2")
-    return _told({}, beside, _image_size(beside.config, arguments) or (224, 224), (), {})
+    arguments = read_arguments(beside.config, state, "mvitv2_")
+    return _told(state, {}, beside, read_image_size(beside.config, arguments) or (224, 224), (), {})
 
 
 def read_old_swin(state: State, beside: Beside) -> Told:
@@ -147,111 +167,49 @@ def read_old_swin(state: State, beside: Beside) -> Told:
 
     Source: timm 0.6.13, timm/models/swin_transformer.py, SwinTransformerBlock.
     """
-    arguments = _arguments(beside.config, "swin")
-    fields: dict[str, Any] = {"resized_window": "keep"}
-    if window := _window(arguments.get("window_size"), str(beside.config.get("architecture", ""))):
+    arguments = read_arguments(beside.config, state, "swin_")
+    fields = {"resized_window": "keep", **_sizes(arguments, state)}
+    if window := read_window(arguments.get("window_size"), str(beside.config.get("architecture", ""))):
         fields["window"] = window
-    if size := _image_size(beside.config, arguments):
+    if size := read_image_size(beside.config, arguments):
         fields["image_size"] = size
-    fields = swin_fields(state, fields)
-    return _told(fields, beside, fields["image_size"], (), {})
+    fields = swin_fields(state, fields, beside)
+    return _told(state, fields, beside, fields["image_size"], (), {})
 
 
-def read_twins(_state: State, beside: Beside) -> Told:
+def read_twins(state: State, beside: Beside) -> Told:
     """Read a Twins: zeros complete the windows and are attended to, which the authors' classifier refuses.
 
     Source: timm 1.0.31, timm/models/twins.py, LocallyGroupedAttn.forward.
     """
-    arguments = _arguments(beside.config, "twins")
+    arguments = read_arguments(beside.config, state, "twins_")
     fields: dict[str, Any] = {"padding": "zeros"}
-    size = _image_size(beside.config, arguments)
+    size = read_image_size(beside.config, arguments)
     fields |= {"image_size": size} if size else {}
     names = {"heads": "num_heads", "windows": "wss"}
     fields |= {ours: tuple(arguments[name]) for ours, name in names.items() if arguments.get(name)}
-    return _told(fields, beside, size or (224, 224), (), {})
+    return _told(state, fields, beside, size or (224, 224), (), {})
 
 
 def _told(
+    state: State,
     fields: Mapping[str, Any],
     beside: Beside,
     size: tuple[int, int],
     assumed: tuple[str, ...],
     filled: Mapping[str, float],
 ) -> Told:
-    data, guess = _data(beside.config, size)
-    names = beside.config.get("label_names") or _pretrained(beside.config).get("label_names") or ()
+    data, guess = read_data(beside.config, size)
+    pretrained = pretrained_of(beside.config)
+    places = (("label_names", beside.config), ("label_names", pretrained), ("labels", pretrained))
+    names = next((found for name, place in places if (found := place.get(name))), ())
     labels = tuple(map(str, names.values() if isinstance(names, Mapping) else names)) or beside.labels
-    source = "config.json" if beside.config else ""
-    images = _images_told(beside.config)
+    source = WHERE if beside.config else ""
+    images = images_told(beside.config)
+    if not (classes(state) or classes(state, "head.projection") or "feature_stages" in fields):
+        assumed = (*assumed, "no file tells which maps a backbone hands on: those of every stage are assumed")
+    assumed = (*assumed, *(unsaid(beside.config, pretrained, size) if beside.config else (NO_CONFIG,)))
     return Told(fields, data, labels, source, assumed=assumed, filled=filled, images=images, images_assumed=guess)
-
-
-def _images_told(config: Mapping[str, Any]) -> dict[str, str]:
-    """What of the preprocessing pretrained_cfg tells."""
-    told = _pretrained(config)
-    names = [name for name in ("mean", "std", "interpolation") if name in told]
-    names += ["resize", "crop"] if "crop_pct" in told else []
-    return dict.fromkeys(names, "config.json")
-
-
-def _pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = config.get("pretrained_cfg")
-    return found if isinstance(found, Mapping) else {}
-
-
-def _arguments(config: Mapping[str, Any], family: str) -> Mapping[str, Any]:
-    """Read the constructor's arguments; one that is not known is refused."""
-    where, found = "model_args of config.json", config.get("model_args")
-    arguments: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    expect(where, arguments, MODELLED)
-    if "patch_size" in arguments and arguments["patch_size"] not in (4, [4, 4]):
-        refuse_field(where, "patch_size", arguments["patch_size"], "4")
-    if family == "swin" and config.get("global_pool") not in (None, "avg", ""):
-        refuse_field("config.json", "global_pool", config["global_pool"], "'avg'")
-    known = {*ELSEWHERE, *MODELLED, "patch_size"}
-    for name, value in arguments.items():
-        if name not in known:
-            refuse_field(where, name, value, "no such argument")
-    return arguments
-
-
-def _window(told: Any, architecture: str) -> tuple[int, int] | None:
-    """Read the window: one number, rows and columns, or those of each stage, which must agree."""
-    if told is None:
-        named = re.search(r"window(\d+)", architecture)
-        return pair(int(named[1])) if named else None
-    if isinstance(told, list) and (len(told) > 2 or any(isinstance(window, list) for window in told)):
-        stages = {pair(window, "window_size") for window in told}
-        if len(stages) > 1:
-            refuse_field("model_args of config.json", "window_size", told, "the same window in every stage")
-        return stages.pop()
-    return pair(told, "window_size")
-
-
-def _image_size(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[int, int] | None:
-    if "img_size" in arguments:
-        return pair(arguments["img_size"], "img_size")
-    told = _pretrained(config).get("input_size")
-    return pair(told[1:], "input_size") if told else None
-
-
-def _data(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[DataConfig, tuple[str, ...]]:
-    """Read the preprocessing: pretrained_cfg, else the default of timm's models at this size.
-
-    Source: timm/data/transforms_factory.py, transforms_imagenet_eval: the short side to floor(size / crop_pct), centre
-    crop; both sides where crop_mode is "squash".
-    """
-    told, where = _pretrained(config), "pretrained_cfg of config.json"
-    default = 1.0 if min(size) >= WHOLE_IMAGE else CROP
-    filter_ = told.get("interpolation", "bicubic")
-    expect(where, {"interpolation": filter_}, {"interpolation": FILTERS})
-    expect(where, told, {"crop_mode": ("center", "squash", None, "")})
-    share = float(told.get("crop_pct") or default)
-    data = DataConfig(interpolation=filter_, keep_aspect=told.get("crop_mode") != "squash", scale=1 / share)
-    colours = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
-    data = DataConfig(**{**vars(data), **colours})
-    missing = not {"mean", "std", "crop_pct", "interpolation"} <= told.keys()
-    return data, ("no file tells all of the preprocessing: timm's default is assumed",) if missing else ()
 
 
 FORMATS = (

@@ -11,7 +11,7 @@ from slide_export.models.family import State
 
 from .format import Beside, Format, Told, untold_input
 from .key_map import Rule, as_square, layer
-from .shapes import LAST_NORM, swin_fields
+from .shapes import last_norm, swin_fields
 
 RESIZED = {(96, 6): 232, (96, 18): 246, (128, 18): 238}
 """Width and depth of the third stage of swin_t, swin_s and swin_b -> the short side before the crop of 224."""
@@ -48,7 +48,7 @@ def is_swin(keys: Collection[str]) -> bool:
 
 def read_swin(state: State, beside: Beside) -> Told:
     """Read a Swin: torchvision saves nothing beside the weights."""
-    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad", "whole_patches": True})
+    fields = swin_fields(state, {"resized_window": "keep", "small_maps": "pad", "whole_patches": True}, beside)
     depths = fields["depths"]
     resized = RESIZED.get((fields["embed_dim"], depths[2] if len(depths) > 2 else 0))
     data = DataConfig(scale=(resized or 256) / 224)
@@ -58,7 +58,7 @@ def read_swin(state: State, beside: Beside) -> Told:
         data,
         beside.labels,
         assumed=(untold_input(fields["image_size"], "32 times the window"),),
-        filled={} if "norm.weight" in state else LAST_NORM,
+        filled=last_norm(state),
         images_assumed=(f"no file tells the preprocessing: torchvision's preset {whose} is assumed",),
     )
 

@@ -13,13 +13,14 @@ from typing import Any
 from slide_export.models.family import ShapeError, State
 from slide_export.models.layers import ACTIVATIONS
 
-from .format import Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import Beside, Format, Told, expect, pair, refuse_contradicted, refuse_field, untold_input
 from .key_map import Rule, joined, layer, layers, row
-from .shapes import LAST_NORM, has, swin_fields, windows_alike
+from .shapes import has, last_norm, swin_fields, windows_alike
 from .transformers_images import images_told, read_images
 
 WHERE = "config.json"
-NO_QKV_BIAS = {r".*\.attn\.(qkv|q|kv)\.bias": 0.0}
+QKV_BIAS = r".*\.attn\.(qkv|q|kv)\.bias"
+NO_QKV_BIAS = {QKV_BIAS: 0.0}
 
 
 def _attention(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -69,12 +70,18 @@ def swin_rules(blocks: tuple[Rule, ...]) -> Callable[[Collection[str]], tuple[Ru
     """Complete the key map: a SwinBackbone norms each map that it hands on, and does not use the last norm."""
 
     def rules(keys: Collection[str]) -> tuple[Rule, ...]:
-        """Rules of a file whose last stage its keys tell."""
+        """Rules of a file whose last stage its keys tell.
+
+        Raises:
+            ShapeError: the stem's map, which is no stage's, is handed on.
+        """
         last = 1 + max((int(m[1]) for key in keys if (m := re.match(r"encoder\.layers\.(\d+)\.", key))), default=3)
         norms = (
             layer(f"hidden_states_norms.stage{last}", "norm"),
             Rule("hidden_states_norms.stage{s}.{x}", "norm{s-1}.{x}"),
         )
+        if has(keys, r"hidden_states_norms\.stem\."):
+            raise ShapeError("a backbone that hands on the map of its stem: name stages alone in its out_features")
         if not has(keys, r"hidden_states_norms\."):
             return (*blocks, layer("layernorm", "norm"))
         return (*blocks, *norms, Rule("layernorm.{x}"), Rule("swin.layernorm.{x}"))
@@ -145,8 +152,10 @@ def _of_model(*types: str) -> Callable[[Mapping[str, Any]], None]:
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Read the class names; LABEL_0 and so on are what transformers writes where nobody named them."""
     named = config.get("id2label")
-    if not isinstance(named, Mapping) or not named:
+    if not named:
         return ()
+    if not isinstance(named, Mapping) or not all(str(number).isdecimal() for number in named):
+        refuse_field(WHERE, "id2label", named, "the names of numbers from 0 on")
     numbered = {int(number): str(name) for number, name in named.items()}
     if sorted(numbered) != list(range(len(numbered))):
         refuse_field(WHERE, "id2label", sorted(numbered), "numbers from 0 on")
@@ -157,14 +166,37 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _common(config: Mapping[str, Any], *, activations: Collection[str]) -> dict[str, Any]:
     """Read what every family has; refuse what none has."""
     expect(WHERE, config, {"num_channels": (3,), "use_absolute_embeddings": (False,), "hidden_act": tuple(activations)})
+    if config.get("quantization_config"):
+        refuse_field(WHERE, "quantization_config", config["quantization_config"], "none, of a model in float,")
+    eps = config.get("layer_norm_eps")
+    if isinstance(eps, int | float) and eps < 0:
+        refuse_field(WHERE, "layer_norm_eps", eps, "a number from 0 on")
     unknown = sorted(name for name in config if name not in KNOWN and not name.startswith("_"))
     fields: dict[str, Any] = {"image_size": pair(config["image_size"])} if "image_size" in config else {}
     return {**fields, "unknown": unknown} if unknown else fields
 
 
+def _refuse_contradicted(config: Mapping[str, Any], state: State) -> None:
+    """Refuse a number of classes and biases that the tensors do not have.
+
+    Raises:
+        ShapeError: config.json tells others.
+    """
+    if "head.weight" in state and not config.get("id2label"):
+        refuse_contradicted(WHERE, config, {"num_labels": state["head.weight"].shape[0]})
+    if any(re.fullmatch(QKV_BIAS, key) for key in state):
+        expect(WHERE, config, {"qkv_bias": (True, None)})
+
+
 def _told(
-    fields: dict[str, Any], beside: Beside, assumed: tuple[str, ...], filled: Mapping[str, float], kind: str
+    state: State,
+    fields: dict[str, Any],
+    beside: Beside,
+    assumed: tuple[str, ...],
+    filled: Mapping[str, float],
+    kind: str,
 ) -> Told:
+    _refuse_contradicted(beside.config, state)
     unknown = fields.pop("unknown", ())
     unread = (f"{WHERE} also has {', '.join(unknown[:8])}: taken for what changes no output",) if unknown else ()
     images, guesses = read_images(beside.preprocessor, beside.config, kind, fields.get("image_size", (224, 224)))
@@ -207,13 +239,14 @@ def read_swin(state: State, beside: Beside) -> Told:
     }
     if "window_size" in config:
         fields["window"] = pair(config["window_size"], "window_size")
-    told, fields = "image_size" in fields, swin_fields(state, fields)
+    told, fields = "image_size" in fields, swin_fields(state, fields, beside)
     guessed = not told and windows_alike(state)
     assumed = (untold_input(fields["image_size"], "32 times the window"),) if guessed else ()
-    if fields["feature_norms"] or "SwinBackbone" in (config.get("architectures") or ()):
+    if has(beside.names, r"hidden_states_norms\.") or "SwinBackbone" in (config.get("architectures") or ()):
         last = (len(fields["depths"]) - 1,) if "norm.weight" in state else ()
-        fields |= {"feature_norms": (*fields["feature_norms"], *last), "small_maps": "pad-and-shift"}
-    return _told(fields, beside, assumed, {} if "norm.weight" in state else LAST_NORM, "vit")
+        norms = (*fields["feature_norms"], *last)
+        fields |= {"feature_norms": norms, "feature_stages": norms, "small_maps": "pad-and-shift"}
+    return _told(state, fields, beside, assumed, last_norm(state), "vit")
 
 
 def _pyramid(config: Mapping[str, Any], reductions: str) -> dict[str, Any]:
@@ -230,12 +263,25 @@ def _pyramid(config: Mapping[str, Any], reductions: str) -> dict[str, Any]:
     return {**fields, "norm_eps": eps, "embed_eps": eps, "reduced_eps": eps}
 
 
-def read_pvt(_state: State, beside: Beside) -> Told:
+def read_pvt(state: State, beside: Beside) -> Told:
     """Read a PVT: its patches and strides are the published ones."""
     config = beside.config
     _of_model("pvt")(config)
     expect(WHERE, config, {"patch_sizes": ([4, 2, 2, 2],), "strides": ([4, 2, 2, 2],)})
-    return _told(_pyramid(config, "sequence_reduction_ratios"), beside, (), {}, "pvt")
+    return _told(state, _pyramid(config, "sequence_reduction_ratios"), beside, (), {}, "pvt")
+
+
+def _out_features(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Read the stages (0-based) whose maps a backbone hands on; the last one where nothing is said.
+
+    Raises:
+        ShapeError: one is no stage.
+    """
+    names = config.get("out_features") or ["stage4"]
+    stages = [match and int(match[1]) - 1 for match in (re.fullmatch(r"stage(\d)", str(name)) for name in names)]
+    if None in stages:
+        refuse_field(WHERE, "out_features", names, "names of stages")
+    return tuple(sorted(stage for stage in stages if stage is not None))
 
 
 def read_pvt_v2(state: State, beside: Beside) -> Told:
@@ -244,15 +290,17 @@ def read_pvt_v2(state: State, beside: Beside) -> Told:
     _of_model("pvt_v2")(config)
     expect(WHERE, config, {"patch_sizes": ([7, 3, 3, 3],), "strides": ([4, 2, 2, 2],)})
     fields = _pyramid(config, "sr_ratios")
+    if "PvtV2Backbone" in (config.get("architectures") or ()):
+        fields["feature_stages"] = _out_features(config)
     if "linear_attention" in config:
         fields["linear"] = bool(config["linear_attention"])
-    return _told(fields, beside, (), {}, "pvt")
+    return _told(state, fields, beside, (), {}, "pvt")
 
 
-def read_nat(_state: State, beside: Beside) -> Told:
+def read_nat(state: State, beside: Beside) -> Told:
     """Read a NAT: no configuration tells its input."""
     _of_model("nat")(beside.config)
-    return _told(_neighbours(beside.config), beside, (), {}, "vit")
+    return _told(state, _neighbours(beside.config), beside, (), {}, "vit")
 
 
 def read_dinat(state: State, beside: Beside) -> Told:
@@ -267,7 +315,7 @@ def read_dinat(state: State, beside: Beside) -> Told:
         raise ShapeError("a DiNAT without its dilations, which stand in config.json alone: export its folder")
     dilations = tuple(tuple(int(d) for d in level) for level in config["dilations"])
     fields = {**_neighbours(config), "dilations": dilations}
-    return _told(fields, beside, (), {}, "vit")
+    return _told(state, fields, beside, (), {}, "vit")
 
 
 def _neighbours(config: Mapping[str, Any]) -> dict[str, Any]:

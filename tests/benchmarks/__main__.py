@@ -2,9 +2,15 @@
 
 from tests.benchmarks.machine import machine
 
-from . import export_cost, speed
+from . import batches, export_cost, limits, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
 print()
 speed.main()
+print()
+systems.main()
+print()
+batches.main()
+print()
+limits.main()

@@ -72,23 +72,27 @@ def as_it_is(module: nn.Module) -> OnnxGraph:
     return OnnxGraph(proto, (images,), (logits,))
 
 
+def best(model: Model, target: str, *, ships: bool = True) -> OnnxGraph:
+    """Returns what slide-export makes of a model for a target.
+
+    Args:
+        ships: False for a model that is only measured.
+    """
+    auto, sampling = backends.default_form(target), backends.default_sampling(target)
+    return onnx_graph.export(in_form(choose(fuse(model), "auto", auto=auto, sampling=sampling), ModelIO()), ships=ships)
+
+
 def graphs(target: str) -> dict[str, OnnxGraph]:
     """Every contestant's graph for a target."""
     slide, swin = random_model("slide_swin_tiny"), random_model("swin_tiny")
     im2col, published = random_model("im2col_swin_tiny"), random_model("slide_swin_tiny", window=(7, 7))
-
-    def best(model: Model, *, ships: bool = True) -> OnnxGraph:
-        return onnx_graph.export(
-            in_form(choose(fuse(model), "auto", auto=backends.default_form(target)), ModelIO()), ships=ships
-        )
-
     return {
-        OURS: best(slide),
-        SWIN: best(swin),
+        OURS: best(slide, target),
+        SWIN: best(swin, target),
         SLIDE_AS_IS: as_it_is(in_upstream_order(slide.module)),
         SWIN_AS_IS: as_it_is(in_upstream_order(swin.module)),
-        IM2COL: best(im2col, ships=False),
-        WINDOW_7: best(published),
+        IM2COL: best(im2col, target, ships=False),
+        WINDOW_7: best(published, target),
     }
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 
@@ -35,6 +36,15 @@ def test_layers_are_the_models_own(proto: onnx.ModelProto, model: Model) -> None
     assert {module for module, kind in found.values() if kind == "convolution"} == {"patch_embed.proj"}
     assert all(".attn." in module for module, kind in found.values() if kind == "depthwise")
     assert sum(kind == "depthwise" for _, kind in found.values()) == 6  # keys and values of three slide blocks
+
+
+def test_a_stack_of_matrices_is_no_layer() -> None:
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 3, 4, 5])
+    weights = {"table": (3, 5, 2), "weight": (5, 2)}
+    constants = [onnx.numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in weights.items()]
+    nodes = [onnx.helper.make_node("MatMul", ["x", name], [f"by_{name}"], f"/attn/{name}/MatMul") for name in weights]
+    proto = onnx.helper.make_model(onnx.helper.make_graph(nodes, "two", [x], [], constants))
+    assert layers(proto) == {"/attn/weight/MatMul": ("attn.weight", "linear")}
 
 
 def test_products_and_slide_convolutions_stay_in_float(proto: onnx.ModelProto) -> None:

@@ -180,12 +180,13 @@ def test_existing_image_folder_is_refused_before_training(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-SLIDE_FAMILIES = [family.name for family in FAMILIES if family.name.startswith("slide_")]
+SYSTEMS = ("twins", "dat", "mvitv2", "cbam", "gam")
+TRAINED = [*(family.name for family in FAMILIES if family.name.startswith("slide_")), *SYSTEMS]
 SHORT, SHORT_ACCURACY = 10, 95.0  # epochs, and what they reach at least: a minute of training, not three
 
 
-def test_every_slide_family_can_be_trained() -> None:
-    assert {"slide_swin", *train.CONFIGS} == set(SLIDE_FAMILIES)
+def test_every_slide_family_and_each_other_system_can_be_trained() -> None:
+    assert {"slide_swin", *train.CONFIGS} == set(TRAINED)
 
 
 @pytest.mark.usefixtures("few")
@@ -198,7 +199,7 @@ def test_each_family_writes_a_checkpoint_that_is_recognised(family: str, tmp_pat
     assert (model.data.mean, model.data.scale) == ((0.5,) * 3, 1.0)
 
 
-@pytest.fixture(scope="module", params=SLIDE_FAMILIES)
+@pytest.fixture(scope="module", params=TRAINED)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / f"{request.param}.pth"
     arguments = ["--family", request.param, "--epochs", str(SHORT), "--out", str(out)]
@@ -219,7 +220,23 @@ def test_trained_family_is_proved_on_unseen_digits(trained: Path, target: str, t
     bundle = pipeline.export(recipe)
     assert bundle.manifest.parity.passed
     assert bundle.manifest.parity.top1 == 1.0
-    assert bundle.manifest.fusion
+    assert bool(bundle.manifest.fusion) == trained.stem.startswith("slide_")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "w8"])
+@pytest.mark.parametrize("target", backends.names())
+def test_trained_system_passes_the_gates_of_8_bits_or_is_refused_by_name(
+    trained: Path, target: str, precision: str, tmp_path: Path
+) -> None:
+    if trained.stem not in SYSTEMS:
+        pytest.skip("tests/exporter/calibration has the slide forms")
+    heldout = FOLDER / "heldout"
+    recipe = ExportRequest(trained, target, precision, out=tmp_path, images=heldout, evaluation=heldout)
+    bundle = pipeline.export(recipe)
+    assert bundle.manifest.parity.passed
+    assert bundle.manifest.accuracy is not None
+    assert bundle.manifest.accuracy.passed
 
 
 @pytest.fixture(scope="module")

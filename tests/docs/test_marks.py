@@ -10,6 +10,7 @@ from tests.docs.pages import ROOT
 sys.path.insert(0, str(ROOT / "docs"))
 
 import command_line
+import diagrams
 import figures
 import hooks
 import results
@@ -60,6 +61,23 @@ def test_every_figure_has_a_value_for_each_label(name: str) -> None:
     assert chart.labels
     assert {len(values) for values in chart.series.values()} == {len(chart.labels)}
     assert all(value > 0 for value in next(iter(chart.series.values())))
+
+
+@pytest.mark.parametrize("name", diagrams.DIAGRAMS)
+def test_texts_of_a_diagram_fit_into_their_boxes(name: str) -> None:
+    diagram = diagrams.DIAGRAMS[name]
+    for _, boxes in diagram.lanes:
+        room = diagrams.width(len(boxes)) / diagrams.LETTER
+        assert all(len(line) <= room for box in boxes for line in box.split("\n"))
+        assert all(box.count("\n") < 2 for box in boxes)
+    drawn = diagrams.draw(diagram)
+    assert drawn.count("<rect") == sum(len(boxes) for _, boxes in diagram.lanes)
+    assert drawn.count('class="arrow"') == sum(len(boxes) - 1 for _, boxes in diagram.lanes)
+
+
+def test_every_system_has_its_diagram_in_the_manual() -> None:
+    text = (ROOT / "docs/manual/reference/models.md").read_text()
+    assert all(f"{{{{ diagram {name} }}}}" in text for name in diagrams.DIAGRAMS)
 
 
 def test_a_mark_that_gives_nothing_stays_and_warns(caplog: pytest.LogCaptureFixture) -> None:

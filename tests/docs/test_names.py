@@ -9,7 +9,7 @@ import pytest
 from slide_export import pytest_plugin
 from slide_export.backends import registry
 from slide_export.cli.main import cli
-from slide_export.inference.forms import FORMS
+from slide_export.inference.forms import FORMS, SAMPLINGS
 from slide_export.models import FAMILIES
 from tests.docs.pages import MANUAL, README, ROOT, TEXTS, TUTORIAL
 
@@ -61,7 +61,7 @@ def test_the_manual_has_a_page_for_each_target_and_a_section_for_each_family() -
 
 def test_the_manual_names_every_form() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (MANUAL / "explanation" / "forms.md").read_text(), flags=re.MULTILINE)
-    assert rows == list(FORMS)
+    assert rows == [*FORMS, *SAMPLINGS]
 
 
 def test_every_extra_of_a_target_is_in_all() -> None:

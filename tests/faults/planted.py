@@ -1,7 +1,9 @@
 """Faults planted in a graph, a module or a session: each function alters a copy by a size and names what it altered."""
 
 import copy
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from onnx import helper, numpy_helper
 from slide_export.backends.interface import Session
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.graph import OnnxGraph
+from slide_export.inference.served import ServedModel
 
 GREY_LEVELS = 255
 HALF_MAX = 65504.0
@@ -28,9 +31,9 @@ def copied(graph: OnnxGraph) -> OnnxGraph:
 
 
 def _tensor(graph: OnnxGraph, name: str) -> onnx.TensorProto:
-    """The initializer of this name in whatever precision: `head.weight_quantized`, `head.weight_half`."""
-    found = [tensor for tensor in graph.proto.graph.initializer if tensor.name.startswith(name)]
-    found = [tensor for tensor in found if not tensor.name.endswith(("_scale", "_zero_point"))]
+    """The initializer of this name in whatever precision: `head.weight_quantized`, `q_output_head.weight_1`."""
+    forms = re.compile(rf"(q_output_)?{re.escape(name)}(_quantized|_half|_\d+)?")
+    found = [tensor for tensor in graph.proto.graph.initializer if forms.fullmatch(tensor.name)]
     if not found:
         raise NothingToAlterError(name)
     return found[0]
@@ -115,6 +118,13 @@ def mean_off(graph: OnnxGraph, size: float, std: float) -> str:
                 _set(tensors[name], values)
                 return name
     raise NothingToAlterError("embedded mean")
+
+
+def mean_served_off(source: ServedModel, size: float) -> ServedModel:
+    """The same of a target that starts from the module: its preprocessing is embedded when it is traced."""
+    *others, last = source.trained.data.mean
+    data = replace(source.trained.data, mean=(*others, last + size / GREY_LEVELS))
+    return replace(source, trained=replace(source.trained, data=data))
 
 
 def overflowing(module: Any, size: float) -> Any:

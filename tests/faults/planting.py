@@ -2,6 +2,7 @@
 
     python -m tests.faults.planting              the table of every target that runs here, as Markdown
     python -m tests.faults.planting onnx fp16    of one target and precision
+    python -m tests.faults.planting --named      the named size of each fault alone, a third of the exports
 
 A fault of the graph is in the float32 build and in the artifact, as an exporter's would be; a fault of the artifact is
 in the artifact alone, as a converter's or a quantizer's would be. Each is exported with `workflows.finish`, as a user's
@@ -24,7 +25,7 @@ from unittest import mock
 
 import torch
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.bundle import store
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, ParityError, PrecisionError, SlideExportError
@@ -51,6 +52,7 @@ IMAGES = 9
 IMAGE_FOLDER = Path(train.__file__).parent / "heldout"
 FC1 = "/layers.1/blocks.0/mlp/fc1/"
 STD = 0.225  # of the last channel; one grey level is then a known step of the embedded shift
+MEAN = "wrong mean"
 CANNOT = "–"
 """In the table: the fault cannot be in such an artifact."""
 
@@ -98,7 +100,7 @@ FAULTS = (
     Fault("wrong epsilon", (1.01, 1.1, 2, 10), 10, "times {:g}", planted.epsilon_off, in_graph=True, module="epsilon"),
     Fault("wrong window shift", (2,), 2, "{:.0f} rows", planted.shift_undone, in_graph=True, module="shift"),
     Fault(
-        "wrong mean",
+        MEAN,
         (0.001, 0.01, 0.1, 1),
         1,
         "{:g} of 255 grey levels",
@@ -202,6 +204,8 @@ class Exports:
             else:
                 fault.alter(altered, size)
             return altered
+        if fault.name == MEAN:
+            return planted.mean_served_off(source, size)
         return replace(source, module=planted.in_module(source.module, fault.module, size))
 
     @cached_property
@@ -272,22 +276,23 @@ def smallest(exports: Exports, fault: Fault, target: str, precision: str) -> Cel
 
 
 def here() -> list[tuple[str, str]]:
-    """Every target that is installed here with each of its precisions."""
+    """Every target that is installed here with each of its precisions that this machine can prove."""
     return [
         (name, precision)
         for name in registry.names()
         if registry.availability(name).ready
         for precision in registry.load(name).PRECISIONS
+        if optional.precision_obstacle(registry.load(name), precision) is None
     ]
 
 
-def rows(columns: Sequence[tuple[str, str]], room: Path) -> Iterator[str]:
+def rows(columns: Sequence[tuple[str, str]], room: Path, faults: Sequence[Fault] = FAULTS) -> Iterator[str]:
     """Every fault in every column, a line of Markdown at a time."""
     exports = Exports(room)
     head = ["planted", *(f"{target} {precision}" for target, precision in columns)]
     yield _row(head)
     yield _row(["---"] * len(head))
-    for fault in FAULTS:
+    for fault in faults:
         cells = (_text(fault, smallest(exports, fault, *column), column[1]) for column in columns)
         yield _row([fault.name, *cells])
 
@@ -318,9 +323,11 @@ def run(seed: int, index: int, room: Path) -> Outcome:
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     logging.disable(logging.WARNING)
-    asked = [column for column in here() if all(word in column for word in arguments)]
+    words = set(arguments) - {"--named"}
+    faults = tuple(replace(fault, sizes=(fault.named,)) for fault in FAULTS) if "--named" in arguments else FAULTS
+    asked = [column for column in here() if words <= set(column)]
     with tempfile.TemporaryDirectory() as room:
-        for row in rows(asked, Path(room)):
+        for row in rows(asked, Path(room), faults):
             print(row, flush=True)
 
 

@@ -75,6 +75,17 @@ def test_preprocessing_is_bilinear() -> None:
     assert (data.interpolation, data.keep_aspect, data.resized((224, 224))) == ("bilinear", True, (256, 256))
 
 
+@pytest.mark.parametrize(("size", "said"), [((224, 224), []), ((224, 256), ["a last map of 7x8"])])
+def test_a_corner_is_said_of_an_input_that_is_more_than_it(
+    size: tuple[int, int], said: list[str], tmp_path: Path
+) -> None:
+    trained(tmp_path / "last.pth", counters=True)
+    notes = load_checkpoint(tmp_path / "last.pth", input_size=size).provenance.notes
+    assert [note for note in notes if note.startswith("classified from")] == [
+        f"classified from the top-left 7x7 of {each}, as upstream does" for each in said
+    ]
+
+
 def trained(path: Path, *, counters: bool, head: bool = True) -> dict[str, torch.Tensor]:
     """Save a model as upstream does, parallel and after some batches, and tell its weights."""
     state = randomise(CbamResNet(SMALL)).state_dict()

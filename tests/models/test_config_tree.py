@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slide_export.models import FAMILIES, Family
+from slide_export.models import FAMILIES, Family, IncompleteError
 from slide_export.models.config_tree import read_config, write_config
 from slide_export.models.nat import NatConfig
 
@@ -27,6 +27,19 @@ def test_a_square_side_may_be_one_number() -> None:
     assert config.image_size == (64, 64)
 
 
-@pytest.mark.parametrize("tree", [{}, {"MODEL": {"TYPE": "nat"}}, write_config(CONFIG, "slide_nat")])
-def test_another_familys_tree_or_too_little_is_none(tree: dict[str, Any]) -> None:
+@pytest.mark.parametrize("tree", [{}, {"MODEL": {"NUM_CLASSES": 10}}, write_config(CONFIG, "slide_nat")])
+def test_another_familys_tree_is_none(tree: dict[str, Any]) -> None:
     assert read_config(tree, "nat", NatConfig) is None
+
+
+@pytest.mark.parametrize("path", ["MODEL.TYPE", "MODEL.NUM_CLASSES", "MODEL.NAT.HEADS", "DATA.IMG_SIZE"])
+def test_a_field_that_is_missing_is_named(path: str) -> None:
+    tree = write_config(CONFIG, "nat")
+    *branches, name = path.split(".")
+    place: Any = tree
+    for one in branches:
+        place = place[one]
+    del place[name]
+    with pytest.raises(IncompleteError) as refused:
+        read_config(tree, "nat", NatConfig)
+    assert refused.value.missing == (path,)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.inference.fuse import inference_form, replace_layers
-from slide_export.models import DataConfig, ShapeError, dat
+from slide_export.models import DataConfig, IncompleteError, ShapeError, dat
 from slide_export.models.dat import Dat
 from slide_export.models.dat_config import DatConfig
 from slide_export.models.deformable_attention import FusedDeformableAttention, in_form
@@ -221,8 +221,9 @@ def test_a_configuration_that_is_not_modelled_is_refused(name: str, value: Any, 
         dat.read_config(told)
 
 
-def test_a_tree_that_says_too_little_tells_nothing() -> None:
-    assert dat.read_config({"MODEL": {"TYPE": "dat", "DAT": {"img_size": 224}}}) is None
+def test_a_tree_that_says_too_little_is_told_what_it_lacks() -> None:
+    with pytest.raises(IncompleteError, match=r"without MODEL\.DAT\.stage_spec, MODEL\.DAT\.dims"):
+        dat.read_config({"MODEL": {"TYPE": "dat", "DAT": {"img_size": 224}}})
     assert dat.read_config({"MODEL": {"TYPE": "swin"}}) is None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from slide_export.models import ShapeError, slide_swin, swin
+from slide_export.models import IncompleteError, ShapeError, slide_swin, swin
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from tests.conftest import SMALL, randomise
 
@@ -97,8 +97,13 @@ def test_read_config_takes_upstreams_tree() -> None:
     assert swin.read_config(tree()) == SMALL
 
 
-def test_read_config_is_none_where_the_tree_says_too_little() -> None:
-    assert swin.read_config({"MODEL": {"TYPE": "slide_swin"}}) is None
+def test_read_config_names_what_a_tree_does_not_say() -> None:
+    told = tree()
+    del told["MODEL"]["SWIN"]["DEPTHS"], told["MODEL"]["SLIDE"]["KA"]
+    told["DATA"]["IMG_SIZE"] = None
+    with pytest.raises(IncompleteError) as refused:
+        swin.read_config(told)
+    assert refused.value.missing == ("MODEL.SWIN.DEPTHS", "DATA.IMG_SIZE", "MODEL.SLIDE.KA")
 
 
 def test_read_data_takes_crop_mean_and_interpolation() -> None:

@@ -1,12 +1,14 @@
 """Twins: upstream's outputs, fused forms, padding, configurations from shapes, sizes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError
 from slide_export.inference.fuse import inference_form
@@ -163,6 +165,27 @@ def test_a_window_that_does_not_fit_and_an_unknown_padding_are_refused() -> None
         GroupAttention(8, 2, (6, 8), 4, "refuse")
     with pytest.raises(ShapeError, match="padding 'reflect', where one of refuse, zeros, mask is expected"):
         GroupAttention(8, 2, (6, 8), 4, "reflect")
+
+
+@pytest.mark.parametrize(("name", "values"), [("twins_seg_svt_pad", {"padding": "mask"}), ("twins_svt", {})])
+def test_what_no_key_tells_can_be_said(name: str, values: dict[str, str], tmp_path: Path) -> None:
+    golden = case(name)
+    windows = ",".join(map(str, golden.options["wss"]))
+    torch.save(dict(golden.state), tmp_path / "model.pth")
+    told = {"heads": ",".join(map(str, golden.options["num_heads"])), "windows": windows, **values}
+    size = (golden.meta["input_shape"][2], golden.meta["input_shape"][3])
+    loaded = load_checkpoint(tmp_path / "model.pth", values=told, input_size=size, features=True)
+    with torch.inference_mode():
+        last = loaded.module.features(golden.inputs["input"])[-1]
+    expected = golden.outputs["feature.stage4"]
+    assert distance(last if values else last.flatten(2).transpose(1, 2), expected) <= GOLDEN
+
+
+@pytest.mark.parametrize("windows", ["7,7,7", "7,7,7,1"])
+def test_windows_that_the_blocks_cannot_have_are_refused(windows: str, tmp_path: Path) -> None:
+    torch.save(dict(case("twins_svt").state), tmp_path / "model.pth")
+    with pytest.raises(RequestError, match="the blocks of each stage have window,window,window,window"):
+        load_checkpoint(tmp_path / "model.pth", values={"heads": "2,2,3,4", "windows": windows})
 
 
 def test_a_backbone_gives_maps_and_no_logits() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slide_export.backends.interface import LoweringOptions, Option
-from slide_export.core.artifact import Artifact
+from slide_export.core.artifact import LARGEST_BATCH, Artifact
 from slide_export.core.errors import LoweringError, RequestError, option
 from slide_export.core.graph import MAX_RANK, TensorSpec
 from slide_export.core.precision import FP32
 from slide_export.core.proof import BATCH_SIZES
+from slide_export.core.text import foreign
 from slide_export.inference.served import ServedModel
 
 if TYPE_CHECKING:
@@ -116,8 +117,11 @@ def _batches(text: str) -> tuple[int, ...]:
     """
     written = re.fullmatch(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*", text)
     sizes = {int(part) for part in text.split(",")} if written else set()
-    if 1 not in sizes:  # any number of images can then be cut into permitted batches
-        raise RequestError(f"expected batches such as 1,2,3,8, with 1 among them; found {text!r}")
+    if 1 not in sizes or max(sizes) > LARGEST_BATCH:  # any number of images can then be cut into permitted batches
+        raise RequestError(
+            f"expected batches such as 1,2,3,8, with 1 among them and none above {LARGEST_BATCH}; "
+            f"found {foreign(text)!r}"
+        )
     return tuple(sorted(sizes))
 
 

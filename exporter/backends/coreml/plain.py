@@ -15,7 +15,7 @@ TYPES = {
 }
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
     """CoreML computes in the types of the program, on all compute units unless told otherwise.
 
     Source: coremltools 9.0, docs "Typed Execution"; Apple, MLModelConfiguration. Never run on an Apple device here: the

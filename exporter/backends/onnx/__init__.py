@@ -86,7 +86,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     return onnx_stored.tensors(onnx.load(path))
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
     """ONNX Runtime computes in the types that the graph says, at its own default level of optimization.
 
     The proof runs at that level, `ORT_ENABLE_ALL`; threads that spin or not change no value.

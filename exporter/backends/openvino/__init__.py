@@ -11,12 +11,14 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     layers.py     profile: what the device executed, and of which layer
     plain.py      plain_load: what a load without settings computes
     session.py    Session, values, intermediates
+    bfloat16.py   weights in bfloat16, and whether a processor computes in it
     constants.py  stored: what the IR's constants stand for
 """
 
 from slide_export.core.graph import OnnxGraph
 
 from .artifact import OPTIONS, companions, lower
+from .bfloat16 import precision_obstacle
 from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
@@ -40,6 +42,7 @@ __all__ = [
     "intermediates",
     "lower",
     "plain_load",
+    "precision_obstacle",
     "profile",
     "refuse_settings",
     "stored",
@@ -48,7 +51,7 @@ __all__ = [
 ]
 
 ACCEPTS = OnnxGraph
-PRECISIONS = {"fp32": False, "fp16": False, "int8": True, "w8": True}  # OpenVINO itself halves an IR's weights
+PRECISIONS = {"fp32": False, "fp16": False, "bf16": False, "int8": True, "w8": True}  # the IR itself is halved
 DEFAULT_FORM = "token_taps"  # 0.69 of the time of taps with AVX2, 0.39 with AVX-512
 DISTRIBUTIONS = ("openvino",)
 RUNTIME = ("openvino",)

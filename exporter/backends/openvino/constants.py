@@ -13,14 +13,14 @@ from slide_export.core.stored import StoredConstant, rounded_float, stepped
 from .runtime import read_ir
 
 EIGHT_BIT = ("i8", "u8")
-FLOATS = {"f16": "float16", "f32": "float32", "f64": "float64"}
+FLOATS = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
 
 
 def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     """Every weight and table of an IR, by the name that the ONNX graph had for it.
 
     1. 8-bit data in front of a Convert: times the scale behind it, which is not given again.
-    2. A float: as it is. An IR halves weights and has a Convert behind each, which changes nothing.
+    2. A float: as it is. Of 16-bit weights an IR has a Convert behind each, which changes nothing.
     3. Integers: left out; they are shapes and axes, which OpenVINO words in its own way.
 
     Raises:
@@ -38,7 +38,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     for node in constants:
         name, kind = node.get_friendly_name(), _kind(node)
         if kind in FLOATS and name not in spent:
-            yield rounded_float(name, FLOATS[kind], np.asarray(node.data))  # Case 2
+            yield rounded_float(name, FLOATS[kind], _floats(node))  # Case 2
 
 
 def _constant(node: Any) -> bool:
@@ -47,6 +47,11 @@ def _constant(node: Any) -> bool:
 
 def _kind(node: Any) -> str:
     return str(node.get_element_type().get_type_name())
+
+
+def _floats(node: Any) -> Any:
+    """Values of a constant; those of bfloat16, a type that NumPy has not, in float32."""
+    return node.get_data(dtype=np.float32) if _kind(node) == "bf16" else np.asarray(node.data)
 
 
 def _expanded(node: Any) -> tuple[StoredConstant, tuple[str, ...]] | None:
@@ -59,8 +64,8 @@ def _expanded(node: Any) -> tuple[StoredConstant, tuple[str, ...]] | None:
     while user is not None and user.get_type_name() in ("Convert", "Subtract", "Multiply"):
         if user.get_type_name() != "Convert":
             name, values = _operand(user)
-            if values is None or user.get_output_partial_shape(0).is_dynamic:
-                return None  # an activation's
+            if values is None or name == node.get_friendly_name():
+                return None  # the other operand is an activation
             spent.append(name)
             if user.get_type_name() == "Multiply":
                 return stepped(node.get_friendly_name(), str(data.dtype), data, values, zero), tuple(spent)

@@ -1,10 +1,8 @@
 """What an IR stores, and what a device computes in."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -28,21 +26,19 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
         BackendUnavailable: the device is not here.
         LoweringError: the device cannot compile it.
     """
-    stored, computed = _rename(_stored(path)), _integers(types_in_force(path, settings))
-    return DtypeStats(stored, computed, fixed=False, marked=_marked(path))
+    return DtypeStats(_rename(_stored(path)), _in_force(path, settings), fixed=False, marked=_marked(path))
 
 
-def types_in_force(path: Path, settings: Mapping[str, Any]) -> dict[str, int]:
-    """Number of heavy layers by the type that they compute in with these settings; raises as `dtype_stats` does."""
-    told = json.dumps(harmless_settings(settings), sort_keys=True, allow_nan=False)  # a cached model has no origins
-    return dict(_compiled_types(path, path.stat().st_mtime_ns if path.is_file() else 0, told))
+def computed_in(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Types that heavy layers compute in with these settings, as `dtype_stats` names them; raises as it does."""
+    return tuple(sorted(_in_force(path, settings)))
 
 
-@lru_cache(maxsize=1)  # whoever counts an artifact's types asks next what a plain load of it computes
-def _compiled_types(path: Path, _modified_ns: int, told: str) -> Mapping[str, int]:
-    settings = json.loads(told)
+def _in_force(path: Path, settings: Mapping[str, Any]) -> dict[str, int]:
+    """Number of heavy layers by the type that they compute in; no cache serves, for cached layers have no origins."""
+    settings = harmless_settings(settings)
     first = next(iter(settings.get("static_batches", ())), None)
-    return _rename(computed_types(*compile_ir(path, settings, first)))
+    return _integers(_rename(computed_types(*compile_ir(path, settings, first))))
 
 
 def _marked(path: Path) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from slide_export.core.plain_load import PlainLoad
 
-from .dtypes import types_in_force
-from .runtime import HINT
+from .dtypes import computed_in
+from .runtime import HINT, read_ir
 from .settings import harmless_settings
 
 WHY = (
@@ -18,8 +18,8 @@ HARDWARE = frozenset({"BF16", "FP16"})
 """Of a device's OPTIMIZATION_CAPABILITIES: what it may choose in the place of float32."""
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
-    """What a load without settings computes in on this machine.
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
+    """What a load without settings computes in on this machine; compiled to see where the device has a choice.
 
     No mark of an IR forbids the choice: of `runtime_options` in its rt_info, compiled models (2026.4.1) take
     KV_CACHE_PRECISION and pass over INFERENCE_PRECISION_HINT and EXECUTION_MODE_HINT (tried, and Source:
@@ -28,13 +28,25 @@ def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
     Raises:
         BundleError, BackendUnavailable, LoweringError: see `compile_ir`.
     """
-    proved_settings = harmless_settings(settings)
-    config = proved_settings["config"]
+    config = harmless_settings(settings)["config"]
     plain = {**settings, "config": {name: value for name, value in config.items() if name != HINT}}
-    proved = _types(path, proved_settings)
-    computed = _types(path, plain) if capable(settings["device"]) else proved
+    computed = computed_in(path, plain) if capable(settings["device"]) else proved
     call = f'core.compile_model("{path.name}", "{settings["device"]}")'
-    return PlainLoad(call, False, {HINT: str(config.get(HINT, "f32"))}, WHY, computed, proved, plain)
+    options = {HINT: str(config.get(HINT, "f32"))}
+    return PlainLoad(call, False, options, WHY, computed, proved, plain, batch=_batch(path, settings))
+
+
+def _batch(path: Path, settings: Mapping[str, Any]) -> str:
+    """How a batch other than the file's own is had."""
+    import openvino
+
+    model = read_ir(openvino.Core(), path)  # kept: ports of a model that is gone have no shapes
+    first, *others = model.inputs[0].get_partial_shape()
+    if first.is_dynamic or not settings.get("static_batches"):
+        return ""
+    shape = ", ".join(map(str, ["N", *others]))
+    several = " for each input" if len(model.inputs) > 1 else ""
+    return f"it takes batch {first}, and N after model.reshape([{shape}]){several}, -1 for any"
 
 
 def capable(device: str) -> bool:
@@ -51,7 +63,3 @@ def capabilities(device: str) -> tuple[str, ...]:
         return tuple(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
     except RuntimeError:
         return tuple(HARDWARE)  # a virtual device does not tell: it is compiled to see
-
-
-def _types(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(types_in_force(path, settings)))

@@ -7,6 +7,7 @@ from typing import Any
 from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError
 
 HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
+DYNAMIC = -1  # a batch, as OpenVINO writes it
 VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
 WHERE = ("Exception from ", "Check '", "FrontEnd API failed ")  # how lines begin that are for OpenVINO's developers
 
@@ -37,9 +38,14 @@ def read_ir(core: Any, path: Path) -> Any:
 def compile_ir(
     path: Path, settings: Mapping[str, Any], batch: int | None = None, shown: Sequence[str] = ()
 ) -> tuple[Any, Any]:
-    """The IR, and the same compiled with exactly these settings, for one batch size where they say so.
+    """The IR, and the same compiled with exactly these settings.
+
+    1. The settings have batch sizes of their own, this one among them: a static model.
+    2. They have some, and this is none of them: the model of a dynamic batch, which the others share.
+    3. They have none: as the file has it, with a dynamic batch or the one that the export fixed.
 
     Args:
+        batch: images of a call; None for any that has no model of its own.
         shown: more values to have among the outputs.
     """
     import openvino
@@ -51,8 +57,9 @@ def compile_ir(
     _refuse_absent(device, core.available_devices)
     threads = {"INFERENCE_NUM_THREADS": settings["threads"]} if "threads" in settings else {}
     try:
-        if batch in settings.get("static_batches", ()):
-            model.reshape([batch, *model.input().get_partial_shape()[1:]])
+        if static := settings.get("static_batches", ()):
+            number = batch if batch in static else DYNAMIC
+            model.reshape({port: [number, *port.get_partial_shape()[1:]] for port in model.inputs})
         # Never by path: the cache would then be keyed without the .bin and answer with weights that it no longer has; a
         # model that was read is keyed by its weights too (seen with 2026.4.1, and tested).
         return model, core.compile_model(model, device, {**settings["config"], **threads})

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from slide_export.core import typed_json
+from slide_export.core.artifact import LARGEST_BATCH
 from slide_export.core.typed_json import FieldError, Least, Most, Pattern
 
 from .runtime import CACHE
 
 Device = Annotated[str, Pattern("[A-Z]+[A-Z0-9_.]*(:[A-Z0-9_.,()-]+)?", "the name of an OpenVINO device")]
-Batch = Annotated[int, Least(1), Most(4096)]
+Batch = Annotated[int, Least(1), Most(LARGEST_BATCH)]
 
 
 class Config(TypedDict, total=False):

@@ -20,6 +20,7 @@ from slide_export.core.errors import BackendUnavailable, BundleError, RequestErr
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
+from slide_export.core.precision import BF16
 from slide_export.core.stored import StoredConstant
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
@@ -31,7 +32,7 @@ from .settings import refuse_settings  # noqa: F401  # an optional part
 from .sidecar import companions  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
-PRECISIONS = {"fp32": False, "fp16": True, "int8": True}
+PRECISIONS = {"fp32": False, "fp16": True, "bf16": True, "int8": True}
 DEFAULT_FORM = "grouped"  # not timed; builds in half the time of taps
 DISTRIBUTIONS = (
     vendor.DISTRIBUTIONS,
@@ -65,6 +66,20 @@ def unavailable_reason() -> str | None:
     if importlib.metadata.version("torch").endswith("+cpu"):  # its CUDA build holds the buffers of a session
         return "this PyTorch is built without CUDA, which an engine's inputs and outputs need"
     return None
+
+
+def precision_obstacle(precision: str) -> str | None:
+    """Why nothing here can prove a precision, None where the engine runs, or ONNX Runtime runs its graph.
+
+    ONNX Runtime 1.32 has no bfloat16 convolution or matrix product on a CPU.
+    """
+    reason = unavailable_reason() if precision == BF16.name else None
+    if reason is None:
+        return None
+    return (
+        f"an engine cannot run ({reason}) and ONNX Runtime has no bfloat16 operators to prove its graph with: export "
+        "it where the GPU is, or take fp16"
+    )
 
 
 def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifact:
@@ -138,7 +153,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     return onnx_stored.tensors(onnx.load_from_string(sidecar.checked(path, sidecar.read(path), "graph")))
 
 
-def plain_load(path: Path, settings: Mapping[str, Any]) -> PlainLoad:
+def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...]) -> PlainLoad:
     """An engine computes as it was built: strongly typed, TF32 a flag of the builder."""
     tf32 = "with TF32, so float32 products round to 10 bits" if settings.get("tf32") else "without TF32"
     why = f"types and kernels are fixed in the plan, built {tf32}"

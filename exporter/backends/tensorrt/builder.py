@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from slide_export.core.artifact import LARGEST_BATCH
 from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
 
 from . import sidecar, vendor
+
+LARGEST_WORKSPACE_MIB = 1 << 20
+"""A tebibyte: more than any GPU has."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +86,8 @@ def _configure(trt: Any, config: Any, flavor: str, options: Mapping[str, str]) -
     if options["hardware"] != "none":
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, options["hardware"].upper())
     if options["workspace_mib"]:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _number("workspace_mib", options) << 20)
+        mib = _number("workspace_mib", options, LARGEST_WORKSPACE_MIB)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, mib << 20)
     if not options["compute_capability"]:
         return []
     known = {
@@ -98,7 +104,7 @@ def _configure(trt: Any, config: Any, flavor: str, options: Mapping[str, str]) -
 
 def _profile(builder: Any, network: Any, config: Any, options: Mapping[str, str]) -> dict[str, dict[str, list[int]]]:
     """Add the optimization profile of the batch range; empty where the batch is fixed."""
-    sizes = [_number(name, options) for name in ("min_batch", "opt_batch", "max_batch")]
+    sizes = [_number(name, options, LARGEST_BATCH) for name in ("min_batch", "opt_batch", "max_batch")]
     if sizes != sorted(sizes):
         raise RequestError(f"expected min_batch <= opt_batch <= max_batch, found {', '.join(map(str, sizes))}")
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
@@ -113,9 +119,10 @@ def _profile(builder: Any, network: Any, config: Any, options: Mapping[str, str]
     return {name: dict(zip(("min", "opt", "max"), shapes, strict=True)) for name, shapes in ranges.items()}
 
 
-def _number(name: str, options: Mapping[str, str]) -> int:
-    if not is_number(options[name]) or int(options[name]) < 1:
-        raise RequestError(f"expected {name} to be a whole number from 1 on, found {options[name][:60]!r}")
+def _number(name: str, options: Mapping[str, str], most: int) -> int:
+    if not is_number(options[name]) or not 1 <= int(options[name]) <= most:
+        found = foreign(options[name])
+        raise RequestError(f"expected {name} to be a whole number from 1 to {most}, found {found!r}")
     return int(options[name])
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slide_export.benchmark.environment import StealTime
     from slide_export.benchmark.process import ArtifactWorker
     from slide_export.bundle.manifest import Manifest
-    from slide_export.core.measurement import Environment
+    from slide_export.core.measurement import Environment, Peaks
 
     from .remote_python import RemotePythonDevice
 
@@ -78,6 +78,9 @@ class Device(Protocol):
 
     def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
         """Events during the measurement that make its times doubtful, one sentence each."""
+
+    def peaks(self, threads: int, kinds: Sequence[str]) -> Peaks | None:
+        """What it reaches at best in these element types; None where it cannot be measured there."""
 
     def put(self, path: Path) -> PurePath:
         """Copy a file or directory of this machine to the device; give its path there."""

@@ -19,7 +19,7 @@ from slide_export.benchmark.environment import RELEVANT_FLAGS, StealTime, doubts
 from slide_export.benchmark.plan import DeviceRequest
 from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError, TimeLimitError, option
-from slide_export.core.measurement import Environment, ModuleTime
+from slide_export.core.measurement import Environment, ModuleTime, Peaks
 from slide_export.core.progress import Progress, no_progress
 
 from . import Readiness, phone_programs
@@ -181,6 +181,10 @@ class AdbDevice:
     def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
         """None: no other machine shares a phone."""
         return ()
+
+    def peaks(self, threads: int, kinds: Sequence[str]) -> Peaks | None:
+        """None: what measures them is not on the device."""
+        return None
 
     def put(self, path: Path) -> PurePosixPath:
         """Push an artifact's directory, once; give its path there. Inputs are not pushed: the program makes its own."""

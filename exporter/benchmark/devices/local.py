@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,16 @@ from typing import Any
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.benchmark import environment
-from slide_export.benchmark.environment import StealTime
+from slide_export.benchmark.environment import StealTime, flags
+from slide_export.benchmark.fast_types import fast_types
+from slide_export.benchmark.peaks import KINDS
 from slide_export.benchmark.plan import THIS_MACHINE
 from slide_export.benchmark.process import Worker
 from slide_export.bundle.manifest import Manifest
-from slide_export.core.measurement import Environment
+from slide_export.core import typed_json
+from slide_export.core.errors import MeasurementError, option
+from slide_export.core.measurement import Environment, Peaks
+from slide_export.core.text import foreign
 
 from . import Readiness
 
@@ -54,6 +62,21 @@ class LocalDevice:
     def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
         """Warning about the CPU time that this machine's host stole."""
         return steal_time.doubts()
+
+    def peaks(self, threads: int, kinds: Sequence[str]) -> Peaks | None:
+        """What this machine reaches at best; see `Device`. Types without instructions of their own are no limit."""
+        asked = [kind for kind in KINDS if kind in kinds and (kind == "float32" or kind in fast_types(flags()))]
+        job = json.dumps({"threads": threads, "affinity": self.affinity(threads), "kinds": asked})
+        done = subprocess.run(
+            [sys.executable, "-m", "slide_export.benchmark.peaks", job], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise MeasurementError(
+                f"expected the machine's peaks, its process ended with {done.returncode} and said: {foreign(last)}; "
+                f"measure without {option('roofline')}"
+            )
+        return typed_json.read(Peaks, typed_json.parse(done.stdout), "peaks")
 
     def put(self, path: Path) -> Path:
         """The path itself: it is here already."""

@@ -14,7 +14,7 @@ from slide_export.benchmark.environment import StealTime
 from slide_export.benchmark.process import Process, Worker
 from slide_export.bundle.manifest import Manifest
 from slide_export.core.errors import BackendUnavailable, SlideExportError
-from slide_export.core.measurement import Environment
+from slide_export.core.measurement import Environment, Peaks
 
 from . import Readiness, device_runner
 
@@ -95,6 +95,10 @@ class RemotePythonDevice:
     def doubts(self, steal_time: StealTime) -> tuple[str, ...]:
         """Warning about the CPU time that its host stole."""
         return tuple(self.ask("doubts", asdict(steal_time))["doubts"])
+
+    def peaks(self, threads: int, kinds: Sequence[str]) -> Peaks | None:
+        """None: what measures them is not on the device."""
+        return None
 
     def worker(self, name: str, job: Mapping[str, Any], threads: int, timeout_s: float) -> Worker:
         """A process there that runs one artifact."""

@@ -6,9 +6,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from slide_export.benchmark.profile import by_block, by_kind
+from slide_export.benchmark import fast_types
+from slide_export.benchmark.profile import by_block, by_group, by_kind
 from slide_export.benchmark.recommend import unfit
-from slide_export.core.measurement import KINDS, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment, Verdict
+from slide_export.benchmark.roofline import roofline
+from slide_export.core.measurement import (
+    KINDS,
+    ArtifactTiming,
+    BenchmarkResult,
+    BenchProtocol,
+    Environment,
+    Peaks,
+    Verdict,
+)
 from slide_export.core.text import foreign
 
 from .literal import LONGEST, literal
@@ -27,6 +37,8 @@ def render(result: BenchmarkResult) -> Iterator[RenderableType]:
     yield ""
     if result.comparisons:
         yield _comparisons(result)
+    if result.peaks is not None:
+        yield from _rooflines(result, result.peaks)
     for warning in dict.fromkeys((*_doubts(result), *result.environment.warnings)):
         yield f"[yellow]![/] {literal(warning)}"
     for run in result.runs:
@@ -38,10 +50,12 @@ def _machine(machine: Environment, protocol: BenchProtocol) -> Text:
     flags = f" ({' '.join(machine.flags)})" if machine.flags else ""
     cores = f", {_count(machine.cores, 'processor')}" if machine.cores else ""
     memory = f", {machine.memory_mib / 1024:.1f} GiB" if machine.memory_mib else ""
+    fast = fast_types.sentence(machine.flags)
     bound = f" on processors {' '.join(map(str, protocol.affinity))}" if protocol.affinity else ""
     threads = _count(protocol.threads, "thread") if protocol.threads else "threads as the runtime chooses"
     return Text(
         f"{foreign(f'{machine.device}: {machine.cpu}{flags}{cores}{memory}', LONGEST)}\n"
+        f"{fast and f'it {fast}{chr(10)}'}"
         f"{_count(protocol.rounds, 'interleaved round')} of {_count(protocol.calls, 'call')}, "
         f"{threads}{bound}; intervals of {protocol.confidence:.0%}",
         style="dim",
@@ -101,6 +115,28 @@ def _comparisons(result: BenchmarkResult) -> Table:
     return table
 
 
+def _rooflines(result: BenchmarkResult, peaks: Peaks) -> Iterator[RenderableType]:
+    """What no program goes below on this machine, and how far above it each run is."""
+    best = ", ".join(f"{kind} {rate:,.0f}" for kind, rate in peaks.gmacs_per_s.items())
+    read = ", ".join(f"{rate:.3g} GB/s of {size} MiB" for size, rate in peaks.read_gb_per_s.items())
+    threads = _count(peaks.threads, "thread")
+    yield Text(f"\nat best with up to {threads}, 1e9 multiply-adds a second: {best}; reads {read}", style="dim")
+    table = plain_table(("limit", "batch", "products ms", "bytes ms", "× of the limit"))
+    for name, run in zip(_names(result.runs), result.runs, strict=True):
+        if found := roofline(run, peaks):
+            table.add_row(
+                f"[bold]{literal(name)}[/]",
+                str(run.batch),
+                f"{_ms(found.products_ms)} [dim]{found.kind}[/]",
+                _ms(found.reading_ms),
+                f"[bold]{found.factor:.1f}[/]",
+            )
+        else:
+            table.add_row(f"[bold]{literal(name)}[/]", str(run.batch), "-", "-", "-")
+    yield table
+    yield ""
+
+
 def _ms(value: float) -> str:
     """Milliseconds to three digits, at most two of them decimals."""
     if value >= 99.95:
@@ -134,8 +170,10 @@ def _profile(run: ArtifactTiming) -> RenderableType:
     table.add_row(*_cells("[bold]all[/]", kinds, total))
     table.add_row("", "", "", *(f"[dim]{kinds[kind] / total:.0%}[/]" for kind in KINDS))
     name = literal(f"{run.subject.name} {run.subject.target}")
+    groups = by_group(run)
+    parts = ", ".join(f"{group} {_ms(ms)} ms ({ms / total:.0%})" for group, ms in groups.items())
     title = f"\n[bold]{name}[/], batch {run.batch}: {len(run.profile)} operators"
-    return Group(f"{title} [dim]({literal(run.evaluator)}, its own profiler)[/]", table)
+    return Group(f"{title} [dim]({literal(run.evaluator)}, its own profiler)[/]", parts, table)
 
 
 def _cells(name: str, ms: dict[str, float], total: float) -> tuple[str, ...]:

@@ -1,28 +1,26 @@
-"""Equivalent forms of slide attention, one file each.
+"""Equivalent forms of slide attention, one file each, and the forms in which a deformable attention samples.
 
-A form reads a `FusedSlideAttention` and is a module of the same function, [B, H, W, C] -> [B, H, W, C], in other
-operators. `FORMS` is the ordered list of them; none registers itself. A form's file is imported when the form is made,
-so that whoever only names the forms imports no torch.
+A form reads a fused attention and is a module of the same function, [B, H, W, C] -> [B, H, W, C], in other operators.
+`FORMS` is the ordered list of those of slide attention, `SAMPLINGS` of deformable attention; none registers itself. A
+form's file is imported when the form is made, so that whoever only names the forms imports no torch.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from slide_export.models.slide_attention import FusedSlideAttention
-
-Form: TypeAlias = "Callable[[FusedSlideAttention], nn.Module]"
+Form: TypeAlias = "Callable[[Any], nn.Module]"
 
 
 def _form(file: str, kind: str) -> Form:
     """The class `kind` of a file in this folder, imported when it is first made."""
 
-    def make(fused: FusedSlideAttention) -> nn.Module:
+    def make(fused: Any) -> nn.Module:
         """Import the form's file and build the module."""
         module = importlib.import_module(f"{__name__}.{file}")
         return cast("nn.Module", getattr(module, kind)(fused))
@@ -44,3 +42,11 @@ FORMS: dict[str, Form] = {
     # Fewest bytes at a time.
     "gemm_per_tap": _form("gemm_per_tap", "GemmPerTapSlideAttention"),
 }
+
+SAMPLINGS: dict[str, Form] = {
+    # Products with hat functions: matrix products and element-wise operators alone.
+    "hats": _form("sampled", "hats"),
+    # One operator, which CoreML has on the CPU alone.
+    "grid_sample": _form("sampled", "grid_sample"),
+}
+"""The forms of a deformable attention: how it samples the map and its position biases."""

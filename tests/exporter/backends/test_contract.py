@@ -16,7 +16,7 @@ from slide_export.core.errors import BackendUnavailable, BundleError, RequestErr
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
-from slide_export.inference.forms import FORMS
+from slide_export.inference.forms import FORMS, SAMPLINGS
 from slide_export.inference.served import ServedModel
 from slide_export.verification.opening import artifact_of
 from slide_export.workflows import export as pipeline
@@ -37,6 +37,7 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
     assert callable(backend.lower)
     assert callable(backend.Session)
     assert optional.default_form(backend) in FORMS
+    assert optional.default_sampling(backend) in SAMPLINGS
 
 
 def test_auto_is_the_form_of_the_measured_table() -> None:

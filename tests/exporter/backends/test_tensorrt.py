@@ -21,11 +21,13 @@ from slide_export.calibration.recipe import default
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, RequestError
 from slide_export.core.model import Model
+from slide_export.core.precision import BF16
 from slide_export.graph.export import export
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form, serve
 from slide_export.proof.precision import satisfies
+from slide_export.proof.stored import compare
 from tests.exporter.backends.tensorrt.conftest import SIDE, builds, graph, lower, said_of
 
 HALF_STEP = 2.0**-10  # of an output near 1: a few float16 roundings
@@ -68,6 +70,37 @@ def test_float16_is_what_the_network_is_typed_in_and_halves_the_weights(tmp_path
     assert dict(counted.computed) == {"float16": 2}
     assert set(counted.stored) == {"float16"}
     assert dict(tensorrt.dtype_stats(made["fp32"].path, {}).computed) == {"float32": 2}
+
+
+@builds
+def test_bfloat16_is_what_the_network_is_typed_in_and_halves_the_weights(tmp_path: Path) -> None:
+    for name in ("fp32", "bf16"):
+        (tmp_path / name).mkdir()
+    full = lower(graph(), tmp_path / "fp32")
+    made = lower(to_half(graph(), precision=BF16), tmp_path / "bf16", "bf16")
+    said = said_of(made)
+    assert said["layers"]["by_type"]["bf16"] >= 2  # the convolutions; the softmax is in float32
+    assert said["memory"]["weights_bytes"] < 0.6 * said_of(full)["memory"]["weights_bytes"]
+    counted = tensorrt.dtype_stats(made.path, made.settings)
+    assert dict(counted.computed) == {"bfloat16": 2}
+    assert set(counted.stored) == {"bfloat16"}
+    assert satisfies(counted, BF16)
+    build = tuple(tensorrt.stored(full.path, full.settings))
+    assert compare(build, tensorrt.stored(made.path, made.settings)).passed
+    off = to_half(graph(), precision=BF16)
+    weight = max(off.proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weight.raw_data = bytes([weight.raw_data[0] ^ 4]) + weight.raw_data[1:]  # four steps of the type
+    (tmp_path / "off").mkdir()
+    altered = lower(off, tmp_path / "off", "bf16")
+    assert not compare(build, tensorrt.stored(altered.path, altered.settings)).passed
+
+
+def test_bfloat16_is_refused_where_nothing_can_prove_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "unavailable_reason", lambda: "no NVIDIA GPU on this machine")
+    assert "no NVIDIA GPU" in str(tensorrt.precision_obstacle("bf16"))
+    assert tensorrt.precision_obstacle("fp16") is None
+    monkeypatch.setattr(tensorrt, "unavailable_reason", lambda: None)
+    assert tensorrt.precision_obstacle("bf16") is None
 
 
 @builds

@@ -17,9 +17,9 @@ def test_a_plan_needs_one_of_each(field: str) -> None:
         BenchPlan(**{field: 0})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("batches", [(), (0,), (1, -8)])
+@pytest.mark.parametrize("batches", [(), (0,), (1, -8), (1, 4097), (10**7,)])
 def test_a_plan_needs_batch_sizes(batches: tuple[int, ...]) -> None:
-    with pytest.raises(RequestError, match="expected batch sizes of 1 or more"):
+    with pytest.raises(RequestError, match="expected batch sizes of 1 to 4096"):
         BenchPlan(batches=batches)
 
 
@@ -31,11 +31,11 @@ def test_keywords_take_the_place_of_the_plans_fields() -> None:
 def test_every_keyword_has_a_field() -> None:
     values: dict[str, Any] = {
         "batches": (2,), "rounds": 7, "calls": 3, "threads": 4, "profile": True, "stand_ins": True,
-        "device": "adb:R58M", "keep": True, "runner": "perf_test", "timeout_s": 1.5,
+        "device": "adb:R58M", "keep": True, "runner": "perf_test", "timeout_s": 1.5, "roofline": True,
     }  # fmt: skip
     assert values.keys() == plans.BenchOptions.__annotations__.keys()
     device = DeviceRequest("adb:R58M", keep=True, runner=Path("perf_test"))
-    assert plan_of(None, values) == BenchPlan((2,), 7, 3, 4, True, True, 1.5, device)  # type: ignore[arg-type]
+    assert plan_of(None, values) == BenchPlan((2,), 7, 3, 4, True, True, 1.5, device, True)  # type: ignore[arg-type]
 
 
 def test_another_keyword_is_refused() -> None:

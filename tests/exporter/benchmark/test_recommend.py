@@ -89,6 +89,20 @@ def result(
     return BenchmarkResult("now", machine, BenchProtocol(20, 5, 2, (0, 1)), runs, tuple(comparisons))
 
 
+@pytest.mark.parametrize(
+    ("flags", "measured", "said"),
+    [(("amx_bf16",), ("fp32",), True), (OLD, ("fp32",), False), (("amx_bf16",), ("fp32", "bf16"), False)],
+)
+def test_a_precision_that_the_processor_computes_fast_is_offered(
+    flags: tuple[str, ...], measured: tuple[str, ...], said: bool
+) -> None:
+    runs = [run(precision, 10, 100) for precision in (*measured, "w8")]
+    runs = [replace(one, subject=replace(one.subject, target="openvino")) for one in runs]
+    found = recommend(result(*runs, flags=flags)).unmeasured
+    offer = "openvino bf16 was not measured: this processor computes it fast (AMX), export it too"
+    assert found == ((offer,) if said else ())
+
+
 def test_a_slow_int8_is_kept_for_size_alone_and_the_cpu_says_why() -> None:
     found = recommend(result(run("fp32", 10, 100, 0.0), run("int8", 13, 26, 0.2)))
     assert found.sentence == "keep onnx fp32; or ship onnx int8 for size (0.26 of it, 0.20 points of top-1 lost)"
@@ -203,6 +217,8 @@ def test_only_the_first_batch_size_decides() -> None:
         ("int8", ("asimddp",), "too little"),
         ("fp16", ("avx2", "f16c"), "no float16"),
         ("fp16", ("fphp",), ""),
+        ("bf16", ("avx512_vnni",), "no bfloat16"),
+        ("bf16", ("amx_bf16",), ""),
         ("fp32", ("avx2",), ""),
     ],
 )

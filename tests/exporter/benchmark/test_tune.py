@@ -14,7 +14,7 @@ from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
 from slide_export.core.precision import FP32
 from slide_export.core.request import ExportRequest
-from slide_export.inference.choose import stages_of
+from slide_export.inference.choose import forms_of_layer, stages_of
 from slide_export.inference.forms import FORMS
 from slide_export.inference.fuse import fuse
 from slide_export.workflows import export as pipeline
@@ -27,7 +27,8 @@ TWO = ("taps", "grouped")
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two forms, few calls, and a cache of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tune, "FORMS", {name: FORMS[name] for name in TWO})
+    two = {name: FORMS[name] for name in TWO}
+    monkeypatch.setattr(tune, "forms_of_layer", lambda layer: two if forms_of_layer(layer) is FORMS else None)
     monkeypatch.setattr(tune, "ROUNDS", 2)
     monkeypatch.setattr(tune, "CALLS", 1)
 

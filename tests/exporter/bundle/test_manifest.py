@@ -23,6 +23,7 @@ from slide_export.bundle.records import (
     FileRecord,
     HitsRecord,
     OptionsRecord,
+    PlainLoadRecord,
     QuantizationRecord,
     StageRecord,
 )
@@ -58,7 +59,10 @@ FULL = minimal(
     float_build=FloatBuild(
         "a test", 8, 1e-6, 8e-6, True, StoredReport(2, 24, (StoredFault("head.weight", 1, 12, 2.0, "[0] is 1"),))
     ),
-    plain_load={"logits": "0.1"},
+    plain_load=PlainLoadRecord(
+        *("load()", False, {"hint": "f32"}, "it chooses", ("bfloat16",), ("float32",), "a test", 0.1, 0.01, False),
+        sentence="it differs",
+    ),
 )
 
 

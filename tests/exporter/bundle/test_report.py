@@ -43,3 +43,16 @@ def test_it_says_with_which_settings_to_load_it_and_the_classes(made: Bundle) ->
     assert '`{"config": {"INFERENCE_PRECISION_HINT": "f32"}}`; another load may compute in another precision' in text
     assert "- classes, in order: zero, one\n" in text
     assert "classes" not in markdown(replace(manifest, labels=()))
+
+
+def test_what_others_wrote_is_no_markup(made: Bundle) -> None:
+    hostile = "x\n\n# **equal** @team\x1b[2J<img src=x>"
+    checkpoint = replace(made.manifest.checkpoint, file="a`b", notes=(hostile,))
+    text = markdown(replace(made.manifest, name=hostile, checkpoint=checkpoint, labels=("zero", hostile)))
+    assert "\x1b" not in text
+    assert "From `` a`b ``" in text
+    lines = text.splitlines()
+    shown = r"x # \*\*equal\*\* @&#8203;team\\x1b\[2J&lt;img src=x&gt;"
+    assert lines[0].startswith(f"# {shown}: ")
+    assert f"- {shown}" in lines
+    assert f"- classes, in order: zero, {shown}" in lines

@@ -165,7 +165,7 @@ def test_modes_follow_the_mask(mask: int, tmp_path: Path) -> None:
         ("nul\0", "a path goes to out"),
         ("x" * 300, "a name of at most 233 bytes for the bundle, found 300: give a shorter name"),
         ("ü" * 120, "found 240"),
-        ("bild\udcfc", r"a place in UTF-8 for the bundle, found '.*bild\\udcfc"),
+        ("bild\udcfc", r"a place for the bundle whose name is UTF-8, found '.*bild\\udcfc"),
     ],
 )
 def test_a_name_is_a_name_or_is_refused(name: str, message: str, tmp_path: Path) -> None:

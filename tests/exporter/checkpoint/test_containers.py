@@ -149,6 +149,15 @@ def test_folders_of_trainers(tmp_path: Path) -> None:
         read_checkpoint(trainer)
 
 
+@pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack", "model.onnx"])
+def test_weights_of_another_framework_are_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=f"found {name}, of another framework"):
+        read_checkpoint(tmp_path)
+    torch.save(STATE, tmp_path / "model.pth")
+    assert read_checkpoint(tmp_path).files == (tmp_path / "model.pth",)
+
+
 def test_adapters_are_refused_by_what_they_are(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "adapter_model.safetensors")
     for path in (tmp_path, tmp_path / "adapter_model.safetensors"):

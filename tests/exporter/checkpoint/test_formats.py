@@ -61,13 +61,18 @@ def test_what_is_not_exported_is_refused_by_what_it_is(name: str, tmp_path: Path
         load(name, tmp_path)
 
 
-def test_a_twins_of_openmmlab_with_its_configuration_is_exact(tmp_path: Path) -> None:
-    """Windows and heads stand in the configuration alone; the third stage's norm is handed on."""
+def load_svt(folder: Path) -> tuple[Any, Any]:
+    """Load OpenMMLab's Twins-SVT, whose windows and heads stand in the configuration alone."""
     drawn = golden("mmpretrain_svt")
     meta = {"mmengine_version": "0.10.7", "cfg": f"model = {drawn.meta['arguments']!r}"}
-    torch.save({"meta": meta, "state_dict": dict(drawn.state)}, tmp_path / "epoch_1.pth")
-    model = load_checkpoint(tmp_path / "epoch_1.pth", input_size=(64, 64))
-    assert (model.config.normed_stages, model.config.windows) == ((2,), (2, 2, 2, 2))  # type: ignore[attr-defined]
+    torch.save({"meta": meta, "state_dict": dict(drawn.state)}, folder / "epoch_1.pth")
+    return drawn, load_checkpoint(folder / "epoch_1.pth", input_size=(64, 64))
+
+
+def test_a_twins_of_openmmlab_with_its_configuration_is_exact(tmp_path: Path) -> None:
+    """The third stage's norm is handed on."""
+    drawn, model = load_svt(tmp_path)
+    assert (model.config.normed_stages, model.config.windows) == ((2,), (2, 2, 2, 2))
     with torch.inference_mode():
         logits = model.module(drawn.inputs["input"])
     expected = torch.from_numpy(drawn.outputs["logits"])

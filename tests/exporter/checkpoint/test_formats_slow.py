@@ -98,6 +98,37 @@ def test_timm_features_only(name: str, tmp_path: Path) -> None:
         assert same(mine, stage.permute(0, 3, 1, 2) if name.startswith("swin") else stage)
 
 
+@pytest.mark.parametrize(
+    ("name", "indices"), [("swin_tiny_patch4_window7_224", (0, 1, 2)), ("pvt_v2_b0", (0, 1, 2, 3))]
+)
+def test_timm_features_only_at_their_indices(name: str, indices: tuple[int, ...], tmp_path: Path) -> None:
+    """A file that ends before the last stage is of a model that does."""
+    timm = library("timm")
+    with quiet():
+        model = random_weights(timm.create_model(name, features_only=True, out_indices=indices))
+    torch.save(model.state_dict(), tmp_path / "features.pth")
+    loaded = load_checkpoint(tmp_path / "features.pth", features=True)
+    with torch.inference_mode(), quiet():
+        theirs = [stage.permute(0, 3, 1, 2) if name.startswith("swin") else stage for stage in model(images(224, 224))]
+        ours = loaded.module.features(images(224, 224))
+    assert all(same(mine, stage) for mine, stage in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(("window", "sizes"), [((4, 8), [(128, 256), (96, 224)]), ((8, 4), [(256, 128), (200, 160)])])
+def test_torchvision_swin_of_oblong_windows(
+    window: tuple[int, int], sizes: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    library("torchvision")
+    from torchvision.models import swin_transformer
+
+    model = random_weights(
+        swin_transformer.SwinTransformer([4, 4], 16, [2, 2, 2, 2], [1, 2, 4, 8], list(window), num_classes=10)
+    )
+    torch.save(model.state_dict(), tmp_path / "swin.pth")
+    for size in sizes:
+        assert compare(tmp_path / "swin.pth", model, size).config.window == window
+
+
 @pytest.mark.parametrize(("window", "sizes"), [(7, [(224, 224), (256, 288)]), (4, [(64, 64), (96, 128)])])
 def test_torchvision_swin(window: int, sizes: list[tuple[int, int]], tmp_path: Path) -> None:
     library("torchvision")
@@ -161,6 +192,24 @@ def test_transformers_in_shards_in_memory_and_as_a_backbone(tmp_path: Path) -> N
         theirs = backbone(pictures).feature_maps
         ours = loaded.module.features(pictures)
     assert all(same(mine, stage) for mine, stage in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("names", [["stage4"], ["stage2", "stage3"], ["stage1", "stage4"]])
+@pytest.mark.parametrize("kind", ["Swin", "PvtV2"])
+def test_transformers_backbone_hands_on_its_stages(kind: str, names: list[str], tmp_path: Path) -> None:
+    transformers = library("transformers")
+    options: dict[str, Any] = {**SMALL, "window_size": 7} if kind == "Swin" else PYRAMID
+    with quiet():
+        config = getattr(transformers, f"{kind}Config")(**options, out_features=names, drop_path_rate=0.0)
+        backbone: Any = random_weights(getattr(transformers, f"{kind}Backbone")(config))
+        backbone.save_pretrained(tmp_path / "folder")
+        torch.save(backbone.state_dict(), tmp_path / "memory.pth")
+    pictures = images(224, 224)
+    for path in [tmp_path / "folder", *([tmp_path / "memory.pth"] if kind == "Swin" else [])]:
+        loaded = load_checkpoint(path, features=True)
+        with torch.inference_mode(), quiet():
+            theirs, ours = backbone(pictures).feature_maps, loaded.module.features(pictures)
+        assert all(same(mine, stage) for mine, stage in zip(ours, theirs, strict=True))
 
 
 def test_timm_inside_transformers(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slide_export.checkpoint.preprocessing import FoundPreprocessing, in_force
+from slide_export.checkpoint.preprocessing import FoundPreprocessing, beside_the_model, in_force
 from slide_export.core.errors import RequestError
 from slide_export.core.preprocessing import read
 from slide_export.models import DataConfig
@@ -66,3 +66,21 @@ def test_what_a_file_tells_otherwise_is_refused(said: dict[str, Any], message: s
         in_force(FoundPreprocessing(DataConfig(), WHOLE), read(said), SIZE)
     same = {"mean": "0.485,0.456,0.406", "interpolation": "bicubic", "resize": "256", "crop": "224"}
     assert in_force(FoundPreprocessing(DataConfig(), WHOLE), read(same), SIZE).data == DataConfig()
+
+
+@pytest.mark.parametrize(
+    ("dropped", "told", "said"),
+    [
+        (("mean", "std"), {}, ("mean, std beside",)),
+        (("normalize.pixel_mean",), {}, ("normalize.pixel_mean beside",)),
+        (("criterion.weight",), {}, ()),
+        (("mean",), WHOLE, ()),  # a file tells them
+    ],
+)
+def test_colours_beside_the_model_are_named(
+    dropped: tuple[str, ...], told: dict[str, str], said: tuple[str, ...]
+) -> None:
+    values = in_force(FoundPreprocessing(DataConfig(), told), read({}), SIZE).values
+    found = beside_the_model(dropped, values)
+    assert len(found) == len(said)
+    assert all(one.startswith(begun) for one, begun in zip(found, said, strict=True))

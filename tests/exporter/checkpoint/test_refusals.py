@@ -70,6 +70,10 @@ def test_a_configuration_is_believed_whole_or_refused(name: str, state: State, t
     [
         ({"MEAN": [123.675, 116.28, 103.53]}, "divide both by 255"),
         ({"STD": [0, 1, 1]}, "expected"),
+        ({"STD": [2.0**-17, 1, 1]}, "those of colours in 0..1 are expected"),
+        ({"STD": [1.01, 1, 1]}, "those of colours in 0..1 are expected"),
+        ({"MEAN": [-0.01, 0.5, 0.5]}, "those of colours in 0..1 are expected"),
+        ({"MEAN": [1.01, 0.5, 0.5]}, "those of colours in 0..1 are expected"),
         ({"STD": [-1, 1, 1]}, "expected"),
         ({"STD": [float("inf")] * 3}, "expected"),
         ({"MEAN": [float("nan")] * 3}, "expected"),
@@ -117,6 +121,12 @@ def test_what_is_not_read_is_named(state: State, tmp_path: Path) -> None:
     beside = {"model": state, "epoch": 3, "optimizer": {}, "mean": [0.5] * 3, "data_config": {"std": 1}}
     notes = load_checkpoint(save(beside, tmp_path)).provenance.notes
     assert "not read, of names that are not known here: mean, data_config" in notes
+    lacking = tree()
+    del lacking["MODEL"]["NUM_CLASSES"]
+    assumed = load_checkpoint(save({"model": state, "config": lacking}, tmp_path)).provenance.assumed
+    assert "the checkpoint's own config tells no MODEL.NUM_CLASSES: it is not used" in assumed
+    number = load_checkpoint(save({"model": state, "config": 5}, tmp_path)).provenance
+    assert "not read, for it is no tree of names: config" in number.notes
     other = load_checkpoint(save({"model": state, "config": {"img_size": 64}}, tmp_path)).provenance
     assert any("has img_size and no MODEL: its form is not known" in sentence for sentence in other.assumed)
     pictures = {"DATA": {"IMG_SIZE": 64, "MEAN": [0.5] * 3, "STD": [0.5] * 3}, "TEST": {"CROP": False}}
@@ -223,6 +233,19 @@ WHAT_IT_IS: dict[str, tuple[Callable[[State], Any], str]] = {
             | {"fc.weight": torch.ones(3, 32)}
         ),
         "a backbone with fc beside it, a head of its own code",
+    ),
+    "a backbone with another head of its own": (
+        lambda s: (
+            {f"backbone.{key}": value for key, value in s.items() if "head" not in key}
+            | {"margin.weight": torch.ones(3, 32)}
+        ),
+        "a backbone with margin beside it, a head of its own code",
+    ),
+    "flattened": (lambda _: {"_flat_param": torch.ones(30)}, r"FSDP has flattened: .*FULL_STATE_DICT"),
+    "arrays": (lambda s: {key: value.numpy() for key, value in s.items()}, "arrays of numpy in the place of tensors"),
+    "a metric": (
+        lambda s: {**s, "accuracy.tp": torch.ones(3, dtype=torch.int64)},
+        "of type int64, which no weight has",
     ),
     "a tensor alone": (lambda _: torch.ones(3), "found a Tensor"),
     "oblong windows": (

@@ -65,6 +65,16 @@ def test_prefixes_are_removed_and_said(prefix: str) -> None:
     assert any("removed the prefix" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module._orig_mod."])
+def test_wrappers_within_the_names_are_removed_and_said(wrapper: str) -> None:
+    name = next(name for name in STATE if "." in name)
+    inside = {other.replace(".", f".{wrapper}", 1) if other == name else other: one for other, one in STATE.items()}
+    assert is_(read({"model": inside}), STATE)
+    assert any("from within the names of 1 keys" in note for note in opened({"model": inside}).notes)
+    doubled = {**STATE, **inside}
+    assert read({"model": doubled}).keys() == doubled.keys()
+
+
 def test_a_lightning_module_has_its_model_beside_losses_and_averages() -> None:
     module = {**prefixed("model."), "criterion.weight": torch.ones(2)}
     found = opened({"state_dict": module, "pytorch-lightning_version": "2.6.6", "epoch": 1})
@@ -126,6 +136,8 @@ EMA: dict[str, Any] = {
     "timm": {"state_dict": STATE, "state_dict_ema": AVERAGE},
     "ema": {"model": STATE, "ema": AVERAGE},
     "params": {"params": STATE, "params_ema": AVERAGE},
+    "averages a level deeper": {"model": STATE, "model_ema": {"module": AVERAGE, "decay": 0.99}},
+    "averages as a shadow": {"model": STATE, "ema": {"decay": 0.99, "shadow": AVERAGE}},
     "DINO": {"student": prefixed("module.backbone."), "teacher": prefixed("backbone.", AVERAGE)},
     "mmengine": {
         "state_dict": AVERAGE,
@@ -140,6 +152,22 @@ EMA: dict[str, Any] = {
 def test_raw_and_ema_mean_what_they_say_in_each(name: str) -> None:
     assert is_(read(EMA[name]), STATE)
     assert is_(read(EMA[name], "ema"), AVERAGE)
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("checkpoint", "model", "state_dict"), ("a", "b", "c", "d")])
+def test_weights_are_found_up_to_four_levels_deep(names: tuple[str, ...]) -> None:
+    content: Any = STATE
+    for name in reversed(names):
+        content = {name: content, "epoch": 3}
+    found = opened(content)
+    assert (found.wrapper, found.tensors.keys()) == (".".join(names), STATE.keys())
+    with pytest.raises(CheckpointError, match="no set of tensors"):
+        opened({"a": {"b": {"c": {"d": {"e": STATE}}}}})
+
+
+def test_counters_alone_are_no_weights() -> None:
+    found = opened({"state_dict": STATE, "averaging_state": {"n_averaged": torch.tensor(3)}})
+    assert found.notes == ("weights from 'state_dict'",)
 
 
 def test_several_sets_are_listed_and_one_is_named() -> None:

@@ -145,6 +145,22 @@ def test_an_own_fault_is_not_a_failed_proof(monkeypatch: pytest.MonkeyPatch, cap
     assert "please report" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")]
+)
+def test_too_little_memory_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def inspect(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.api, "inspect", inspect)
+    assert cli.run(["inspect", "x.pth"]) == 2
+    said = capfd.readouterr().err
+    assert "take a smaller --batch or --input-size, or a machine with more" in said
+    assert "Traceback" not in said
+
+
 def test_help_imports_no_torch() -> None:
     heavy = "[m for m in ('torch', 'onnx', 'rich', 'numpy') if m in sys.modules]"
     script = f"import sys, slide_export.cli.main as c; c.run(['--help']); print({heavy})"

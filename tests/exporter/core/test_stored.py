@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from slide_export.core.stored import StoredConstant, exact, from_table, rounded_float, stepped
 
@@ -22,6 +23,20 @@ def test_what_rounds_to_a_float_is_held_and_its_neighbour_is_not(stored: str) ->
         assert holds(rounded_float("w", stored, value), source)
         beside = np.nextafter(value, np.array([np.inf], stored))
         assert not holds(rounded_float("w", stored, np.nextafter(beside, np.array([np.inf], stored))), source)
+
+
+def test_what_rounds_to_bfloat16_is_held_and_its_neighbour_is_not() -> None:
+    """PyTorch rounds; NumPy has no such type."""
+    generator = np.random.default_rng(0)
+    sources = generator.normal(size=200) * 10.0 ** generator.integers(-6, 3, 200)
+    near = torch.from_numpy(sources).to(torch.bfloat16).float().numpy()
+    for source, value in zip(sources, near, strict=True):
+        step = np.spacing(np.abs(value)) * 2**16
+        assert holds(rounded_float("w", "bfloat16", np.array([value])), source)
+        assert not holds(rounded_float("w", "bfloat16", np.array([value + 2 * step], np.float32)), source)
+    largest = np.float32(torch.finfo(torch.bfloat16).max)
+    assert holds(rounded_float("w", "bfloat16", np.array([largest])), float(largest))
+    assert not holds(rounded_float("w", "bfloat16", np.array([0.0], np.float32)), 1e-37)
 
 
 def test_a_bound_beyond_float16_may_be_infinite_and_a_weight_may_not() -> None:

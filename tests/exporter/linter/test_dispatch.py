@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from slide_export.backends import registry as backends
-from slide_export.bundle.manifest import GOLDEN, MANIFEST
-from slide_export.bundle.records import ArtifactRecord, FileRecord
+from slide_export.bundle import store
+from slide_export.bundle.records import ArtifactRecord
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BundleError, CheckpointError, RequestError
 from slide_export.core.model import Model
@@ -21,8 +21,14 @@ from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form
 from slide_export.linter import lint
 from tests.bundles import minimal
+from tests.exporter.bundle.test_store import GOLDEN
 from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_module, to_onnx
 
+SETTINGS = {
+    "onnx": {},
+    "tensorrt": {"flavor": "rtx", "tf32": False},
+    "coreml": {"compute_units": "ALL", "mode": "float32", "bytes": False, "labels": []},
+}
 EXAMPLE = torch.zeros(1, 8, 8, 8)
 
 
@@ -34,9 +40,10 @@ def onnx_file(tmp_path: Path) -> Path:
 
 
 def bundle(path: Path, target: str, artifact: str) -> Path:
-    files = {name: FileRecord(1, "0" * 64) for name in (artifact, GOLDEN)}
-    manifest = minimal(target=target, artifact=ArtifactRecord(artifact, 1), files=files)
-    (path / MANIFEST).write_text(manifest.to_json())
+    if not (path / artifact).exists():
+        (path / artifact).write_bytes(b"an engine")
+    record = ArtifactRecord(artifact, 1, settings=SETTINGS[target])
+    store.write(path, minimal(target=target, artifact=record), GOLDEN, "# report\n")
     return path
 
 
@@ -87,12 +94,19 @@ def test_a_bundle_is_judged_for_its_own_target(onnx_file: Path) -> None:
     assert lint(onnx_file.parent, ["coreml"]) == ()
 
 
+def test_an_altered_bundle_is_refused_as_verify_refuses_it(onnx_file: Path) -> None:
+    path = bundle(onnx_file.parent, "onnx", "model.onnx")
+    onnx.save(to_onnx(nn.Identity(), EXAMPLE), onnx_file)
+    with pytest.raises(BundleError, match=r"expected model\.onnx as it was exported, its sha256 differs"):
+        lint(path)
+
+
 def test_a_bundle_of_a_plan_is_judged_by_the_graph_beside_it(onnx_file: Path) -> None:
     path = bundle(onnx_file.parent, "tensorrt", "model.plan")
     assert lint(path)[0].targets == ("tensorrt",)
     onnx_file.unlink()
     with pytest.raises(BundleError, match="lint the checkpoint instead"):
-        lint(path)
+        lint(bundle(path, "tensorrt", "model.plan"))
 
 
 def test_a_bundle_with_a_package(tmp_path: Path, save: Saver) -> None:
@@ -124,7 +138,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected an ONNX model"):
         lint(tmp_path / "broken.onnx")
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(BundleError, match="to name a target"):
+    with pytest.raises(BundleError, match="expected a manifest of schema"):
         lint(tmp_path)
 
 

@@ -94,3 +94,28 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
         packed(W8, tmp_path / turn)
         written.append({f.name: f.read_bytes() for f in (tmp_path / turn).rglob("*") if f.is_file()})
     assert written[0] == written[1]
+
+
+class Normalised(nn.Module):
+    """Embedded preprocessing, a product and a sum of each channel, before a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.module = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        scale, shift = (
+            torch.tensor([1.5, 2.0, 2.5]).reshape(1, 3, 1, 1),
+            torch.tensor([0.25, -1, 3]).reshape(1, 3, 1, 1),
+        )
+        return (self.module(x * scale + shift),)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_product_and_a_sum_of_each_channel_stay_what_they_are(precision: str, tmp_path: Path) -> None:
+    save(Normalised().eval(), tmp_path / "model.mlpackage", replace(FORM, precision=precision), {}, W8)
+    kinds = [operation.type for operation in Package.read(tmp_path / "model.mlpackage").operations()]
+    assert "batch_norm" not in kinds
+    assert "mul" in kinds
+    assert any(kind.startswith("constexpr_") for kind in kinds)

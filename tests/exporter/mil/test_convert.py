@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ class Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         return (self.module(x),)
+
+
+class Clamped(nn.Module):
+    """A bound below and none above, as the forms of slide attention take from their exponents."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (x.clamp(min=0.25),)
+
+
+def test_a_clip_without_an_upper_bound_is_no_warning_in_float16(tmp_path: Path) -> None:
+    half = replace(TINY, precision="fp16")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        save(Clamped(), tmp_path / "a.mlpackage", half, {})
+    assert [str(one.message) for one in said if issubclass(one.category, RuntimeWarning)] == []
+    given = np.float32([-1, 0.5, 3, 1000]).repeat(48).reshape(1, 3, 8, 8)
+    (found,) = Evaluator(Package.read(tmp_path / "a.mlpackage")).run({"x": given}).values()
+    assert np.array_equal(found, given.clip(0.25))  # all four are float16 numbers
 
 
 def test_operations_have_the_names_of_their_modules(tmp_path: Path) -> None:

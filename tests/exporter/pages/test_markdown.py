@@ -6,7 +6,6 @@ import pytest
 
 from slide_export.pages import html, markdown
 from slide_export.pages.document import Document, Section, Sentence, Statements, Table
-from slide_export.pages.markdown import plain
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J✓ equal", "\x07", "\x9b31m", "\u202egpj", "\ud800", "x" * 100_000])
@@ -17,7 +16,3 @@ def test_no_page_holds_what_does_not_print(text: str) -> None:
         page.encode()
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page)
         assert len(page) < 50_000
-
-
-def test_nobody_is_mentioned_and_no_issue_linked() -> None:
-    assert plain("@team, see #12") == "@&#8203;team, see #&#8203;12"

@@ -7,7 +7,7 @@ from torch import nn
 
 from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
-from slide_export.core.precision import FP16, FP32, INT8
+from slide_export.core.precision import BF16, FP16, FP32, INT8
 from slide_export.proof.rounded import at_precision
 
 
@@ -25,6 +25,17 @@ def test_fp16_rounds_weights_and_results_but_sums_in_float32() -> None:
     expected = (x.numpy().astype(np.float64) @ weight.T + bias).astype(np.float16)
     assert np.abs(found - expected).max() <= np.spacing(np.abs(expected).max().astype(np.float16))
     assert np.array_equal(found, found.astype(np.float16))
+
+
+def test_bf16_rounds_weights_and_results_but_sums_in_float32() -> None:
+    layer, x = nn.Linear(300, 4), torch.randn(5, 300)
+    with torch.inference_mode():
+        found = at_precision(layer, BF16)(x)
+    weight, bias = (value.detach().bfloat16().double() for value in (layer.weight, layer.bias))
+    expected = (x.double() @ weight.T + bias).bfloat16()
+    step = 2.0**-7 * expected.abs().max().double()  # of eight significant bits
+    assert (found.double() - expected.double()).abs().max() <= step
+    assert torch.equal(found, found.bfloat16().float())
 
 
 def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
@@ -60,5 +71,5 @@ def test_the_trained_model_is_left_alone(model: Model) -> None:
 
 
 def test_int8_has_no_floor_yet(model: Model) -> None:
-    with pytest.raises(RequestError, match="fp32 or fp16"):
+    with pytest.raises(RequestError, match="fp32, fp16 or bf16"):
         at_precision(model.module, INT8)

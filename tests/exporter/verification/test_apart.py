@@ -7,11 +7,13 @@ import onnx
 import pytest
 
 from slide_export.bundle.store import Bundle
-from slide_export.core.errors import CrashError
+from slide_export.core.errors import OUT_OF_TIME, CrashError, RequestError
+from slide_export.diagnosis import diagnose
 from slide_export.verification import apart
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import Runners
 from slide_export.verification.batch import VerifyOptions, prove_each
+from slide_export.verification.place import TIMEOUT_S
 from tests.bundles import restate
 
 CRASHES_FIRST = """
@@ -23,6 +25,7 @@ if not mark.exists():
     os.kill(os.getpid(), signal.SIGSEGV)
 os.execv(sys.executable, [sys.executable, "-m", "slide_export.verification.runner"])
 """
+HANGS_FIRST = CRASHES_FIRST.replace("os.kill(os.getpid(), signal.SIGSEGV)", "signal.pause()")
 
 
 def test_a_crash_is_an_outcome_and_the_next_bundle_is_proved(
@@ -34,6 +37,33 @@ def test_a_crash_is_an_outcome_and_the_next_bundle_is_proved(
     assert (crashed.exit_code, crashed.kind, crashed.verdict) == (1, "CrashError", "runtime crashed")
     assert "the runtime crashed (signal 11)" in crashed.message
     assert proved.passed
+
+
+def test_an_artifact_that_hangs_is_stopped_and_the_next_bundle_is_proved(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "COMMAND", (sys.executable, "-c", HANGS_FIRST, str(tmp_path / "mark")))
+    with Runners(timeout_s=0.1) as runners:
+        (hung,) = prove_each([exported / "small"], VerifyOptions(opening=runners.opened))
+        runners._timeout_s = TIMEOUT_S  # the next process has the time that it needs
+        (proved,) = prove_each([exported / "small"], VerifyOptions(opening=runners.opened))
+    assert (hung.exit_code, hung.kind) == (OUT_OF_TIME, "TimeLimitError")
+    assert "a longer timeout_s gives it more" in hung.message
+    assert proved.passed
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
+def test_a_limit_that_no_clock_can_wait_for_is_refused(timeout_s: float) -> None:
+    with pytest.raises(RequestError, match="expected a time limit above 0 seconds"):
+        Runners(timeout_s)
+
+
+def test_a_crash_while_an_artifact_is_looked_into_is_an_error_of_diagnose(
+    onnx_bundle: Bundle, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "COMMAND", (sys.executable, "-c", "import os; input(); os.abort()"))
+    with pytest.raises(CrashError, match=r"signal 6"):
+        diagnose(onnx_bundle.path, checkpoint)
 
 
 def test_a_crash_is_an_error_of_verify(onnx_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_the_softmax_of_one_class_is_refused(tmp_path: Path) -> None:
     [
         ({"interface": ModelIO(labels=("a", "b"))}, "expected 10 labels, one a class of the head; found 2"),
         ({"keep_fp32": ("layers.9",)}, "expected modules of the model in keep_fp32, found 'layers.9'"),
-        ({"form": "taps,taps,taps"}, "expected one form, or one for each of 2 stages that slide"),
+        ({"form": "taps,taps,taps"}, "expected one form, or one for each of 2 stages whose attention has forms"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_picture_is_decoded(

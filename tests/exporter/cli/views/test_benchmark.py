@@ -1,5 +1,6 @@
 """What the terminal shows of a result."""
 
+import re
 from dataclasses import replace
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from slide_export.core.measurement import (
     Environment,
     Interval,
     ModuleTime,
+    Peaks,
 )
 
 ONE = Interval(12.345, 11.0, 13.0)
@@ -29,9 +31,15 @@ def run(name: str, target: str = "onnx", **changes: object) -> ArtifactTiming:
     return ArtifactTiming(subject=subject, **{**values, **changes})  # type: ignore[arg-type]
 
 
-def shown(*runs: ArtifactTiming, comparisons: tuple[Comparison, ...] = (), warnings: tuple[str, ...] = ()) -> str:
+def shown(
+    *runs: ArtifactTiming,
+    comparisons: tuple[Comparison, ...] = (),
+    warnings: tuple[str, ...] = (),
+    peaks: Peaks | None = None,
+) -> str:
     machine = Environment("lab", "A CPU", ("avx2",), 2, 2048, "", "Linux", "3.11", {}, 0.1, warnings)
-    result = BenchmarkResult("2026-01-01T00:00:00+00:00", machine, BenchProtocol(20, 5, 2, (0, 1)), runs, comparisons)
+    protocol = BenchProtocol(20, 5, 2, (0, 1))
+    result = BenchmarkResult("2026-01-01T00:00:00+00:00", machine, protocol, runs, comparisons, peaks)
     console = Console(width=120, highlight=False)
     with console.capture() as captured:
         for part in render(result):
@@ -48,6 +56,22 @@ def test_it_shows_machine_times_and_verdict() -> None:
     assert "10.0" in text  # 9.999, rounded
     assert "b beside a, batch 1  0.90 of its time 0.88 to 0.92  faster" in text
     assert "! the machine was busy [so]" in text
+
+
+def test_it_says_the_limit_and_the_factor_above_it() -> None:
+    one = replace(run("a"), subject=replace(run("a").subject, macs=1_000_000_000, artifact_bytes=2**20))
+    peaks = Peaks(2, {"float32": 200.0}, {"4": 50.0})
+    text = shown(one, run("b"), peaks=peaks)
+    assert "at best with up to 2 threads, 1e9 multiply-adds a second: float32 200; reads 50 GB/s of 4 MiB" in text
+    assert re.search(r"a +1 +5\.00 float32 +0\.02 +2\.5", text)  # 12.3 ms over 5
+    assert re.search(r"b +1 +- +- +-", text)  # its multiply-adds are unknown
+    assert "at best" not in shown(one)
+
+
+def test_a_profile_says_what_time_is_for() -> None:
+    lines = (ModuleTime("layers.0.blocks.0.attn.qkv", "Gemm", "gemm", 3.0), ModuleTime("", "Reorder", "layout", 1.0))
+    text = " ".join(shown(replace(run("a"), profile=lines)).split())
+    assert "products 3.00 ms (75%), attention's taps 0.00 ms (0%), normalisation 0.00 ms (0%), layout 1.00 ms" in text
 
 
 def test_it_says_what_is_a_stand_in_and_what_was_not_stable() -> None:

@@ -5,7 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from slide_export.pages.figures import latency, parity, profile, ratios, tradeoff
+from slide_export.benchmark.roofline import roofline
+from slide_export.core.measurement import Peaks
+from slide_export.pages.figures import latency, parity, profile, ratios, rooflines, tradeoff
 from slide_export.pages.figures.axis import linear
 from tests.exporter.pages.synthetic import profile as profiled
 from tests.exporter.pages.synthetic import result, run, session, subject
@@ -51,6 +53,17 @@ def test_an_error_stands_between_its_floor_and_its_limit() -> None:
     floors, limits, errors = places(root, "tail", "x1"), places(root, "limit", "x1"), places(root, "mark", "cx")
     assert len(errors) == 3
     assert all(floor < error < limit for floor, error, limit in zip(floors, errors, limits, strict=True))
+
+
+def test_a_median_stands_right_of_its_limits() -> None:
+    peaks = Peaks(2, {"float32": 200.0}, {"4": 50.0})
+    found = [(one, limit) for one in RUNS if (limit := roofline(one, peaks))]
+    root = parsed(rooflines.draw(found))
+    products, reading, marks = places(root, "limit", "x1"), places(root, "tail", "x1"), places(root, "mark", "cx")
+    assert len(marks) == len(found) == 3  # a peak in float16 was not measured
+    axis = linear([0.0, *(one.p50_ms.value for one, _ in found)])
+    assert products == pytest.approx([axis.at(4.49e9 / 200e9 * 1e3)] * 3, abs=0.01)
+    assert all(line < mark for lines in (products, reading) for line, mark in zip(lines, marks, strict=True))
 
 
 def test_bars_add_up_to_their_block() -> None:
