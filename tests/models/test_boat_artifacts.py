@@ -13,7 +13,6 @@ from slide_export.graph.export import export_module
 from slide_export.inference.fuse import inference_form
 from tests.models.test_systems_golden import NOISE_MULTIPLE, TOLERANCE, load
 
-
 SLOW = [(name, target) for name in ("boat_swin", "boat_cswin") for target in ("onnx", "openvino")]
 
 
