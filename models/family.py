@@ -66,7 +66,11 @@ class Family:
         values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
+        inputs: images that a module takes.
+        has_classes: whether a model gives scores of classes, so that a checkpoint without its head is refused.
+        float32: patterns of modules that stay in float32 where a graph carries float16.
         published: the authors' figures of variants, where they gave any.
+        backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
 
     name: str
@@ -84,7 +88,11 @@ class Family:
     values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
+    inputs: int = 1
+    has_classes: bool = True
+    float32: tuple[str, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
+    backbone: str = ""
 
 
 class ShapeError(ValueError):

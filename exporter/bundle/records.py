@@ -82,6 +82,7 @@ class PlainLoadRecord:
         max_abs, limit_max: its largest error, and what the proof allowed; None where it was not measured.
         passed: whether it was within the proof's limits.
         sentence: all of that for people.
+        batch: which batch it takes and how another is had; "" where it takes any, or an older bundle does not tell.
     """
 
     call: str
@@ -95,6 +96,7 @@ class PlainLoadRecord:
     limit_max: float | None
     passed: bool | None
     sentence: str
+    batch: str = ""
 
     @classmethod
     def of(cls, found: PlainLoad) -> PlainLoadRecord:
@@ -160,6 +162,7 @@ class OptionsRecord:
         variant: as it was asked for; None where the checkpoint told.
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
+        output: which of the task's outputs; "" where it has no others.
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
@@ -183,6 +186,7 @@ class OptionsRecord:
     image_count: Size | None = None
     calibration_size: Size | None = None
     seed: int | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,7 @@ class PreprocessingRecord:
         interpolation: "bicubic" or "bilinear".
         keep_aspect: the short side is resized, else both sides.
         scale: size after resizing over size after the crop.
+        resizes: False where a picture larger than the input is cut and not resized.
         resize, crop: rows and columns.
         embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
     """
@@ -223,6 +228,7 @@ class PreprocessingRecord:
     resize: tuple[Size, Size]
     crop: tuple[Size, Size]
     embedded: bool
+    resizes: bool = True
 
 
 @dataclass(frozen=True)
@@ -309,6 +315,26 @@ class HitsRecord:
 
 
 @dataclass(frozen=True)
+class OtherRecord:
+    """A figure beside the measured one, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
+class MeasuredRecord:
+    """A figure of both models' answers; see `calibration.accuracy.Measured`."""
+
+    name: str
+    unit: str
+    pytorch: float
+    artifact: float
+    others: tuple[OtherRecord, ...] = ()
+
+
+@dataclass(frozen=True)
 class AccuracyRecord:
     """What the artifact loses on `--eval`; see `calibration.accuracy.AccuracyReport`.
 
@@ -336,3 +362,4 @@ class AccuracyRecord:
     sentence: str
     skipped: Count = 0
     enough: int | None = None
+    measured: MeasuredRecord | None = None

@@ -95,7 +95,9 @@ def _accuracy(accuracy: AccuracyRecord | None) -> str:
     if accuracy is None:
         return ""
     verdict = "within the goal" if accuracy.passed else "**REJECTED: beyond the goal**"
-    lost = "at most {:g}% changed answers" if accuracy.pytorch is None else "a drop of at most {:g} points"
+    unit = accuracy.measured.unit if accuracy.measured else "points"
+    by_figure = accuracy.pytorch is not None or accuracy.measured is not None
+    lost = f"a drop of at most {{:g}} {unit}" if by_figure else "at most {:g}% changed answers"
     asked = {lost: accuracy.max_drop, "at least {:g} dB": accuracy.min_sqnr_db}
     goal = " and ".join(text.format(limit) for text, limit in asked.items() if limit is not None)
     if accuracy.pytorch is None or accuracy.artifact is None or accuracy.interval is None:  # without classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .typed_json import Measured
@@ -25,6 +25,8 @@ class Reference:
         feeds: what an artifact gets, first axis the image.
         exact: outputs of the trained, unfused model in float64.
         rounded: the same at the artifact's precision.
+        margins: of outputs that are decisions already, by how much the truth prefers each to the next one, in the units
+            of the first output.
     """
 
     source: str
@@ -32,6 +34,12 @@ class Reference:
     feeds: Feeds
     exact: Outputs
     rounded: Outputs
+    margins: Outputs = field(default_factory=dict)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Outputs that are numbers, in which an error can be small or large."""
+        return tuple(name for name in self.exact if name not in self.margins)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,20 @@ class ServedModel:
             rows = [run(*images) for images in self.smallest_batches(feeds, dtype)]
         return self.named(torch.cat(column) for column in zip(*rows, strict=True))
 
+    def margins(self, exact: Outputs) -> Outputs:
+        """Margins of outputs that are decisions already, image by image; see `Task.margins`."""
+        import torch
+
+        if not self.task.classes(self.io):
+            return {}
+        found: dict[str, list[Array]] = {name: [] for name in self.task.classes(self.io)}
+        with torch.inference_mode():
+            for index in range(len(next(iter(exact.values())))):
+                row = {name: torch.from_numpy(value[index : index + 1]) for name, value in exact.items()}
+                for name, margin in self.task.margins(self.module, row, self.trained.image_size, self.io).items():
+                    found[name].append(margin.float().numpy())
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
     def named(self, outputs: Iterable[Tensor]) -> Outputs:
         """Outputs of a wrapper by name, as arrays."""
         return dict(zip(self.output_names, (output.numpy() for output in outputs), strict=True))
@@ -134,6 +148,7 @@ def serve(model: Model, io: ModelIO, tasks: Sequence[Task] | None = None) -> Ser
         RequestError: the task does not go with `io`, or is unknown.
     """
     task = task_of(model.task, io) if tasks is None else task_of(model.task, io, tasks)
+    io = task.chosen(io)
     task.check(io, model.config)
     return ServedModel(model.module, model, io, task)
 

@@ -54,11 +54,12 @@ class Form:
         shape: of an input without its batch axis; (3, H, W) where it is an image.
         batches: permitted batch sizes, the first is the default one; a single one makes every shape fixed.
         image: the input is a picture of 0..255 in RGB.
-        outputs: names, in the module's order; all are float32.
+        outputs: names, in the module's order; float32 but for `whole`.
         labels: class names: the package is a classifier of its only output, a probability per name.
         precision: `fp32` or `fp16`, of activations; of weights too where nothing compresses them.
         deployment: oldest system that has to run it, `iOS16` for instance.
         kept: modules of the model that compute in float32 whatever the precision is.
+        whole: outputs that are whole numbers, int32: no package has a smaller type for them.
     """
 
     inputs: tuple[str, ...]
@@ -70,6 +71,11 @@ class Form:
     precision: str
     deployment: str
     kept: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    def kind(self, output: str) -> type[np.generic]:
+        """Type of an output."""
+        return np.int32 if output in self.whole else np.float32
 
 
 def save(
@@ -114,7 +120,7 @@ def _convert(module: nn.Module, path: Path, form: Form) -> Any:
         pass_pipeline=pipeline(),
         convert_to="mlprogram",
         inputs=[_input(form, name) for name in form.inputs],
-        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in form.outputs],
+        outputs=[ct.TensorType(name=name, dtype=form.kind(name)) for name in form.outputs],
         classifier_config=ct.ClassifierConfig(list(form.labels), CLASS_LABEL) if form.labels else None,
         minimum_deployment_target=getattr(ct.target, form.deployment),
         compute_precision=_compute_precision(form, module),

@@ -52,7 +52,8 @@ def held(served: ServedModel, reference: Reference, numbers: NumericFormat) -> b
 def _centred_db(served: ServedModel, reference: Reference, images: slice) -> float:
     """Signal to noise of the floor in the worst output of some images; minus infinity where it is not finite."""
     found = []
-    for index, (name, exact) in enumerate(reference.exact.items()):
+    for index, name in enumerate(reference.scores):
+        exact = reference.exact[name]
         signal = centred(exact, None if index else served.task.decision_axis)
         noise = reference.rounded[name].astype(np.float64) - exact
         found.append(sqnr_db(signal[images], noise[images]))

@@ -104,6 +104,8 @@ def explain_accuracy(report: AccuracyReport) -> str:
     found = sentence(asdict(report))
     if report.drop is None or report.max_drop is None or report.drop <= report.max_drop:
         return f"expected at least {report.min_sqnr_db:g} dB, found {found}"
+    if report.measured is not None:
+        return f"expected a drop of at most {report.max_drop:g} {report.measured.unit}, found {found}"
     if report.pytorch is not None:
         return f"expected a drop of at most {report.max_drop:g} points of top-1, found {found}"
     return f"expected at most {report.max_drop:g}% of the answers to change, found {report.drop:.2f}%: {found}"

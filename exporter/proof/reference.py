@@ -30,7 +30,8 @@ def truth(served: ServedModel, source: str, names: Sequence[str], pictures: Sequ
         pictures: uint8 [N, H, W, 3], one array an input.
     """
     feeds = served.feeds(pictures)
-    return Reference(source, tuple(names), feeds, served.outputs(feeds, torch.float64, served.in_float64()), {})
+    exact = served.outputs(feeds, torch.float64, served.in_float64())
+    return Reference(source, tuple(names), feeds, exact, {}, served.margins(exact))
 
 
 def with_floor(served: ServedModel, reference: Reference, numbers: NumericFormat) -> Reference:
@@ -87,7 +88,7 @@ def model_inside(serving: nn.Module) -> nn.Module:
 def rerun(served: ServedModel, reference: Reference, numbers: NumericFormat) -> Reference:
     """`reference` with all its outputs computed again from the same feeds."""
     exact = served.outputs(reference.feeds, torch.float64, served.in_float64())
-    return with_floor(served, replace(reference, exact=exact), numbers)
+    return with_floor(served, replace(reference, exact=exact, margins=served.margins(exact)), numbers)
 
 
 def imitation(served: ServedModel, feeds: Feeds, numbers: NumericFormat) -> nn.Module:
@@ -106,4 +107,5 @@ def subset(reference: Reference, count: int) -> Reference:
         first(reference.feeds, count),
         first(reference.exact, count),
         first(reference.rounded, count),
+        first(reference.margins, count),
     )

@@ -45,7 +45,7 @@ def refuse_unsound(served: ServedModel, truth: Reference) -> None:
             f"{_first_constant(served, truth)} on: nothing could be told of an artifact by them"
         )
     # A head that was never trained: every argmax is a tie, so no flip could ever be confident.
-    scores, axis = next(iter(truth.exact.values())), served.task.decision_axis
+    scores, axis = truth.exact[truth.scores[0]], served.task.decision_axis
     if axis is not None and scores.shape[axis] > 1 and np.abs(centred(scores, axis)).max() <= SAME * _largest(scores):
         raise CheckpointError(
             f"expected scores that tell {scores.shape[axis]} classes apart, found the same for all of them: "

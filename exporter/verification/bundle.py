@@ -23,7 +23,7 @@ from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
-from slide_export.models import FAMILIES
+from slide_export.models import EXPORTED
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity, plain_load
 from slide_export.proof.ordering import ordering
@@ -212,8 +212,15 @@ def interface_of(made: Bundle) -> ModelIO:
     """What goes into a bundle's artifact and comes out of it."""
     options, outputs = made.manifest.options, made.manifest.outputs
     stages = tuple(one.name for one in outputs) if options.features else ()
-    labels = made.manifest.labels
-    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, labels, stages)
+    return ModelIO(
+        options.batch,
+        options.embed_preprocessing,
+        options.softmax,
+        options.features,
+        made.manifest.labels,
+        options.output,
+        stages,
+    )
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:
@@ -251,7 +258,7 @@ def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) 
             values=asked.values,
             preprocessing=asked.preprocessing,
             features=asked.features,
-            families=known.families or FAMILIES,
+            families=known.families or EXPORTED,
         )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(

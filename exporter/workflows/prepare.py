@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.backends import registry
+from slide_export.calibration import samples
 from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
@@ -22,7 +23,7 @@ from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Outputs
-from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.errors import RequestError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.progress import Progress, no_progress
@@ -31,7 +32,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
-from slide_export.models import ALL, FAMILIES, coupled, ships
+from slide_export.models import EXPORTED, LOADABLE, coupled, ships
 from slide_export.proof import accuracy, floor, reference, soundness
 from slide_export.tasks.features import stages_of
 
@@ -162,9 +163,11 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
         request = _with_told(request, model)
         request, model = _with_batch(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
+        request = replace(request, io=served.io)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
-    images = _samples(request.images, served)
+    images, told = samples.of_set(request.images, served.task)
+    store.take(told)
     proof_images = _together(readable(images, request.image_count, store.load), served.coupled)
     evaluation = _evaluation(request, served, store, step)
     model = _with_notes(model, _audited(model, proof_images, evaluation, request.image_count, store))
@@ -181,7 +184,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
 
 def _load(request: SourceRequest) -> Model:
     asked = request.checkpoint
-    families = asked.families or (ALL if asked.comparison else FAMILIES)
+    families = asked.families or (LOADABLE if asked.comparison else EXPORTED)
     return load_checkpoint(
         asked.path,
         variant=asked.variant,
@@ -245,20 +248,6 @@ def _refuse_unfit(request: SourceRequest, model: Model) -> None:
                 f"expected modules of the model in {option('keep_fp32')}, found {pattern!r}: one is {close[0]!r}"
             )
     refuse_unfit(model.module, request.form)
-
-
-def _samples(images: ImageSet, served: ServedModel) -> ImageSet:
-    """The images of a set that the task takes as first input.
-
-    Raises:
-        CalibrationError: it takes none of them.
-    """
-    files = tuple(file for file in images.files if served.task.sample(file))
-    if not files:
-        raise CalibrationError(
-            f"expected images of {' and '.join(served.input_names)} in {images.source}, found none that belong together"
-        )
-    return replace(images, files=files)
 
 
 def _audited(

@@ -110,6 +110,7 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
         precision="fp32" if options.precision == FP32 else "fp16",  # w8: what the Neural Engine computes in
         deployment=options.options["deployment"],
         kept=tuple(sortings(source.module)),
+        whole=source.task.classes(source.io),
     )
 
 
@@ -200,5 +201,6 @@ def _outputs(package: Package, form: Form, options: LoweringOptions) -> tuple[Te
     shapes = {name: (1, len(form.labels)) if form.labels else types[name].shape for name in form.outputs}
     batch = options.interface.batch or "batch"
     return tuple(
-        TensorSpec(name, "float32", (batch, *(size or "" for size in shape[1:]))) for name, shape in shapes.items()
+        TensorSpec(name, form.kind(name).__name__, (batch, *(size or "" for size in shape[1:])))
+        for name, shape in shapes.items()
     )
