@@ -83,7 +83,8 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
     Raises:
         CalibrationError: an error was found that `accept` does not name.
     """
-    statistics, data = statistics_of(pictures), pictures.store.data
+    stacked = (np.concatenate(pictures.store.load(file)) for file in pictures.files)  # a sample of two inputs is one
+    statistics, data = statistics_of(stacked), pictures.store.data
     found = (
         *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
         *_share(

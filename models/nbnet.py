@@ -278,7 +278,7 @@ FAMILY = Family(
     ),
     task="restore",
     has_classes=False,
-    remark=REMARK,
+    remarks=lambda _config: (REMARK,),
     float32=FLOAT32,
 )
 """The authors state a PSNR alone, 39.765 dB on SIDD."""

@@ -106,9 +106,7 @@ def judge(model: nn.Module, root: Path) -> tuple[float, float]:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=1500, show_default=True, help="1500 take some two minutes."
-)
+@click.option("--steps", type=click.IntRange(min=1), default=900, show_default=True, help="900 take a minute or two.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(out: Path, steps: int, seed: int) -> None:
     """Train, and write the checkpoint and the pairs to OUT."""

@@ -164,8 +164,6 @@ def _notes(
         notes.append(f"rebuilt {len(missing) - len(filled)} buffers that the file lacks")
     if filled:
         notes.append(f"filled {len(filled)} tensors that the library leaves out with the constants that stand for them")
-    if found.family.remark:
-        notes.append(found.family.remark)
     if wanted != found.config:
         notes.append(f"resized from input {_size(found.config.image_size)} to {_size(wanted.image_size)}")
     notes += found.family.remarks(wanted)

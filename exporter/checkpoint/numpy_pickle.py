@@ -161,7 +161,7 @@ def refuse_opcodes(content: bytes) -> None:
         if opcode.name not in OPCODES:  # Case 1
             raise PickleRefused(f"expected a pickle of arrays and plain values, found the opcode {opcode.name}")
         if opcode.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
-            place = memo if opcode.name == "MEMOIZE" else argument
+            place = memo if opcode.name == "MEMOIZE" else int(argument or 0)
             if place > memo:  # Case 2
                 raise PickleRefused(f"expected a pickle of arrays, found its item {memo} remembered as {place}")
             memo = max(memo, place + 1)

@@ -118,7 +118,7 @@ class Plan:
         precision = self.numbers.precision
         new = tuple(one for one in modules if one not in self.source.keep_fp32)
         in_graph = registry.load(self.target).PRECISIONS[precision.name]
-        if not new or not in_graph or not (precision == FP16 or precision.calibrated):
+        if not new or not in_graph or precision != FP16:  # 8 bits are of layers with weights alone
             return self
         source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *new))
         return replace(self, source=source, numbers=self.numbers.keeping(new))

@@ -30,6 +30,8 @@ def exported(golden: Case, target: str, out: Path) -> Bundle:
     torch.save({"state_dict": golden.state}, out / "golden.pth")
     size = tuple(next(iter(golden.inputs.values())).shape[2:])
     options: dict[str, Any] = {"output": "noise", "input_size": size} if golden.name.startswith("nbnet") else {}
+    if target == "coreml" and len(golden.inputs) > 1:  # which takes several inputs at one batch size
+        options["batch"] = len(next(iter(golden.inputs.values())))
     return slide_export.export(out / "golden.pth", target, out=out, image_count=2, **options)
 
 
