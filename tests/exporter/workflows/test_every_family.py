@@ -49,7 +49,7 @@ SMALL: dict[str, Config] = {
     "dat": dat_configs.SMALL,
     "cbam": CBAM.at((224, 256)),
     "gam": GAM,
-    "mv_swin_t": MvSwinConfig(8, DEPTHS, (1, 2, 2, 8), window=2, image_size=(64, 64)),
+    "mv_swin_t": MvSwinConfig(8, DEPTHS, (1, 2, 2, 8), window=2, image_size=(64, 64), num_classes=10),
     "nbnet": NbNetConfig(width=4, depth=3, subspace=4, skip_width=8, image_size=(32, 48)),
 }
 """Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""
