@@ -77,7 +77,7 @@ def test_an_answer_is_pytorchs_for_folders_and_for_files_in_order(made: Bundle, 
     apart = first.parent.parent.parent.parent
     (swapped,) = slide_export.run(made.path, [copy(second, apart, "a.png"), copy(first, apart, "b.png")]).answers
     reverse = logit(Image.open(second), Image.open(first))
-    assert abs(reverse - expected) > 100 * EQUAL  # the order of the views matters
+    assert abs(reverse - expected) > 10 * EQUAL  # the order of the views matters
     assert swapped.outputs["logits"].item() == pytest.approx(reverse, abs=EQUAL)
 
 
