@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from . import (
+    boat_cswin,
+    boat_swin,
     cbam,
     cswin,
     dat,
@@ -24,13 +26,15 @@ from . import (
 )
 from .data import DataConfig
 from .dense import DENSE
-from .family import Config, Family, IncompleteError, Published, ShapeError, State
+from .family import Config, Family, IncompleteError, Published, ShapeError, State, coupled
 from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
+    boat_swin.FAMILY,  # likewise
     swin.FAMILY,
     slide_cswin.FAMILY,
+    boat_cswin.FAMILY,  # before cswin, whose key names it shares
     cswin.FAMILY,
     slide_nat.FAMILY,
     nat.FAMILY,
@@ -76,6 +80,7 @@ __all__ = [
     "Published",
     "ShapeError",
     "State",
+    "coupled",
     "family_named",
     "family_of",
     "ships",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .family import Family, Published, ShapeError, State, classes, classifier, clusters, depths, slides
 from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, ChannelsLast
 from .model_value import ModelValue, ValueKind, numbers, trained_size
@@ -303,33 +303,36 @@ PUBLISHED = {
     "cswin_large_384": Published(173, 96.8, 87.5, f"{README}, pretrained on ImageNet-22K"),
 }
 
+HEADS = ModelValue(
+    "heads",
+    numbers("2,4,8,16"),
+    "heads of each stage's attention",
+    "those of the published width",
+    needed=True,
+    check=check_heads,
+)
+STRIPES_VALUE = ModelValue(
+    "stripes",
+    STRIPES,
+    "width of each stage's stripes at image_size, 0 where its map is one window",
+    "those of every published model, 1,2,7,0 at 224",
+    check=check_stripes,
+    apply=with_stripes,
+)
+
 FAMILY = Family(
     name="cswin",
     variants=VARIANTS,
-    matches=lambda state: is_cswin(state) and not slides(state),
+    matches=lambda state: is_cswin(state) and not slides(state) and not clusters(state),
     infer=infer,
     resize=resize,
     read_config=lambda tree: config_tree.read_config(tree, "cswin", CSwinConfig),
     read_data=read_data,
     build=CSwinTransformer,
     values=(
-        ModelValue(
-            "heads",
-            numbers("2,4,8,16"),
-            "heads of each stage's attention",
-            "those of the published width",
-            needed=True,
-            check=check_heads,
-        ),
+        HEADS,
         trained_size("224x224, while others have the same keys and shapes (name a 384 model)"),
-        ModelValue(
-            "stripes",
-            STRIPES,
-            "width of each stage's stripes at image_size, 0 where its map is one window",
-            "those of every published model, 1,2,7,0 at 224",
-            check=check_stripes,
-            apply=with_stripes,
-        ),
+        STRIPES_VALUE,
     ),
     published=PUBLISHED,
 )

@@ -68,7 +68,7 @@ class DenseModel(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: Head, parts: Mapping[str, nn.Module], config: Any) -> None:
         super().__init__()
-        backbone.__class__ = giving_maps(type(backbone))
+        backbone.__class__ = giving_maps(type(backbone))  # type: ignore[arg-type]  # a class is hashable
         self.backbone, self.run, self.config = backbone, head.run, config
         for name, part in parts.items():
             self.add_module(name, part)
@@ -156,7 +156,7 @@ def outside(state: State) -> dict[str, Tensor]:
 def dense_family(backbone: Family, head: Head) -> Family:
     """Make the family of a backbone with a head."""
     bare = type(next(iter(backbone.variants.values())))
-    kind = config_kind(bare, head)
+    kind = config_kind(bare, head)  # type: ignore[arg-type]  # a class is hashable
     values = tuple(_of_backbone(value) for value in _values(backbone))
     needed = {value.field_name for value in head.values if value.needed}
 

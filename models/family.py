@@ -153,6 +153,11 @@ def slides(state: State) -> bool:
     return any(".dep_conv1." in key for key in state)
 
 
+def clusters(state: State) -> bool:
+    """Whether any block has content attention, among tokens that are alike."""
+    return any(".attnC." in key or ".content_attn." in key for key in state)
+
+
 def depths(state: State, block: str) -> tuple[int, ...]:
     """Number of blocks of each stage.
 
@@ -170,3 +175,8 @@ def depths(state: State, block: str) -> tuple[int, ...]:
         raise ShapeError(f"a block numbered {highest}, where the file has {len(state)} tensors")
     stages = sorted({stage for stage, _ in found})
     return tuple(1 + max(number for at, number in found if at == stage) for stage in stages)
+
+
+def coupled(module: nn.Module) -> int:
+    """How many images in a row of a batch change each other's outputs: 1, or what the module's own `coupled` says."""
+    return int(getattr(module, "coupled", 1))

@@ -14,7 +14,19 @@ from torch import Tensor, nn
 
 from . import config_tree, swin_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, UntoldError, classes, classifier, depths, handed_on, slides
+from .family import (
+    Family,
+    Published,
+    ShapeError,
+    State,
+    UntoldError,
+    classes,
+    classifier,
+    clusters,
+    depths,
+    handed_on,
+    slides,
+)
 from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
 from .model_value import ACTIVATION, WINDOW, ModelValue, one_of, trained_size
@@ -184,8 +196,8 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
 
 
 def matches(state: State) -> bool:
-    """Whether the keys are those of a Swin without slide attention."""
-    return is_swin(state) and not slides(state)
+    """Whether the keys are those of a Swin without slide and content attention."""
+    return is_swin(state) and not slides(state) and not clusters(state)
 
 
 def infer(state: State, *, window: tuple[int, int] | None = None) -> SwinConfig:

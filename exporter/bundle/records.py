@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
-from slide_export.core.proof import Acceptance, Flip, OutputParity
+from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity
 from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
@@ -267,6 +267,9 @@ class ParityRecord:
     passed: bool
     decisions: Count = 1
     spread: Measured | None = None
+    orders: tuple[OrderParity, ...] = ()
+    reordered: Measured | None = None
+    reordered_flips: tuple[Flip, ...] = ()
 
 
 @dataclass(frozen=True)

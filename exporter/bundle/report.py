@@ -63,7 +63,28 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {plain(manifest.dtype_stats.sentence)}.
-{_float_build(manifest)}"""
+{_orders(manifest)}{_float_build(manifest)}"""
+
+
+def _orders(manifest: Manifest) -> str:
+    """What was found of layers that sort; nothing where none does."""
+    parity = manifest.parity
+    if not parity.orders:
+        return ""
+    rows = "".join(
+        f"| {plain(o.layer)} | {o.tokens:,} | {o.disorder:.2e} | {o.limit_max:.2e} | {o.displaced_rms:.2e} "
+        f"| {o.limit_rms:.2e} | {o.moved:.3%} |\n"
+        for o in parity.orders
+    )
+    return f"""
+Orders: the artifact sorts tokens by keys, and keys that rounding cannot tell apart come either way. Its own orders \
+have to sort the float64 keys up to their noise, and the outputs above are compared with the reference under these \
+orders. Between its own order and the artifact's, the reference itself moves by up to {parity.reordered:.2e}: that is \
+left open by the model, and is in no limit.
+
+| layer that sorts | tokens | out of order by | limit | rms | limit | placed otherwise |
+|---|---|---|---|---|---|---|
+{rows}"""
 
 
 def _float_build(manifest: Manifest) -> str:

@@ -345,14 +345,14 @@ def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
         raise CheckpointError(
             f"expected a classifier with one linear layer as its head.weight, found a backbone with "
             f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "
-            f"model's own, or take the maps of its four stages with {option('features')}"
+            f"model's own, or take the maps of its stages with {option('features')}"
         )
     name = refusal(keys, OTHER_HEADS)
     found = f"{name}, a backbone beside {listed(others)}" if name else f"a backbone beside {listed(others)}"
     heads = dict.fromkeys(family.name.removeprefix(f"{family.backbone}_") for family in SEGMENTERS)
     raise CheckpointError(
         f"expected a classifier, or a backbone with {' or '.join(heads)}, found {found}: that detector or segmenter is "
-        f"not exported; {option('features')} exports the maps of its backbone's four stages"
+        f"not exported; {option('features')} exports the maps of its backbone's stages"
     )
 
 

@@ -263,13 +263,28 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     if not isinstance(meta, Mapping):
         return {}, (), ""
     text = meta.get("cfg", meta.get("config"))
-    config = read_config_text(text) if isinstance(text, str) else {}
+    config = _config_of(text) if isinstance(text, str) else {}
     dataset = meta.get("dataset_meta")
     names = dataset.get("classes") if isinstance(dataset, Mapping) else meta.get("CLASSES")
     labels = tuple(foreign(name, LONGEST) for name in names) if isinstance(names, list | tuple) else ()
     scope = foreign(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
     return config, labels, named
+
+
+def _config_of(text: str) -> Mapping[str, Any]:
+    """Read the text of a configuration.
+
+    Raises:
+        CheckpointError: what it says of the model cannot be read without running it.
+    """
+    try:
+        return read_config_text(text)
+    except ValueError as error:
+        raise CheckpointError(
+            f"expected a configuration of plain values in meta.cfg, as OpenMMLab's runners write it, found "
+            f"{foreign(error, 200)}: save the file without its meta, and what it says is assumed"
+        ) from error
 
 
 def _notes(found: WeightFiles, unwrapped: Unwrapped) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
-@click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
+@click.option("--features", is_flag=True, help="Return the maps of the stages (strides 4 to 32) instead of logits.")
 @click.option(
     "--output",
     default="",

@@ -76,6 +76,36 @@ class OutputParity:
 
 
 @dataclass(frozen=True)
+class OrderParity:
+    """How far an artifact's orders of one sorting layer are from sorting the float64 keys, over all images and rounds.
+
+    Attributes:
+        layer: name of the module.
+        tokens: how many were sorted.
+        strayed: tokens that are in no permutation.
+        disorder, displaced_rms: how far keys stand out of order, at most and as a root mean square, of the round that
+            comes nearest to its limit; see `proof.permutation.PermutationCheck`.
+        limit_max, limit_rms: accepted up to here; what the precision costs the keys, times the tolerance.
+        moved: share of the tokens that are not where the float64 keys put them, within those limits.
+    """
+
+    layer: str
+    tokens: int
+    strayed: int
+    disorder: Measured
+    displaced_rms: Measured
+    limit_max: Measured
+    limit_rms: Measured
+    moved: Measured
+
+    @property
+    def passed(self) -> bool:
+        """Whether they are permutations that sort; a NaN is not, and nothing is within an infinite limit."""
+        within = self.disorder <= self.limit_max < math.inf and self.displaced_rms <= self.limit_rms < math.inf
+        return self.strayed == 0 and within
+
+
+@dataclass(frozen=True)
 class Flip:
     """An image whose top class changed, and by how much the reference had preferred it (in the output's units)."""
 
@@ -118,6 +148,10 @@ class ParityReport:
         decisions: an image.
         spread: root mean square of the reference's scores around the mean of each decision's, over all images: what a
             margin is large or small against. None where nothing is decided.
+        orders: of each layer that sorts; the outputs were then compared with the reference under the artifact's orders.
+        reordered: how far those orders move the reference's own first output at most. No limit has it in it: it is what
+            the model leaves open between keys that rounding cannot tell apart. None where nothing is sorted.
+        reordered_flips: decisions that are others than the reference's under its own orders.
     """
 
     evaluator: str
@@ -130,11 +164,14 @@ class ParityReport:
     accepted: Acceptance
     decisions: int = 1
     spread: Measured | None = None
+    orders: tuple[OrderParity, ...] = ()
+    reordered: Measured | None = None
+    reordered_flips: tuple[Flip, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every output is within its limits and clear enough, and no confident answer changed."""
-        within = all(output.passed for output in self.outputs)
+        """Whether every output is within its limits and clear enough, sorted, and no confident answer changed."""
+        within = all(output.passed for output in self.outputs) and all(order.passed for order in self.orders)
         return within and not (
             self.noisy_outputs or self.drowned_outputs or self.confident_flips or self.sure_flips or self.too_many_flips
         )
@@ -175,4 +212,4 @@ class ParityReport:
         margin = self.accepted.sure_margin
         if margin is None or self.spread is None:
             return ()
-        return tuple(flip for flip in self.flips if flip.margin > margin * self.spread)
+        return tuple(flip for flip in (*self.flips, *self.reordered_flips) if flip.margin > margin * self.spread)

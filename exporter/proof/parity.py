@@ -4,9 +4,12 @@ The reference is the trained, unfused PyTorch model in float64. PyTorch at the a
 noise floor that depends on the model and the images, so the tolerance is a multiple of that floor and no constant.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,13 @@ from slide_export.core.artifact import Array, Outputs
 from slide_export.core.precision import FP32, Precision
 from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
 from slide_export.core.task import answers
+
+from .order_summary import summary
+
+if TYPE_CHECKING:
+    from .ordering import Expected, Ordering
+
+_Result: TypeAlias = "tuple[int, Outputs]"  # an image's number and its outputs, each [1, ...]
 
 SMALLEST_FLOOR = float(np.finfo(np.float32).eps)
 """Of the largest reference value: below this, float32 cannot store a difference."""
@@ -35,6 +45,7 @@ def check(
     *,
     decision_axis: int | None,
     accepted: Acceptance = accepted(FP32),  # noqa: B008  # frozen
+    ordering: Ordering | None = None,
 ) -> ParityReport:
     """Judge an artifact over every image and, where the batch is dynamic, at every batch size.
 
@@ -42,35 +53,116 @@ def check(
         batch: the artifact's fixed batch size, None for a dynamic one.
         decision_axis: of the first output, see `Task.decision_axis`.
         accepted: what passes.
+        ordering: of a model that sorts; the outputs are then compared with the reference under the artifact's orders.
     """
-    count = len(reference.images)
-    errors = {
-        name: _Errors(reference, name, decision_axis if index == 0 else None)
-        for index, name in enumerate(reference.scores)
-    }
-    decided = _Decided(reference, decision_axis)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is refused, not warned of
-        for index in _batches(count, batch):
-            outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
-            for place, image in enumerate(map(int, index)):  # one may be in several batches; each result is compared
-                row = {name: outputs[name][place : place + 1] for name in reference.exact}
-                for name, output in errors.items():
-                    output.add(row[name], image)
-                decided.add(row, image)
-        outputs_report = tuple(output.parity(accepted.multiple) for output in errors.values())
-        spread = None if decision_axis is None else errors[reference.scores[0]].spread
-    return ParityReport(
-        evaluator=session.evaluator,
-        source=reference.source,
-        images=count,
-        batch_sizes=(batch,) if batch else BATCH_SIZES,
-        outputs=outputs_report,
-        top1=decided.share,
-        flips=decided.flips,
-        accepted=accepted,
-        decisions=_decisions(reference, decision_axis),
-        spread=spread,
+        report = ParityReport(
+            evaluator=session.evaluator,
+            source=reference.source,
+            images=len(reference.images),
+            batch_sizes=(batch,) if batch else BATCH_SIZES,
+            outputs=(),
+            top1=None,
+            flips=(),
+            accepted=accepted,
+            decisions=_decisions(reference, decision_axis),
+            spread=None if decision_axis is None else _Errors(reference, reference.scores[0], decision_axis).spread,
+        )
+        if ordering is not None:
+            return _under_its_orders(report, reference, _batched(reference, session, batch), decision_axis, ordering)
+        results = (result for batched in _batched(reference, session, batch) for result in batched)
+        judged = _judged(reference, results, decision_axis)
+        return replace(
+            report, outputs=judged.outputs(accepted.multiple), top1=judged.decided.share, flips=judged.decided.flips
+        )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Errors and decisions of an artifact, counted."""
+
+    errors: tuple[_Errors, ...]
+    decided: _Decided
+
+    def outputs(self, multiple: float) -> tuple[OutputParity, ...]:
+        """The figures of each output, and what is accepted of them."""
+        return tuple(output.parity(multiple) for output in self.errors)
+
+
+def _judged(reference: Reference, results: Iterable[_Result], axis: int | None) -> _Judged:
+    """Count results one by one, so that one image's are in memory at a time."""
+    errors = tuple(
+        _Errors(reference, name, axis if index == 0 else None) for index, name in enumerate(reference.scores)
     )
+    decided = _Decided(reference, axis)
+    for image, found in results:
+        for output in errors:
+            output.add(found[output.name], image)
+        decided.add(found, image)
+    return _Judged(errors, decided)
+
+
+def _under_its_orders(
+    report: ParityReport,
+    reference: Reference,
+    batches: Iterable[Sequence[_Result]],
+    axis: int | None,
+    ordering: Ordering,
+) -> ParityReport:
+    """Judge a model that sorts: each result beside the reference's under the order that the artifact took in it.
+
+    Given   image 0 in two batches, with equal keys taken in another order
+    Result  two rows of a reference of their own, each under one of the orders
+    """
+    results: list[_Result] = []
+    expected: list[Expected] = []
+    for batched in batches:
+        results += batched
+        expected.append(ordering.expected(np.array([image for image, _ in batched])))  # of the run just made
+    picked = [image for image, _ in results]
+    truth = _under(reference, picked, expected)
+    judged = _judged(truth, ((row, found) for row, (_, found) in enumerate(results)), axis)
+    again = _judged(reference, results, axis).decided.flips
+    decided = reference.scores[0]
+    return replace(
+        report,
+        outputs=judged.outputs(report.accepted.multiple),
+        top1=judged.decided.share,
+        flips=_once_an_image(judged.decided.flips),
+        orders=summary([one.checks for one in expected]),
+        reordered=float(np.abs(truth.exact[decided] - reference.exact[decided][picked]).max()),
+        reordered_flips=again,
+    )
+
+
+def _under(reference: Reference, picked: Sequence[int], expected: Sequence[Expected]) -> Reference:
+    """A reference with one image for each of an artifact's results, under its orders."""
+    return Reference(
+        reference.source,
+        tuple(reference.images[index] for index in picked),
+        {},
+        {name: np.concatenate([one.exact[name] for one in expected]) for name in reference.exact},
+        {name: np.concatenate([one.rounded[name] for one in expected]) for name in reference.exact},
+    )
+
+
+def _once_an_image(flips: tuple[Flip, ...]) -> tuple[Flip, ...]:
+    """Of each image's flips, in whichever batches, the one with the largest margin."""
+    worst: dict[str, Flip] = {}
+    for flip in flips:
+        if flip.image not in worst or flip.margin > worst[flip.image].margin:
+            worst[flip.image] = flip
+    return tuple(worst.values())
+
+
+def _batched(reference: Reference, session: Session, batch: int | None) -> Iterator[Sequence[_Result]]:
+    """The results of each run; an image may be in several, and each of its results counts."""
+    for index in _batches(len(reference.images), batch):
+        outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
+        yield [
+            (image, {name: outputs[name][place : place + 1] for name in reference.exact})
+            for place, image in enumerate(map(int, index))
+        ]
 
 
 def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:

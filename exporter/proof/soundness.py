@@ -68,9 +68,10 @@ def _varied(feeds: Feeds) -> bool:
 
 
 def _calls(served: ServedModel, truth: Reference, image: int) -> tuple[Call, ...]:
-    """Every call of a module for one image, in float64, as they end."""
+    """Every call of a module for one image, in float64, as they end; with those that it belongs to in a batch."""
     module, calls = served.in_float64(), list[Call]()
-    feeds = {name: value[image : image + 1] for name, value in truth.feeds.items()}
+    start = image - image % served.coupled
+    feeds = {name: value[start : start + served.coupled] for name, value in truth.feeds.items()}
     with watched(module, calls.append), torch.inference_mode():
         module(*served.tensors(feeds, torch.float64))
     return tuple(calls)

@@ -50,7 +50,7 @@ class ExportOptions(PreprocessingOptions, total=False):
         batch: a fixed batch size; dynamic.
         embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: return probabilities instead of logits.
-        features: return the four stage maps instead of logits.
+        features: return the maps of the stages instead of logits.
         output: which of the task's outputs; its default.
         labels: class names.
         evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate;

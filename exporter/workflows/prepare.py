@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
-from slide_export.models import EXPORTED, LOADABLE, ships
+from slide_export.models import EXPORTED, LOADABLE, coupled, ships
 from slide_export.proof import accuracy, floor, reference, soundness
 from slide_export.tasks.features import stages_of
 
@@ -160,13 +161,14 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     with step("load the checkpoint"):
         model = _load(request)
         request = _with_told(request, model)
+        request, model = _with_batch(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
         request = replace(request, io=served.io)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
     images, told = samples.of_set(request.images, served.task)
     store.take(told)
-    proof_images = readable(images, request.image_count, store.load)
+    proof_images = _together(readable(images, request.image_count, store.load), served.coupled)
     evaluation = _evaluation(request, served, store, step)
     model = _with_notes(model, _audited(model, proof_images, evaluation, request.image_count, store))
     served = replace(served, trained=model)
@@ -176,7 +178,7 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
         soundness.refuse_unsound(served, truth)
     with step("fuse and certify"):
         fused = fuse(model)
-        certificate = certify(fused, served.normalised(first(truth.feeds, 1)))
+        certificate = certify(fused, served.normalised(first(truth.feeds, served.coupled)))
     return Prepared(request, served, fused, certificate, truth, images, proof_images, evaluation, store)
 
 
@@ -203,6 +205,33 @@ def _with_told(request: SourceRequest, model: Model) -> SourceRequest:
     if request.io.labels or not model.labels:
         return request
     return replace(request, io=replace(request.io, labels=model.labels))
+
+
+def _with_batch(request: SourceRequest, model: Model) -> tuple[SourceRequest, Model]:
+    """Fix the batch of a model whose images change each other's outputs: no dynamic one is right at every size.
+
+    Raises:
+        RequestError: the batch that is asked for leaves an image without those that it belongs to.
+    """
+    together, batch = coupled(model.module), request.io.batch
+    if together == 1:
+        return request, model
+    if batch is None:
+        said = f"assumed a fixed batch of {together}: each {together} images of a batch change each other's outputs"
+        model = _with_notes(model, (said,))
+        return replace(request, io=replace(request.io, batch=together)), model
+    if batch % together:
+        raise RequestError(
+            f"expected {option('batch')} to be a multiple of {together}, found {batch}: each {together} images of a "
+            f"batch change each other's outputs in {model.variant}"
+        )
+    return request, model
+
+
+def _together(images: ImageSet, together: int) -> ImageSet:
+    """As many images as the model takes at a time, or a multiple; a single one is repeated."""
+    count = max(len(images.files) // together, 1) * together
+    return replace(images, files=tuple(islice(cycle(images.files), count)))
 
 
 def _refuse_unfit(request: SourceRequest, model: Model) -> None:

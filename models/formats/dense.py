@@ -25,11 +25,11 @@ from .dense_config import part, read_head, read_scenes
 from .format import Beside, Format, Told, expect
 from .key_map import Rule
 from .official import FORMATS as OFFICIAL
+from .openmmlab_images import WHERE
 from .shapes import LAST_NORM
 
 PREFIX = dense.BACKBONE
 AUXILIARY = "auxiliary_head."  # of training alone
-WHERE = openmmlab.WHERE
 FORK_ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
     "patch_size": (4,),
     "in_chans": (3,),

@@ -170,11 +170,15 @@ def _anchors(told: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             refuse_field(WHERE, f"anchor_generator.{name}", value, "no such field")
     _expect("bbox_head.anchor_generator", told, {"type": ("AnchorGenerator",)})
-    octaves = told.get("scales_per_octave")
-    scales = told.get("scales") or [told["octave_base_scale"] * 2 ** (step / octaves) for step in range(octaves)]
+    scales = told.get("scales") or _octaves(told["octave_base_scale"], told["scales_per_octave"])
     fields: dict[str, Any] = {"anchor_scales": tuple(scales)}
     fields |= {f"anchor_{name}": tuple(told[name]) for name in ("ratios", "strides") if name in told}
     return fields
+
+
+def _octaves(base: float, count: int) -> list[float]:
+    """Scales that part an octave evenly, from its first on."""
+    return [base * 2 ** (step / count) for step in range(count)]
 
 
 def _expect(place: str, fields: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:

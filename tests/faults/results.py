@@ -8,6 +8,7 @@ import json
 import random
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,7 @@ from .hostile import FORGED, VALUES, altered, damaged, unclear
 from .outcome import Outcome
 
 NAME, CASES = "results", 5000
-INJECTED = {
-    "html": re.compile(r"<script|<img|<[^>]*onerror="),
-    "markdown": re.compile(r"<script|<img|@team|#12|(?<!\\)\[x\\?\]\("),
-    "terminal": re.compile("(?!)"),
-}
+MARKDOWN = re.compile(r"<script|<img|@team|#12|(?<!\\)\[x\\?\]\(")
 PRINTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
@@ -82,9 +79,27 @@ def _shown(found: Any, how: str) -> Outcome:
         text.encode()
         if PRINTED.search(text) or FORGED in text:
             return Outcome("silent", f"{how}: control characters in {where}")
-        if harm := INJECTED[where].search(text):
-            return Outcome("silent", f"{how}: {harm[0]!r} in {where}")
-    return Outcome("fine")
+    found = MARKDOWN.search(texts["markdown"])
+    harm = {"html": _elements(texts["html"]), "markdown": found[0] if found else ""}
+    said = [f"{how}: {what!r} in {where}" for where, what in harm.items() if what]
+    return Outcome("silent", said[0]) if said else Outcome("fine")
+
+
+def _elements(text: str) -> str:
+    """The elements and attributes of a page that no page of ours has, as a browser would read them."""
+    reader = _Elements()
+    reader.feed(text)
+    return " ".join(reader.found)
+
+
+class _Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [tag] * (tag in ("script", "img", "iframe", "object"))
+        self.found += [name for name, _ in attrs if name.startswith("on")]
 
 
 def _no_number(word: str) -> float:

@@ -12,6 +12,8 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.request import ExportRequest
 from slide_export.diagnosis import diagnose
 from slide_export.models import FAMILIES, Config, Family
+from slide_export.models.boat_cswin import BoatCSwinConfig
+from slide_export.models.boat_swin import BoatSwinConfig
 from slide_export.models.cbam import CbamConfig
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
@@ -49,6 +51,8 @@ SMALL: dict[str, Config] = {
     "dat": dat_configs.SMALL,
     "cbam": CBAM.at((224, 256)),
     "gam": GAM,
+    "boat_swin": BoatSwinConfig(32, (2, 2), (2, 4), image_size=(56, 56), num_classes=10),
+    "boat_cswin": BoatCSwinConfig(64, (2, 2), (2, 4), stripes=(7, 0), image_size=(56, 56), num_classes=10),
     "mv_swin_t": MvSwinConfig(8, DEPTHS, (1, 2, 2, 8), window=2, image_size=(64, 64), num_classes=10),
     "nbnet": NbNetConfig(width=4, depth=3, subspace=4, skip_width=8, image_size=(32, 48)),
 }
