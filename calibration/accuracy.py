@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError, option
+from slide_export.core.measure import Measure
+from slide_export.core.measure import Tally as Counted
 from slide_export.core.request import AccuracyGoal
+from slide_export.core.task import answers
 
 from .evaluation_set import EvaluationSet, load
 from .image_cache import PictureStore
@@ -26,6 +30,7 @@ from .images import decoded, from_directory
 from .significance import better_than_chance, drop_interval, mcnemar
 
 CHUNK_IMAGES = 48  # images in memory at a time; whole batches of 8
+MEASURED_IMAGES = 4  # the same where an answer is as large as a picture
 PREVIEW_IMAGES = 192  # images on which a labelling is tried before anything is exported
 TOP_K = 5
 MAX_DROP = 1.0
@@ -49,6 +54,31 @@ class Hits:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A figure beside the measured one, of both models' answers, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of both models' answers, the larger the better; see `core.measure`.
+
+    Attributes:
+        name, unit: for people.
+        others: figures beside it, of which nothing is asked.
+    """
+
+    name: str
+    unit: str
+    pytorch: float
+    artifact: float
+    others: tuple[Other, ...] = ()
+
+
+@dataclass(frozen=True)
 class AccuracyReport:
     """What an artifact loses to PyTorch in float32 on the same images.
 
@@ -59,14 +89,15 @@ class AccuracyReport:
         pytorch, artifact: None without classes.
         lost, won: images that PyTorch alone, and the artifact alone, has right.
         p_value: McNemar's exact test of "neither is better"; None without classes.
-        drop: points of top-1 lost; without classes, points of disagreement: the most that can be lost; None where the
-            outputs are no scores.
+        drop: points of top-1 lost, or what of a figure; without either, points of disagreement: the most that can be
+            lost; None where the outputs are no scores.
         interval: of the drop, 95 %, points; None without classes.
         agreement: share of images with the same top class; None where the outputs are no scores.
         sqnr_db: of the artifact's outputs against PyTorch's.
         max_drop: the goal; None where the outputs are no scores.
         min_sqnr_db: the goal; None where nothing was asked of it.
         skipped: files that could not be decoded.
+        measured: a figure of the answers beside their truths; None where these are classes, or there are none.
         enough: about how many images that go like these would show, with 95 %, that no more than `max_drop` is lost;
             None where these show it, or none would.
     """
@@ -88,6 +119,7 @@ class AccuracyReport:
     min_sqnr_db: float | None
     skipped: int = 0
     enough: int | None = None
+    measured: Measured | None = None
 
     @property
     def passed(self) -> bool:
@@ -103,17 +135,42 @@ def compare(
     store: PictureStore,
     goal: AccuracyGoal,
     evaluator: str,
+    measure: Measure | None = None,
+    config: Any = None,
 ) -> AccuracyReport:
     """What the artifact loses on all images, read and scored a chunk at a time.
+
+    Args:
+        measure: what tells how good an answer is, where images have a truth that is no class.
+        config: of the model, for `measure`.
 
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
     tally = Tally()
-    for pictures, classes in _chunks(data, store):
-        tally.add(pytorch(pictures), artifact(pictures), classes)
+    both = tuple(measure.tally(store, config) for _ in range(2)) if measure and data.truths else ()
+    for places, pictures, classes in _chunks(data, store, MEASURED_IMAGES if measure else CHUNK_IMAGES):
+        ours, theirs = pytorch(pictures), artifact(pictures)
+        tally.add(ours, theirs, classes)
+        for one, found in zip(both, (ours, theirs), strict=bool(both)):
+            one.add(found, pictures, [data.truths[data.images.files[place]] for place in places])
     refuse_unfit(tally, data)
-    return _report(tally, data, goal, evaluator)
+    report = _report(tally, data, goal, evaluator)
+    return with_figures(report, measure, goal, *both) if measure and both else report
+
+
+def with_figures(
+    report: AccuracyReport, measure: Measure, goal: AccuracyGoal, pytorch: Counted, artifact: Counted
+) -> AccuracyReport:
+    """A report of answers whose truths are no classes, with what both models reach."""
+    others = tuple(Other(name, value, artifact.others[name]) for name, value in pytorch.others.items())
+    return replace(
+        report,
+        measured=Measured(measure.name, measure.unit, pytorch.value, artifact.value, others),
+        drop=pytorch.value - artifact.value,
+        max_drop=measure.max_drop if goal.max_drop is None else goal.max_drop,
+        min_sqnr_db=goal.min_sqnr_db,
+    )
 
 
 def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
@@ -128,21 +185,21 @@ def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
     picked = [index * total // min(total, PREVIEW_IMAGES) for index in range(min(total, PREVIEW_IMAGES))]
     few = EvaluationSet(data.images.spread(PREVIEW_IMAGES), data.classes[picked], data.names)
     tally = Tally()
-    for pictures, classes in _chunks(few, store):
+    for _, pictures, classes in _chunks(few, store):
         scores = pytorch(pictures)
         tally.add(scores, scores, classes)
     refuse_unfit(tally, few)
 
 
 def _chunks(
-    data: EvaluationSet, store: PictureStore
-) -> Iterator[tuple[tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
-    """Pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
+    data: EvaluationSet, store: PictureStore, size: int = CHUNK_IMAGES
+) -> Iterator[tuple[tuple[int, ...], tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
+    """Places in the set, pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
     found = decoded(data.images, store.load)
-    while chunk := list(islice(found, CHUNK_IMAGES)):
+    while chunk := list(islice(found, size)):
         places, samples = zip(*chunk, strict=True)
         pictures = tuple(np.stack(column) for column in zip(*samples, strict=True))
-        yield pictures, None if data.classes is None else data.classes[list(places)]
+        yield places, pictures, None if data.classes is None else data.classes[list(places)]
 
 
 @dataclass
@@ -175,6 +232,7 @@ class Tally:
         self.images += len(ours)
         if ours.ndim != 2 or len(expected) > 1:
             return
+        ours, theirs = answers(ours, 1), answers(theirs, 1)
         self.width = ours.shape[1]
         self.agreed += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
         if classes is None:
@@ -328,7 +386,7 @@ def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path,
     labelled, right, seen = load(root, (), len(folders)), 0, 0
     if labelled.classes is None:
         raise CalibrationError(f"expected one folder a class in {root}, found images without folders")
-    for pictures, classes in _chunks(labelled, store):
+    for _, pictures, classes in _chunks(labelled, store):
         right += int((np.asarray(scores(pictures[0])).argmax(axis=1) == classes).sum())
         seen += len(pictures[0])
     return right / seen

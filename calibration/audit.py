@@ -83,7 +83,8 @@ def audit(pictures: ImageCache, accept: tuple[str, ...] = ()) -> CalibrationRepo
     Raises:
         CalibrationError: an error was found that `accept` does not name.
     """
-    statistics, data = statistics_of(pictures), pictures.store.data
+    stacked = (np.concatenate(pictures.store.load(file)) for file in pictures.files)  # a sample of two inputs is one
+    statistics, data = statistics_of(stacked), pictures.store.data
     found = (
         *_share("random-images", _random(pictures), pictures.names, "photographs", "noise"),
         *_share(
@@ -167,7 +168,7 @@ def normalisation(statistics: Statistics, data: DataConfig) -> Iterator[AuditFin
     """Find images that are far from mean 0 and deviation 1 once they are normalised."""
     mean, spread = statistics.colours
     centre, width = (mean - data.mean) / data.std, spread / data.std
-    if (
+    if data.normalises and (
         np.abs(centre).max() > MAX_NORMALISED_MEAN
         or width.min() < NORMALISED_STD_RANGE[0]
         or width.max() > NORMALISED_STD_RANGE[1]

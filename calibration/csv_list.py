@@ -50,10 +50,15 @@ def rows(path: Path) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def columns(head: Row) -> tuple[int, int] | None:
-    """Places of file and label in a row of headings; None where the row is none."""
+def columns(head: Row, heading: str = "") -> tuple[int, int] | None:
+    """Places of file and label in a row of headings; None where the row is none.
+
+    Args:
+        heading: of files, where they have one of their own.
+    """
     names = [cell.lower().replace(" ", "_") for cell in head.cells]
     file, label = (_first(names, known) for known in (FILE_HEADINGS, LABEL_HEADINGS))
+    file = names.index(heading) if heading in names else file
     return None if file is None or label is None else (file, label)
 
 

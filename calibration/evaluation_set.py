@@ -5,20 +5,23 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.core.errors import CalibrationError
+from slide_export.core.task import same_file
 from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
 
 from .csv_list import Row, columns, rows
 from .images import ImageSet, from_directory, is_there, listed, printed
 
+SampleOf: TypeAlias = Callable[[Path], tuple[Path, ...]]
 COLUMNS = (0, 1)  # places of file and label in a list without headings
 
 
@@ -32,41 +35,61 @@ class EvaluationSet:
     Attributes:
         classes: index of each image's class in the model's head, int64 [N]; None where nobody says.
         names: what each class of the head is called here, "" where no image has it; empty without classes.
+        truths: image -> the file of its truth, where that is no class.
     """
 
     images: ImageSet
     classes: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
+    truths: Mapping[Path, Path] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """sha256 of the images' names and classes."""
+        """sha256 of the images' names and of their classes or truths' names."""
         text = "\n".join(self.images.names()) + "\n" + ("" if self.classes is None else str(self.classes.tolist()))
+        text += "".join(f"\n{printed(self.truths[file].name)}" for file in self.images.files if file in self.truths)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
+def load(
+    path: Path, labels: Sequence[str], count: int, sample: SampleOf = same_file, heading: str = ""
+) -> EvaluationSet:
     """Load the images at `path` with their classes; a directory without folders has none.
 
     Args:
         path: a directory with one folder a class, a directory of images without any, or a CSV list.
         labels: the model's class names in the order of its head, where they are known.
         count: classes of the head.
+        sample: the file of every input for the first one's; see `Task.sample`.
+        heading: of the first input's column in a list, where it has one of its own.
 
     Raises:
         CalibrationError: the images cannot be found, or their classes are not the model's.
     """
     if path.suffix.lower() == ".csv" and not is_there(path, Path.is_dir):
-        return _from_csv(path, labels, count)
-    images = from_directory(path)
-    inside = [file for file in images.files if file.parent != images.root]
+        return _from_csv(path, labels, count, heading)
+    every = from_directory(path)
+    images = replace(every, files=tuple(file for file in every.files if sample(file)))
+    if not images.files:
+        raise CalibrationError(f"expected images that belong together in {path}, found none")
+    folders = [_class_folder(sample(file), images.root) for file in images.files]
+    inside = [folder for folder in folders if folder]
     if not inside:
         return EvaluationSet(images)
     if len(inside) < len(images.files):
-        stray = next(file for file in images.files if file.parent == images.root)
+        stray = images.files[folders.index("")]
         raise CalibrationError(f"expected one folder a class in {path}, found {stray.name} outside them")
-    folders = [file.relative_to(images.root).parts[0] for file in images.files]
     order = _order(sorted(set(folders)), labels, count, path)
     return _with_classes(images, [order[folder] for folder in folders], [*map(printed, folders)], count)
+
+
+def _class_folder(files: Sequence[Path], root: Path) -> str:
+    """The first folder below `root` that all files of a sample have in common; "" where there is none.
+
+    Given   malignant/CC/1.png, malignant/MLO/1.png   or   CC/malignant/1.png, MLO/malignant/1.png
+    Result  malignant
+    """
+    columns = zip(*(file.relative_to(root).parts[:-1] for file in files), strict=False)
+    return next((names[0] for names in columns if len(set(names)) == 1), "")
 
 
 def _with_classes(images: ImageSet, classes: Sequence[int], called: Sequence[str], count: int) -> EvaluationSet:
@@ -132,14 +155,14 @@ def _in_range(index: int, count: int, where: str) -> int:
     raise CalibrationError(f"expected a class from 0 to {count - 1} in {where}, found {index}{counted}")
 
 
-def _from_csv(path: Path, labels: Sequence[str], count: int) -> EvaluationSet:
+def _from_csv(path: Path, labels: Sequence[str], count: int, heading: str) -> EvaluationSet:
     """Read a CSV list: file and label, or columns with headings of these; files are relative to the list.
 
     Raises:
         CalibrationError: it cannot be read, or calls one file by two classes.
     """
     found = list(rows(path))
-    places = columns(found[0]) if found else None
+    places = columns(found[0], heading) if found else None
     if places:
         del found[0]
     if not found:

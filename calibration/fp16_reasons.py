@@ -13,6 +13,9 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
+from slide_export.core.graph import inside, sorting_modules
+from slide_export.graph.values import scope_of
+
 from .layer_selection import in_modules
 
 INTERIORS = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Max", "Sub", "Exp"})
@@ -110,6 +113,25 @@ class VanishingWeight:
         return None
 
 
+class SortedBy:
+    """Keys that tokens are sorted by, and all that the module that sorts computes of them.
+
+    Each rounding makes more keys equal, and the order of equal keys is nobody's.
+
+    1. A node of a module that sorts: kept.
+
+        Given    /attn/qkv/Gemm -> /attn/sort/Div -> /attn/sort/rounds.0/TopK
+        Result   kept:            /attn/sort/Div    /attn/sort/rounds.0/TopK
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.modules = sorting_modules(scope_of(node.name or "") for node in graph if node.op_type == "TopK")
+
+    def because(self, node: ir.Node) -> str | None:
+        """See the class."""
+        return "tokens are sorted by it" if inside(scope_of(node.name or ""), self.modules) else None
+
+
 class AskedFor:
     """A node of a module that the user keeps in float32, see `recipe.matches`."""
 
@@ -133,6 +155,7 @@ def kept_in_float(graph: ir.Graph, modules: Sequence[str] = ()) -> dict[ir.Node,
         SumOfManyTerms(),
         WrittenOutSoftmax(),
         VanishingWeight(),
+        SortedBy(graph),
         AskedFor(modules),
     )
     kept = {}

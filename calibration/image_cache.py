@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from PIL import Image
 
 from slide_export.core.artifact import Feeds
 from slide_export.core.errors import CalibrationError
-from slide_export.inference.preprocess import crop
+from slide_export.inference.preprocess import crop, crop_label_map
 
 from .images import ImageSet, decode, decoded
+from .label_maps import decode_label_map
 
 if TYPE_CHECKING:
     from slide_export.models import DataConfig
@@ -58,6 +59,7 @@ class PictureStore:
         self, data: DataConfig, size: tuple[int, int], sample: Callable[[Path], tuple[Path, ...]] = one_picture
     ) -> None:
         self.data, self.size, self.sample = data, size, sample
+        self.told: dict[Path, tuple[Path, ...]] = {}
         self._content = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the store, by the next line
         weakref.finalize(self, self._content.close)
         self._kept: dict[Path, _Kept | CalibrationError] = {}
@@ -69,7 +71,19 @@ class PictureStore:
         Raises:
             CalibrationError: a file of it cannot be decoded, now or when it was asked for first.
         """
-        return tuple(map(self.picture, self.sample(file)))
+        return tuple(map(self.picture, self.told.get(file) or self.sample(file)))
+
+    def take(self, samples: Mapping[Path, tuple[Path, ...]]) -> None:
+        """Learn the files of samples that the rule does not tell, by their first file.
+
+        Raises:
+            CalibrationError: another sample has the same first file.
+        """
+        for file, files in samples.items():
+            if self.told.setdefault(file, files) != files:
+                raise CalibrationError(
+                    f"expected {file.name} beside {self.told[file][-1].name}, as before; found {files[-1].name}"
+                )
 
     def picture(self, file: Path) -> NDArray[np.uint8]:
         """The cropped picture in a file; raises as `load` does."""
@@ -81,6 +95,14 @@ class PictureStore:
         rows, cols = self.size
         self._content.seek(kept.offset)
         return np.frombuffer(self._content.read(rows * cols * 3), np.uint8).reshape(rows, cols, 3)
+
+    def label_map(self, file: Path) -> NDArray[np.int32]:
+        """The map of class numbers in a file, [H, W], resized and cut as its picture; each is the nearest pixel's.
+
+        Raises:
+            CalibrationError: it cannot be decoded, or has colours and no numbers.
+        """
+        return crop_label_map(decode_label_map(file), self.data, self.size)
 
     def smoothness(self, file: Path) -> float:
         """See `smoothness`; of the file's own pixels, before it was resized."""

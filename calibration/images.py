@@ -56,11 +56,13 @@ class ImageSet:
     Attributes:
         source: what to call the set in a report.
         files: paths, sorted by name.
+        listing: the CSV list that names them; None where there is none.
     """
 
     source: str
     root: Path
     files: tuple[Path, ...]
+    listing: Path | None = None
 
     def names(self) -> tuple[str, ...]:
         """Path of each file relative to the root, with forward slashes, as `printed` writes it."""
@@ -133,7 +135,7 @@ def find(path: Path) -> ImageSet:
     files = _listed(path) if kind == ".csv" else members(path)
     if not files:
         raise CalibrationError(f"expected images in {path}, found none")
-    return ImageSet(printed(path.name), root, files)
+    return ImageSet(printed(path.name), root, files, path if kind == ".csv" else None)
 
 
 def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
@@ -157,13 +159,18 @@ def printed(name: str) -> str:
 
 
 def _listed(path: Path) -> tuple[Path, ...]:
-    """Files in a CSV list, each once, relative to it; the first column, or the one with a heading of files."""
+    """Files in a CSV list, each once, relative to it.
+
+    They stand in the column with a heading of files, under other headings in the first of pictures, without any in the
+    first one.
+    """
     found = list(rows(path))
     place, head = 0, tuple(cell.lower() for cell in found[0].cells) if found else ()
     named = any(name in head for name in FILE_HEADINGS) and not any(map(is_picture, head))
     if head and (named or not Path(head[0]).suffix):
-        place = next((head.index(name) for name in FILE_HEADINGS if name in head), 0)
         del found[0]
+        pictures = [index for index, cell in enumerate(found[0].cells if found else ()) if is_picture(cell)]
+        place = next((head.index(name) for name in FILE_HEADINGS if name in head), next(iter(pictures), 0))
     names = [row.cells[place] for row in found if len(row.cells) > place and row.cells[place]]
     files = tuple(listed(path.parent, name, str(path)) for name in names)
     if twice := len(files) - len(set(files)):

@@ -36,6 +36,8 @@ def compared(
         assumed: names of what nobody told.
         source: of the pictures, for people.
     """
+    if not data.normalises:  # any colours will do
+        return ()
     statistics, source = statistics_of(pictures), foreign(source)
     if {"mean", "std"} & {*assumed}:
         return (_beside_assumption(statistics, data, source),)

@@ -121,17 +121,18 @@ def inspect(
     Raises:
         CheckpointError: the file is no sound checkpoint of a known model.
     """
+    from .checkpoint import load
     from .checkpoint.inspect import inspect_model
 
-    model = load_checkpoint(
+    model = load.load_checkpoint(
         checkpoint,
         variant=variant,
         weights=weights,
         input_size=input_size,
         weights_key=weights_key,
-        values=values,
-        features=True,
-        **preprocessing,
+        values=values or {},
+        preprocessing=written(preprocessing),
+        headless=True,
     )
     return inspect_model(model)
 
@@ -257,6 +258,7 @@ def run(
     images: Sequence[Path | str],
     against: Path | str | None = None,
     *,
+    draw: Path | str | None = None,
     step: Progress | None = None,
 ) -> RunResult:
     """Answer pictures with a bundle's artifact, and beside it with the PyTorch model.
@@ -265,18 +267,25 @@ def run(
         bundle: a directory that `export` wrote.
         images: files, folders, zips, npz archives or CSV lists.
         against: the checkpoint that the bundle was made from.
+        draw: directory for the answers as pictures, PNG; none are written without it.
         step: told of each stage.
 
     Raises:
+        RequestError: the task's answers are no pictures.
         BundleError: the bundle is incomplete or altered, or was made from another checkpoint.
         CalibrationError: there is no image, or one cannot be decoded.
         BackendUnavailable: the target is not installed here.
     """
     from .core.progress import no_progress
-    from .workflows.run import run as answer
+    from .workflows import run as answering
 
     places = [Path(images)] if isinstance(images, str | Path) else [Path(place) for place in images]
-    return answer(Path(bundle), places, None if against is None else Path(against), step or no_progress)
+    if draw is not None:
+        answering.refuse_undrawn(Path(bundle))
+    found = answering.run(Path(bundle), places, None if against is None else Path(against), step or no_progress)
+    if draw is not None:
+        answering.draw(found, Path(draw))
+    return found
 
 
 def bench(

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 from . import (
+    boat_cswin,
+    boat_swin,
     cbam,
     cswin,
     dat,
     gam,
     im2col_swin,
+    mv_swin_t,
     mvitv2,
     nat,
+    nbnet,
     pvt,
     pvt_v2,
     slide_cswin,
@@ -21,13 +25,16 @@ from . import (
     twins,
 )
 from .data import DataConfig
-from .family import Config, Family, IncompleteError, Published, ShapeError, State
+from .dense import DENSE
+from .family import Config, Family, IncompleteError, Published, ShapeError, State, coupled
 from .model_value import ModelValue
 
 FAMILIES: tuple[Family, ...] = (
     slide_swin.FAMILY,  # before swin, whose key names it shares
+    boat_swin.FAMILY,  # likewise
     swin.FAMILY,
     slide_cswin.FAMILY,
+    boat_cswin.FAMILY,  # before cswin, whose key names it shares
     cswin.FAMILY,
     slide_nat.FAMILY,
     nat.FAMILY,
@@ -40,7 +47,12 @@ FAMILIES: tuple[Family, ...] = (
     mvitv2.FAMILY,
     cbam.FAMILY,
     gam.FAMILY,
+    mv_swin_t.FAMILY,
+    nbnet.FAMILY,
 )
+
+EXPORTED: tuple[Family, ...] = (*FAMILIES, *DENSE)
+"""What a checkpoint may be of: classifiers, and segmenters and detectors around their backbones."""
 
 COMPARISON: tuple[Family, ...] = (
     im2col_swin.FAMILY,  # what the paper argues against
@@ -50,10 +62,16 @@ COMPARISON: tuple[Family, ...] = (
 ALL: tuple[Family, ...] = (*COMPARISON, *FAMILIES)
 """What `compare` builds; Im2Col's family stands before swin, whose key names it shares."""
 
+LOADABLE: tuple[Family, ...] = (*COMPARISON, *EXPORTED)
+"""What a checkpoint may be of where models for comparison are taken too."""
+
 __all__ = [
     "ALL",
     "COMPARISON",
+    "DENSE",
+    "EXPORTED",
     "FAMILIES",
+    "LOADABLE",
     "Config",
     "DataConfig",
     "Family",
@@ -62,6 +80,7 @@ __all__ = [
     "Published",
     "ShapeError",
     "State",
+    "coupled",
     "family_named",
     "family_of",
     "ships",
@@ -80,12 +99,12 @@ def variants() -> tuple[str, ...]:
 
 
 def family_named(name: str) -> Family:
-    """Find the family of this name, of those for comparison too.
+    """Find the family of this name, of those for comparison and of segmenters and detectors too.
 
     Raises:
         KeyError: there is none.
     """
-    return next(family for family in ALL if family.name == name)
+    return next(family for family in LOADABLE if family.name == name)
 
 
 def family_of(variant: str, families: Sequence[Family] = FAMILIES) -> Family:

@@ -4,8 +4,7 @@ The last map has 49 tokens, one cluster, and upstream pairs it with that of the 
 2m+1 change each other's logits, an odd batch has no meaning, and only a fixed even batch can be exported.
 
 Source: mahaoyuHKU/pytorch-boat b94a66c, BOAT-CSWin/models/cswin_boat.py, an unofficial implementation whose weights are
-the ones in circulation; arXiv 2201.13027. Its README states no accuracy. Not in `FAMILIES` yet: nothing proves an
-artifact that sorts.
+the ones in circulation; arXiv 2201.13027. Its README states no accuracy.
 """
 
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import config_tree, cswin
-from .content_attention import ContentAttention, clusters
+from .content_attention import ContentAttention
 from .cswin import CSwinConfig, CSwinTransformer
-from .family import Family, ShapeError, State
+from .family import Family, ShapeError, State, clusters
 from .stripe_attention import FusedStripeBlock, StripeBlock
 
 SCALE = 1.0
@@ -99,13 +98,13 @@ def matches(state: State) -> bool:
     return cswin.is_cswin(state) and clusters(state)
 
 
-def infer(state: State) -> BoatCSwinConfig:
+def infer(state: State, *, heads: tuple[int, ...] | None = None) -> BoatCSwinConfig:
     """The configuration that the shapes of a state dict tell, for input 224.
 
     Raises:
         ShapeError: the shapes fit no such model, or leave its heads open.
     """
-    return boat(cswin.infer(state))
+    return boat(cswin.infer(state, heads=heads))
 
 
 def boat(config: CSwinConfig) -> BoatCSwinConfig:
@@ -138,5 +137,5 @@ FAMILY = Family(
     read_config=read_config,
     read_data=cswin.read_data,
     build=BoatCSwinTransformer,
-    assumed="no shape tells the heads: those of the published width",
+    values=(cswin.HEADS, cswin.STRIPES_VALUE),
 )

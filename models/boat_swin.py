@@ -1,8 +1,7 @@
 """BOAT on Swin T, S, B: a shifted window is followed by attention among similar tokens, anywhere in the map.
 
 Source: mahaoyuHKU/pytorch-boat b94a66c, BOAT-Swin/models/boat_swin_transformer.py, an unofficial implementation whose
-weights are the ones in circulation; arXiv 2201.13027. Its README states no accuracy. Not in `FAMILIES` yet: nothing
-proves an artifact that sorts.
+weights are the ones in circulation; arXiv 2201.13027. Its README states no accuracy.
 """
 
 from collections.abc import Mapping
@@ -11,9 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import swin
-from .content_attention import ContentAttention, clusters
-from .family import Family, ShapeError, State
+from . import config_tree, swin
+from .content_attention import ContentAttention
+from .family import Family, ShapeError, State, clusters
+from .model_value import ACTIVATION
 from .swin import PATCH, Stage, SwinConfig, SwinTransformer
 from .window_attention import FusedWindowBlock, WindowBlock, Windows
 
@@ -114,12 +114,13 @@ def infer(state: State) -> BoatSwinConfig:
 
 
 def read_config(tree: Mapping[str, Any]) -> BoatSwinConfig:
-    """The configuration in upstream's config tree, which is Swin's.
+    """The configuration in this project's own config tree, or in upstream's, which is Swin's.
 
     Raises:
         IncompleteError: it does not tell the whole model.
     """
-    return boat(swin.read_config(tree))
+    own = config_tree.read_config(tree, "boat_swin", BoatSwinConfig)
+    return boat(swin.read_config(tree)) if own is None else own
 
 
 def boat(config: SwinConfig) -> BoatSwinConfig:
@@ -148,5 +149,6 @@ FAMILY = Family(
     read_data=swin.read_data,
     build=BoatSwinTransformer,
     adapt=swin.adapt,
+    values=(ACTIVATION,),
     optional=swin.REBUILT,
 )

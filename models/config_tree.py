@@ -24,6 +24,8 @@ FUNCTION = (  # fields that a tree may leave out
     "dilations",
     "normed_stages",
     "refuse_remainder",
+    "feature_norms",
+    "padded_stripes",
 )
 ELSEWHERE = ("image_size", "num_classes")  # fields with a place of their own in the tree
 TRAINING = frozenset(

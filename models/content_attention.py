@@ -7,37 +7,26 @@ The tokens of a head are halved until 49 are left. One level, on tokens in the o
     key      (cos(q, c0) + 1) / (cos(q, c1) + 1), sorted ascending; the halves of the sorted order go on
 
 So the order inside a cluster matters: to the next level's first means, and to which 20 tokens a cluster lends. Keys
-that are equal up to rounding sort either way, each legitimately; `bisect` says what it sorted by, and `replay` takes
-another one's order, so that a proof can tell a permissible order from a wrong one and compare results under one order.
+that are equal up to rounding sort either way, each legitimately; `sorting.py` says what a proof makes of that.
 
 Source: mahaoyuHKU/pytorch-boat b94a66c, BOAT-Swin/models/boat_swin_transformer.py, ContentAttention, which
 BOAT-CSWin/models/cswin_boat.py has with scale 1; Yu et al., arXiv 2201.13027, section 3.2.
 """
 
-import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from .family import ShapeError, State
+from .family import ShapeError
 from .layers import unit
+from .sorting import Sorted, Sorting, ascending
 from .window_attention import linear, split_heads
 
 CLUSTER = 49  # tokens of a cluster
 REACH = 69  # tokens that a cluster attends to: its own, and 20 of the other cluster of its pair
 SHARPNESS = 100.0
 PASSES = 2  # of weighing and averaging, a level
-
-Orders = tuple[Tensor, ...]
-Bisected = tuple[Orders, Orders]
-
-
-def clusters(state: State) -> bool:
-    """Whether any block has content attention, beside what its keys are otherwise those of."""
-    return any(".attnC." in key or ".content_attn." in key for key in state)
 
 
 class ContentAttention(nn.Module):
@@ -89,65 +78,33 @@ class FusedContentAttention(nn.Module):
         return self.proj(attend(self, self.qkv(x), 1.0))
 
 
-class Bisection(nn.Module):
-    """Sorts the tokens of each head into clusters; a module of its own so that it can stay in float32, or be replayed.
+class Bisection(Sorting):
+    """Sorts the tokens of each head into clusters, so that every 49 in a row are one.
 
     Args:
-        levels: how often the tokens are halved.
+        levels: how often the tokens are halved; each level is a round, which sorts the halves of the level before.
     """
 
     def __init__(self, levels: int) -> None:
-        super().__init__()
-        self.levels = levels
+        super().__init__(CLUSTER << levels, [1 << level for level in range(levels)])
 
-    def forward(self, q: Tensor) -> Bisected:
-        """The orders and the keys that `bisect` gives, for queries [B, nH, N, d]."""
-        return bisect(q, self.levels)
-
-
-class Replay(nn.Module):
-    """Stands in for a `Bisection`: gives the orders that it was told, and the keys along them.
-
-    Args:
-        orders: of each level, [B, nH, N] position -> token.
-    """
-
-    def __init__(self, orders: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.orders = tuple(orders)
-
-    def forward(self, q: Tensor) -> Bisected:
-        """The orders told and the keys of each level, for queries [B, nH, N, d] of the batch that they are of."""
-        return bisect(q, len(self.orders), self.orders)
-
-
-def bisect(q: Tensor, levels: int, told: Orders | None = None) -> Bisected:
-    """Order the tokens of each head so that every 49 in a row are a cluster.
-
-    Args:
-        q: queries [B, nH, N, d].
-        told: orders to take instead of sorting, one a level.
-
-    Returns:
-        The order after each level, [B, nH, N] position -> token; and the keys that the level sorted by, [B, nH, N], of
-        the tokens as they lay before it: in the order of the level before.
-    """
-    heads, width, tokens = q.shape[1], q.shape[3], CLUSTER << levels
-    flat = q.reshape(-1, tokens, width)  # [G, N, d], G = B * nH
-    arranged, order, orders, keys = flat, None, [], []
-    for level in range(levels):
-        size = tokens >> level
-        key = sort_keys(arranged.reshape(-1, size, width), size)  # [G * 2^level, size]
-        if told is not None:
-            order = told[level].reshape(-1, tokens)
-            arranged = _rows(flat, order)
-        else:
-            places = ascending(key, size)
-            order = places if order is None else order.reshape(-1, size).gather(1, places)
-            arranged = _rows(arranged.reshape(-1, size, width), places)
-        orders.append(order.reshape(-1, heads, tokens))
-        keys.append(key.reshape(-1, heads, tokens))
-    return tuple(orders), tuple(keys)
+    def forward(self, q: Tensor) -> Sorted:
+        """The order after each level and the keys that it sorted by, for queries [B, nH, N, d]."""
+        heads, width, tokens = q.shape[1], q.shape[3], CLUSTER << len(self.parts)
+        flat = q.reshape(-1, tokens, width)  # [G, N, d], G = B * nH
+        arranged, order, orders, keys = flat, None, [], []
+        for level, sort in enumerate(self.rounds):
+            size = tokens >> level
+            key = sort_keys(arranged.reshape(-1, size, width), size)  # [G * 2^level, size]
+            if self.told is not None:
+                order = self.told[level]
+                arranged = _rows(flat, order.reshape(-1, tokens))
+            else:
+                places, order = sort(key, order, heads)
+                arranged = _rows(arranged.reshape(-1, size, width), places)
+            orders.append(order)
+            keys.append(key.reshape(-1, heads, tokens))
+        return tuple(orders), tuple(keys)
 
 
 def sort_keys(q: Tensor, size: int) -> Tensor:
@@ -159,11 +116,6 @@ def sort_keys(q: Tensor, size: int) -> Tensor:
         centres = unit(weights.transpose(1, 2) @ q)
     first, second = (directions @ centres.transpose(1, 2)).split(1, dim=-1)  # [G, n, 1]; an index would become a Gather
     return ((first + 1) / (second + 1)).reshape(-1, size)
-
-
-def ascending(keys: Tensor, size: int) -> Tensor:
-    """The positions of `size` keys [..., n] in ascending order; of equal ones either may come first."""
-    return torch.topk(keys, size, dim=-1, largest=False, sorted=True)[1]
 
 
 def attend(attention: ContentAttention | FusedContentAttention, qkv: Tensor, scale: float) -> Tensor:
@@ -180,7 +132,7 @@ def attend(attention: ContentAttention | FusedContentAttention, qkv: Tensor, sca
     else:
         out = _across_images(stacked)
     out = out.transpose(1, 2).reshape(-1, side, side, dim)
-    values = qkv[..., 2 * dim :].permute(0, 3, 1, 2)  # [B, C, H, W]
+    values = v.transpose(2, 3).reshape(-1, dim, side, side)  # [B, C, H, W]
     return out + attention.get_v(values).permute(0, 2, 3, 1)
 
 
@@ -206,10 +158,12 @@ def _across_images(qkv: Tensor) -> Tensor:
     batch, heads, _, width = qkv.shape
     if batch % 2:
         raise ShapeError(f"a batch of {int(batch)}, where each two images attend to each other: expected an even batch")
-    pairs = qkv.reshape(-1, 2, heads, CLUSTER * width).transpose(1, 2)  # [B/2, nH, 2, 49 * 3d]
-    out = _within_clusters(pairs.reshape(-1, heads, 2 * CLUSTER, width))  # [B/2, nH, 98, d]
-    out = out.reshape(-1, heads, 2, CLUSTER * width // 3).transpose(1, 2)  # [B/2, 2, nH, 49d]
-    return out.reshape(-1, heads, CLUSTER, width // 3)
+    ones, others = (
+        part.reshape(-1, heads, CLUSTER, width) for part in qkv.reshape(-1, 2, heads, CLUSTER * width).split(1, dim=1)
+    )
+    out = _within_clusters(torch.cat((ones, others), dim=2))  # [B/2, nH, 98, d]
+    halves = [part.reshape(-1, 1, heads, CLUSTER * width // 3) for part in out.split(CLUSTER, dim=2)]
+    return torch.cat(halves, dim=1).reshape(-1, heads, CLUSTER, width // 3)
 
 
 def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -252,66 +206,3 @@ def levels(resolution: tuple[int, int]) -> int:
     if rows != cols or rows < side or rows % side or (rows // side) & (rows // side - 1):
         raise ShapeError(f"a map of {rows}x{cols}, where clusters of 49 need a square of side 7, 14, 28, 56, ...")
     return 2 * int(math.log2(rows // side))
-
-
-@contextmanager
-def recorded(module: nn.Module) -> Iterator[dict[str, Bisected]]:
-    """Collect the orders and keys of every bisection that runs meanwhile, by the name of its attention."""
-    found: dict[str, Bisected] = {}
-
-    def recorder(name: str) -> "object":
-        """A hook that keeps the result under `name`."""
-        return lambda _module, _inputs, result: found.__setitem__(name, result)
-
-    hooks = [layer.register_forward_hook(recorder(name)) for name, layer in bisections(module).items()]  # type: ignore[arg-type]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def bisections(module: nn.Module) -> dict[str, nn.Module]:
-    """The bisections of a model that sort anything, by the name of their attention, in the order of the blocks."""
-    return {
-        name.removesuffix("bisection").removesuffix("."): layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, Replay) or (isinstance(layer, Bisection) and layer.levels)
-    }
-
-
-def replay(module: nn.Module, orders: Mapping[str, Sequence[Tensor]]) -> nn.Module:
-    """A copy of a model, sharing its weights, that takes these orders instead of sorting.
-
-    Args:
-        orders: what `recorded` found, or an artifact gave, for the same batch of images: of each level, [B, nH, N].
-    """
-    shared = {id(value): value for value in (*module.parameters(), *module.buffers())}
-    copied = copy.deepcopy(module, shared)
-    for name in bisections(copied):
-        setattr(copied.get_submodule(name), "bisection", Replay(orders[name]))  # noqa: B010  # mypy: a Module
-    return copied
-
-
-class WithOrders(nn.Module):
-    """A model whose every bisection is an output too: what the proof of a sorting model exports.
-
-    Outputs, after the model's own: of each attention, the orders [B, L, nH, N] and the keys [B, L, nH, N] of its L
-    levels, under `names`.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the outputs behind the model's own."""
-        return tuple(f"{kind}.{name}" for name in bisections(self.module) for kind in ("order", "keys"))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The model's output, then orders and keys of each attention, for images [B, 3, H, W]."""
-        with recorded(self.module) as found:
-            out = self.module(images)
-        rows = (torch.stack(part, dim=1) for name in bisections(self.module) for part in found[name])
-        return (out, *rows)

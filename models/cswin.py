@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
-from .layers import ChannelsLast
+from .family import Family, Published, ShapeError, State, classes, classifier, clusters, depths, slides
+from .feature_norms import FeatureNorms
+from .layers import NORM_EPS, ChannelsLast
 from .model_value import ModelValue, ValueKind, numbers, trained_size
 from .slide_attention import SlideBlock
 from .stripe_attention import StripeBlock, stripes
@@ -35,6 +36,8 @@ class CSwinConfig:
         slide_stages: the stages (0-based) with slide attention in the place of stripes.
         kernel_size: side k of the slide neighbourhood.
         lepe: whether slide attention keeps CSwin's LePE, a depthwise convolution of the values.
+        feature_norms: the stages (0-based) whose maps `features` norms; the last stage's norm is the classifier's.
+        padded_stripes: whether stripes stay as wide at every input and zeros complete the map, as in CSwin's segmenter.
     """
 
     embed_dim: int
@@ -47,6 +50,8 @@ class CSwinConfig:
     slide_stages: tuple[int, ...] = ()
     kernel_size: int = 3
     lepe: bool = False
+    feature_norms: tuple[int, ...] = ()
+    padded_stripes: bool = False
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Rows and columns of a stage's map (0-based stage): kernel 7, stride 4, padding 2, then halves."""
@@ -66,6 +71,8 @@ class CSwinConfig:
         Raises:
             ShapeError: stripes would not divide a map.
         """
+        if self.padded_stripes:
+            return replace(self, image_size=image_size)
         grown = (self._grown(stage, image_size) for stage in range(len(self.stripes)))
         widths = tuple(rows if rows == cols else (rows, cols) for rows, cols in grown)
         return divided(replace(self, image_size=image_size, stripes=widths))
@@ -83,12 +90,12 @@ def divided(config: CSwinConfig) -> CSwinConfig:
         ShapeError: they do not.
     """
     for stage in range(len(config.stripes)):
-        if stage not in config.slide_stages:
+        if stage not in config.slide_stages and not config.padded_stripes:
             stripes(config.resolution(stage), config.stripe(stage))
     return config
 
 
-class CSwinTransformer(nn.Module):
+class CSwinTransformer(FeatureNorms):
     """Convolution, stages of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
 
     def __init__(self, config: CSwinConfig) -> None:
@@ -105,6 +112,7 @@ class CSwinTransformer(nn.Module):
         self.norm = nn.LayerNorm(dims[-1])
         self.head = classifier(dims[-1], config.num_classes)
         self.stages = len(dims)
+        self.add_feature_norms(config.feature_norms, tuple(dims), NORM_EPS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
@@ -112,7 +120,7 @@ class CSwinTransformer(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map of each stage, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
-        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+        return tuple(self.normed(x, stage).permute(0, 3, 1, 2) for stage, x in enumerate(self.maps(images)))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Map of each stage, [B, H, W, C]."""
@@ -141,7 +149,14 @@ class Merging(nn.Module):
 def _block(config: CSwinConfig, stage: int, dim: int) -> nn.Module:
     if stage in config.slide_stages:
         return SlideBlock(dim, config.heads[stage], config.kernel_size, config.mlp_ratio, lepe=config.lepe)
-    return StripeBlock(dim, config.heads[stage], config.resolution(stage), config.stripe(stage), config.mlp_ratio)
+    return StripeBlock(
+        dim,
+        config.heads[stage],
+        config.resolution(stage),
+        config.stripe(stage),
+        config.mlp_ratio,
+        padded=config.padded_stripes,
+    )
 
 
 def is_cswin(state: State) -> bool:
@@ -288,33 +303,36 @@ PUBLISHED = {
     "cswin_large_384": Published(173, 96.8, 87.5, f"{README}, pretrained on ImageNet-22K"),
 }
 
+HEADS = ModelValue(
+    "heads",
+    numbers("2,4,8,16"),
+    "heads of each stage's attention",
+    "those of the published width",
+    needed=True,
+    check=check_heads,
+)
+STRIPES_VALUE = ModelValue(
+    "stripes",
+    STRIPES,
+    "width of each stage's stripes at image_size, 0 where its map is one window",
+    "those of every published model, 1,2,7,0 at 224",
+    check=check_stripes,
+    apply=with_stripes,
+)
+
 FAMILY = Family(
     name="cswin",
     variants=VARIANTS,
-    matches=lambda state: is_cswin(state) and not slides(state),
+    matches=lambda state: is_cswin(state) and not slides(state) and not clusters(state),
     infer=infer,
     resize=resize,
     read_config=lambda tree: config_tree.read_config(tree, "cswin", CSwinConfig),
     read_data=read_data,
     build=CSwinTransformer,
     values=(
-        ModelValue(
-            "heads",
-            numbers("2,4,8,16"),
-            "heads of each stage's attention",
-            "those of the published width",
-            needed=True,
-            check=check_heads,
-        ),
+        HEADS,
         trained_size("224x224, while others have the same keys and shapes (name a 384 model)"),
-        ModelValue(
-            "stripes",
-            STRIPES,
-            "width of each stage's stripes at image_size, 0 where its map is one window",
-            "those of every published model, 1,2,7,0 at 224",
-            check=check_stripes,
-            apply=with_stripes,
-        ),
+        STRIPES_VALUE,
     ),
     published=PUBLISHED,
 )

@@ -16,6 +16,8 @@ class DataConfig:
         interpolation: "bicubic" or "bilinear".
         keep_aspect: resize the short side (True) or both sides (False).
         scale: size after resizing over size after the centre crop; 1.0 crops nothing when both sides are resized.
+        resizes: whether a picture larger than the input is resized at all; False cuts its middle, whose pixels stay as
+            they are. A smaller one is always enlarged.
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -23,6 +25,12 @@ class DataConfig:
     interpolation: str = "bicubic"
     keep_aspect: bool = True
     scale: float = 256 / 224
+    resizes: bool = True
+
+    @property
+    def normalises(self) -> bool:
+        """Whether colours are changed at all: False where a model takes those of 0..1 as they are."""
+        return any(self.mean) or any(each != 1 for each in self.std)
 
     def resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns before the centre crop to `size`, rounded down as the sources do."""

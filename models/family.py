@@ -66,7 +66,11 @@ class Family:
         values: what a user may say because no file may tell it, in the order in which it is applied.
         optional: endings of keys that follow from the configuration, so a checkpoint may lack them.
         task: name of what the models are for; "classify", or one of `slide_export.tasks`.
+        inputs: images that a module takes.
+        has_classes: whether a model gives scores of classes, so that a checkpoint without its head is refused.
+        float32: patterns of modules that stay in float32 where a graph carries float16.
         published: the authors' figures of variants, where they gave any.
+        backbone: name of the family that a head stands on, of a segmenter or detector; "" elsewhere.
     """
 
     name: str
@@ -84,7 +88,11 @@ class Family:
     values: tuple[ModelValue, ...] = ()
     optional: tuple[str, ...] = ()
     task: str = "classify"
+    inputs: int = 1
+    has_classes: bool = True
+    float32: tuple[str, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
+    backbone: str = ""
 
 
 class ShapeError(ValueError):
@@ -145,6 +153,11 @@ def slides(state: State) -> bool:
     return any(".dep_conv1." in key for key in state)
 
 
+def clusters(state: State) -> bool:
+    """Whether any block has content attention, among tokens that are alike."""
+    return any(".attnC." in key or ".content_attn." in key for key in state)
+
+
 def depths(state: State, block: str) -> tuple[int, ...]:
     """Number of blocks of each stage.
 
@@ -162,3 +175,8 @@ def depths(state: State, block: str) -> tuple[int, ...]:
         raise ShapeError(f"a block numbered {highest}, where the file has {len(state)} tensors")
     stages = sorted({stage for stage, _ in found})
     return tuple(1 + max(number for at, number in found if at == stage) for stage in stages)
+
+
+def coupled(module: nn.Module) -> int:
+    """How many images in a row of a batch change each other's outputs: 1, or what the module's own `coupled` says."""
+    return int(getattr(module, "coupled", 1))

@@ -6,7 +6,7 @@ SwinV2's blocks: cosine attention, LayerNorm behind each branch, ReLU in the MLP
 this one in the logit, and a sigmoid is put on by whoever serves it.
 
 Source: prithuls/MV-Swin-T 10fdf46, models/mvswintransformer.py, models/multiviewutils.py, models/singleviewutils.py;
-Sarker et al., arXiv 2402.16298. No weights are published. Not in `FAMILIES` yet: no task takes two images.
+Sarker et al., arXiv 2402.16298. No weights are published.
 """
 
 import math
@@ -291,5 +291,6 @@ FAMILY = Family(
     read_data=read_data,
     build=MvSwinTransformer,
     optional=REBUILT,
+    task="classify_views",
+    inputs=len(INPUTS),
 )
-"""Not among `FAMILIES` until a task takes two images."""

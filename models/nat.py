@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from . import config_tree
 from .data import DataConfig
 from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
+from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, Mlp
 from .model_value import ACTIVATION, ModelValue, numbers, trained_size
 from .neighborhood_attention import NeighborhoodAttention, grown
@@ -35,6 +36,7 @@ class NatConfig:
         dilations: of each block of each level, the distance of two neighbours (DiNAT); none: they touch.
         norm_eps: epsilon of the blocks' and the last LayerNorm.
         activation: of the MLPs.
+        feature_norms: the levels (0-based) whose maps `features` norms; the last level's norm is the classifier's.
     """
 
     embed_dim: int
@@ -50,6 +52,7 @@ class NatConfig:
     dilations: tuple[tuple[int, ...], ...] = ()
     norm_eps: float = NORM_EPS
     activation: str = "gelu"
+    feature_norms: tuple[int, ...] = ()
 
     def resolution(self, stage: int) -> tuple[int, int]:
         """Rows and columns of a level's map (0-based level): every convolution halves, rounded up."""
@@ -82,7 +85,7 @@ def refuse_uneven(config: NatConfig) -> None:
                 )
 
 
-class Nat(nn.Module):
+class Nat(FeatureNorms):
     """Two convolutions, levels of blocks with strided convolutions between them, LayerNorm, mean, linear head."""
 
     def __init__(self, config: NatConfig) -> None:
@@ -92,6 +95,8 @@ class Nat(nn.Module):
         width = config.embed_dim * 2 ** (len(config.depths) - 1)
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.head = classifier(width, config.num_classes)
+        widths = tuple(config.embed_dim << level for level in range(len(config.depths)))
+        self.add_feature_norms(config.feature_norms, widths, config.norm_eps)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify normalised images: [B, 3, H, W] -> logits [B, classes]."""
@@ -99,7 +104,7 @@ class Nat(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map of each level, [B, C, H, W] at strides 4, 8, 16, 32, for the neck of a detector or segmenter."""
-        return tuple(x.permute(0, 3, 1, 2) for x in self.maps(images))
+        return tuple(self.normed(x, level).permute(0, 3, 1, 2) for level, x in enumerate(self.maps(images)))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Map of each level before it is halved, [B, H, W, C]."""

@@ -9,10 +9,10 @@ twice, which is also 50 times as exact in float32 as the inverse.
 The clean image is `images - model(images)`. The projection looks at the whole image, so tiles give another result.
 
 Source: MegEngine/NBNet 73112b1, model.py, UNetD; Cheng et al., arXiv 2012.15028, equations 2 and 3. Twice is enough:
-Giraud et al., The loss of orthogonality in the Gram-Schmidt orthogonalization process, 2005. Not in `FAMILIES` yet: no
-task has an image as its result.
+Giraud et al., The loss of orthogonality in the Gram-Schmidt orthogonalization process, 2005.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,11 +23,16 @@ from torch import Tensor, nn
 from . import config_tree
 from .data import DataConfig
 from .family import Family, ShapeError, State
-from .layers import unit
+from .model_value import ModelValue, ValueKind
 
 SLOPE = 0.2  # of the blocks inside `subnet` and `skip_m`, whatever the model's own
-FLOAT32 = "up_path.*.projection"
+SMALLEST = 1e-6  # of a norm, as upstream adds to it; float16 holds it
+FLOAT32 = ("up_path.*.projection",)
 """Modules whose sums over the whole image overflow in float16."""
+REMARK = (
+    "the projection looks at the whole image: a tile gives another result than its part of the image, so export at "
+    "the size of your images"
+)
 
 
 @dataclass(frozen=True)
@@ -174,24 +179,23 @@ class Projection(nn.Module):
 def orthonormal(vectors: Tensor, count: int) -> Tensor:
     """An orthonormal basis of the span of `count` vectors [B, K, n], as rows: Gram-Schmidt, each step run twice.
 
-    Once leaves errors of the condition times the rounding, 1e4 here; twice, of the rounding alone.
+    Once leaves errors of the condition times the rounding, 1e4 here; twice, of the rounding alone. Norms are taken of
+    means, since float16 holds no sum of 65536 squares.
     """
     rows = vectors.split(1, dim=1)  # each [B, 1, n]
-    basis = unit(rows[0])
+    basis = _unit(rows[0])
     for index in range(1, count):
         row = rows[index]
         for _ in range(2):
             row = row - row @ basis.transpose(1, 2) @ basis
-        basis = torch.cat((basis, unit(row)), dim=1)
+        basis = torch.cat((basis, _unit(row)), dim=1)
     return basis
 
 
-def restored(images: Tensor, noise: Tensor) -> Tensor:
-    """The clean images, [B, 3, H, W].
-
-    Source: test.py: `pred = image - pred`; nothing is cut to 0..1.
-    """
-    return images - noise
+def _unit(row: Tensor) -> Tensor:
+    """A row [B, 1, n] over its norm; a row of nothing stays one."""
+    spread = row.square().mean(dim=-1, keepdim=True).sqrt()
+    return row / (spread * math.sqrt(row.shape[-1])).clamp_min(SMALLEST)
 
 
 def matches(state: State) -> bool:
@@ -229,16 +233,26 @@ def read_config(tree: Mapping[str, Any]) -> NbNetConfig | None:
 
 
 def read_data(_tree: Mapping[str, Any] | None, _config: NbNetConfig) -> DataConfig:
-    """No mean and no standard deviation; an image is not resized (bilinear stands where a task resizes all the same).
+    """No mean and no standard deviation; a picture is cut, not resized, which would change its noise.
 
-    Source: dataset.py: images as float32 in 0..1.
+    Source: dataset.py: images as float32 in 0..1, training patches cut.
     """
-    return DataConfig(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), interpolation="bilinear", keep_aspect=False, scale=1.0)
+    return DataConfig((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear", scale=1.0, resizes=False)
 
 
 def from_megengine(state: State) -> dict[str, Tensor]:
     """The state dict in torch's shapes: MegEngine keeps a convolution's bias as [1, C, 1, 1]."""
-    return {key: value.reshape(-1) if key.endswith(".bias") else value for key, value in state.items()}
+    return {
+        key: value.reshape(-1) if key.endswith(".bias") and value.shape == (1, value.numel(), 1, 1) else value
+        for key, value in state.items()
+    }
+
+
+def _slope(text: str) -> float:
+    slope = float(text)
+    if not 0 <= slope <= 1:
+        raise ValueError(text)
+    return slope
 
 
 VARIANTS = {"nbnet": NbNetConfig()}
@@ -252,6 +266,19 @@ FAMILY = Family(
     read_config=read_config,
     read_data=read_data,
     build=NbNet,
-    assumed="no shape tells the slope of the LeakyReLUs, 0.2, nor the image's size, 256x256 as SIDD's blocks",
+    canonical=from_megengine,
+    assumed="no shape tells the image's size: 256x256 as SIDD's blocks",
+    values=(
+        ModelValue(
+            "slope",
+            ValueKind("a number of 0 to 1, 0.2", _slope, lambda slope: f"{slope:g}"),
+            "slope of the LeakyReLUs on the way down and up",
+            "0.2, as every published model has",
+        ),
+    ),
+    task="restore",
+    has_classes=False,
+    remarks=lambda _config: (REMARK,),
+    float32=FLOAT32,
 )
-"""Not among `FAMILIES` until a task gives an image for an image. The authors state a PSNR alone, 39.765 dB on SIDD."""
+"""The authors state a PSNR alone, 39.765 dB on SIDD."""

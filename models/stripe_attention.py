@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .family import ShapeError
 from .layers import Mlp
-from .window_attention import Windows, linear, split_heads
+from .window_attention import OWN_RULE, WindowRule, Windows, linear, split_heads
 
 
 class StripeAttention(nn.Module):
@@ -42,7 +42,9 @@ class FusedStripeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within this branch's stripes: [B, H, W, C] -> [B, H, W, C/2], or C channels where it is alone."""
-        stripes = self.qkv(self.windows.cut(x))  # [B*nW, N, 3C/2]
+        # Padding is zeros of queries, keys and values, not of what they are made of.
+        padded = any(self.windows.padding)
+        stripes = self.windows.cut(self.qkv(x)) if padded else self.qkv(self.windows.cut(x))  # [B*nW, N, 3C/2]
         return self.windows.join(attend(stripes, self.heads) + lepe(stripes, self.windows.size, self.get_v))
 
 
@@ -55,17 +57,26 @@ class StripeBlock(nn.Module):
         resolution: rows and columns of the map.
         stripe: width of a horizontal and of a vertical stripe; 0, 0 makes the map one window, of all channels.
         mlp_ratio: hidden width of the MLP over C.
+        padded: whether zeros complete a map that stripes do not divide.
     """
 
     def __init__(
-        self, dim: int, heads: int, resolution: tuple[int, int], stripe: tuple[int, int], mlp_ratio: float
+        self,
+        dim: int,
+        heads: int,
+        resolution: tuple[int, int],
+        stripe: tuple[int, int],
+        mlp_ratio: float,
+        *,
+        padded: bool = False,
     ) -> None:
         super().__init__()
-        sizes = stripes(resolution, stripe)
+        sizes = stripes(resolution, stripe, padded=padded)
+        rule = WindowRule("pad", centred=True) if padded else OWN_RULE
         self.norm1 = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.attns = nn.ModuleList(
-            StripeAttention(dim // len(sizes), heads // len(sizes), Windows(resolution, size, shifted=False))
+            StripeAttention(dim // len(sizes), heads // len(sizes), Windows(resolution, size, shifted=False, rule=rule))
             for size in sizes
         )
         self.proj = nn.Linear(dim, dim)
@@ -131,21 +142,24 @@ def _fused_branches(trained: StripeBlock) -> list[FusedStripeAttention]:
     ]
 
 
-def stripes(resolution: tuple[int, int], width: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def stripes(
+    resolution: tuple[int, int], width: tuple[int, int], *, padded: bool = False
+) -> tuple[tuple[int, int], ...]:
     """Window sizes (rows, columns) of each branch: vertical stripes first; the whole map alone for width 0, 0.
 
     Args:
         width: rows of a horizontal and columns of a vertical stripe.
+        padded: whether zeros complete the map.
 
     Raises:
-        ShapeError: a stripe does not divide the map; CSwin pads nothing.
+        ShapeError: a stripe does not divide the map, which CSwin's classifier does not pad.
     """
     rows, cols = resolution
     if min(resolution) < 1:
         raise ShapeError(f"a map of {rows}x{cols}")
     if width == (0, 0):
         return (resolution,)
-    if rows % width[0] or cols % width[1]:
+    if not padded and (rows % width[0] or cols % width[1]):
         raise ShapeError(f"a map of {rows}x{cols}, which stripes of {width[0]} rows, {width[1]} columns do not divide")
     return (rows, width[1]), (width[0], cols)
 

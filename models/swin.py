@@ -14,7 +14,20 @@ from torch import Tensor, nn
 
 from . import config_tree, swin_tree
 from .data import DataConfig
-from .family import Family, Published, ShapeError, State, UntoldError, classes, classifier, depths, handed_on, slides
+from .family import (
+    Family,
+    Published,
+    ShapeError,
+    State,
+    UntoldError,
+    classes,
+    classifier,
+    clusters,
+    depths,
+    handed_on,
+    slides,
+)
+from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
 from .model_value import ACTIVATION, WINDOW, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
@@ -113,19 +126,18 @@ def refuse_small_maps(config: SwinConfig) -> None:
             )
 
 
-class SwinTransformer(nn.Module):
+class SwinTransformer(FeatureNorms):
     """Patch embedding, stages of blocks with patch merging between them, LayerNorm, mean, linear head."""
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(config.embed_dim, PATCH, whole=config.whole_patches)
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
-        self.last = len(config.depths) - 1
-        self.norm = nn.LayerNorm(config.embed_dim * 2**self.last, eps=config.norm_eps)
-        self.head = classifier(config.embed_dim * 2**self.last, config.num_classes)
-        self.feature_norms, self.feature_stages = config.feature_norms, config.feature_stages
-        for stage in set(config.feature_norms) - {self.last}:
-            self.add_module(f"norm{stage}", nn.LayerNorm(config.embed_dim * 2**stage, eps=config.norm_eps))
+        widths = tuple(config.embed_dim << stage for stage in range(len(config.depths)))
+        self.norm = nn.LayerNorm(widths[-1], eps=config.norm_eps)
+        self.head = classifier(widths[-1], config.num_classes)
+        self.add_feature_norms(config.feature_norms, widths, config.norm_eps)
+        self.feature_stages = config.feature_stages
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of normalised images [B, 3, H, W]; without a head, the mean it would see."""
@@ -141,14 +153,9 @@ class SwinTransformer(nn.Module):
             if not isinstance(stage, Stage):
                 raise TypeError(f"expected a Stage in layers, found {type(stage).__name__}")
             x = stage.attend(x)
-            maps.append(self._normed(x, number).permute(0, 3, 1, 2))
+            maps.append(self.normed(x, number).permute(0, 3, 1, 2))
             x = stage.merge(x)
         return handed_on(self.feature_stages, maps)
-
-    def _normed(self, x: Tensor, stage: int) -> Tensor:
-        if stage not in self.feature_norms:
-            return x
-        return self.norm(x) if stage == self.last else self.get_submodule(f"norm{stage}")(x)
 
 
 class Stage(nn.Module):
@@ -189,8 +196,8 @@ def _block(config: SwinConfig, stage: int, dim: int, index: int) -> nn.Module:
 
 
 def matches(state: State) -> bool:
-    """Whether the keys are those of a Swin without slide attention."""
-    return is_swin(state) and not slides(state)
+    """Whether the keys are those of a Swin without slide and content attention."""
+    return is_swin(state) and not slides(state) and not clusters(state)
 
 
 def infer(state: State, *, window: tuple[int, int] | None = None) -> SwinConfig:

@@ -76,7 +76,8 @@ def _gb_per_s(size_mib: int) -> float:
     for _ in _while_worthwhile():
         for index, block in enumerate(blocks):
             best[index] = min(best[index], _seconds(block.sum))
-    return sum(block.numel() * 4 for block in blocks) / sum(best) / 1e9
+    read: int = sum(block.numel() * 4 for block in blocks)
+    return read / sum(best) / 1e9
 
 
 def _best_s(call: Callable[[], Any]) -> float:

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.variants import macs_of
@@ -29,8 +29,10 @@ from .records import (
     CheckpointRecord,
     DtypeRecord,
     HitsRecord,
+    MeasuredRecord,
     ModelRecord,
     OptionsRecord,
+    OtherRecord,
     ParityRecord,
     PlainLoadRecord,
     PrecisionRecord,
@@ -41,7 +43,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from slide_export.calibration.accuracy import AccuracyReport, Hits
+    from slide_export.calibration.accuracy import AccuracyReport, Hits, Measured
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.calibration.report import CalibrationReport
     from slide_export.calibration.sensitivity import MixedSearch
@@ -139,6 +141,7 @@ def describe(made: Made) -> Manifest:
             io.features,
             tuple(made.keep_fp32),
             **vars(made.asked),
+            output=io.output,
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,
@@ -215,9 +218,15 @@ def _dtype_stats(found: DtypeStats, precision: Precision) -> DtypeRecord:
 
 
 def _accuracy(report: AccuracyReport) -> AccuracyRecord:
-    models = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
+    models: dict[str, Any] = {"pytorch": _hits(report.pytorch), "artifact": _hits(report.artifact)}
+    models["measured"] = None if report.measured is None else _measured(report.measured)
     sentence = evaluation.sentence(asdict(report))
     return AccuracyRecord(**{**vars(report), **models}, passed=report.passed, sentence=sentence)
+
+
+def _measured(found: Measured) -> MeasuredRecord:
+    others = tuple(OtherRecord(**vars(one)) for one in found.others)
+    return MeasuredRecord(**{**vars(found), "others": others})
 
 
 def _hits(found: Hits | None) -> HitsRecord | None:

@@ -39,7 +39,7 @@ def _problems(reference: Reference, manifest: Manifest) -> Iterator[str]:
     bytes_too = frozenset({"uint8"} if manifest.options.embed_preprocessing else ())  # CoreML's tensors are float32
     yield from _misfits("input", reference.feeds, manifest.inputs, count, bytes_too)
     for kind, outputs in (("output", reference.exact), ("rounded output", reference.rounded)):
-        yield from _misfits(kind, outputs, manifest.outputs, count)
+        yield from _misfits(kind, outputs, manifest.outputs, count, decided=frozenset(reference.margins))
         if manifest.parity.passed:  # a refused bundle is kept to be diagnosed, perhaps for its infinities
             yield from (
                 f"numbers in the {kind} {foreign(n)} that are not finite" for n, v in outputs.items() if _odd(v)
@@ -47,7 +47,19 @@ def _problems(reference: Reference, manifest: Manifest) -> Iterator[str]:
     for name, exact in reference.exact.items():
         if exact.shape != reference.rounded[name].shape:
             yield f"{foreign(name)} of shape {exact.shape} and, rounded, {reference.rounded[name].shape}"
+    yield from _undecided(reference, manifest)
     yield from _too_large(reference, manifest)
+
+
+def _undecided(reference: Reference, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the margins of outputs that are decisions: these are the outputs of whole numbers."""
+    whole = {spec.name for spec in manifest.outputs if spec.dtype.startswith(("int", "uint"))}
+    if whole != reference.margins.keys():
+        yield f"margins of {_listed(reference.margins)} where the outputs {_listed(whole)} are whole numbers"
+        return
+    for name, margins in reference.margins.items():
+        if margins.shape != reference.exact[name].shape or margins.dtype.kind != "f" or not (margins >= 0).all():
+            yield f"margins of {foreign(name)} that are no positive numbers of shape {reference.exact[name].shape}"
 
 
 def _odd(value: Array) -> bool:
@@ -60,11 +72,13 @@ def _misfits(
     expected: tuple[TensorSpec, ...],
     count: int,
     types: frozenset[str] | None = None,
+    decided: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
     """What is wrong with the tensors of one kind.
 
     Args:
         types: allowed of an input beside its own; None for outputs, which are kept as floats of any width.
+        decided: outputs that are whole numbers.
     """
     names = {spec.name for spec in expected}
     if not names or found.keys() != names or len(names) < len(expected):
@@ -75,7 +89,7 @@ def _misfits(
         shape = tuple(value.shape)
         if not shape or shape[0] != count or not value.size or not _fits(shape[1:], spec.shape[1:]):
             yield f"the {kind} {foreign(spec.name)} of shape {shape} for {count} images of {foreign(spec.shape[1:])}"
-        elif types is None and value.dtype not in (np.float64, np.float32):
+        elif types is None and value.dtype not in ((np.uint8,) if spec.name in decided else (np.float64, np.float32)):
             yield f"the {kind} {foreign(spec.name)} of {value.dtype}"
         elif types is not None and value.dtype.name not in types | {spec.dtype}:
             yield f"the {kind} {foreign(spec.name)} of {value.dtype} where the manifest has {foreign(spec.dtype)}"

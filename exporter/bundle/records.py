@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
-from slide_export.core.proof import Acceptance, Flip, OutputParity
+from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity
 from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
@@ -162,6 +162,7 @@ class OptionsRecord:
         variant: as it was asked for; None where the checkpoint told.
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
+        output: which of the task's outputs; "" where it has no others.
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
@@ -185,6 +186,7 @@ class OptionsRecord:
     image_count: Size | None = None
     calibration_size: Size | None = None
     seed: int | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ class PreprocessingRecord:
         interpolation: "bicubic" or "bilinear".
         keep_aspect: the short side is resized, else both sides.
         scale: size after resizing over size after the crop.
+        resizes: False where a picture larger than the input is cut and not resized.
         resize, crop: rows and columns.
         embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
     """
@@ -225,6 +228,7 @@ class PreprocessingRecord:
     resize: tuple[Size, Size]
     crop: tuple[Size, Size]
     embedded: bool
+    resizes: bool = True
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,9 @@ class ParityRecord:
     passed: bool
     decisions: Count = 1
     spread: Measured | None = None
+    orders: tuple[OrderParity, ...] = ()
+    reordered: Measured | None = None
+    reordered_flips: tuple[Flip, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,6 +315,26 @@ class HitsRecord:
 
 
 @dataclass(frozen=True)
+class OtherRecord:
+    """A figure beside the measured one, by its name with the unit."""
+
+    name: str
+    pytorch: float
+    artifact: float
+
+
+@dataclass(frozen=True)
+class MeasuredRecord:
+    """A figure of both models' answers; see `calibration.accuracy.Measured`."""
+
+    name: str
+    unit: str
+    pytorch: float
+    artifact: float
+    others: tuple[OtherRecord, ...] = ()
+
+
+@dataclass(frozen=True)
 class AccuracyRecord:
     """What the artifact loses on `--eval`; see `calibration.accuracy.AccuracyReport`.
 
@@ -335,3 +362,4 @@ class AccuracyRecord:
     sentence: str
     skipped: Count = 0
     enough: int | None = None
+    measured: MeasuredRecord | None = None

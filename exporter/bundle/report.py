@@ -63,7 +63,28 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {plain(manifest.dtype_stats.sentence)}.
-{_float_build(manifest)}"""
+{_orders(manifest)}{_float_build(manifest)}"""
+
+
+def _orders(manifest: Manifest) -> str:
+    """What was found of layers that sort; nothing where none does."""
+    parity = manifest.parity
+    if not parity.orders:
+        return ""
+    rows = "".join(
+        f"| {plain(o.layer)} | {o.tokens:,} | {o.disorder:.2e} | {o.limit_max:.2e} | {o.displaced_rms:.2e} "
+        f"| {o.limit_rms:.2e} | {o.moved:.3%} |\n"
+        for o in parity.orders
+    )
+    return f"""
+Orders: the artifact sorts tokens by keys, and keys that rounding cannot tell apart come either way. Its own orders \
+have to sort the float64 keys up to their noise, and the outputs above are compared with the reference under these \
+orders. Between its own order and the artifact's, the reference itself moves by up to {parity.reordered:.2e}: that is \
+left open by the model, and is in no limit.
+
+| layer that sorts | tokens | out of order by | limit | rms | limit | placed otherwise |
+|---|---|---|---|---|---|---|
+{rows}"""
 
 
 def _float_build(manifest: Manifest) -> str:
@@ -74,7 +95,9 @@ def _accuracy(accuracy: AccuracyRecord | None) -> str:
     if accuracy is None:
         return ""
     verdict = "within the goal" if accuracy.passed else "**REJECTED: beyond the goal**"
-    lost = "at most {:g}% changed answers" if accuracy.pytorch is None else "a drop of at most {:g} points"
+    unit = accuracy.measured.unit if accuracy.measured else "points"
+    by_figure = accuracy.pytorch is not None or accuracy.measured is not None
+    lost = f"a drop of at most {{:g}} {unit}" if by_figure else "at most {:g}% changed answers"
     asked = {lost: accuracy.max_drop, "at least {:g} dB": accuracy.min_sqnr_db}
     goal = " and ".join(text.format(limit) for text, limit in asked.items() if limit is not None)
     if accuracy.pytorch is None or accuracy.artifact is None or accuracy.interval is None:  # without classes

@@ -23,7 +23,7 @@ from .manifest import GOLDEN, MANIFEST, REPORT, Manifest
 from .records import FileRecord
 
 GOLDEN_IMAGES = 8  # the largest batch that is checked
-FEED, EXACT, ROUNDED = "input.", "reference.", "rounded."  # prefixes of the golden file's tensors
+FEED, EXACT, ROUNDED, MARGIN = "input.", "reference.", "rounded.", "margin."  # prefixes of the golden file's tensors
 METADATA = "reference"  # of the golden file
 ATTEMPTS = 8  # at a bundle that exports replace meanwhile
 
@@ -55,6 +55,7 @@ def _write_golden(path: Path, golden: Reference, manifest_sha256: str) -> None:
     tensors = {FEED + name: value for name, value in golden.feeds.items()}
     tensors |= {EXACT + name: value for name, value in golden.exact.items()}
     tensors |= {ROUNDED + name: value for name, value in golden.rounded.items()}
+    tensors |= {MARGIN + name: value for name, value in golden.margins.items()}
     # One entry: safetensors writes several in an order that changes from run to run.
     said = {"source": golden.source, "images": golden.images, "manifest_sha256": manifest_sha256}
     packed = save(
@@ -130,7 +131,7 @@ def golden(bundle: Bundle) -> Reference:
         """Tensors whose name begins with `prefix`, without it."""
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    found = Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED))
+    found = Reference(said["source"], tuple(said["images"]), part(FEED), part(EXACT), part(ROUNDED), part(MARGIN))
     refuse_misfit(found, bundle.manifest, str(bundle.path))
     return found
 

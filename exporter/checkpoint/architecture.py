@@ -16,8 +16,10 @@ from slide_export.core.errors import CheckpointError, option
 from slide_export.core.model import ValueInForce
 from slide_export.core.text import foreign
 from slide_export.models import COMPARISON, Config, Family, ShapeError, State, config_tree, family_of
+from slide_export.models import DENSE as SEGMENTERS
 from slide_export.models.family import UntoldError
 from slide_export.models.formats import (
+    OTHER_HEADS,
     UNKNOWN_FAMILIES,
     Beside,
     Origin,
@@ -77,6 +79,8 @@ class Architecture:
         assumed: what nobody told, one sentence each.
         filled: pattern of tensors that the library leaves out -> the number that stands for them.
         values: those of the family, as they were taken.
+        input_size: rows and columns to export for where nobody names any; None is the trained size.
+        input_assumed: a sentence where that is a guess.
     """
 
     family: Family
@@ -87,6 +91,8 @@ class Architecture:
     assumed: tuple[str, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
     values: tuple[ValueInForce, ...] = ()
+    input_size: tuple[int, int] | None = None
+    input_assumed: str = ""
 
 
 def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
@@ -98,7 +104,13 @@ def is_known(names: Collection[str], families: Sequence[Family]) -> bool:
 
 
 def by_our_names(
-    contents: Contents, like: State, families: Sequence[Family], said: Mapping[str, str], *, features: bool
+    contents: Contents,
+    like: State,
+    families: Sequence[Family],
+    said: Mapping[str, str],
+    *,
+    features: bool,
+    heads: bool = True,
 ) -> Named:
     """Rename a file's tensors to this project's names.
 
@@ -108,6 +120,7 @@ def by_our_names(
         families: which it may be of.
         said: what the user says of the model.
         features: only the maps of the stages are wanted, so a neck or a head beside a backbone may be left out.
+        heads: whether those of a segmenter or detector that can be exported are taken.
 
     Raises:
         CheckpointError: it is told what they are, and they are not exported; or their names are of no known model.
@@ -117,7 +130,7 @@ def by_our_names(
     for refused in COMPARISON:
         if refused not in families and refused.matches(like):
             raise CheckpointError(f"expected a model to export, found the weights of {comparison_only(refused.name)}")
-    found = recognise(like.keys(), contents.config)
+    found = recognise(like.keys(), contents.config, heads=heads)
     try:
         return (
             _of_library(found, contents, like, families, said, features=features)
@@ -229,7 +242,7 @@ def architecture(
         raise CheckpointError(
             f"expected a configuration that a {family.name} can have, the checkpoint's own has {foreign(error, 400)}"
         ) from error
-    if not config.num_classes and not features:
+    if family.has_classes and not config.num_classes and not features:
         raise CheckpointError(_headless(family, named))
     told = named.told
     labels = told.labels if told else ()
@@ -251,6 +264,8 @@ def architecture(
         (*assumed, *told_assumptions),
         told.filled if told else {},
         found.values,
+        told.input_size if told else None,
+        told.input_assumed if told else "",
     )
 
 
@@ -330,16 +345,22 @@ def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
         raise CheckpointError(
             f"expected a classifier with one linear layer as its head.weight, found a backbone with "
             f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "
-            f"model's own, or take the maps of its four stages with {option('features')}"
+            f"model's own, or take the maps of its stages with {option('features')}"
         )
+    name = refusal(keys, OTHER_HEADS)
+    found = f"{name}, a backbone beside {listed(others)}" if name else f"a backbone beside {listed(others)}"
+    heads = dict.fromkeys(family.name.removeprefix(f"{family.backbone}_") for family in SEGMENTERS)
     raise CheckpointError(
-        f"expected a classifier, found a backbone beside {listed(others)}: a detector or segmenter is not exported; "
-        f"{option('features')} exports the maps of its backbone's four stages"
+        f"expected a classifier, or a backbone with {' or '.join(heads)}, found {found}: that detector or segmenter is "
+        f"not exported; {option('features')} exports the maps of its backbone's stages"
     )
 
 
 def _names(families: Sequence[Family]) -> str:
-    return ", ".join(family.name for family in families)
+    """Names of families; what stands on a backbone goes without saying once its head is named."""
+    own = [family.name for family in families if not family.backbone]
+    heads = dict.fromkeys(family.name.removeprefix(f"{family.backbone}_") for family in families if family.backbone)
+    return ", ".join(own) + (f", or a backbone of them with {' or '.join(heads)}" if heads else "")
 
 
 def comparison_only(name: str) -> str:

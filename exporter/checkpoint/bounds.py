@@ -19,7 +19,7 @@ from slide_export.models import Config, Family, ShapeError, State
 PIXELS = 1 << 26  # of an input, 8192x8192: float32 pictures of 0.8 GB
 SPARE_TENSORS = 64  # that a module may have beyond those of its file: what a library leaves out
 SPARE_NUMBERS = 1 << 24
-SIZES = ("image_size", "bias_size")  # fields that no tensor bounds
+SIZES = ("image_size", "bias_size", "candidates", "detections")  # fields that no tensor bounds, nor makes any larger
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from slide_export.core.text import foreign
 
 from .changes import Stamp, stamp
 from .folders import WeightFiles, find_weights
+from .numpy_pickle import is_numpy_pickle, read_numpy_pickle
 from .openmmlab_text import read_config_text
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
@@ -233,6 +234,8 @@ def _content(found: WeightFiles) -> tuple[Mapping[Any, Any], str]:
 def _file(path: Path) -> tuple[Mapping[Any, Any], str]:
     if path.suffix == ".safetensors" or is_safetensors(path):
         return read_safetensors(path)[0], "safetensors"
+    if is_numpy_pickle(path):
+        return read_numpy_pickle(path), "NumPy pickle"
     content = read_torch(path)
     if not isinstance(content, Mapping):
         named = getattr(type(content), "name", None)
@@ -260,13 +263,28 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     if not isinstance(meta, Mapping):
         return {}, (), ""
     text = meta.get("cfg", meta.get("config"))
-    config = read_config_text(text) if isinstance(text, str) else {}
+    config = _config_of(text) if isinstance(text, str) else {}
     dataset = meta.get("dataset_meta")
     names = dataset.get("classes") if isinstance(dataset, Mapping) else meta.get("CLASSES")
     labels = tuple(foreign(name, LONGEST) for name in names) if isinstance(names, list | tuple) else ()
     scope = foreign(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
     return config, labels, named
+
+
+def _config_of(text: str) -> Mapping[str, Any]:
+    """Read the text of a configuration.
+
+    Raises:
+        CheckpointError: what it says of the model cannot be read without running it.
+    """
+    try:
+        return read_config_text(text)
+    except ValueError as error:
+        raise CheckpointError(
+            f"expected a configuration of plain values in meta.cfg, as OpenMMLab's runners write it, found "
+            f"{foreign(error, 200)}: save the file without its meta, and what it says is assumed"
+        ) from error
 
 
 def _notes(found: WeightFiles, unwrapped: Unwrapped) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Inspection, Model
 from slide_export.inference.fuse import fuse
+from slide_export.models import coupled
 from slide_export.models.slide_attention import SlideAttention
 from slide_export.tasks import task_of
 
@@ -44,7 +45,8 @@ def inspect_model(model: Model) -> Inspection:
 
 def count_macs(module: nn.Module, image_size: tuple[int, int], inputs: int = 1) -> int:
     """Multiply-adds of convolutions and matrix products for one image; nothing is computed."""
+    batch = coupled(module)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        images = (torch.empty(1, 3, *image_size, device="meta") for _ in range(inputs))
+        images = (torch.empty(batch, 3, *image_size, device="meta") for _ in range(inputs))
         copy.deepcopy(module).to("meta")(*images)
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2 // batch

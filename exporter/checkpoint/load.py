@@ -13,7 +13,7 @@ from slide_export.core.model import Model, Provenance
 from slide_export.core.preprocessing import read, refuse_size
 from slide_export.core.request import CheckpointRequest
 from slide_export.core.text import foreign
-from slide_export.models import COMPARISON, FAMILIES, Config, Family, ShapeError
+from slide_export.models import COMPARISON, EXPORTED, Config, Family, ShapeError
 
 from .architecture import Architecture, Named, architecture, by_our_names, comparison_only, is_known
 from .bounds import refuse_beyond, refuse_expanded
@@ -39,8 +39,9 @@ class LoadOptions(TypedDict, total=False):
 def load_checkpoint(
     path: Path | str,
     *,
-    families: Sequence[Family] = FAMILIES,
+    families: Sequence[Family] = EXPORTED,
     features: bool = False,
+    headless: bool = False,
     **options: Unpack[LoadOptions],
 ) -> Model:
     """Load the trained model in a checkpoint, in eval mode, every key accounted for.
@@ -49,7 +50,9 @@ def load_checkpoint(
         path: a file of any ending (a state dict, or what training codes wrap around one), an index of shards, or a
             folder as downloaded from a hub or written by a trainer.
         families: which it may be of; those for comparison only are refused unless they are among them.
-        features: only the maps of the stages are wanted: a head may be missing.
+        features: only the maps of the stages are wanted: a head may be missing, and is left out where it is a
+            segmenter's or detector's.
+        headless: a head may be missing.
         options: see `CheckpointRequest`. What becomes of windows at another input size is the library's own rule.
 
     Raises:
@@ -67,16 +70,20 @@ def load_checkpoint(
     like = {name: tensor.like for name, tensor in contents.tensors.items()}
     refuse_kinds(like)
     refuse_expanded(like, [file.stat().st_size for file in contents.files], str(path))
-    named = by_our_names(contents, like, families, asked.values, features=features)
-    found = architecture(named, contents.tree, families, variant, asked.values, features=features)
+    optional = features or headless
+    named = by_our_names(contents, like, families, asked.values, features=optional, heads=not features)
+    found = architecture(named, contents.tree, families, variant, asked.values, features=optional)
     refuse_beyond(found.config, named.shapes, found.family, variant)
     module, missing, sha256 = _trained(contents, named, found, variant)
-    wanted = _at(found.config, asked.input_size) if asked.input_size else _as_trained(found.config)
+    size = asked.input_size or found.input_size
+    wanted = _at(found.config, size) if size else _as_trained(found.config)
     if wanted != found.config:
         adapted = dict(found.family.adapt(module.state_dict(), found.config, wanted))
         module = assign(build(found.family, wanted), adapted)
     images = in_force(found.images, said, wanted.image_size)
-    assumed = (*found.assumed, *images.assumed, *beside_the_model(contents.dropped, images.values))
+    guessed = (found.input_assumed,) if found.input_assumed and not asked.input_size else ()
+    beside = beside_the_model(contents.dropped, images.values)
+    assumed = (*found.assumed, *guessed, *images.assumed, *beside)
     notes = _notes(contents, named, replace(found, assumed=assumed), converted(like), missing, wanted)
     provenance = Provenance(
         path,
@@ -92,9 +99,8 @@ def load_checkpoint(
         values=found.values,
         preprocessing=images.values,
     )
-    name = _name(found.family, found.config)
-    task = found.family.task
-    return Model(module, found.family.name, name, wanted, images.data, provenance, task, found.labels)
+    family, name = found.family, _name(found.family, found.config)
+    return Model(module, family.name, name, wanted, images.data, provenance, family.task, found.labels, family.float32)
 
 
 def _trained(
@@ -114,9 +120,9 @@ def _trained(
 
 
 def _check_variant(variant: str, families: Sequence[Family]) -> None:
-    known = [name for family in families for name in family.variants]
-    if variant in known:
+    if any(variant in family.variants for family in families):
         return
+    known = [name for family in families if not family.backbone for name in family.variants]
     if any(variant in family.variants for family in COMPARISON):
         raise RequestError(f"expected a variant to export, found {comparison_only(variant)}")
     raise RequestError(f"expected a variant of {', '.join(known)}; found {variant!r}")
@@ -198,6 +204,13 @@ BY_LIBRARY = (
     "norm_eps",
     "embed_eps",
     "reduced_eps",
+    "align_corners",
+    "threshold",
+    "reduce_zero_label",
+    "score_threshold",
+    "iou_threshold",
+    "candidates",
+    "detections",
 )
 """Fields in which libraries differ under the same published numbers."""
 

@@ -7,17 +7,22 @@ model = dict(type='ImageClassifier', backbone=dict(type='SwinTransformer', arch=
 import ast
 from typing import Any
 
+NEEDED = ("model", "data_preprocessor", "img_norm_cfg", "test_pipeline")  # what is read of it
 LONGEST = 2_000_000  # characters; a training configuration has some thousand
 
 
 def read_config_text(text: str) -> dict[str, Any]:
-    """Read the assignments of plain values at the top of a configuration; what is no plain value is left out."""
+    """Read the assignments of plain values at the top of a configuration; what is no plain value is left out.
+
+    Raises:
+        ValueError: it is no text of a configuration, or one of `NEEDED` is computed.
+    """
     if len(text) > LONGEST:
-        return {}
+        raise ValueError(f"{len(text)} characters")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"no Python ({error})") from error
     found: dict[str, Any] = {}
     for statement in tree.body:
         if (
@@ -25,10 +30,12 @@ def read_config_text(text: str) -> dict[str, Any]:
             and len(statement.targets) == 1
             and isinstance(statement.targets[0], ast.Name)
         ):
+            name = statement.targets[0].id
             try:
-                found[statement.targets[0].id] = _value(statement.value, found)
-            except (ValueError, RecursionError):
-                continue
+                found[name] = _value(statement.value, found)
+            except (ValueError, RecursionError) as error:
+                if name in NEEDED:
+                    raise ValueError(f"{name} that is computed ({error})") from error
     return found
 
 

@@ -17,6 +17,7 @@ from slide_export.models.config_tree import branch
 
 COLOURS = ("mean", "std")
 GEOMETRY = ("resize", "crop")  # these two make one ratio
+UNRESIZED = "none, larger pictures are cut"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _applied(data: DataConfig, said: SaidPreprocessing, size: tuple[int, int]) -
     else:
         resized = said.resize[0], said.resize[1]
     scale = resized[0] / crop[0] if keep_aspect is False else min(resized) / min(crop)
-    made = replace(data, **changes, keep_aspect=keep_aspect, scale=scale)
+    made = replace(data, **changes, keep_aspect=keep_aspect, scale=scale, resizes=True)
     if min(resized[0] - crop[0], resized[1] - crop[1]) < 0 or made.resized(crop) != resized:
         raise RequestError(
             f"expected {option('resize')} and {option('crop')} of one shape, the first as large as the second or "
@@ -143,10 +144,11 @@ def _applied(data: DataConfig, said: SaidPreprocessing, size: tuple[int, int]) -
 def shown(data: DataConfig, size: tuple[int, int]) -> dict[str, str]:
     """Each of the five values as the user would write it."""
     resized = data.resized(size)
+    sides = str(min(resized)) if data.keep_aspect else _size(resized)
     return {
         "mean": ",".join(f"{value:g}" for value in data.mean),
         "std": ",".join(f"{value:g}" for value in data.std),
-        "resize": str(min(resized)) if data.keep_aspect else _size(resized),
+        "resize": sides if data.resizes else UNRESIZED,
         "crop": _size(size),
         "interpolation": data.interpolation,
     }

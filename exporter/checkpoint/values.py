@@ -131,9 +131,10 @@ def _own(family: Family, tree: Mapping[str, Any]) -> tuple[Any | None, tuple[str
         ShapeError: it is of another model, or has a field or a value that is not known.
     """
     types = SWINS if family.name in SWINS else (family.name, *family.variants)
+    missing: tuple[str, ...] = ()
     with config_tree.reading("a configuration"):
         try:
-            own, missing = family.read_config(tree), ()
+            own = family.read_config(tree)
         except IncompleteError as error:
             own, missing = None, error.missing
         if "MODEL" in tree:

@@ -103,8 +103,8 @@ def count(family: Family, name: str) -> Counts:
         fused = inference_form(module)
     return Counts(
         parameters=sum(value.numel() for value in module.parameters()),
-        macs=count_macs(module, config.image_size),
-        fused_macs=count_macs(fused, config.image_size),
+        macs=count_macs(module, config.image_size, family.inputs),
+        fused_macs=count_macs(fused, config.image_size, family.inputs),
     )
 
 

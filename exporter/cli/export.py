@@ -66,7 +66,13 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), help="A fixed batch size; dynamic without it.")
 @click.option("--embed-preprocessing", is_flag=True, help="Take uint8 [B, H, W, 3] RGB; normalise inside.")
 @click.option("--softmax", is_flag=True, help="Return probabilities.")
-@click.option("--features", is_flag=True, help="Return the four stage maps (strides 4 to 32) instead of logits.")
+@click.option("--features", is_flag=True, help="Return the maps of the stages (strides 4 to 32) instead of logits.")
+@click.option(
+    "--output",
+    default="",
+    metavar="NAME",
+    help="Which output of its task: restored or noise; logits, resized or mask.",
+)
 @click.option("--labels", type=FILE, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")

@@ -89,10 +89,13 @@ evaluation = click.option(
     "--eval",
     "evaluation",
     type=click.Path(path_type=Path),
-    help="Images for the accuracy gate: class folders, a CSV list of file,label, or a directory without classes.",
+    help="Images for the accuracy gate: class folders, a CSV list of file,label, pairs of the task (noisy and clean), "
+    "or a directory without classes.",
 )
 max_drop = click.option(
-    "--max-drop", type=click.FloatRange(min=0), help="Points of top-1 that the artifact may lose on --eval; 1."
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="What the artifact may lose on --eval: points of top-1, 1; of another figure in its unit (dB of PSNR, 0.1).",
 )
 min_sqnr = click.option(
     "--min-sqnr", "min_sqnr_db", type=float, help="Decibels that --eval asks of the outputs; 20 without classes."

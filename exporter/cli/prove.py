@@ -18,8 +18,9 @@ from .options import CHECKPOINT, DIRECTORY, FILE, PATTERN, as_json, evaluation, 
 @click.argument("bundle", type=DIRECTORY)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=PATTERN)
 @click.option("--against", type=CHECKPOINT, help="Answer with this checkpoint too, in PyTorch, beside the artifact.")
+@click.option("--draw", type=DIRECTORY, help="Write the answers there as pictures, before and after side by side say.")
 @as_json
-def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: bool) -> None:
+def run(bundle: Path, images: tuple[Path, ...], against: Path | None, draw: Path | None, as_json: bool) -> None:
     """Answer pictures with a bundle's artifact: the likeliest classes of each, or what else its task gives.
 
     IMAGES are files or folders; they are resized, cropped and normalised as the manifest says.
@@ -28,7 +29,7 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, as_json: b
     from .views.run import as_plain, as_text
 
     with Steps() as step:
-        found = api.run(bundle, images, against, step=step)
+        found = api.run(bundle, images, against, draw=draw, step=step)
     click.echo(typed_json.dumps(as_plain(found), indent=2) if as_json else as_text(found))
 
 

@@ -31,6 +31,7 @@ class ModelIO:
         embed_preprocessing: input is uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: outputs are probabilities.
         features: outputs are maps of the stages instead of logits.
+        output: which of the task's outputs, one of `Task.choices`; "" is the first of them, or the only one.
         labels: class names, in the order of the head's outputs.
         stages: names of those maps where a model does not hand on four.
     """
@@ -40,6 +41,7 @@ class ModelIO:
     softmax: bool = False
     features: bool = False
     labels: tuple[str, ...] = ()
+    output: str = ""
     stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -100,8 +100,8 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, text: str) -> None:
-    """Write text beside its destination, flush it and rename it there; missing directories are made.
+def write(path: Path, content: str | bytes) -> None:
+    """Write text or bytes beside their destination, flush and rename them there; missing directories are made.
 
     Raises:
         RequestError: there can be no file of that name.
@@ -112,8 +112,7 @@ def write(path: Path, text: str) -> None:
         resolved.parent.mkdir(parents=True, exist_ok=True)
         with hidden.directory(resolved.parent) as scratch:
             partial = scratch / TEXT
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
             flush(partial)
             partial.replace(resolved)
     except (OSError, ValueError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,3 +46,21 @@ class Value:
     name: str
     scope: str | None
     takes: tuple[str, ...]
+
+
+ROUND = re.compile(r"(.+)\.rounds\.\d+")
+"""Scope of one round of a module that sorts, see `models.sorting`."""
+
+
+def sorting_modules(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The modules that sort by what they compute, from the scopes of all operations that sort.
+
+    Given    a.sort.rounds.0, a.sort.rounds.1, a: where an order of integers is inverted
+    Result   a.sort
+    """
+    return tuple(dict.fromkeys(found[1] for scope in scopes if (found := ROUND.fullmatch(scope))))
+
+
+def inside(scope: str, modules: Iterable[str]) -> bool:
+    """Whether a scope is one of some modules, or in one."""
+    return any(scope == module or scope.startswith(f"{module}.") for module in modules)

@@ -87,6 +87,7 @@ class Model:
         variant: name of the size, or "FAMILY (custom)".
         task: name of what the family's models are for; see `core.task`.
         labels: class names that stand beside the weights; none where there are none.
+        float32: patterns of modules that float16 does not hold; see `Family.float32`.
     """
 
     module: nn.Module
@@ -97,6 +98,7 @@ class Model:
     provenance: Provenance
     task: str = "classify"
     labels: tuple[str, ...] = ()
+    float32: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> tuple[int, int]:

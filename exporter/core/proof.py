@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .typed_json import Measured
@@ -25,6 +25,8 @@ class Reference:
         feeds: what an artifact gets, first axis the image.
         exact: outputs of the trained, unfused model in float64.
         rounded: the same at the artifact's precision.
+        margins: of outputs that are decisions already, by how much the truth prefers each to the next one, in the units
+            of the first output.
     """
 
     source: str
@@ -32,6 +34,12 @@ class Reference:
     feeds: Feeds
     exact: Outputs
     rounded: Outputs
+    margins: Outputs = field(default_factory=dict)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Outputs that are numbers, in which an error can be small or large."""
+        return tuple(name for name in self.exact if name not in self.margins)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,36 @@ class OutputParity:
     def passed(self) -> bool:
         """Whether both errors are within their limits; a NaN is not, and nothing is within an infinite limit."""
         return self.max_abs <= self.limit_max < math.inf and self.rms <= self.limit_rms < math.inf
+
+
+@dataclass(frozen=True)
+class OrderParity:
+    """How far an artifact's orders of one sorting layer are from sorting the float64 keys, over all images and rounds.
+
+    Attributes:
+        layer: name of the module.
+        tokens: how many were sorted.
+        strayed: tokens that are in no permutation.
+        disorder, displaced_rms: how far keys stand out of order, at most and as a root mean square, of the round that
+            comes nearest to its limit; see `proof.permutation.PermutationCheck`.
+        limit_max, limit_rms: accepted up to here; what the precision costs the keys, times the tolerance.
+        moved: share of the tokens that are not where the float64 keys put them, within those limits.
+    """
+
+    layer: str
+    tokens: int
+    strayed: int
+    disorder: Measured
+    displaced_rms: Measured
+    limit_max: Measured
+    limit_rms: Measured
+    moved: Measured
+
+    @property
+    def passed(self) -> bool:
+        """Whether they are permutations that sort; a NaN is not, and nothing is within an infinite limit."""
+        within = self.disorder <= self.limit_max < math.inf and self.displaced_rms <= self.limit_rms < math.inf
+        return self.strayed == 0 and within
 
 
 @dataclass(frozen=True)
@@ -110,6 +148,10 @@ class ParityReport:
         decisions: an image.
         spread: root mean square of the reference's scores around the mean of each decision's, over all images: what a
             margin is large or small against. None where nothing is decided.
+        orders: of each layer that sorts; the outputs were then compared with the reference under the artifact's orders.
+        reordered: how far those orders move the reference's own first output at most. No limit has it in it: it is what
+            the model leaves open between keys that rounding cannot tell apart. None where nothing is sorted.
+        reordered_flips: decisions that are others than the reference's under its own orders.
     """
 
     evaluator: str
@@ -122,11 +164,14 @@ class ParityReport:
     accepted: Acceptance
     decisions: int = 1
     spread: Measured | None = None
+    orders: tuple[OrderParity, ...] = ()
+    reordered: Measured | None = None
+    reordered_flips: tuple[Flip, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every output is within its limits and clear enough, and no confident answer changed."""
-        within = all(output.passed for output in self.outputs)
+        """Whether every output is within its limits and clear enough, sorted, and no confident answer changed."""
+        within = all(output.passed for output in self.outputs) and all(order.passed for order in self.orders)
         return within and not (
             self.noisy_outputs or self.drowned_outputs or self.confident_flips or self.sure_flips or self.too_many_flips
         )
@@ -167,4 +212,4 @@ class ParityReport:
         margin = self.accepted.sure_margin
         if margin is None or self.spread is None:
             return ()
-        return tuple(flip for flip in self.flips if flip.margin > margin * self.spread)
+        return tuple(flip for flip in (*self.flips, *self.reordered_flips) if flip.margin > margin * self.spread)

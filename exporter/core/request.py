@@ -21,7 +21,8 @@ class AccuracyGoal:
 
     Attributes:
         images: a directory of class folders, a directory without, or a CSV list of file,label.
-        max_drop: points of top-1; without classes, points of disagreement; None asks for `MAX_DROP`.
+        max_drop: points of top-1; without classes, points of disagreement; of another figure, see `core.measure`; None
+            asks for `MAX_DROP`, or the figure's.
         min_sqnr_db: of the outputs; None asks for `MIN_SQNR_DB` where there are no classes, else for nothing.
     """
 

@@ -20,12 +20,15 @@ from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
+from slide_export.models.sorting import round_names
 from slide_export.proof import reference
+from slide_export.proof.module_outputs import outputs_of
+from slide_export.proof.orders_inside import following_all, order_values, orders_of
+from slide_export.proof.reference import told_by
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import LookInside, inside_apart
 
 from .hooks import anchored, recorded
-from .module_outputs import outputs_of
 from .report import Diagnosis, Row
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
@@ -54,15 +57,17 @@ def diagnose(
         golden = bundle.golden(shipped)
     fed = golden.feeds
     count = len(golden.images)
+    rounds = [name for names in round_names(served.module).values() for name in names]
     with inside_of(shipped) as inside:
         with step("find the trained model's modules in the artifact"):
-            modules = _comparable(served, shipped, first(fed, 1))
+            modules = _comparable(served, shipped, first(fed, served.coupled))
             value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
-            session = inside.open(tuple(dict.fromkeys(value_names.values())))
+            orders = order_values(inside.values, rounds)
+            session = inside.open(tuple(dict.fromkeys((*value_names.values(), *orders.values()))))
         if not value_names:
             raise LoweringError(f"expected values named after the model's modules in {path}, found none")
         with step(f"compare {len(value_names)} modules on {count} images"):
-            rows, shown = _rows(served, session, value_names, fed, shipped)
+            rows, shown = _rows(served, session, value_names, orders, fed, shipped)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(shipped)
     return Diagnosis(session.evaluator, shipped.manifest.precision.name, golden.source, count, rows, hidden, least_db)
@@ -85,7 +90,10 @@ def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[str, 
     inference = choose(fuse(served.trained), shipped.manifest.options.form)
     names = [name for name, _ in served.module.named_modules() if name]
     images = served.tensors(fed, torch.float64)
-    ours, theirs = (recorded(one.in_float64(), names, images) for one in (served, served.running(inference)))
+    exact, lowered = served.in_float64(), served.running(inference).in_float64()
+    ours = recorded(exact, names, images)
+    with told_by(exact, images, lowered):
+        theirs = recorded(lowered, names, images)
     return tuple(
         name
         for name, output in ours.items()
@@ -126,20 +134,30 @@ def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
 
 
 def _rows(
-    served: ServedModel, session: Session, value_names: Mapping[str, str], fed: Feeds, shipped: Bundle
+    served: ServedModel,
+    session: Session,
+    value_names: Mapping[str, str],
+    order_names: Mapping[str, str],
+    fed: Feeds,
+    shipped: Bundle,
 ) -> tuple[tuple[Row, ...], set[str]]:
-    """Rows in the order of execution, and which modules the artifact shows."""
+    """Rows in the order of execution, and which modules the artifact shows.
+
+    What it sorts, the trained model takes in its order: keys that tie are no error of the modules behind them.
+    """
     exact, numbers = served.in_float64(), verification.numbers_of(shipped)
     floor = reference.imitation(served, fed, numbers)
     powers: dict[str, _Powers] = {}
     for batch in _batches(fed, served.io.batch):
         images, images32 = served.tensors(batch, torch.float64), served.tensors(batch, torch.float32)
-        expected = recorded(exact, value_names, images)
         raw = session.run(batch)
-        found = _aligned(expected, {name: raw[value] for name, value in value_names.items()})
-        added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
-        rounded = recorded(floor, found, images32)  # the same two for an ideal artifact: what rounding alone explains
-        rounded_added = anchored(exact, rounded, images)
+        orders = orders_of(served.module, {name: raw[value] for name, value in order_names.items()}, len(images[0]))
+        with following_all((exact, floor), orders):
+            expected = recorded(exact, value_names, images)
+            found = _aligned(expected, {name: raw[value] for name, value in value_names.items()})
+            added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
+            rounded = recorded(floor, found, images32)  # the same two for an ideal one: what rounding alone explains
+            rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
             power = powers.setdefault(name, _Powers())
             power.add(expected[name], found[name], added[name])

@@ -27,8 +27,8 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
         """Hook that stores a module's output under its name."""
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            """Store a tensor; anything else is not comparable."""
-            if isinstance(output, Tensor):
+            """Store a tensor of numbers that rounding changes; anything else is not comparable."""
+            if isinstance(output, Tensor) and output.is_floating_point():
                 seen.setdefault(name, []).append(output.detach().double().clone())
 
         return hook

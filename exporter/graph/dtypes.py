@@ -6,6 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from slide_export.core.artifact import DtypeStats
+from slide_export.core.graph import inside, sorting_modules
+
+from .values import scope_of
 
 if TYPE_CHECKING:
     import onnx
@@ -20,6 +23,7 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
     1. Both inputs of a product come from a DequantizeLinear: it computes in 8 bits, as every runtime reads it.
     2. Any other product computes in the type of its first input.
     3. The second comes from a DequantizeLinear of an initializer: its weights are marked as quantized, either way.
+    4. A product of a module that sorts is float32 whatever the precision is: not counted.
     """
     from slide_export.graph.convert import to_ir
     from slide_export.graph.shapes import infer
@@ -32,7 +36,10 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
             stored[_name(value.const_value.dtype)] += value.const_value.nbytes
     computed: Counter[str] = Counter()
     marked = 0
+    sorts = sorting_modules(scope_of(node.name or "") for node in model.graph if node.op_type == "TopK")
     for node in model.graph:
+        if inside(scope_of(node.name or ""), sorts):  # Case 4
+            continue
         if node.op_type not in HEAVY or (first := node.inputs[0]) is None or (second := node.inputs[1]) is None:
             continue
         dequantize = _dequantize(second)

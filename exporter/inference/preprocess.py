@@ -25,7 +25,18 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
     Raises:
         CalibrationError: the picture is so narrow that resizing its short side gives more pixels than memory holds.
     """
+    return np.asarray(_placed(picture.convert("RGB"), data, size, FILTERS[data.interpolation]), dtype=np.uint8)
+
+
+def crop_label_map(numbers: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArray[np.int32]:
+    """Resize and centre-crop a map of class numbers as its picture was: int32 [H, W]. Raises as `crop` does."""
+    return np.asarray(_placed(numbers, data, size, Image.Resampling.NEAREST), dtype=np.int32)
+
+
+def _placed(picture: Image.Image, data: DataConfig, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
     rows, cols = data.resized(size)
+    if not data.resizes and picture.height >= size[0] and picture.width >= size[1]:
+        return _middle(picture, size)
     if data.keep_aspect:
         factor = max(rows / picture.height, cols / picture.width)
         rows, cols = max(rows, int(picture.height * factor)), max(cols, int(picture.width * factor))
@@ -34,9 +45,13 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
             f"expected pictures of {LARGEST_PIXELS} pixels at most once they are resized, found one of "
             f"{picture.height}x{picture.width} that becomes {rows}x{cols}: cut it"
         )
-    picture = picture.convert("RGB").resize((cols, rows), FILTERS[data.interpolation])
-    top, left = round((rows - size[0]) / 2), round((cols - size[1]) / 2)
-    return np.asarray(picture.crop((left, top, left + size[1], top + size[0])), dtype=np.uint8)
+    return _middle(picture.resize((cols, rows), resampling), size)
+
+
+def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The centre crop of a picture."""
+    top, left = round((picture.height - size[0]) / 2), round((picture.width - size[1]) / 2)
+    return picture.crop((left, top, left + size[1], top + size[0]))
 
 
 def normalise(pictures: NDArray[np.uint8], data: DataConfig) -> NDArray[np.float32]:

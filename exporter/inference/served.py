@@ -54,6 +54,13 @@ class ServedModel:
         """Names of the outputs, in order."""
         return self.task.outputs(self.io)
 
+    @property
+    def coupled(self) -> int:
+        """How many images in a row of a batch change each other's outputs; see `models.coupled`."""
+        from slide_export.models import coupled
+
+        return coupled(self.module)
+
     def running(self, inference: InferenceModel) -> ServedModel:
         """The same service of the model in a form."""
         return replace(self, module=inference.module, form=inference.form)
@@ -89,7 +96,7 @@ class ServedModel:
         return tuple(value if self.io.embed_preprocessing else value.to(dtype) for value in fed)
 
     def outputs(self, feeds: Feeds, dtype: torch.dtype, module: nn.Module | None = None) -> Outputs:
-        """Outputs by name, image by image, so that one image's activations are in memory at a time.
+        """Outputs by name, in `smallest_batches`, so that one image's activations are in memory at a time.
 
         Args:
             module: what to run in the wrapper's place, which gives the same outputs: one that rounds, say.
@@ -98,16 +105,30 @@ class ServedModel:
 
         run = module if module is not None else self.wrapper()
         with torch.inference_mode():
-            rows = [run(*images) for images in self.one_by_one(feeds, dtype)]
+            rows = [run(*images) for images in self.smallest_batches(feeds, dtype)]
         return self.named(torch.cat(column) for column in zip(*rows, strict=True))
+
+    def margins(self, exact: Outputs) -> Outputs:
+        """Margins of outputs that are decisions already, image by image; see `Task.margins`."""
+        import torch
+
+        if not self.task.classes(self.io):
+            return {}
+        found: dict[str, list[Array]] = {name: [] for name in self.task.classes(self.io)}
+        with torch.inference_mode():
+            for index in range(len(next(iter(exact.values())))):
+                row = {name: torch.from_numpy(value[index : index + 1]) for name, value in exact.items()}
+                for name, margin in self.task.margins(self.module, row, self.trained.image_size, self.io).items():
+                    found[name].append(margin.float().numpy())
+        return {name: np.concatenate(rows) for name, rows in found.items()}
 
     def named(self, outputs: Iterable[Tensor]) -> Outputs:
         """Outputs of a wrapper by name, as arrays."""
         return dict(zip(self.output_names, (output.numpy() for output in outputs), strict=True))
 
-    def one_by_one(self, feeds: Feeds, dtype: torch.dtype) -> Iterator[tuple[Tensor, ...]]:
-        """The inputs of each image, batch 1."""
-        yield from zip(*(value.split(1) for value in self.tensors(feeds, dtype)), strict=True)
+    def smallest_batches(self, feeds: Feeds, dtype: torch.dtype) -> Iterator[tuple[Tensor, ...]]:
+        """The inputs image by image or, of a model that couples images, in the smallest batches that it takes."""
+        yield from zip(*(value.split(self.coupled) for value in self.tensors(feeds, dtype)), strict=True)
 
     def example(self) -> tuple[Tensor, ...]:
         """Zero inputs of the right shape and type, at the fixed batch size or a small one."""
@@ -127,6 +148,7 @@ def serve(model: Model, io: ModelIO, tasks: Sequence[Task] | None = None) -> Ser
         RequestError: the task does not go with `io`, or is unknown.
     """
     task = task_of(model.task, io) if tasks is None else task_of(model.task, io, tasks)
+    io = task.chosen(io)
     task.check(io, model.config)
     return ServedModel(model.module, model, io, task)
 

@@ -54,10 +54,12 @@ class Form:
         shape: of an input without its batch axis; (3, H, W) where it is an image.
         batches: permitted batch sizes, the first is the default one; a single one makes every shape fixed.
         image: the input is a picture of 0..255 in RGB.
-        outputs: names, in the module's order; all are float32.
+        outputs: names, in the module's order; float32 but for `whole`.
         labels: class names: the package is a classifier of its only output, a probability per name.
         precision: `fp32` or `fp16`, of activations; of weights too where nothing compresses them.
         deployment: oldest system that has to run it, `iOS16` for instance.
+        kept: modules of the model that compute in float32 whatever the precision is.
+        whole: outputs that are whole numbers, int32: no package has a smaller type for them.
     """
 
     inputs: tuple[str, ...]
@@ -68,6 +70,12 @@ class Form:
     labels: tuple[str, ...]
     precision: str
     deployment: str
+    kept: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    def kind(self, output: str) -> type[np.generic]:
+        """Type of an output."""
+        return np.int32 if output in self.whole else np.float32
 
 
 def save(
@@ -112,13 +120,30 @@ def _convert(module: nn.Module, path: Path, form: Form) -> Any:
         pass_pipeline=pipeline(),
         convert_to="mlprogram",
         inputs=[_input(form, name) for name in form.inputs],
-        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in form.outputs],
+        outputs=[ct.TensorType(name=name, dtype=form.kind(name)) for name in form.outputs],
         classifier_config=ct.ClassifierConfig(list(form.labels), CLASS_LABEL) if form.labels else None,
         minimum_deployment_target=getattr(ct.target, form.deployment),
-        compute_precision=ct.precision.FLOAT16 if form.precision == "fp16" else ct.precision.FLOAT32,
+        compute_precision=_compute_precision(form, module),
         skip_model_load=True,
         package_dir=str(path),
     )
+
+
+def _compute_precision(form: Form, root: nn.Module) -> Any:
+    import coremltools as ct
+    from coremltools.converters.mil.mil.scope import ScopeSource
+
+    if form.precision != "fp16" or not form.kept:
+        return ct.precision.FLOAT16 if form.precision == "fp16" else ct.precision.FLOAT32
+    (model,) = (name for name, _ in root.named_children())
+    kept = [_called(f"{model}.{name}", root) for name in form.kept]
+
+    def in_half(operation: Any) -> bool:
+        """Whether an operation is in none of the kept modules."""
+        scope = tuple(operation.scopes.get(ScopeSource.TORCHSCRIPT_MODULE_NAME, ()))
+        return not any(scope[: len(path)] == path for path in kept)
+
+    return ct.transform.FP16ComputePrecision(op_selector=in_half)
 
 
 def _input(form: Form, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The accuracy gate on a served model and its artifact: which images, what each is fed, what the verdict says."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from slide_export.backends.interface import Session
-from slide_export.calibration import accuracy
+from slide_export.calibration import accuracy, samples
 from slide_export.calibration import evaluation_set as labelled
 from slide_export.calibration.accuracy import AccuracyReport, Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, find
 from slide_export.core.artifact import Feeds, Outputs
-from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.errors import RequestError, option
 from slide_export.core.proof import BATCH_SIZES
 from slide_export.core.request import AccuracyGoal
-from slide_export.core.task import Task
+from slide_export.core.task import Task, answers_of
 from slide_export.inference.served import ServedModel, repeated
 
 
@@ -33,28 +33,36 @@ def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) ->
         RequestError: the goal limits a drop of top-1 where the outputs are no scores.
     """
     task = served.task
-    if not task.labelled and goal.max_drop is not None:
-        raise RequestError(
-            f"{option('max_drop')} needs scores of classes, {task.name} has none: give {option('min_sqnr_db')}"
-        )
     if not task.labelled:
-        return EvaluationSet(images_at(goal.images, task))
-    data = labelled.load(goal.images, served.io.labels, served.trained.config.num_classes)
+        return _measured(goal, task, store)
+    told = samples.of_list(goal.images, task)
+    store.take(told)
+    answers, sample = answers_of(served.trained.config), (lambda file: told.get(file) or task.sample(file))
+    data = labelled.load(goal.images, served.io.labels, answers, sample, task.headings[0])
     accuracy.preview(of_pytorch(served), data, store)  # before anything is exported: wrong classes cost seconds
     return data
 
 
-def images_at(path: Path, task: Task) -> ImageSet:
-    """The samples of a task in a directory, archive or list.
+def _measured(goal: AccuracyGoal, task: Task, store: PictureStore) -> EvaluationSet:
+    """Images whose truths are no classes, or have none.
 
     Raises:
-        CalibrationError: there are none.
+        RequestError: the goal limits a drop, and nothing tells how good an answer is.
     """
-    found = find(path)
-    files = tuple(file for file in found.files if task.sample(file))
-    if not files:
-        raise CalibrationError(f"expected images of {' and '.join(task.inputs)} in {path}, found none")
-    return ImageSet(found.source, found.root, files)
+    if task.measure and task.measure.listing and goal.images.suffix.lower() == ".json":
+        every = dict(task.measure.listing(goal.images))
+        return EvaluationSet(ImageSet(goal.images.name, goal.images.parent, tuple(every)), truths=every)
+    images, told = samples.of_set(find(goal.images), task)
+    store.take(told)
+    truths, pair = {}, task.measure.pair if task.measure else ("", "")
+    if task.measure:
+        truths = samples.truths_of_list(goal.images, pair) or samples.truths_of_folders(images.files, pair)
+    if 0 < len(truths) < len(images.files):
+        images = replace(images, files=tuple(file for file in images.files if file in truths))
+    if goal.max_drop is not None and not truths:
+        why = f"{' and '.join(pair)} of each image are not there" if task.measure else f"{task.name} has none"
+        raise RequestError(f"{option('max_drop')} needs scores of classes, {why}: give {option('min_sqnr_db')}")
+    return EvaluationSet(images, truths=truths)
 
 
 def evaluate(
@@ -73,7 +81,8 @@ def evaluate(
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
-    return accuracy.compare(trained, of_session(session, served), data, store, goal, session.evaluator)
+    measure, config = served.task.measure, served.trained.config
+    return accuracy.compare(trained, of_session(session, served), data, store, goal, session.evaluator, measure, config)
 
 
 def of_pytorch(served: ServedModel) -> Scores:
@@ -117,6 +126,12 @@ def sentence(report: Mapping[str, Any]) -> str:
     """Describe the accuracy in words, the same for a terminal, a report and an error."""
     skipped = f", {report['skipped']} that cannot be decoded left out" if report.get("skipped") else ""
     where = f"on {report['images']} images ({report['source']}{skipped})"
+    if found := report.get("measured"):
+        name, unit = found["name"], found["unit"]
+        return (
+            f"{name} {found['artifact']:.2f} {unit}, PyTorch {found['pytorch']:.2f} {unit}, {where}: a drop of "
+            f"{round(report['drop'], 3) + 0.0:.3f} {unit}{_others(found)}; {report['sqnr_db']:.1f} dB between the two"
+        )
     if report["pytorch"] is None:
         agreed = "" if report["agreement"] is None else f"top-1 agreement with PyTorch {report['agreement']:.2%}, "
         return f"{agreed}{report['sqnr_db']:.1f} dB {where} without classes"
@@ -124,6 +139,13 @@ def sentence(report: Mapping[str, Any]) -> str:
     return (
         f"top-1 {report['artifact']['top1']:.2%}, PyTorch {report['pytorch']['top1']:.2%}, {where}: a drop of "
         f"{report['drop']:.2f} points (95% within {low:.2f} to {high:.2f}, p = {report['p_value']:.2g}){_doubt(report)}"
+    )
+
+
+def _others(measured: Mapping[str, Any]) -> str:
+    """Figures beside the measured one, in words."""
+    return "".join(
+        f", {one['name']} {one['artifact']:.2f} (PyTorch {one['pytorch']:.2f})" for one in measured.get("others", ())
     )
 
 

@@ -18,7 +18,7 @@ from slide_export.inference.served import ServedModel
 
 from .first_loss import FirstLoss, first_loss
 from .parity import centred, sqnr_db
-from .reference import imitation, with_floor
+from .reference import imitation, told_by, with_floor
 
 
 def refuse_unheld(served: ServedModel, reference: Reference, numbers: NumericFormat) -> None:
@@ -52,7 +52,8 @@ def held(served: ServedModel, reference: Reference, numbers: NumericFormat) -> b
 def _centred_db(served: ServedModel, reference: Reference, images: slice) -> float:
     """Signal to noise of the floor in the worst output of some images; minus infinity where it is not finite."""
     found = []
-    for index, (name, exact) in enumerate(reference.exact.items()):
+    for index, name in enumerate(reference.scores):
+        exact = reference.exact[name]
         signal = centred(exact, None if index else served.task.decision_axis)
         noise = reference.rounded[name].astype(np.float64) - exact
         found.append(sqnr_db(signal[images], noise[images]))
@@ -64,14 +65,12 @@ def _located(served: ServedModel, reference: Reference, numbers: NumericFormat) 
     # One image: the float64 run keeps every intermediate value, and the worst shows the loss most clearly.
     count = len(reference.images)
     worst = min(range(count), key=lambda index: _centred_db(served, reference, slice(index, index + 1)))
-    feeds = {name: value[worst : worst + 1] for name, value in reference.feeds.items()}
-    return first_loss(
-        served.in_float64(),
-        served.tensors(feeds, torch.float64),
-        imitation(served, reference.feeds, numbers),
-        served.tensors(feeds, torch.float32),
-        numbers.precision.least_db,
-    )
+    start = worst - worst % served.coupled
+    feeds = {name: value[start : start + served.coupled] for name, value in reference.feeds.items()}
+    exact, rounding = served.in_float64(), imitation(served, reference.feeds, numbers)
+    images = served.tensors(feeds, torch.float64)
+    with told_by(exact, images, rounding):
+        return first_loss(exact, images, rounding, served.tensors(feeds, torch.float32), numbers.precision.least_db)
 
 
 def _found(loss: FirstLoss, numbers: NumericFormat) -> str:

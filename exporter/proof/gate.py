@@ -7,7 +7,7 @@ from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import AccuracyError, ParityError, PrecisionError, option
 from slide_export.core.precision import Precision
-from slide_export.core.proof import ParityReport
+from slide_export.core.proof import OrderParity, ParityReport
 
 from .accuracy import sentence
 from .precision import describe, satisfies
@@ -46,7 +46,10 @@ def judge(
 
 def explain(proof: ParityReport, precision: Precision) -> str:
     """Why a proof failed, in one sentence."""
-    # In the order in which one explains the next: no floor, no equality, noise, flips.
+    # In the order in which one explains the next: no order, no floor, no equality, noise, flips.
+    for order in proof.orders:
+        if not order.passed:
+            return _explain_order(order)
     for output in proof.outputs:
         if not math.isfinite(output.limit_max + output.limit_rms):
             return (
@@ -84,11 +87,25 @@ def explain(proof: ParityReport, precision: Precision) -> str:
     )
 
 
+def _explain_order(order: OrderParity) -> str:
+    if order.strayed:
+        return (
+            f"expected permutations in {order.layer}, found {order.strayed} of {order.tokens} tokens in none: the "
+            "artifact is not the model"
+        )
+    return (
+        f"expected {order.layer} to sort by its keys up to {order.limit_max:.2e} (rms {order.limit_rms:.2e}), found "
+        f"keys out of order by {order.disorder:.2e} (rms {order.displaced_rms:.2e}): the artifact is not the model"
+    )
+
+
 def explain_accuracy(report: AccuracyReport) -> str:
     """Which goal an artifact missed, in one sentence."""
     found = sentence(asdict(report))
     if report.drop is None or report.max_drop is None or report.drop <= report.max_drop:
         return f"expected at least {report.min_sqnr_db:g} dB, found {found}"
+    if report.measured is not None:
+        return f"expected a drop of at most {report.max_drop:g} {report.measured.unit}, found {found}"
     if report.pytorch is not None:
         return f"expected a drop of at most {report.max_drop:g} points of top-1, found {found}"
     return f"expected at most {report.max_drop:g}% of the answers to change, found {report.drop:.2f}%: {found}"

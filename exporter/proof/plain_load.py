@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from slide_export.backends import optional
 from slide_export.backends.interface import Backend, Session
@@ -13,6 +14,15 @@ from slide_export.core.plain_load import PlainLoad
 from slide_export.core.proof import ParityReport, Reference
 
 from . import parity
+from .ordering import Ordering
+from .orders_inside import open_orders
+
+Sorts: TypeAlias = Callable[[Callable[[Sequence[str]], Session]], Ordering | None]
+"""Makes the reference under an artifact's orders, from what opens the artifact to give them."""
+
+
+def no_order(_shown: Callable[[Sequence[str]], Session]) -> None:
+    """Of a model that sorts nothing, or where the model is not at hand."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,12 @@ class OpenedPlain:
     Attributes:
         told: what such a load computes.
         session: None where it computes what was proved, or where nothing can run it here.
+        orders: opens it to give the orders that it sorts by; None where nothing can be read inside it.
     """
 
     told: PlainLoad
     session: Session | None = None
+    orders: Callable[[Sequence[str]], Session] | None = None
 
 
 def load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: Iterable[str]) -> OpenedPlain | None:
@@ -37,20 +49,30 @@ def load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: Iter
     told = optional.plain_load(backend, path, settings, tuple(sorted(proved)))
     if told is None or not told.differs_here or optional.unavailable_reason(backend) is not None:
         return None if told is None else OpenedPlain(told)
-    return OpenedPlain(told, backend.Session(path, told.settings))
+    orders = partial(open_orders, backend, path, None, told.settings)
+    return OpenedPlain(told, backend.Session(path, told.settings), orders)
 
 
 def measure(
-    plain: OpenedPlain, reference: Reference, batch: int | None, proof: ParityReport, decision_axis: int | None
+    plain: OpenedPlain,
+    reference: Reference,
+    batch: int | None,
+    proof: ParityReport,
+    decision_axis: int | None,
+    sorts: Sorts = no_order,
 ) -> PlainLoad:
     """What a plain load computes: measured where it was loaded, told elsewhere.
 
     Args:
         proof: of the artifact with its settings, whose limits hold here too.
+        sorts: see `ordering.ordering`.
     """
     if plain.session is None:
         return plain.told
-    report = parity.check(reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted)
+    ordering = None if plain.orders is None else sorts(plain.orders)
+    report = parity.check(
+        reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
+    )
     # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
     worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
     return replace(

@@ -12,6 +12,7 @@ from slide_export.calibration.recipe import matches
 from slide_export.core.errors import RequestError
 from slide_export.core.precision import Precision
 from slide_export.inference.export_wrapper import layers_of
+from slide_export.models.sorting import Sorting
 
 LAYER_NORM = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
 
@@ -55,6 +56,10 @@ class _RoundResults(TorchDispatchMode):
         self._inside -= 1
         return result if self._inside else self.round(result)  # one kept module inside another hands it float32
 
+    def leave_sorted(self, *_: Any) -> None:
+        """Leave a layer that sorts; its keys are for a proof, nothing computes with them."""
+        self._inside -= 1
+
     def round(self, value: Any) -> Any:
         """Round a float32 tensor, or those in a tuple or list; anything else is as it was."""
         if isinstance(value, tuple | list):
@@ -81,7 +86,10 @@ class _Rounded(nn.Module):
         super().__init__()
         self.rounded, self.rounding = copy.deepcopy(serving), _RoundResults(kind, some_kept=bool(keep))
         for name, layer in layers_of(self.rounded):
-            if any(matches(name, pattern) for pattern in keep):
+            if isinstance(layer, Sorting):  # its keys are float32 in every graph, see `calibration.fp16_reasons`
+                layer.register_forward_pre_hook(self.rounding.enter)
+                layer.register_forward_hook(self.rounding.leave_sorted)
+            elif any(matches(name, pattern) for pattern in keep):
                 layer.register_forward_pre_hook(self.rounding.enter)
                 layer.register_forward_hook(self.rounding.leave)
             elif not (keep and isinstance(layer, nn.LayerNorm)):  # the graph that keeps some has these in float

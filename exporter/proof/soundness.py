@@ -45,7 +45,7 @@ def refuse_unsound(served: ServedModel, truth: Reference) -> None:
             f"{_first_constant(served, truth)} on: nothing could be told of an artifact by them"
         )
     # A head that was never trained: every argmax is a tie, so no flip could ever be confident.
-    scores, axis = next(iter(truth.exact.values())), served.task.decision_axis
+    scores, axis = truth.exact[truth.scores[0]], served.task.decision_axis
     if axis is not None and scores.shape[axis] > 1 and np.abs(centred(scores, axis)).max() <= SAME * _largest(scores):
         raise CheckpointError(
             f"expected scores that tell {scores.shape[axis]} classes apart, found the same for all of them: "
@@ -68,9 +68,10 @@ def _varied(feeds: Feeds) -> bool:
 
 
 def _calls(served: ServedModel, truth: Reference, image: int) -> tuple[Call, ...]:
-    """Every call of a module for one image, in float64, as they end."""
+    """Every call of a module for one image, in float64, as they end; with those that it belongs to in a batch."""
     module, calls = served.in_float64(), list[Call]()
-    feeds = {name: value[image : image + 1] for name, value in truth.feeds.items()}
+    start = image - image % served.coupled
+    feeds = {name: value[start : start + served.coupled] for name, value in truth.feeds.items()}
     with watched(module, calls.append), torch.inference_mode():
         module(*served.tensors(feeds, torch.float64))
     return tuple(calls)

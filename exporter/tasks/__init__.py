@@ -7,10 +7,18 @@ from slide_export.core.errors import RequestError
 from slide_export.core.task import Task
 
 from .classify import CLASSIFY
+from .classify_views import CLASSIFY_VIEWS
+from .detect import DETECT
 from .features import FEATURES
+from .restore import RESTORE
+from .segment import SEGMENT
 
 TASKS: tuple[Task, ...] = (
     CLASSIFY,  # logits or probabilities of an image
+    CLASSIFY_VIEWS,  # logits of two images
+    RESTORE,  # an image without its noise
+    SEGMENT,  # a class at each pixel
+    DETECT,  # objects in an image, before the best are chosen
     FEATURES,  # stage maps of any backbone; asked for, never a family's own
 )
 
@@ -30,4 +38,4 @@ def task_of(name: str, io: ModelIO, tasks: Sequence[Task] = TASKS) -> Task:
     raise RequestError(f"expected a task of {known}; the family names {name!r}: pass the task too")
 
 
-__all__ = ["CLASSIFY", "FEATURES", "TASKS", "task_of"]
+__all__ = ["CLASSIFY", "CLASSIFY_VIEWS", "DETECT", "FEATURES", "RESTORE", "SEGMENT", "TASKS", "task_of"]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slide_export.core.errors import RequestError, option
-from slide_export.core.task import Task
+from slide_export.core.task import Task, answers_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from slide_export.core.artifact import ModelIO, Outputs
@@ -42,8 +44,18 @@ def check(io: ModelIO, config: Any) -> None:
             f"expected two classes or more for {option('softmax')}, found 1, which is certain of any image: export the "
             "logit, and take its sigmoid"
         )
-    if io.labels and len(io.labels) != config.num_classes:
-        raise RequestError(f"expected {config.num_classes} labels, one a class of the head; found {len(io.labels)}")
+    refuse_labels(io, config)
+
+
+def refuse_labels(io: ModelIO, config: Any) -> None:
+    """Refuse labels that are not one an answer.
+
+    Raises:
+        RequestError: there are more or fewer of them.
+    """
+    answers = answers_of(config)
+    if io.labels and len(io.labels) != answers:
+        raise RequestError(f"expected {answers} labels, one a class of the head; found {len(io.labels)}")
 
 
 def draw(found: Outputs, labels: Sequence[str]) -> tuple[str, ...]:
@@ -52,9 +64,26 @@ def draw(found: Outputs, labels: Sequence[str]) -> tuple[str, ...]:
 
     (name, scores), *_ = found.items()
     values = np.asarray(scores, np.float64).reshape(-1)
+    if values.size == 1:
+        return likeliest(above_0(values), labels)
     if name != "probabilities":
         values = np.exp(values - values.max())
         values /= values.sum()
+    return likeliest(values, labels)
+
+
+def above_0(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of both answers of a single logit: that it is below 0, and above."""
+    import numpy as np
+
+    above = 1 / (1 + np.exp(-score))
+    return np.concatenate([1 - above, above])
+
+
+def likeliest(values: NDArray[np.float64], labels: Sequence[str]) -> tuple[str, ...]:
+    """The classes with the largest of some probabilities [K], a line each."""
+    import numpy as np
+
     best = np.argsort(-values, kind="stable")[:SHOWN]
     names = [labels[index] if labels else f"class {index}" for index in best]
     width = max(map(len, names))

@@ -67,7 +67,13 @@ class Runners:
             with step("count what it stores and computes"):
                 told = process.ask({"open": job})
             session = Apart(process, told["evaluator"], room)
-            yield OpenedArtifact(session, DtypeStats(**told["census"]), session.load_plainly)
+            census = DtypeStats(**told["census"])
+
+            def orders(rounds: Sequence[str]) -> Session:
+                """The orders that the artifact sorts by."""
+                return Apart(process, process.ask({"orders": list(rounds)})["evaluator"], room, "orders")
+
+            yield OpenedArtifact(session, census, session.load_plainly, orders)
 
     @contextmanager
     def inside(self, made: Bundle) -> Iterator[ArtifactValues]:
@@ -114,11 +120,11 @@ class Apart:
     """An artifact that another process has loaded; arrays go there and back in files.
 
     Args:
-        plain: ask the one that was loaded without settings.
+        asked: "plain" for the one that was loaded without settings, "orders" for what it sorts by, else "".
     """
 
-    def __init__(self, process: Process, evaluator: str, room: Path, *, plain: bool = False) -> None:
-        self.evaluator, self._process, self._room, self._plain = evaluator, process, room, plain
+    def __init__(self, process: Process, evaluator: str, room: Path, asked: str = "") -> None:
+        self.evaluator, self._process, self._room, self._asked = evaluator, process, room, asked
         self._inputs, self._outputs = room / "inputs.npz", room / "outputs.npz"
 
     def load_plainly(self) -> OpenedPlain | None:
@@ -127,7 +133,7 @@ class Apart:
         if found["plain"] is None:
             return None
         told = typed_json.read(PlainLoad, found["plain"])
-        return OpenedPlain(told, Apart(self._process, "", self._room, plain=True) if found["loaded"] else None)
+        return OpenedPlain(told, Apart(self._process, "", self._room, "plain") if found["loaded"] else None)
 
     def run(self, feeds: Feeds) -> Outputs:
         """Compute every output by name for the inputs by name.
@@ -140,7 +146,8 @@ class Apart:
         try:
             with self._inputs.open("wb") as file:
                 np.savez(file, **feeds)  # type: ignore[arg-type]  # names are inputs', not savez's options
-            self._process.ask({"run": str(self._inputs), "outputs": str(self._outputs), "plain": self._plain})
+            flags = {"plain": self._asked == "plain", "orders": self._asked == "orders"}
+            self._process.ask({"run": str(self._inputs), "outputs": str(self._outputs), **flags})
             with np.load(self._outputs, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
         except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from slide_export.bundle import store as bundle
@@ -14,7 +15,7 @@ from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import AccuracyError, BundleError, ParityError
+from slide_export.core.errors import AccuracyError, BundleError, ParityError, option
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
@@ -22,9 +23,11 @@ from slide_export.core.proof import ParityReport, Reference
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
-from slide_export.models import FAMILIES
+from slide_export.models import EXPORTED
 from slide_export.proof import accuracy as evaluation
 from slide_export.proof import gate, parity, plain_load
+from slide_export.proof.ordering import ordering
+from slide_export.proof.plain_load import no_order
 from slide_export.proof.reference import rerun
 from slide_export.tasks import TASKS, task_of
 
@@ -32,6 +35,12 @@ from .apart import opened_apart
 from .opening import FittingSession, OpenedArtifact, Opening
 
 _log = logging.getLogger(__name__)
+
+SORTED_ELSEWHERE = (
+    f"; or keys that tie come in another order here than where it was made: {option('against')} its checkpoint, both "
+    "are told apart"
+)
+"""Behind a proof that failed without the model, of an artifact that sorts."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
     if served is not None:
         with step(f"run the trained model on the golden inputs in float64 and {numbers.precision}"):
             reference = rerun(served, reference, numbers)
+    sorts = no_order if served is None else partial(ordering, served, reference, numbers)
     with step("check parity"):
         proof = parity.check(
             reference,
@@ -93,6 +103,7 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
             made.manifest.options.batch,
             decision_axis=opened.task.decision_axis,
             accepted=parity.accepted(numbers.precision, numbers.recipe),
+            ordering=None if opened.artifact.orders is None else sorts(opened.artifact.orders),
         )
     _try_plain_load(opened, reference, proof, step)
     return proof
@@ -100,6 +111,8 @@ def prove(opened: OpenedBundle, served: ServedModel | None = None, step: Progres
 
 def _try_plain_load(opened: OpenedBundle, reference: Reference, proof: ParityReport, step: Progress) -> None:
     """Warn where a load without settings computes otherwise on this machine, with its error."""
+    if opened.bundle.manifest.parity.orders:
+        return  # it sorts, and by which order without settings is not read here
     with step("look at a load without settings"):
         plain = opened.artifact.load_plainly()
         if plain is None or plain.session is None:
@@ -120,7 +133,13 @@ def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = No
     """
     manifest = opened.bundle.manifest
     some_kept = bool(manifest.options.keep_fp32)
-    gate.judge(proof, opened.artifact.census, precision_named(manifest.precision.name), some_kept=some_kept)
+    gate.judge(
+        proof,
+        opened.artifact.census,
+        precision_named(manifest.precision.name),
+        hint=SORTED_ELSEWHERE if manifest.parity.orders and not proof.orders else "",
+        some_kept=some_kept,
+    )
     for output in proof.outputs:
         if least_db is not None and not output.sqnr_db >= least_db:
             raise ParityError(
@@ -193,8 +212,15 @@ def interface_of(made: Bundle) -> ModelIO:
     """What goes into a bundle's artifact and comes out of it."""
     options, outputs = made.manifest.options, made.manifest.outputs
     stages = tuple(one.name for one in outputs) if options.features else ()
-    labels = made.manifest.labels
-    return ModelIO(options.batch, options.embed_preprocessing, options.softmax, options.features, labels, stages)
+    return ModelIO(
+        options.batch,
+        options.embed_preprocessing,
+        options.softmax,
+        options.features,
+        made.manifest.labels,
+        options.output,
+        stages,
+    )
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:
@@ -232,7 +258,7 @@ def served_by(made: Bundle, against: Path | Model, known: Known = NOTHING_MORE) 
             values=asked.values,
             preprocessing=asked.preprocessing,
             features=asked.features,
-            families=known.families or FAMILIES,
+            families=known.families or EXPORTED,
         )
     if model.provenance.sha256 != said.sha256:
         raise BundleError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,14 @@ class OpenedArtifact:
 
     Attributes:
         load_plainly: loads it once more without settings; None where nobody knows what that does.
+        orders: names of the rounds of layers that sort -> a session that gives their orders; None where nothing can be
+            read inside the artifact.
     """
 
     session: Session
     census: DtypeStats
     load_plainly: Callable[[], OpenedPlain | None] = lambda: None
+    orders: Callable[[Sequence[str]], Session] | None = None
 
 
 Opening: TypeAlias = Callable[[Bundle, Progress], AbstractContextManager[OpenedArtifact]]

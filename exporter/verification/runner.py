@@ -6,11 +6,12 @@ Questions come on standard input, answers go to standard output, one JSON object
     {"look": the same}                                     {"values": [[name, scope, takes], ...]}
     {"show": [names of values]}                            {"evaluator"}
     {"plain": true}                                        {"plain": what a load without settings computes, "loaded"}
+    {"orders": [names of rounds]}                          {"evaluator"}
     {"run": inputs.npz, "outputs": outputs.npz}            {"outputs": [names]}
     until the end of input
 
-`open` and `look` replace the artifact before, `show` and `plain` load the same one once more; `run` with "plain": true
-asks that one. A refusal is {"error", "kind"}; the process goes on after it.
+`open` and `look` replace the artifact before, `show`, `plain` and `orders` load the same one once more; `run` with
+"plain": true or "orders": true asks that one. A refusal is {"error", "kind"}; the process goes on after it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from slide_export.core import typed_json
 from slide_export.core.errors import BundleError, SlideExportError
 from slide_export.core.text import foreign
 from slide_export.proof import plain_load
+from slide_export.proof.orders_inside import OrdersInside
 from slide_export.proof.plain_load import OpenedPlain
 from slide_export.proof.session import ArtifactValues, look_inside, open_session
 
@@ -48,6 +50,8 @@ class Runner:
     def _forget(self) -> None:
         self._session: Session | None = None
         self._plain: OpenedPlain | None = None
+        self._orders: Session | None = None
+        self._look_again: Callable[[], ArtifactValues] | None = None
         self._inside: ArtifactValues | None = None
         self._load: Callable[[], OpenedPlain | None] = lambda: None
 
@@ -60,7 +64,9 @@ class Runner:
         if "show" in question:
             return self._show(question["show"])
         if "run" in question:
-            return self._run(question["run"], question["outputs"], plain=question.get("plain", False))
+            return _computed(self._asked(question), question["run"], question["outputs"])
+        if "orders" in question:
+            return self._look_for_orders(question["orders"])
         return self._load_plainly()
 
     def _open(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +74,7 @@ class Runner:
         backend, path, graph = self._begin(job)
         census = optional.dtype_stats(backend, path, job["settings"])
         self._session = open_session(backend, path, graph, job["settings"])
+        self._look_again = lambda: look_inside(backend, path, graph, job["settings"])
         self._load = lambda: plain_load.load(backend, path, job["settings"], census.computed)
         return {"evaluator": self._session.evaluator, "census": asdict(census)}
 
@@ -90,21 +97,35 @@ class Runner:
         told = None if self._plain is None else typed_json.plain(self._plain.told)
         return {"plain": told, "loaded": self._plain is not None and self._plain.session is not None}
 
-    def _run(self, inputs: str, outputs: str, *, plain: bool) -> dict[str, Any]:
-        """Compute the outputs of one batch, from a file of arrays to another."""
-        session = self._session if not plain else None if self._plain is None else self._plain.session
-        if session is None:
+    def _look_for_orders(self, rounds: Sequence[str]) -> dict[str, Any]:
+        """Load it once more to give the orders that it sorts by."""
+        if self._look_again is None:
             raise BundleError("expected an opened artifact, found none")
-        with np.load(inputs, allow_pickle=False) as given:
-            feeds = {name: given[name] for name in given.files}
-        found = {name: np.asarray(value) for name, value in session.run(feeds).items()}
-        with Path(outputs).open("wb") as file:
-            np.savez(file, **found)  # type: ignore[arg-type]  # names are outputs', not savez's options
-        return {"outputs": list(found)}
+        self._orders = OrdersInside(self._look_again(), rounds)
+        return {"evaluator": self._orders.evaluator}
+
+    def _asked(self, question: Mapping[str, Any]) -> Session | None:
+        if question.get("orders"):
+            return self._orders
+        if question.get("plain"):
+            return None if self._plain is None else self._plain.session
+        return self._session
 
     def _begin(self, job: Mapping[str, Any]) -> tuple[Backend, Path, Path | None]:
         self._forget()  # the memory of the one before is free before the next one takes some
         return backends.load(job["target"]), Path(job["path"]), Path(job["graph"]) if job["graph"] else None
+
+
+def _computed(session: Session | None, inputs: str, outputs: str) -> dict[str, Any]:
+    """Compute the outputs of one batch, from a file of arrays to another."""
+    if session is None:
+        raise BundleError("expected an opened artifact, found none")
+    with np.load(inputs, allow_pickle=False) as given:
+        feeds = {name: given[name] for name in given.files}
+    found = {name: np.asarray(value) for name, value in session.run(feeds).items()}
+    with Path(outputs).open("wb") as file:
+        np.savez(file, **found)  # type: ignore[arg-type]  # names are outputs', not savez's options
+    return {"outputs": list(found)}
 
 
 def answer(questions: TextIO, answers: TextIO) -> None:

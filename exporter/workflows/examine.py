@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from slide_export.backends import optional, registry
 from slide_export.backends.interface import Session
+from slide_export.bundle.store import GOLDEN_IMAGES
 from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.core.artifact import Artifact, DtypeStats
 from slide_export.core.float_build import FloatBuild
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.progress import Progress
-from slide_export.core.proof import ParityReport
+from slide_export.core.proof import ParityReport, Reference
 from slide_export.proof import accuracy, parity, plain_load
+from slide_export.proof.ordering import ordering
+from slide_export.proof.orders_inside import open_orders
+from slide_export.proof.reference import subset
 from slide_export.proof.session import open_session
 
 from . import float_build
@@ -26,12 +31,15 @@ class Examination:
 
     Attributes:
         float_build: proof of the float32 build of its graph, and its stored values against that; None for float32.
+        golden: what is repeated without the trained model: the first images, of a model that sorts under the artifact's
+            own orders.
         plain_load: what a load without settings computes; None where nobody knows.
         accuracy: None where none was asked for.
     """
 
     dtype_stats: DtypeStats
     proof: ParityReport
+    golden: Reference
     float_build: FloatBuild | None
     plain_load: PlainLoad | None
     accuracy: AccuracyReport | None
@@ -40,19 +48,24 @@ class Examination:
 def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact, step: Progress) -> Examination:
     """Open an artifact on its target's runtime and hold it to the trained model."""
     backend, numbers = registry.load(plan.target), plan.numbers
-    reference, batch, axis = prepared.reference(numbers), plan.source.io.batch, prepared.served.task.decision_axis
+    served, reference = prepared.served, prepared.reference(numbers)
+    batch, axis = served.io.batch, served.task.decision_axis
     with step("count what it stores and computes"):
         dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
     with step("check parity"):
         session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
         accepted = parity.accepted(numbers.precision, numbers.recipe)
-        proof = parity.check(reference, session, batch, decision_axis=axis, accepted=accepted)
+        inside = partial(open_orders, backend, artifact.path, artifact.graph, artifact.settings)
+        ordered = ordering(served, reference, numbers, inside)
+        proof = parity.check(reference, session, batch, decision_axis=axis, accepted=accepted, ordering=ordered)
+        golden = subset(reference, GOLDEN_IMAGES) if ordered is None else ordered.golden(GOLDEN_IMAGES, batch)
     with step("hold it against its float32 build"):
         build = float_build.prove(plan, prepared, form, artifact)
     with step("look at a load without settings"):
+        sorts = partial(ordering, served, reference, numbers)
         loaded = plain_load.load(backend, artifact.path, artifact.settings, dtype_stats.computed)
-        plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis)
-    return Examination(dtype_stats, proof, build, plain, _accuracy(plan, prepared, session, step))
+        plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis, sorts)
+    return Examination(dtype_stats, proof, golden, build, plain, _accuracy(plan, prepared, session, step))
 
 
 def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:

@@ -32,6 +32,7 @@ def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bu
     from .finish import finish
     from .mixed import search
 
+    plan = plan.protecting(prepared.served.trained.float32)
     if plan.search:
         plan = plan.keeping(search(plan, prepared, step))
     return finish(plan, prepared, step)

@@ -21,7 +21,6 @@ from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
 from slide_export.proof import gate, stored
-from slide_export.proof.reference import subset
 
 from .examine import examine
 from .prepare import ModelInForm, Prepared
@@ -43,10 +42,10 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
-    plan = plan.on_this_machine()
+    plan = plan.on_this_machine().protecting(prepared.served.trained.float32)
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
     with step(f"run the trained model as {numbers.precision} would compute it"):
-        reference = prepared.reference(numbers)
+        prepared.reference(numbers)
     tuning = _tuning(plan, prepared, step)
     with step("choose the form"):
         form = prepared.in_form(",".join(stage.fastest for stage in tuning) or plan.source.form, target)
@@ -79,7 +78,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         content = describe(made)
         if numbers.recipe is not None:
             (directory / QUANTIZATION).write_text(dump(numbers.recipe, plan.destination.name, target))
-        store.write(directory, content, subset(reference, store.GOLDEN_IMAGES), report.markdown(content))
+        store.write(directory, content, found.golden, report.markdown(content))
         _judge(plan, made)
     return store.read(destination)
 

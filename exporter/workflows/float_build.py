@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from slide_export.backends import optional, registry
@@ -15,6 +16,8 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP32
 from slide_export.core.proof import OutputParity
 from slide_export.proof import parity, stored
+from slide_export.proof.ordering import ordering
+from slide_export.proof.orders_inside import open_orders
 from slide_export.proof.session import GRAPHS
 
 from .prepare import ModelInForm, Prepared
@@ -32,11 +35,14 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
         return None
     with tempfile.TemporaryDirectory() as directory:
         builder, build = _build(plan, form, backend, Path(directory))
+        served, reference = prepared.served, prepared.reference(NumericFormat())
+        inside = partial(open_orders, builder, build.path, None, build.settings)
         report = parity.check(
-            prepared.reference(NumericFormat()),
+            reference,
             builder.Session(build.path, build.settings),
-            plan.source.io.batch,
-            decision_axis=prepared.served.task.decision_axis,
+            served.io.batch,
+            decision_axis=served.task.decision_axis,
+            ordering=ordering(served, reference, NumericFormat(), inside),
         )
         compared = _compare(plan.numbers.recipe, (builder, build), (backend, artifact))
     worst = max(report.outputs, key=_share)
@@ -51,8 +57,8 @@ def _share(output: OutputParity) -> float:
 def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> tuple[Backend, Artifact]:
     if backend.ACCEPTS is OnnxGraph:
         graphs = registry.load(GRAPHS)
-        return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, plan.source.io))
-    return backend, backend.lower(form.served, directory, LoweringOptions(FP32, plan.source.io, plan.options))
+        return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, form.served.io))
+    return backend, backend.lower(form.served, directory, LoweringOptions(FP32, form.served.io, plan.options))
 
 
 def _compare(

@@ -71,6 +71,7 @@ def _of_the_artifact(manifest: Manifest) -> dict[str, Any]:
         "embed_preprocessing": options.embed_preprocessing,
         "softmax": options.softmax,
         "features": options.features,
+        "output": options.output,
         "labels": manifest.labels,
     }
     return taken | ({} if options.image_count is None else {"image_count": options.image_count})

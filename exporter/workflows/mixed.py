@@ -8,6 +8,7 @@ artifact. What was kept is in the manifest and, in int8, in the bundle's recipe.
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from slide_export.backends import optional, registry
@@ -25,6 +26,8 @@ from slide_export.core.proof import ParityReport
 from slide_export.core.request import AccuracyGoal
 from slide_export.graph.convert import to_ir
 from slide_export.proof import accuracy, gate, parity
+from slide_export.proof.ordering import ordering
+from slide_export.proof.orders_inside import open_orders
 from slide_export.proof.session import GRAPHS, LITERALLY, on_graph
 
 from .finish import lowering_options, reduce
@@ -96,20 +99,21 @@ class _Tries:
     def measure(self, keep: Sequence[str]) -> AccuracyReport:
         """What is lost with `keep` in float32."""
         with tempfile.TemporaryDirectory() as directory:
-            return self._accuracy(self._open(keep, Path(directory)))
+            return self._accuracy(self._open(keep, Path(directory))[0])
 
     def prove(self, keep: Sequence[str]) -> tuple[AccuracyReport, ParityReport]:
         """The accuracy and the parity report with `keep` in float32."""
         numbers = self.plan.numbers.keeping(keep)
         reference, served = self.prepared.with_floor(numbers), self.prepared.served
         with tempfile.TemporaryDirectory() as directory:
-            session = self._open(keep, Path(directory))
+            session, look = self._open(keep, Path(directory))
             proof = parity.check(
                 reference,
                 session,
                 served.io.batch,
                 decision_axis=served.task.decision_axis,
                 accepted=parity.accepted(numbers.precision, numbers.recipe),
+                ordering=ordering(served, reference, numbers, look),
             )
             return self._accuracy(session), proof
 
@@ -119,15 +123,17 @@ class _Tries:
             prepared.trained_scores(), prepared.served, session, self.data, self.goal, prepared.store
         )
 
-    def _open(self, keep: Sequence[str], directory: Path) -> Session:
-        """A session of the target's own artifact, or of the graph where the target does not run here."""
+    def _open(self, keep: Sequence[str], directory: Path) -> tuple[Session, Callable[[Sequence[str]], Session]]:
+        """A session of the target's own artifact, or of the graph where it does not run here; and its inside."""
         backend, graph = registry.load(self.plan.target), self.edit(keep)
         if reason := optional.unavailable_reason(backend):
             path = directory / "model.onnx"
             path.write_bytes(graph.proto.SerializeToString(deterministic=True))
-            return on_graph(registry.load(GRAPHS).Session(path, LITERALLY), reason)
+            session = on_graph(registry.load(GRAPHS).Session(path, LITERALLY), reason)
+            return session, partial(open_orders, backend, path, path, {})
         artifact = backend.lower(graph, directory, lowering_options(self.plan, self.prepared))
-        return backend.Session(artifact.path, artifact.settings)
+        look = partial(open_orders, backend, artifact.path, artifact.graph, artifact.settings)
+        return backend.Session(artifact.path, artifact.settings), look
 
 
 def _tries(plan: Plan, prepared: Prepared, step: Progress) -> _Tries:

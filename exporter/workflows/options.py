@@ -50,10 +50,12 @@ class ExportOptions(PreprocessingOptions, total=False):
         batch: a fixed batch size; dynamic.
         embed_preprocessing: take uint8 [B, H, W, 3] RGB instead of normalised float32 [B, 3, H, W].
         softmax: return probabilities instead of logits.
-        features: return the four stage maps instead of logits.
+        features: return the maps of the stages instead of logits.
+        output: which of the task's outputs; its default.
         labels: class names.
-        evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate.
-        max_drop: points of top-1 that the artifact may lose there; 1.
+        evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate;
+            of a task with truths their folders or list.
+        max_drop: points of top-1 that the artifact may lose there; 1. Where the task has another figure, in its unit.
         min_sqnr_db: what its outputs must reach there; 20 where the images have no classes.
         keep_fp32: PyTorch modules that stay in float, with all that is in them.
         values: what no file tells, by the names that the family declares and `inspect` lists.
@@ -81,6 +83,7 @@ class ExportOptions(PreprocessingOptions, total=False):
     embed_preprocessing: bool
     softmax: bool
     features: bool
+    output: str
     labels: Sequence[str]
     evaluation: Path | str | None
     max_drop: float | None

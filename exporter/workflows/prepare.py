@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slide_export.backends import registry
+from slide_export.calibration import samples
 from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
@@ -21,7 +23,7 @@ from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Outputs
-from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.errors import RequestError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import ASSUMED, BlockCertificate, FusedModel, Model
 from slide_export.core.progress import Progress, no_progress
@@ -30,7 +32,7 @@ from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
-from slide_export.models import ALL, FAMILIES, ships
+from slide_export.models import EXPORTED, LOADABLE, coupled, ships
 from slide_export.proof import accuracy, floor, reference, soundness
 from slide_export.tasks.features import stages_of
 
@@ -159,11 +161,14 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
     with step("load the checkpoint"):
         model = _load(request)
         request = _with_told(request, model)
+        request, model = _with_batch(request, model)
         served = serve(model, request.io, request.checkpoint.tasks or None)
+        request = replace(request, io=served.io)
         _refuse_unfit(request, model)
     store = PictureStore(model.data, model.image_size, served.task.sample)
-    images = _samples(request.images, served)
-    proof_images = readable(images, request.image_count, store.load)
+    images, told = samples.of_set(request.images, served.task)
+    store.take(told)
+    proof_images = _together(readable(images, request.image_count, store.load), served.coupled)
     evaluation = _evaluation(request, served, store, step)
     model = _with_notes(model, _audited(model, proof_images, evaluation, request.image_count, store))
     served = replace(served, trained=model)
@@ -173,13 +178,13 @@ def prepare(request: SourceRequest, step: Progress = no_progress) -> Prepared:
         soundness.refuse_unsound(served, truth)
     with step("fuse and certify"):
         fused = fuse(model)
-        certificate = certify(fused, served.normalised(first(truth.feeds, 1)))
+        certificate = certify(fused, served.normalised(first(truth.feeds, served.coupled)))
     return Prepared(request, served, fused, certificate, truth, images, proof_images, evaluation, store)
 
 
 def _load(request: SourceRequest) -> Model:
     asked = request.checkpoint
-    families = asked.families or (ALL if asked.comparison else FAMILIES)
+    families = asked.families or (LOADABLE if asked.comparison else EXPORTED)
     return load_checkpoint(
         asked.path,
         variant=asked.variant,
@@ -202,6 +207,33 @@ def _with_told(request: SourceRequest, model: Model) -> SourceRequest:
     return replace(request, io=replace(request.io, labels=model.labels))
 
 
+def _with_batch(request: SourceRequest, model: Model) -> tuple[SourceRequest, Model]:
+    """Fix the batch of a model whose images change each other's outputs: no dynamic one is right at every size.
+
+    Raises:
+        RequestError: the batch that is asked for leaves an image without those that it belongs to.
+    """
+    together, batch = coupled(model.module), request.io.batch
+    if together == 1:
+        return request, model
+    if batch is None:
+        said = f"assumed a fixed batch of {together}: each {together} images of a batch change each other's outputs"
+        model = _with_notes(model, (said,))
+        return replace(request, io=replace(request.io, batch=together)), model
+    if batch % together:
+        raise RequestError(
+            f"expected {option('batch')} to be a multiple of {together}, found {batch}: each {together} images of a "
+            f"batch change each other's outputs in {model.variant}"
+        )
+    return request, model
+
+
+def _together(images: ImageSet, together: int) -> ImageSet:
+    """As many images as the model takes at a time, or a multiple; a single one is repeated."""
+    count = max(len(images.files) // together, 1) * together
+    return replace(images, files=tuple(islice(cycle(images.files), count)))
+
+
 def _refuse_unfit(request: SourceRequest, model: Model) -> None:
     """Refuse what the model's modules decide, before any of its arithmetic.
 
@@ -216,20 +248,6 @@ def _refuse_unfit(request: SourceRequest, model: Model) -> None:
                 f"expected modules of the model in {option('keep_fp32')}, found {pattern!r}: one is {close[0]!r}"
             )
     refuse_unfit(model.module, request.form)
-
-
-def _samples(images: ImageSet, served: ServedModel) -> ImageSet:
-    """The images of a set that the task takes as first input.
-
-    Raises:
-        CalibrationError: it takes none of them.
-    """
-    files = tuple(file for file in images.files if served.task.sample(file))
-    if not files:
-        raise CalibrationError(
-            f"expected images of {' and '.join(served.input_names)} in {images.source}, found none that belong together"
-        )
-    return replace(images, files=files)
 
 
 def _audited(

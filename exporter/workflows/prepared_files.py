@@ -38,14 +38,14 @@ from slide_export.graph.export import specs
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import serve
-from slide_export.models import ALL, DataConfig, Family
+from slide_export.models import LOADABLE, DataConfig, Family
 
 from .prepare import ModelInForm, Prepared
 from .resolve import SourceRequest
 
 SCHEMA = "slide-export/prepared/2"
 INDEX, TRAINED, TRUTH = "prepared.json", "trained.safetensors", "truth.safetensors"
-FEED, EXACT, FLOOR = "input.", "reference.", "floor."
+FEED, EXACT, MARGIN, FLOOR = "input.", "reference.", "margin.", "floor."
 
 
 def write(prepared: Prepared, directory: Path) -> None:
@@ -55,6 +55,7 @@ def write(prepared: Prepared, directory: Path) -> None:
     (directory / TRAINED).write_bytes(safetensors.torch.save(state))
     tensors = {FEED + name: value for name, value in truth.feeds.items()}
     tensors |= {EXACT + name: value for name, value in truth.exact.items()}
+    tensors |= {MARGIN + name: value for name, value in truth.margins.items()}
     for number, reference in enumerate(_float_floors(prepared).values()):
         tensors |= {f"{FLOOR}{number}.{name}": value for name, value in reference.rounded.items()}
     (directory / TRUTH).write_bytes(safetensors.numpy.save({n: np.ascontiguousarray(v) for n, v in tensors.items()}))
@@ -94,6 +95,7 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "accuracy": None if request.accuracy is None else asdict(request.accuracy),
         },
         "proof_images": asdict(prepared.proof_images),
+        "samples": list(prepared.store.told.values()),
         "truth": {"source": prepared.truth.source, "images": prepared.truth.images},
         "floors": [{"precision": one.precision.name, "keep": one.keep} for one in _float_floors(prepared)],
         "certificate": [asdict(block) for block in prepared.certificate],
@@ -103,11 +105,12 @@ def _index(prepared: Prepared) -> dict[str, Any]:
             "images": asdict(evaluation.images),
             "classes": None if evaluation.classes is None else evaluation.classes.tolist(),
             "names": evaluation.names,
+            "truths": [(file, truth) for file, truth in evaluation.truths.items()],
         },
     }
 
 
-def read(directory: Path, families: tuple[Family, ...] = ALL) -> Prepared:
+def read(directory: Path, families: tuple[Family, ...] = LOADABLE) -> Prepared:
     """A prepared checkpoint from its directory.
 
     Args:
@@ -139,6 +142,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         _part(tensors, FEED),
         _part(tensors, EXACT),
         {},
+        _part(tensors, MARGIN),
     )
     prepared = Prepared(
         request=request,
@@ -151,6 +155,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         evaluation=_evaluation(index["evaluation"]),
         store=PictureStore(model.data, model.image_size, served.task.sample),
     )
+    prepared.store.take({Path(files[0]): tuple(map(Path, files)) for files in index["samples"]})
     for number, plain in enumerate(index["floors"]):
         numbers = NumericFormat(precision_named(plain["precision"]), keep=tuple(plain["keep"]))
         prepared.floors[numbers] = replace(truth, rounded=_part(tensors, f"{FLOOR}{number}."))
@@ -200,6 +205,7 @@ def _model(directory: Path, plain: Mapping[str, Any], families: tuple[Family, ..
         provenance,
         plain["task"],
         tuple(plain["labels"]),
+        family.float32,
     )
 
 
@@ -223,6 +229,7 @@ def _evaluation(plain: Mapping[str, Any] | None) -> EvaluationSet | None:
         _image_set(plain["images"]),
         None if classes is None else np.array(classes, np.int64),
         tuple(plain["names"]),
+        {Path(file): Path(truth) for file, truth in plain["truths"]},
     )
 
 

@@ -19,7 +19,7 @@ from slide_export.calibration.quantization import NumericFormat
 from slide_export.core import files
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError, option
-from slide_export.core.precision import FP32, precision_named
+from slide_export.core.precision import FP16, FP32, precision_named
 from slide_export.core.preprocessing import refuse_size
 from slide_export.core.request import CheckpointRequest, ExportRequest
 
@@ -108,6 +108,20 @@ class Plan:
     def on_this_machine(self) -> Plan:
         """The plan with what this machine's CPU needs, which takes torch to tell."""
         return replace(self, numbers=self.numbers.on_this_machine())
+
+    def protecting(self, modules: tuple[str, ...]) -> Plan:
+        """The plan with a model's own modules in float32, where its graph computes in less.
+
+        Args:
+            modules: see `Model.float32`.
+        """
+        precision = self.numbers.precision
+        new = tuple(one for one in modules if one not in self.source.keep_fp32)
+        in_graph = registry.load(self.target).PRECISIONS[precision.name]
+        if not new or not in_graph or precision != FP16:  # 8 bits are of layers with weights alone
+            return self
+        source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *new))
+        return replace(self, source=source, numbers=self.numbers.keeping(new))
 
     def keeping(self, found: MixedSearch) -> Plan:
         """The plan of the export that a search ends in."""

@@ -5,19 +5,26 @@ files, folders -> decoded, resized, cropped as the manifest says -> fed -> outpu
 
 from __future__ import annotations
 
+import io
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from slide_export.backends.interface import Session
+from slide_export.bundle import store as bundles
 from slide_export.bundle.manifest import Manifest
+from slide_export.calibration import samples
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import find, is_there
+from slide_export.core import files
 from slide_export.core.artifact import Feeds, Outputs
-from slide_export.core.errors import CalibrationError
+from slide_export.core.errors import CalibrationError, RequestError, option
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.task import Task
 from slide_export.inference.served import ServedModel, feeds_of, repeated
@@ -35,6 +42,7 @@ class Answer:
         image: its first file.
         outputs: of the artifact, without the batch axis.
         drawn: the same for people, a line each.
+        picture: the same as a picture, uint8 [H, W, 3]; None where the task draws none.
         trained: outputs of the PyTorch model in float32; None where no checkpoint was given.
         trained_drawn: the same for people.
     """
@@ -44,6 +52,7 @@ class Answer:
     drawn: tuple[str, ...]
     trained: Outputs | None = None
     trained_drawn: tuple[str, ...] = ()
+    picture: NDArray[np.uint8] | None = None
 
     @property
     def largest_difference(self) -> float | None:
@@ -85,46 +94,53 @@ def run(bundle: Path, places: Sequence[Path], against: Path | None = None, step:
     """
     with open_bundle(bundle, step) as opened:
         manifest, task, session = opened.bundle.manifest, task_in(opened.bundle), opened.artifact.session
-        files = images_in(places, task)
+        told = samples_in(places, task)
+        images = tuple(told)
         served = trained(opened, against, step)
         store = PictureStore(data_of(manifest), manifest.preprocessing.crop, task.sample)
-        for file in files:
+        store.take(told)
+        for file in images:
             store.load(file)  # decodes every picture before the first is answered
-        io = interface_of(opened.bundle)
-        with step(f"run the artifact on {len(files)} images"):
+        interface = interface_of(opened.bundle)
+        with step(f"run the artifact on {len(images)} images"):
             answers = []
-            for part in _parts(files, io.batch or 1):
-                feeds = feeds_of(task, io, store.data, store.stacked(part))
-                outputs = run_batch(session, feeds, io.batch)
+            for part in _parts(images, interface.batch or 1):
+                feeds = feeds_of(task, interface, store.data, store.stacked(part))
+                outputs = run_batch(session, feeds, interface.batch)
                 answers += [
-                    _answer(file, row, task, manifest.labels) for file, row in zip(part, _rows(outputs), strict=True)
+                    _answer(file, row, task, manifest.labels, store)
+                    for file, row in zip(part, _rows(outputs), strict=True)
                 ]
         if served is not None:
-            with step(f"run the trained model on {len(files)} images"):
+            with step(f"run the trained model on {len(images)} images"):
                 answers = [_beside(one, served, store, task) for one in answers]
     return RunResult(bundle, manifest.target, manifest.precision.name, task.name, session.evaluator, tuple(answers))
 
 
-def images_in(places: Sequence[Path], task: Task) -> tuple[Path, ...]:
+def samples_in(places: Sequence[Path], task: Task) -> dict[Path, tuple[Path, ...]]:
     """The samples of a task in files and folders, by their first file, in the order that was given.
 
     Raises:
         CalibrationError: a place does not exist, or holds no sample of the task.
     """
-    found: list[Path] = []
+    found: dict[Path, tuple[Path, ...]] = {}
+    single: list[Path] = []
     for place in places:
         if not is_there(place, Path.exists):
             raise CalibrationError(f"expected an image or a folder of images at {place}, found nothing")
-        inside = place.is_dir() or place.suffix.lower() in CONTAINERS
-        files = [file for file in (find(place).files if inside else (place,)) if task.sample(file)]
-        if not files:
-            raise CalibrationError(
-                f"expected images of {' and '.join(task.inputs)} in {place}, found none that belong together"
-            )
-        found += files
+        if not place.is_dir() and place.suffix.lower() not in CONTAINERS:
+            single.append(place)
+            if len(single) == len(task.inputs) or task.sample(place):
+                found |= samples.of_files(single, task)
+                single = []
+            continue
+        images, told = samples.of_set(find(place), task)
+        found |= {file: told.get(file) or task.sample(file) for file in images.files}
+    if single:
+        samples.of_files(single, task)  # refuses them
     if not found:
         raise CalibrationError("expected at least one image, found none")
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def data_of(manifest: Manifest) -> DataConfig:
@@ -137,6 +153,7 @@ def data_of(manifest: Manifest) -> DataConfig:
         told.interpolation,
         told.keep_aspect,
         told.scale,
+        told.resizes,
     )
 
 
@@ -159,12 +176,45 @@ def _rows(outputs: Outputs) -> Iterator[Outputs]:
         yield {name: value[index : index + 1] for name, value in outputs.items()}
 
 
-def _answer(file: Path, row: Outputs, task: Task, labels: Sequence[str]) -> Answer:
-    return Answer(file, {name: value[0] for name, value in row.items()}, task.draw(row, labels))
+def _answer(file: Path, row: Outputs, task: Task, labels: Sequence[str], store: PictureStore) -> Answer:
+    picture = None if task.picture is None else task.picture(row, store.load(file))
+    return Answer(file, {name: value[0] for name, value in row.items()}, task.draw(row, labels), picture=picture)
 
 
 def _beside(answer: Answer, served: ServedModel, store: PictureStore, task: Task) -> Answer:
     """The answer with the trained model's."""
     row = served.outputs(served.feeds(store.stacked((answer.image,))), torch.float32)
     outputs = {name: value[0] for name, value in row.items()}
-    return Answer(answer.image, answer.outputs, answer.drawn, outputs, task.draw(row, served.io.labels))
+    return replace(answer, trained=outputs, trained_drawn=task.draw(row, served.io.labels))
+
+
+def refuse_undrawn(bundle: Path) -> None:
+    """Refuse a bundle whose answers are words alone, where pictures are asked for.
+
+    Raises:
+        RequestError: they are.
+    """
+    made = bundles.read(bundle)
+    if task_in(made).picture is None:
+        raise RequestError(
+            f"expected a task whose answers are pictures for {option('draw')}, found {made.manifest.task}: leave it out"
+        )
+
+
+def draw(result: RunResult, directory: Path) -> tuple[Path, ...]:
+    """Write each answer's picture as PNG, called like its image; a number goes behind a name that is taken.
+
+    Raises:
+        WriteError: nothing can be written there.
+    """
+    written: list[Path] = []
+    for answer in result.answers:
+        if answer.picture is None:
+            continue
+        names = (f"{answer.image.stem}{f'-{count}' if count else ''}.png" for count in itertools.count())
+        path = next(directory / name for name in names if directory / name not in written)
+        content = io.BytesIO()
+        Image.fromarray(answer.picture).save(content, "PNG")
+        files.write(path, content.getvalue())
+        written.append(path)
+    return tuple(written)

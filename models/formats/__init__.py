@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from . import official, openmmlab, timm, torchvision, transformers
+from . import dense, official, openmmlab, timm, torchvision, transformers
 from .format import Beside, Format, Told
 from .key_map import Origin, Renamed, rename
-from .refused import REFUSED, UNKNOWN_FAMILIES, refusal
+from .refused import OTHER_HEADS, REFUSED, UNKNOWN_FAMILIES, refusal
 
 FORMATS: tuple[Format, ...] = (
+    *dense.FORMATS,  # first: the names inside are those of the backbone alone
     *timm.FORMATS,
     *torchvision.FORMATS,
     *transformers.FORMATS,
@@ -35,6 +36,7 @@ HEADS = ("head.", "classifier.", "fc.")
 
 __all__ = [
     "FORMATS",
+    "OTHER_HEADS",
     "REFUSED",
     "UNKNOWN_FAMILIES",
     "Beside",
@@ -64,20 +66,22 @@ class Recognised:
     keys: Mapping[str, str]
 
 
-def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG) -> Recognised | None:
+def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG, *, heads: bool = True) -> Recognised | None:
     """Tell the format of a state dict from its names; None where they are official or of no format.
 
     Args:
         keys: names of the tensors.
         config: config.json, which tells whose the names are where they do not.
+        heads: whether those of a segmenter or detector are taken with their backbone.
     """
+    formats = FORMATS if heads else FORMATS[len(dense.FORMATS) :]
     for body in ("", *BODIES, *OWN_BODIES):
         if body and not any(key.startswith(body) for key in keys):
             continue
         if body in OWN_BODIES and not all(key.startswith((body, *HEADS)) for key in keys):
             continue
         renamed = {key.removeprefix(body): key for key in keys}
-        for candidate in FORMATS:
+        for candidate in formats:
             named = candidate.matches(renamed.keys()) and candidate.only_with in ("", *config)
             if named and not _is_other_nat(candidate, body, config.get("model_type")):
                 return Recognised(candidate, body, renamed)

@@ -52,6 +52,9 @@ class Told:
         filled: pattern of tensors here that the library leaves out -> the number that stands for them.
         images: mean, std, resize, crop or interpolation -> what told it; what is missing is the library's default.
         images_assumed: whose default that is, one sentence each.
+        input_size: rows and columns that the model is to be exported for, where it has no trained size; None where the
+            configuration has it.
+        input_assumed: a sentence where that is a guess, for those who name no other.
     """
 
     fields: Mapping[str, Any]
@@ -63,6 +66,8 @@ class Told:
     filled: Mapping[str, float] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     images_assumed: tuple[str, ...] = ()
+    input_size: tuple[int, int] | None = None
+    input_assumed: str = ""
 
     @property
     def guessed(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from .shapes import has
 
 QUANTIZED = (".SCB", ".absmax", ".quant_state", "._packed_params", ".zero_point", ".qweight", ".weight_scale")
+TWO_VIEWS = "patch_embed_1."  # of MV-Swin-T, which has SwinV2's blocks
 Refusal = tuple[Callable[[Collection[str]], bool], str]
 
 
@@ -16,6 +17,11 @@ def _ends(keys: Collection[str], *endings: str) -> bool:
 def _is_fused_slide(keys: Collection[str]) -> bool:
     shift = any(".attn.dep_conv.weight" in key for key in keys)
     return shift and not any(".dep_conv1." in key for key in keys)
+
+
+def _is_swin_v2(keys: Collection[str]) -> bool:
+    named = _ends(keys, ".attn.logit_scale", ".self.logit_scale", ".attention.logit_scale", ".w_msa.logit_scale")
+    return named or any("cpb_mlp." in key or ".continuous_position_bias_mlp." in key for key in keys)
 
 
 REFUSED: tuple[Refusal, ...] = (
@@ -36,10 +42,7 @@ REFUSED: tuple[Refusal, ...] = (
         "weights under a pruning mask: call torch.nn.utils.prune.remove on each layer, then save the state dict",
     ),
     (
-        lambda keys: (
-            _ends(keys, ".attn.logit_scale", ".self.logit_scale", ".attention.logit_scale", ".w_msa.logit_scale")
-            or any("cpb_mlp." in key or ".continuous_position_bias_mlp." in key for key in keys)
-        ),
+        lambda keys: _is_swin_v2(keys) and not any(key.startswith(TWO_VIEWS) for key in keys),
         "SwinV2 (cosine attention, positions by an MLP): it is not exported; Swin, of the first version, is",
     ),
     (
@@ -72,6 +75,18 @@ UNKNOWN_FAMILIES: tuple[Refusal, ...] = (
     (lambda keys: has(keys, r"encoder\.layers\.encoder_layer_0\."), "torchvision ViT"),
 )
 """Told where no family here has the names."""
+
+
+OTHER_HEADS: tuple[Refusal, ...] = (
+    (lambda keys: has(keys, r"roi_head\.bbox_head\.\d+\."), "a Cascade R-CNN"),
+    (lambda keys: has(keys, r"roi_head\.mask_head\."), "a Mask R-CNN"),
+    (lambda keys: has(keys, r"roi_head\."), "a Faster R-CNN"),
+    (lambda keys: has(keys, r"(decode|panoptic)_head\.(transformer_decoder|query_feat)"), "a Mask2Former"),
+    (lambda keys: has(keys, r"bbox_head\.(transformer|query_embedding)|decoder\.layers\."), "a DETR"),
+    (lambda keys: has(keys, r"bbox_head\.(atss|fcos|conv_centerness)"), "an ATSS or FCOS"),
+    (lambda keys: has(keys, r"rpn_head\."), "a region proposal network"),
+)
+"""Segmenters and detectors around a backbone whose heads are not exported."""
 
 
 def refusal(keys: Collection[str], refusals: tuple[Refusal, ...] = REFUSED) -> str:

@@ -22,8 +22,10 @@ from .timm_config import (
     read_arguments,
     read_data,
     read_image_size,
+    read_labels,
     read_window,
     unsaid,
+    with_processor,
 )
 
 STAGES = 4  # of every model here
@@ -199,13 +201,12 @@ def _told(
     assumed: tuple[str, ...],
     filled: Mapping[str, float],
 ) -> Told:
-    data, guess = read_data(beside.config, size)
-    pretrained = pretrained_of(beside.config)
-    places = (("label_names", beside.config), ("label_names", pretrained), ("labels", pretrained))
-    names = next((found for name, place in places if (found := place.get(name))), ())
-    labels = tuple(map(str, names.values() if isinstance(names, Mapping) else names)) or beside.labels
+    config = with_processor(beside.config, beside.preprocessor)
+    data, guess = read_data(config, size)
+    pretrained = pretrained_of(config)
+    labels = read_labels(config, pretrained) or beside.labels
     source = WHERE if beside.config else ""
-    images = images_told(beside.config)
+    images = images_told(config)
     if not (classes(state) or classes(state, "head.projection") or "feature_stages" in fields):
         assumed = (*assumed, "no file tells which maps a backbone hands on: those of every stage are assumed")
     assumed = (*assumed, *(unsaid(beside.config, pretrained, size) if beside.config else (NO_CONFIG,)))

@@ -58,6 +58,33 @@ def unsaid(config: Mapping[str, Any], pretrained: Mapping[str, Any], size: tuple
     return tuple(sentences)
 
 
+def with_processor(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take what config.json lacks of pretrained_cfg from preprocessor_config.json, as TimmWrapper writes it.
+
+    Source: transformers 5.24.0, models/timm_wrapper/image_processing_timm_wrapper.py.
+
+    Raises:
+        ShapeError: the two have different ones.
+    """
+    told = processor.get("pretrained_cfg")
+    if not isinstance(told, Mapping):
+        return config
+    own = pretrained_of(config)
+    different = sorted(name for name in ("mean", "std", "crop_pct", "interpolation") if name in own and name in told)
+    for name in different:
+        if own[name] != told[name]:
+            refuse_field("preprocessor_config.json", name, told[name], f"{own[name]!r}, as in {WHERE},")
+    return {**config, "pretrained_cfg": {**told, **own}}
+
+
+def read_labels(config: Mapping[str, Any], pretrained: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the class names; LABEL_0 and so on are what transformers writes where nobody named them."""
+    places = (("label_names", config), ("label_names", pretrained), ("labels", pretrained))
+    found = next((told for name, place in places if (told := place.get(name))), ())
+    names = tuple(map(str, found.values() if isinstance(found, Mapping) else found))
+    return () if all(name == f"LABEL_{number}" for number, name in enumerate(names)) else names
+
+
 def images_told(config: Mapping[str, Any]) -> dict[str, str]:
     """What of the preprocessing pretrained_cfg tells."""
     told = pretrained_of(config)

@@ -72,14 +72,16 @@ def as_it_is(module: nn.Module) -> OnnxGraph:
     return OnnxGraph(proto, (images,), (logits,))
 
 
-def best(model: Model, target: str, *, ships: bool = True) -> OnnxGraph:
+def best(model: Model, target: str, *, ships: bool = True, batch: int | None = None) -> OnnxGraph:
     """Returns what slide-export makes of a model for a target.
 
     Args:
+        batch: fixed size of it; None leaves it dynamic.
         ships: False for a model that is only measured.
     """
     auto, sampling = backends.default_form(target), backends.default_sampling(target)
-    return onnx_graph.export(in_form(choose(fuse(model), "auto", auto=auto, sampling=sampling), ModelIO()), ships=ships)
+    inference = choose(fuse(model), "auto", auto=auto, sampling=sampling)
+    return onnx_graph.export(in_form(inference, ModelIO(batch=batch)), ships=ships)
 
 
 def graphs(target: str) -> dict[str, OnnxGraph]:

@@ -123,3 +123,14 @@ def test_smoothness_of_noise_and_of_a_ramp() -> None:
     assert abs(smoothness(Image.fromarray(rough))) < 0.02
     assert smoothness(Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (200, 1)))) > 0.95
     assert smoothness(Image.new("L", (8, 8), 3)) == 1.0
+
+
+def test_a_sample_of_two_inputs_is_one_of_the_set(tmp_path: Path) -> None:
+    pictures = crops()
+    np.savez(tmp_path / "pictures.npz", images=pictures)
+    images = find(tmp_path / "pictures.npz")
+    store = PictureStore(DataConfig(), (SIDE, SIDE))
+    store.take({file: (file, images.files[0]) for file in images.files})
+    report = audit(cached(images, store))
+    assert report.images == COUNT
+    assert report.findings == ()  # the second inputs are all the same, and no sample is another

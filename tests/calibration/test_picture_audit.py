@@ -39,3 +39,10 @@ def test_what_a_file_tells_is_held_to_what_calibration_is_held_to() -> None:
     assert compared(pictures((0.45, 0.45, 0.45), 0.22), DataConfig(), (), "photos") == ()
     (sentence,) = compared(pictures((0.97, 0.97, 0.97), 0.01), DataConfig(), (), "photos")
     assert sentence.startswith("photos: wrong-normalisation: expected about mean 0")
+
+
+def test_a_model_that_normalises_nothing_takes_any_colours() -> None:
+    plain = DataConfig(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    dark = pictures((0.05, 0.05, 0.05), 0.01)
+    assert compared(dark, plain, ASSUMED, "photos") == compared(dark, plain, (), "photos") == ()
+    assert compared(dark, DataConfig(), ASSUMED, "photos")

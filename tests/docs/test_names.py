@@ -27,7 +27,8 @@ def test_readme_is_the_first_minute() -> None:
 
 @pytest.mark.parametrize("page", TEXTS, ids=name)
 def test_every_option_exists(page: Path) -> None:
-    known = {name for command in cli.commands.values() for option in command.params for name in option.opts}
+    options = [option for command in cli.commands.values() for option in command.params]
+    known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
     used = set(re.findall(r"--[a-z][a-z0-9-]+", page.read_text()))
     assert used <= known | {pytest_plugin.OPTION, "--help"} | FOREIGN
 

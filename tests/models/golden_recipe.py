@@ -62,7 +62,7 @@ def case(name: str, folder: Path = SYSTEMS) -> Case:
     state = {key: kept[key] if key in kept else drawn[key] for key in order}
     if fingerprint(state) != recipe["sha256"]:
         raise ValueError(f"{name}: expected the weights that the outputs were computed with, drew others")
-    inputs = {key: _input(rule) for key, rule in recipe["inputs"].items()}
+    inputs = {key: _input(rule, stored) for key, rule in recipe["inputs"].items()}
     return Case(
         name,
         json.loads((folder / "cases.json").read_text())[name],
@@ -117,11 +117,21 @@ def _from_name(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.asarray(F(1) + F(0.2) * normal if is_scale else F(0.1) * normal, F)
 
 
-def _input(rule: dict[str, Any]) -> Float32:
+def _input(rule: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Float32:
     shape = tuple(rule["shape"])
+    if "photo" in rule:
+        return _normalised(stored[rule["photo"]], shape)
     if "randn" in rule:
         return TorchNumbers(rule["randn"]).normal(shape)
     return np.asarray(F(rule.get("times", 1)) * _photograph(shape, rule["image"]) + F(rule.get("plus", 0)), F)
+
+
+def _normalised(photo: NDArray[Any], shape: tuple[int, ...]) -> Float32:
+    """A stored photograph uint8 [B, 3, h, w], normalised, with zeros at the bottom and the right."""
+    mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+    padded = np.zeros(shape, F)
+    padded[:, :, : photo.shape[2], : photo.shape[3]] = (photo - mean) / std
+    return padded
 
 
 def _photograph(shape: tuple[int, ...], seed: int) -> Float32:

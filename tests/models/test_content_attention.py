@@ -10,14 +10,8 @@ from torch import Tensor
 from slide_export.models import ShapeError, boat_cswin, boat_swin
 from slide_export.models.boat_cswin import BoatCSwinConfig, BoatCSwinTransformer
 from slide_export.models.boat_swin import BoatSwinConfig, BoatSwinTransformer
-from slide_export.models.content_attention import (
-    ContentAttention,
-    bisections,
-    levels,
-    recorded,
-    replay,
-    sort_keys,
-)
+from slide_export.models.content_attention import ContentAttention, levels, sort_keys
+from slide_export.models.sorting import following, recorded, round_names, sortings
 from tests.conftest import randomise
 
 SWIN = BoatSwinConfig(8, (2, 2, 2), (2, 2, 4), image_size=(112, 112), num_classes=3)
@@ -89,8 +83,8 @@ def test_the_inference_form_sorts_alike_and_computes_the_same() -> None:
             expected = layer(x)
         with recorded(fused) as theirs:
             assert torch.allclose(fused(x), expected, rtol=1e-12, atol=1e-13)
-    assert ours.keys() == theirs.keys() == {""}
-    assert all(torch.equal(a, b) for a, b in zip(ours[""][0], theirs[""][0], strict=True))
+    assert ours.keys() == theirs.keys() == {"bisection"}
+    assert all(torch.equal(a, b) for a, b in zip(ours["bisection"][0], theirs["bisection"][0], strict=True))
 
 
 def images(config: BoatSwinConfig | BoatCSwinConfig, batch: int) -> Tensor:
@@ -123,17 +117,29 @@ def test_boat_cswin_refuses_an_image_without_a_partner(batch: int) -> None:
         model(images(CSWIN, batch))
 
 
-def test_replaying_its_own_orders_changes_nothing_and_others_do() -> None:
+def test_following_its_own_orders_changes_nothing_and_others_do() -> None:
     model = randomise(BoatSwinTransformer(SWIN))
     with torch.no_grad():
         x = images(SWIN, 2)
         with recorded(model) as found:
             expected = model(x)
         orders = {name: own for name, (own, _) in found.items()}
-        assert list(orders) == list(bisections(model)) == ["layers.0.blocks.1.attnC", "layers.1.blocks.1.attnC"]
-        assert torch.equal(replay(model, orders)(x), expected)
+        assert list(orders) == list(sortings(model)) == [f"layers.{n}.blocks.1.attnC.bisection" for n in range(2)]
+        with following(model, orders):
+            assert torch.equal(model(x), expected)
         others = {name: [order.flip(-1).roll(7, dims=-1) for order in own] for name, own in orders.items()}
-        assert not torch.allclose(replay(model, others)(x), expected, atol=1e-4)
+        with following(model, others):
+            assert not torch.allclose(model(x), expected, atol=1e-4)
+        assert torch.equal(model(x), expected)  # it sorts again
+
+
+def test_each_round_has_the_name_of_a_module() -> None:
+    model = BoatSwinTransformer(SWIN)
+    assert {name: len(rounds) for name, rounds in round_names(model).items()} == {
+        "layers.0.blocks.1.attnC.bisection": 4,
+        "layers.1.blocks.1.attnC.bisection": 2,
+    }
+    assert set(round_names(model)["layers.1.blocks.1.attnC.bisection"]) <= {name for name, _ in model.named_modules()}
 
 
 @pytest.mark.parametrize("size", [(384, 384), (448, 448), (224, 256)])

@@ -75,12 +75,26 @@ def test_images_of_a_batch_do_not_influence_each_other() -> None:
         assert torch.allclose(model(images)[1:2], model(images[1:2]), atol=1e-6)
 
 
-def test_restored_is_the_image_without_its_noise() -> None:
-    assert torch.equal(nbnet.restored(torch.tensor([0.75]), torch.tensor([0.25])), torch.tensor([0.5]))
-
-
 def test_megengines_biases_lose_their_axes_and_nothing_else_does() -> None:
     state = NbNet(SMALL).state_dict()
     theirs = {key: value.reshape(1, -1, 1, 1) if key.endswith(".bias") else value for key, value in state.items()}
     ours = nbnet.from_megengine(theirs)
     assert all(torch.equal(ours[key], value) for key, value in state.items())
+
+
+def test_a_bias_of_another_shape_stays_as_it_is_and_is_refused_later() -> None:
+    state = nbnet.from_megengine({"last.bias": torch.zeros(3, 1)})
+    assert state["last.bias"].shape == (3, 1)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.5", "nan", "steep"])
+def test_a_slope_that_is_none_is_refused(text: str) -> None:
+    (slope,) = nbnet.FAMILY.values
+    assert slope.kind.read("0.25") == 0.25
+    with pytest.raises(ValueError, match=text):
+        slope.kind.read(text)
+
+
+def test_pictures_are_cut_and_not_resized() -> None:
+    data = nbnet.read_data(None, SMALL)
+    assert (data.mean, data.std, data.resizes) == ((0.0,) * 3, (1.0,) * 3, False)

@@ -79,3 +79,16 @@ def test_fused_block_is_the_trained_one(resolution: tuple[int, int], window: tup
         assert (block.fuse()(x) - block(x)).abs().max() < FOLDED
     assert type(block.fuse()) is not type(block)
     assert not hasattr(block.fuse(), "fuse")
+
+
+@pytest.mark.parametrize("sides", [(56, 56), (56, 63)], ids=["64 windows", "72 windows"])
+def test_a_mask_of_many_windows_stays_apart_and_computes_the_same(sides: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    block = WindowBlock(8, 2, Windows(sides, (7, 7), shifted=True), mlp_ratio=2.0).eval()
+    fused = block.fuse()
+    many = sides[0] * sides[1] // 49 > 64
+    assert (fused.attn.mask is not None) == many
+    assert fused.attn.bias.shape[0] == (1 if many else 64)
+    x = torch.randn(2, *sides, 8)
+    with torch.inference_mode():
+        assert (fused(x) - block(x)).abs().max() <= 1e-5  # of values near 1, in float32

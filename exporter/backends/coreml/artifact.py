@@ -18,6 +18,8 @@ from slide_export.core.proof import BATCH_SIZES
 from slide_export.core.text import foreign
 from slide_export.inference.served import ServedModel
 
+from .orders import by_order
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -73,6 +75,7 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
         RequestError: image input without embedded preprocessing or for a batch, a classifier with equal labels.
     """
     from slide_export.mil.convert import Form
+    from slide_export.models.sorting import sortings
 
     interface, image = options.interface, options.options["input"] == "image"
     rows, cols = source.trained.image_size
@@ -106,6 +109,8 @@ def _form(source: ServedModel, options: LoweringOptions) -> Form:
         labels=labels,
         precision="fp32" if options.precision == FP32 else "fp16",  # w8: what the Neural Engine computes in
         deployment=options.options["deployment"],
+        kept=tuple(sortings(source.module)),
+        whole=source.task.classes(source.io),
     )
 
 
@@ -159,7 +164,7 @@ def _metadata(source: ServedModel, options: LoweringOptions) -> dict[str, str]:
 
 
 def _check(package: Package, modules: Mapping[str, str], source: ServedModel) -> None:
-    """Check the saved program: no gather, rank 5 at most, 4 in slide attention.
+    """Check the saved program: no gather but by an order that it sorts, rank 5 at most, 4 in slide attention.
 
     Raises:
         LoweringError: names the first operation that breaks a rule.
@@ -168,11 +173,12 @@ def _check(package: Package, modules: Mapping[str, str], source: ServedModel) ->
 
     named = source.trained.module.named_modules()
     slides = tuple(f"{name}." for name, module in named if isinstance(module, SlideAttention))
+    arranged = by_order(package)
     for operation in package.operations():
         module = modules.get(operation.name, "")
         limit = SLIDE_RANK if f"{module}.".startswith(slides) else MAX_RANK
         rank = max((len(output.type.shape) for output in operation.outputs), default=0)
-        if operation.type.startswith("gather"):
+        if operation.type.startswith("gather") and operation.name not in arranged:
             raise LoweringError(
                 f"expected a program without gathers, found {operation} in {module}: use slices instead"
             )
@@ -195,5 +201,6 @@ def _outputs(package: Package, form: Form, options: LoweringOptions) -> tuple[Te
     shapes = {name: (1, len(form.labels)) if form.labels else types[name].shape for name in form.outputs}
     batch = options.interface.batch or "batch"
     return tuple(
-        TensorSpec(name, "float32", (batch, *(size or "" for size in shape[1:]))) for name, shape in shapes.items()
+        TensorSpec(name, form.kind(name).__name__, (batch, *(size or "" for size in shape[1:])))
+        for name, shape in shapes.items()
     )

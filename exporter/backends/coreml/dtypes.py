@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slide_export.core.artifact import DtypeStats
+from slide_export.core.graph import inside, sorting_modules
 
+from .orders import SORTS
 from .package import read_package
 
 if TYPE_CHECKING:
@@ -23,11 +25,15 @@ HEAVY = frozenset({"conv", "conv_transpose", "linear", "matmul", "scaled_dot_pro
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     """Types of the stored weights and, of each convolution and matrix product, of its result.
 
+    Those of a module that sorts are float32 whatever the precision is, and are not counted.
+
     Raises:
         BundleError: the package cannot be read.
     """
     package = read_package(path)
-    heavy = [operation for operation in package.operations() if operation.type in HEAVY]
+    modules = package.modules() or {}
+    sorts = sorting_modules(modules.get(op.name, "") for op in package.operations() if op.type in SORTS)
+    heavy = [op for op in package.operations() if op.type in HEAVY and not inside(modules.get(op.name, ""), sorts)]
     computed = Counter(_numpy_name(operation.outputs[0].type.element) for operation in heavy)
     return DtypeStats(_stored(package), dict(computed), marked=_compressed(package, heavy))
 

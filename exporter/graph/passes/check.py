@@ -13,14 +13,17 @@ from slide_export.graph.shapes import infer, known
 IM2COL = frozenset({"Col2Im", "Gather", "GatherND", "GatherElements", "ScatterND", "ScatterElements", "Unfold"})
 """Im2Col has no operator of its own in ONNX: `F.unfold` becomes a Pad and Gather chains, `F.fold` a Col2Im or a scatter
 (torch/onnx/_internal/torchscript_exporter/symbolic_opset11.py, symbolic_opset18.py). After folding, none of our models
-needs one of these for anything else, so each is refused."""
+needs one of these for anything else but to follow an order that it sorted itself, so each other one is refused."""
+VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Expand", "Tile", "Transpose", "Slice", "Split", "Cast"})
+"""What repeats or moves the indices of a gather, and makes none."""
 
 
 class Check(ir.passes.PassBase):
     """Judge the graph and leave it as it is.
 
     1. It is not valid ONNX, or its types and shapes contradict each other: refused in the checker's words.
-    2. It holds Im2Col in any guise: refused, with the first nodes that do.
+    2. It holds Im2Col in any guise: refused, with the first nodes that do. A gather by an order that the graph sorts
+       itself is none.
     3. A tensor is above rank 5: refused, with the first of them.
 
         Given    x [2, 3] -> Gather(index) -> y
@@ -47,7 +50,10 @@ class Check(ir.passes.PassBase):
             CheckerPass(full_check=True)(model.clone())  # it changes the order of the weights
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:  # Case 1
             raise ExportError(f"expected a valid ONNX graph, the checker says: {error}") from error
-        unfolds = [f"{node.op_type} ({node.name})" for node in model.graph if node.op_type in IM2COL]
+        arranged = by_order(model.graph)
+        unfolds = [
+            f"{node.op_type} ({node.name})" for node in model.graph if node.op_type in IM2COL and node not in arranged
+        ]
         if unfolds:  # Case 2
             raise ExportError(
                 f"expected a graph without Im2Col, found {', '.join(unfolds[:4])}: a layer unfolds or indexes"
@@ -59,6 +65,25 @@ class Check(ir.passes.PassBase):
                 f"expected no tensor above rank {MAX_RANK}, found {len(high)}, the first {name} of rank {rank}"
             )
         return ir.passes.PassResult(model, modified=False)
+
+
+def by_order(graph: ir.Graph) -> set[ir.Node]:
+    """Gathers of whole elements by an order that the graph sorts itself, which no Im2Col has: a TopK's indices.
+
+    Given    keys -> TopK -> indices -> Unsqueeze -> Expand -> GatherElements(x)
+    Result   the GatherElements
+    """
+    orders = {node.outputs[1] for node in graph if node.op_type == "TopK"}
+    arranged = set()
+    for node in graph:
+        fed = [value for value in node.inputs if value is not None]
+        if node.op_type == "GatherElements" and node.inputs[1] in orders:
+            arranged.add(node)
+            if node.inputs[0] in orders:  # an order of an order
+                orders.update(node.outputs)
+        elif node.op_type in VIEWS and fed and fed[0] in orders:
+            orders.update(node.outputs)
+    return arranged
 
 
 def ranks(model: ir.Model) -> dict[str, int]:

@@ -12,6 +12,7 @@ from slide_export.core.model import Model
 from slide_export.inference.choose import choose, forms_of_layer, names, refuse_unfit
 from slide_export.inference.forms import FORMS, SAMPLINGS
 from slide_export.inference.fuse import fuse
+from slide_export.models import sampling
 from slide_export.models.config_tree import write_config
 from slide_export.models.dat import FAMILY
 from slide_export.models.deformable_attention import FusedDeformableAttention
@@ -69,6 +70,10 @@ def test_a_dat_samples_in_the_form_that_was_asked_for(form: str, dat_model: Mode
     x = torch.randn(2, 3, *SMALL.image_size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert (lowered.module(x) - dat_model.module(x)).abs().max() < ROUNDING
+
+
+def test_every_form_of_sampling_can_be_asked_for() -> None:
+    assert SAMPLINGS.keys() == set(sampling.FORMS)
 
 
 def test_auto_of_a_dat_is_the_targets_sampling(dat_model: Model) -> None:

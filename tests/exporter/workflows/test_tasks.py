@@ -129,5 +129,8 @@ def test_inputs_that_are_exchanged_fail_the_proof(views: Path, tmp_path: Path, m
 
 def test_a_task_that_nobody_gave_is_refused_by_name(views: Path, tmp_path: Path) -> None:
     asked = {**options("pixels", views, tmp_path), "tasks": ()}
-    with pytest.raises(RequestError, match="expected a task of classify, features; the family names 'pixels'"):
+    with pytest.raises(
+        RequestError,
+        match="expected a task of classify, classify_views, restore, segment, features; the family names 'pixels'",
+    ):
         api.export(save("pixels", tmp_path / "toy.pth"), **asked)

@@ -77,6 +77,18 @@ def test_what_timm_leaves_open_is_assumed_aloud(tmp_path: Path) -> None:
     assert any(one.startswith("no config.json") for one in bare.provenance.assumed)
 
 
+def test_a_processor_beside_timms_weights_tells_the_preprocessing(tmp_path: Path) -> None:
+    """As transformers' TimmWrapper saves them: preprocessor_config.json has the pretrained_cfg too, or alone."""
+    config = {**timm_config(), "label_names": [f"LABEL_{number}" for number in range(10)]}
+    pretrained = {**config.pop("pretrained_cfg"), "crop_pct": 0.8}
+    place = folder("timm_swin_pad", tmp_path, config, {"pretrained_cfg": pretrained, "architecture": "swin_tiny"})
+    loaded = load_checkpoint(place)
+    assert (loaded.data.scale, loaded.labels) == (1 / 0.8, ())
+    (place / "config.json").write_text(json.dumps(timm_config()))
+    with pytest.raises(CheckpointError, match=r"crop_pct 0\.8 in preprocessor_config\.json, where 0\.9, as in"):
+        load_checkpoint(place)
+
+
 TRANSFORMERS: dict[str, tuple[dict[str, Any], str]] = {
     "no biases": ({"qkv_bias": False}, "qkv_bias False"),
     "quantized": ({"quantization_config": {"load_in_8bit": True}}, "quantization_config"),

@@ -198,6 +198,25 @@ def test_openmmlabs_text_is_read_and_not_run(tmp_path: Path, monkeypatch: pytest
     assert load_checkpoint(tmp_path / "epoch_2.pth").config.small_maps == "pad-and-shift"
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model = dict(backbone=make())", "model that is computed"),
+        ("test_pipeline = [*STEPS]", "test_pipeline that is computed"),
+        ("model = dict(", "no Python"),
+    ],
+)
+def test_openmmlabs_text_that_is_computed_is_refused(text: str, sentence: str, tmp_path: Path) -> None:
+    """Without its meta the same weights are taken, and what it would say is assumed aloud."""
+    state = dict(golden("mmpretrain_swin").state)
+    torch.save({"meta": {"mmengine_version": "0.10.7", "cfg": text}, "state_dict": state}, tmp_path / "epoch_1.pth")
+    with pytest.raises(CheckpointError, match=f"plain values in meta.cfg, .* found {sentence}"):
+        load_checkpoint(tmp_path / "epoch_1.pth")
+    meta = {"cfg": "seed = draw()\nwork_dir = 'x'"}  # what is not read may be computed
+    torch.save({"meta": meta, "state_dict": state}, tmp_path / "epoch_1.pth")
+    assert load_checkpoint(tmp_path / "epoch_1.pth").provenance.assumed
+
+
 @pytest.mark.parametrize(("third", "resized"), [(6, 232), (18, 246)])
 def test_torchvisions_presets_are_known_by_size(third: int, resized: int, tmp_path: Path) -> None:
     from slide_export.models.formats.torchvision import RESIZED

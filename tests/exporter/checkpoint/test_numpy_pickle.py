@@ -5,6 +5,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from slide_export.models import nbnet, numpy_pickle
-from slide_export.models.numpy_pickle import PickleRefused
+from slide_export.checkpoint import numpy_pickle
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.checkpoint.numpy_pickle import PickleRefused
+from slide_export.core.errors import CheckpointError, RequestError
+from slide_export.models import nbnet
 from tests.models.golden_recipe import case
 
 
@@ -89,9 +93,9 @@ def test_nothing_in_the_file_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     ("content", "found"),
     [
         ({"a": np.array(["text"])}, "numbers of f2"),
-        ({"a": np.array([object()], dtype=object)}, "import builtins.object"),
+        ({"a": np.array([object()], dtype=object)}, "the opcode NEWOBJ"),
         ({"a": np.arange(3, dtype=">f4")}, "little-endian"),
-        ({"a": {1, 2}}, "found a set"),
+        ({"a": {1, 2}}, "the opcode EMPTY_SET"),
         ([1, 2], "found a list"),
         ({"a": np.float32(1)}, "import numpy"),
     ],
@@ -108,6 +112,43 @@ def test_a_damaged_file_is_refused(cut: int) -> None:
         numpy_pickle.read(content[:cut])
 
 
+def nested_tuples() -> bytes:
+    """Forty tuples, each of which holds the last one twice: hashing the outermost takes 2^40 steps."""
+    twice = pickle.BINGET + b"\0" + pickle.BINGET + b"\0" + pickle.TUPLE2 + pickle.BINPUT + b"\0"
+    key = pickle.EMPTY_TUPLE + pickle.BINPUT + b"\0" + twice * 40
+    return pickle.PROTO + b"\4" + pickle.EMPTY_DICT + key + pickle.NONE + pickle.SETITEM + pickle.STOP
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (nested_tuples(), "a tuple that is used twice"),
+        (
+            pickle.PROTO + b"\4" + pickle.NONE + pickle.LONG_BINPUT + b"\xff" * 4 + pickle.STOP,
+            "remembered as 4294967295",
+        ),
+        (pickle.PROTO + b"\4" + pickle.BYTEARRAY8 + b"\0" * 7 + b"\0" + pickle.STOP, "the opcode BYTEARRAY8"),
+    ],
+)
+def test_a_program_that_no_array_needs_is_refused_before_it_is_read(content: bytes, found: str) -> None:
+    with pytest.raises(PickleRefused, match=found):
+        numpy_pickle.read(content)
+
+
+def test_dictionaries_without_end_are_refused() -> None:
+    content: dict[str, Any] = {}
+    for _ in range(20):
+        content = {"a": content, "b": content}
+    with pytest.raises(PickleRefused, match="found a dict"):
+        numpy_pickle.read(pickle.dumps(content, protocol=4))
+
+
+def test_an_array_that_stands_twice_is_one_tensor() -> None:
+    value = np.zeros(3, np.float32)
+    found = numpy_pickle.read(pickle.dumps({"a": value, "b": value}, protocol=4))
+    assert found["a"] is found["b"]
+
+
 def test_a_shape_that_its_bytes_do_not_fill_is_refused() -> None:
     content = pickle.dumps({"a": np.zeros((3, 5), np.float32)}, protocol=4)
     altered = content.replace(
@@ -116,3 +157,44 @@ def test_a_shape_that_its_bytes_do_not_fill_is_refused() -> None:
     assert altered != content
     with pytest.raises(PickleRefused, match="found 60 bytes"):
         numpy_pickle.read(altered)
+
+
+def megengine(folder: Path) -> Path:
+    """The golden NBNet as MegEngine's own training code saves it."""
+    theirs = OrderedDict(
+        (key, value.numpy().reshape(1, -1, 1, 1) if key.endswith(".bias") else value.numpy())
+        for key, value in case("nbnet_d3").state.items()
+    )
+    path = folder / "nbnet.pkl"
+    path.write_bytes(as_numpy_1({"epoch": 1, "state_dict": theirs}))
+    return path
+
+
+def test_megengines_file_is_a_checkpoint(tmp_path: Path) -> None:
+    model = load_checkpoint(megengine(tmp_path))
+    assert (model.family, model.task, model.image_size) == ("nbnet", "restore", (256, 256))
+    assert (model.provenance.container, model.provenance.wrapper) == ("NumPy pickle file", "state_dict")
+    state = model.module.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in case("nbnet_d3").state.items())
+    assert any("a tile gives another result" in note for note in model.provenance.notes)
+    assert "assumed slope=0.2" in " ".join(model.provenance.assumed)
+
+
+def test_sides_that_do_not_halve_are_refused(tmp_path: Path) -> None:
+    path = megengine(tmp_path)
+    assert load_checkpoint(path, input_size=(100, 96)).image_size == (100, 96)
+    with pytest.raises(RequestError, match="an image of 102x96, where sides are multiples of 4"):
+        load_checkpoint(path, input_size=(102, 96))
+
+
+def test_a_harmful_file_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "nbnet.pkl").write_bytes(pickle.dumps({"a": np.zeros(2, np.float32), "b": Harmful()}, protocol=4))
+    with pytest.raises(CheckpointError, match=r"posix\.mkdir, which could run code.*nbnet\.pkl"):
+        load_checkpoint(tmp_path / "nbnet.pkl")
+
+
+def test_torchs_own_files_are_none(tmp_path: Path) -> None:
+    state = {"_reconstruct": torch.zeros(2)}
+    for zipped in (True, False):
+        torch.save(state, tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
+        assert not numpy_pickle.is_numpy_pickle(tmp_path / "model.pth")

@@ -1,0 +1,57 @@
+"""Colours of classes, and pictures under them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OPACITY = 0.5
+FRAME = 2  # pixels
+
+
+def palette(count: int) -> NDArray[np.uint8]:
+    """A colour for each class, uint8 [count, 3]: the bits of its number spread over the three channels.
+
+    Given   class 1, class 2, class 3
+    Result  (128, 0, 0), (0, 128, 0), (128, 128, 0)
+
+    Source: Everingham et al., PASCAL VOC development kit, VOClabelcolormap.
+    """
+    numbers = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((numbers >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def coloured(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colours uint8 [h, w, 3] of classes [h, w]."""
+    colours: NDArray[np.uint8] = palette(256)[mask]
+    return colours
+
+
+def overlaid(picture: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture uint8 [H, W, 3] under colours [h, w, 3], each of which covers its share of it."""
+    rows, cols = (np.arange(side) * own // side for side, own in zip(picture.shape[:2], colours.shape[:2], strict=True))
+    above = colours[rows[:, None], cols[None, :]]
+    drawn: NDArray[np.uint8] = np.rint((1 - OPACITY) * picture + OPACITY * above).astype(np.uint8)
+    return drawn
+
+
+def framed(picture: NDArray[np.uint8], boxes: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """A copy of a picture [H, W, 3] with a frame of two pixels around each box [n, 4], best on top."""
+    drawn = picture.copy()
+    rows, cols = picture.shape[:2]
+    for box, label in list(zip(boxes, labels, strict=True))[::-1]:
+        left, top, right, bottom = (round(float(value)) for value in box)
+        colour = palette(256)[int(label) % 255 + 1]  # 0 is black
+        for y in (top, bottom - FRAME):
+            drawn[max(0, y) : min(rows, y + FRAME), max(0, left) : max(0, right)] = colour
+        for x in (left, right - FRAME):
+            drawn[max(0, top) : max(0, bottom), max(0, x) : min(cols, x + FRAME)] = colour
+    return drawn

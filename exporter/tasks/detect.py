@@ -1,0 +1,95 @@
+"""One image to scores and boxes of objects, before the best of those that overlap is chosen.
+
+Choosing (NMS) needs a number of boxes that depends on the picture, which not every target can give: it stands outside,
+in `suppress`, the same for an artifact and for the model that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide_export.core.errors import RequestError, option
+from slide_export.core.measure import Measure
+from slide_export.core.task import Task
+
+from .answers.average_precision import AveragePrecision, listing
+from .answers.suppress import Detections, detections
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from slide_export.core.artifact import ModelIO, Outputs
+
+BOXES, RAW = "boxes", "raw"
+LEVELS = range(3, 8)  # of a published neck: level n has one place for 2^n pixels
+SHOWN = 5  # detections of an answer
+MAX_DROP = 1.0  # points of average precision
+LEAST = 0.3  # score from which an answer is shown
+
+
+def outputs(io: ModelIO) -> tuple[str, ...]:
+    """Scores and boxes of all anchors; or logits and deltas, level by level."""
+    if io.output != RAW:
+        return ("scores", "boxes")
+    return (*(f"logits{level}" for level in LEVELS), *(f"deltas{level}" for level in LEVELS))
+
+
+def run(module: nn.Module, images: tuple[Tensor, ...], io: ModelIO) -> tuple[Tensor, ...]:
+    """Scores [B, N, K] in 0..1 and boxes [B, N, 4] in pixels of the input; or [B, n, K] and [B, n, 4] of each level."""
+    logits, deltas = module(*images)
+    if io.output == RAW:
+        return (*logits, *deltas)
+    scores: Tensor = module.scores(logits)  # type: ignore[operator]  # methods
+    boxes: Tensor = module.boxes(deltas)  # type: ignore[operator]
+    return scores, boxes
+
+
+def check(io: ModelIO, config: Any) -> None:
+    """Refuse what no boxes can have.
+
+    Raises:
+        RequestError: softmax, labels that are not one a class, or levels that raw outputs have no names for.
+    """
+    if io.softmax:
+        raise RequestError(f"expected a detector without {option('softmax')}: its scores are each for itself")
+    if io.labels and len(io.labels) != config.num_classes:
+        raise RequestError(f"expected {config.num_classes} labels, one a class of the head; found {len(io.labels)}")
+    strides = tuple(1 << level for level in LEVELS)
+    if io.output == RAW and tuple(config.anchor_strides) != strides:
+        raise RequestError(f"expected levels of strides {strides} for raw outputs, found {config.anchor_strides}")
+
+
+def draw(found: Outputs, labels: Sequence[str]) -> tuple[str, ...]:
+    """The surest detections: "person  92 %  at 12,40 to 88,200"; of raw outputs, how many numbers there are."""
+    best = chosen(found)
+    if best is None:
+        return (f"{sum(value.size for value in found.values()):,} numbers of {len(found)} outputs, not decoded",)
+    lines = []
+    for score, label, box in list(zip(best.scores, best.labels, best.boxes, strict=True))[:SHOWN]:
+        left, top, right, bottom = (f"{value:.0f}" for value in box)
+        name = labels[label] if label < len(labels) else f"class {label}"
+        lines.append(f"{name}  {score:.0%}  at {left},{top} to {right},{bottom}")
+    return tuple(lines) or (f"nothing with a score of {LEAST:.0%}",)
+
+
+def chosen(found: Outputs) -> Detections | None:
+    """Detections of one image, those that are shown; None of raw outputs."""
+    if "scores" not in found or found["scores"].ndim != len(("image", "anchor", "class")):
+        return None
+    return detections(np.asarray(found["scores"][0]), np.asarray(found["boxes"][0]), score_threshold=LEAST)
+
+
+def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The picture with a frame around each detection, in the colour of its class, uint8 [H, W, 3]."""
+    from .answers.palette import framed
+
+    best = chosen(found)
+    return pictures[0] if best is None else framed(pictures[0], best.boxes, best.labels)
+
+
+MEASURE = Measure("AP", "points", MAX_DROP, ("images", "annotations"), AveragePrecision, listing)
+DETECT = Task("detect", outputs, run, draw, choices=(BOXES, RAW), check=check, measure=MEASURE, picture=picture)
