@@ -151,7 +151,7 @@ def show_outcomes(outcomes: Sequence[VerifyResult]) -> None:
         return
     console = _console()
     if len(outcomes) == 1:
-        console.print(f"[bold red]error:[/] {literal(outcomes[0].message, SENTENCE)}", soft_wrap=True)
+        console.print(f"[bold red]error:[/] {literal(outcomes[0].sentence, SENTENCE)}", soft_wrap=True)
         return
     from .views.verification import render
 

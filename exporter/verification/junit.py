@@ -48,9 +48,9 @@ def _case(suite: Xml.Element, outcome: VerifyResult) -> None:
     said = {"classname": _allowed(group), "name": _allowed(str(outcome.path)), "time": f"{outcome.seconds:.3f}"}
     case = Xml.SubElement(suite, "testcase", said)
     if not outcome.passed:
-        why = {"message": _allowed(outcome.message), "type": outcome.kind}
+        why = {"message": _allowed(outcome.sentence), "type": outcome.kind}
         problem = Xml.SubElement(case, "failure" if outcome.exit_code == FAILED else "error", why)
-        problem.text = _allowed("\n".join(filter(None, (outcome.message, as_text(outcome)))))
+        problem.text = _allowed("\n".join(filter(None, (outcome.sentence, as_text(outcome)))))
     if outcome.proof is not None:
         Xml.SubElement(case, "system-out").text = _allowed(as_text(outcome))
 

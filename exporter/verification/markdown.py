@@ -32,7 +32,7 @@ def _marked(row: tuple[str, ...], *, passed: bool) -> tuple[str, ...]:
 
 
 def _failure(outcome: VerifyResult) -> Section:
-    said = Statements((Sentence(outcome.verdict, outcome.message, "bad"),))
+    said = Statements((Sentence(outcome.verdict, outcome.sentence, "bad"),))
     rows = output_rows(outcome)
     table = (Table(compared(outcome), OUTPUTS, rows),) if rows else ()
     return Section(str(outcome.path), (said, *table))

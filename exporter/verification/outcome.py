@@ -33,7 +33,7 @@ class VerifyResult:
         path: as it was asked for.
         exit_code: what `verify` of this bundle alone ends with.
         kind: the error's class, "" where the bundle passed.
-        message: why it failed, in one sentence; "" where it passed.
+        message: why it failed, in one sentence; "" where it passed. `on_command_line` has its options as flags.
         seconds: from reading the bundle to the verdict.
         target, precision: what the manifest says; "" where it could not be read.
         proof: None where the artifact could not be compared.
@@ -49,11 +49,17 @@ class VerifyResult:
     precision: str = ""
     proof: ParityReport | None = None
     accuracy: AccuracyReport | None = None
+    on_command_line: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the bundle is what it claims to be."""
         return self.exit_code == 0
+
+    @property
+    def sentence(self) -> str:
+        """Why it failed, in the words of the command line."""
+        return self.on_command_line or self.message
 
     @property
     def verdict(self) -> str:
@@ -90,6 +96,7 @@ def as_plain(outcomes: Sequence[VerifyResult]) -> dict[str, Any]:
 
 def _plain(outcome: VerifyResult) -> dict[str, Any]:
     content = asdict(outcome) | {"path": str(outcome.path), "passed": outcome.passed, "verdict": outcome.verdict}
+    content["message"] = content.pop("on_command_line") or outcome.message
     for name, part in (("proof", outcome.proof), ("accuracy", outcome.accuracy)):
         content[name] = None if part is None else {**asdict(part), "passed": part.passed}
     plain: dict[str, Any] = typed_json.finite(typed_json.plain(content))

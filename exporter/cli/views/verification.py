@@ -24,4 +24,4 @@ def render(outcomes: Sequence[VerifyResult]) -> Iterator[RenderableType]:
     yield table
     for outcome in outcomes:
         if not outcome.passed:
-            yield f"[bold]{literal(str(outcome.path))}[/]: {literal(outcome.message, SENTENCE)}"
+            yield f"[bold]{literal(str(outcome.path))}[/]: {literal(outcome.sentence, SENTENCE)}"

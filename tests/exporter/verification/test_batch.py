@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from slide_export.bundle import store
-from slide_export.core.errors import BackendUnavailable
+from slide_export.cli.console import show_outcomes
+from slide_export.core.errors import BackendUnavailable, BundleError, option
 from slide_export.core.request import AccuracyGoal
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import Runners
 from slide_export.verification.batch import VerifyOptions, prove_each
-from slide_export.verification.outcome import VerifyResult
+from slide_export.verification.outcome import VerifyResult, as_plain
 
 
 def test_one_that_fails_does_not_stop_the_others(outcomes: tuple[VerifyResult, ...]) -> None:
@@ -96,3 +97,17 @@ def test_a_reviewer_may_ask_for_more_than_the_bundle_does(least_db: float, passe
     (found,) = prove_each([exported / "small"], VerifyOptions(least_db=least_db))
     assert found.passed is passed
     assert found.passed or found.message.startswith("expected a signal to noise of 600 dB in logits, found 1")
+
+
+def test_an_option_is_written_as_its_caller_knows_it(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BundleError(f"expected {option('keep_fp32')}")
+
+    monkeypatch.setattr(verification, "prove", refuse)
+    (found,) = prove_each([exported / "small"])
+    assert (found.message, found.sentence) == ("expected keep_fp32", "expected --keep-fp32")
+    assert as_plain([found])["bundles"][0]["message"] == found.sentence
+    show_outcomes([found])
+    assert "expected --keep-fp32" in capsys.readouterr().err
