@@ -30,6 +30,11 @@ def layers(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     }
 
 
+def computed(proto: onnx.ModelProto) -> dict[str, tuple[str, str]]:
+    """Module and kind of every node, as `layers` has them: a module without weights computes, too."""
+    return {node.name: (scope_of(node.name), _kind(node)) for node in proto.graph.node}
+
+
 def _is_lookup(node: onnx.NodeProto, rank: int) -> bool:
     return node.op_type == "MatMul" and rank > 2
 
@@ -60,7 +65,7 @@ def selected(found: dict[str, tuple[str, str]], recipe: QuantizationRecipe) -> l
 
 
 def refuse_unknown(found: dict[str, tuple[str, str]], patterns: Sequence[str]) -> None:
-    """Refuse patterns that name none of the layers that `layers` found.
+    """Refuse patterns that name none of the modules that `layers` or `computed` found.
 
     Raises:
         RequestError: names the first, and a module like it.

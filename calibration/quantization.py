@@ -97,11 +97,11 @@ def in_precision(
         SlideExportError: see `to_half` and `quantize`.
     """
     from .fp16 import to_half  # a request is refused without onnx_ir, which takes half a second
-    from .layer_selection import layers, refuse_unknown
+    from .layer_selection import computed, refuse_unknown
     from .quantizers import quantize
 
     if numbers.recipe is None:
-        refuse_unknown(layers(graph.proto), numbers.keep)
+        refuse_unknown(computed(graph.proto), numbers.keep)
         halved = numbers.precision.floor == "rounded"
         return (to_half(graph, numbers.keep, numbers.precision) if halved else graph), None
     if not numbers.recipe.calibrated or images is None:

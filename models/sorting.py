@@ -45,6 +45,7 @@ class Sorting(nn.Module):
     """A layer that sorts the tokens of each head in rounds; its forward pass gives `Sorted`.
 
     Attributes:
+        tokens: N, of a head.
         rounds: one `Round` each; none where there is nothing to sort.
         parts: how many parts of equal size each round sorts, every one by itself.
         told: orders to take instead of sorting; None to sort.
@@ -54,7 +55,7 @@ class Sorting(nn.Module):
 
     def __init__(self, tokens: int, parts: Sequence[int]) -> None:
         super().__init__()
-        self.parts = tuple(parts)
+        self.tokens, self.parts = tokens, tuple(parts)
         self.rounds = nn.ModuleList(Round(tokens) for _ in parts)
 
 

@@ -151,10 +151,14 @@ def rate(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module) -> None:
-    """Moves every float of `ema` towards `model`; `lerp` keeps what is equal, the shift kernels, to the last bit."""
-    for mean, value in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - EMA_DECAY)
+    """Moves every weight of `ema` towards `model`; `lerp` keeps what is equal, the shift kernels, to the last bit.
+
+    Buffers are copied: the statistics of BatchNorm are averages already, and would begin far from any image's.
+    """
+    for mean, value in zip(ema.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - EMA_DECAY)
+    for kept, buffer in zip(ema.buffers(), model.buffers(), strict=True):
+        kept.copy_(buffer)
 
 
 @torch.inference_mode()

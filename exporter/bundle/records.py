@@ -82,6 +82,7 @@ class PlainLoadRecord:
         max_abs, limit_max: its largest error, and what the proof allowed; None where it was not measured.
         passed: whether it was within the proof's limits.
         sentence: all of that for people.
+        batch: which batch it takes and how another is had; "" where it takes any, or an older bundle does not tell.
     """
 
     call: str
@@ -95,6 +96,7 @@ class PlainLoadRecord:
     limit_max: float | None
     passed: bool | None
     sentence: str
+    batch: str = ""
 
     @classmethod
     def of(cls, found: PlainLoad) -> PlainLoadRecord:

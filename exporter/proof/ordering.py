@@ -114,8 +114,8 @@ class Ordering:
     def _compute(self, index: NDArray[np.intp], orders: Orders) -> Expected:
         reference = self._reference
         if not all(is_permutation(order) for rounds in orders.values() for order in rounds):
-            exact, rounded = ({n: v[index] for n, v in of.items()} for of in (reference.exact, reference.rounded))
-            return Expected(exact, rounded, _strayed(orders))
+            own, noisy = ({n: v[index] for n, v in of.items()} for of in (reference.exact, reference.rounded))
+            return Expected(own, noisy, _strayed(orders))
         feeds = {name: value[index] for name, value in reference.feeds.items()}
         exact, sorted_exact = self._run(self._exact, feeds, torch.float64, orders)
         rounded, sorted_rounded = self._run(self._imitation, feeds, torch.float32, orders)

@@ -71,9 +71,9 @@ def orders_of(module: nn.Module, found: Outputs, count: int) -> Orders:
     Raises:
         ParityError: one is not of the model's tokens.
     """
-    tokens = {name: layer.rounds[0].tokens for name, layer in sortings(module).items()}
+    tokens = {name: layer.tokens for name, layer in sortings(module).items()}
     return {
-        layer: [_whole(name, found[name], count, int(tokens[layer])) for name in rounds]
+        layer: [_whole(name, found[name], count, tokens[layer]) for name in rounds]
         for layer, rounds in round_names(module).items()
     }
 

@@ -20,6 +20,7 @@ VERDICTS = {
     "PrecisionError": "another precision",
     "AccuracyError": "accuracy lost",
     "CrashError": "runtime crashed",
+    "TimeLimitError": "no answer in time",
     "BackendUnavailable": "not available here",
 }
 

@@ -13,10 +13,15 @@ from slide_export.graph.export import export_module
 from slide_export.inference.fuse import inference_form
 from tests.models.test_systems_golden import NOISE_MULTIPLE, TOLERANCE, load
 
+SLOW = [(name, target) for name in ("boat_swin", "boat_cswin") for target in ("onnx", "openvino")]
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
+
 @pytest.mark.parametrize(
-    "name", ["boat_swin_3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("boat_swin", "boat_cswin"))]
+    ("name", "target"),
+    [
+        ("boat_swin_3", "onnx"),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [("boat_swin_3", "openvino"), *SLOW]),
+    ],
 )
 def test_logits_of_an_artifact_are_upstreams(name: str, target: str, tmp_path: Path) -> None:
     golden, model = load(name)  # its inputs have no keys that tie

@@ -66,7 +66,7 @@ class LocalDevice:
     def peaks(self, threads: int, kinds: Sequence[str]) -> Peaks | None:
         """What this machine reaches at best; see `Device`. Types without instructions of their own are no limit."""
         asked = [kind for kind in KINDS if kind in kinds and (kind == "float32" or kind in fast_types(flags()))]
-        job = json.dumps({"threads": threads, "affinity": self.affinity(threads), "kinds": asked})
+        job = json.dumps({"threads": threads, "affinity": self.affinity(threads), "kinds": asked}, allow_nan=False)
         done = subprocess.run(
             [sys.executable, "-m", "slide_export.benchmark.peaks", job], capture_output=True, text=True, check=False
         )

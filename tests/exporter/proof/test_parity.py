@@ -170,6 +170,37 @@ def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
     assert parity._decisions(reference, None) == 0
 
 
+def test_a_position_along_one_axis_is_named_too() -> None:
+    exact = np.zeros((1, 2, 4))  # [B, K, N]
+    exact[:, 0] = 1.0
+    found = exact.copy()
+    found[0, 1, 2] = 9.0
+    _, (flip,) = parity._flips(
+        Reference("s", ("a",), {}, {"row": exact}, {"row": exact}), {"row": found}, np.arange(1), 1
+    )
+    assert flip.image == "a at 2"
+
+
+def test_only_the_output_that_decides_is_centred_by_decision() -> None:
+    """Two outputs alike, of scores whose level differs from image to image: 0 and 1, 100 and 101."""
+    scores = np.array([[0.0, 1.0], [100.0, 101.0]])
+    both = {"scores": scores, "map": scores}
+
+    class Off:
+        """A session whose second class of each image is off by a tenth."""
+
+        evaluator = "a fake"
+
+        def run(self, feeds: Feeds) -> Outputs:
+            (index,) = feeds.values()
+            return {name: value[index] + np.array([0.0, 0.1]) for name, value in both.items()}
+
+    reference = Reference("s", ("a", "b"), {"index": np.arange(2)}, both, both)
+    decided, other = parity.check(reference, Off(), 2, decision_axis=1).outputs
+    assert decided.centred_db == pytest.approx(10 * np.log10(4 * 0.5**2 / (2 * 0.1**2)))
+    assert other.centred_db == pytest.approx(10 * np.log10((2 * 50.5**2 + 2 * 49.5**2) / (2 * 0.1**2)))
+
+
 def test_a_signal_without_noise_has_no_limit_and_ten_times_the_power_has_ten_db() -> None:
     signal = np.array([3.0, 1.0])
     assert parity.sqnr_db(signal, np.zeros(2)) == np.inf

@@ -47,7 +47,7 @@ def test_an_artifact_that_hangs_is_stopped_and_the_next_bundle_is_proved(
         (hung,) = prove_each([exported / "small"], VerifyOptions(opening=runners.opened))
         runners._timeout_s = TIMEOUT_S  # the next process has the time that it needs
         (proved,) = prove_each([exported / "small"], VerifyOptions(opening=runners.opened))
-    assert (hung.exit_code, hung.kind) == (OUT_OF_TIME, "TimeLimitError")
+    assert (hung.exit_code, hung.kind, hung.verdict) == (OUT_OF_TIME, "TimeLimitError", "no answer in time")
     assert "a longer timeout_s gives it more" in hung.message
     assert proved.passed
 

@@ -53,7 +53,7 @@ SMALL: dict[str, Config] = {
     "gam": GAM,
     "boat_swin": BoatSwinConfig(32, (2, 2), (2, 4), image_size=(56, 56), num_classes=10),
     "boat_cswin": BoatCSwinConfig(64, (2, 2), (2, 4), stripes=(7, 0), image_size=(56, 56), num_classes=10),
-    "mv_swin_t": MvSwinConfig(8, DEPTHS, (1, 2, 2, 8), window=2, image_size=(64, 64)),
+    "mv_swin_t": MvSwinConfig(8, DEPTHS, (1, 2, 2, 8), window=2, image_size=(64, 64), num_classes=10),
     "nbnet": NbNetConfig(width=4, depth=3, subspace=4, skip_width=8, image_size=(32, 48)),
 }
 """Every block of the family: tiles with a margin and maps smaller than the neighbourhood, LePE on slide attention."""

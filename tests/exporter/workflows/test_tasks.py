@@ -131,6 +131,6 @@ def test_a_task_that_nobody_gave_is_refused_by_name(views: Path, tmp_path: Path)
     asked = {**options("pixels", views, tmp_path), "tasks": ()}
     with pytest.raises(
         RequestError,
-        match="expected a task of classify, classify_views, restore, segment, features; the family names 'pixels'",
+        match=r"expected a task of classify, .*, restore, .*features; the family names 'pixels'",
     ):
         api.export(save("pixels", tmp_path / "toy.pth"), **asked)

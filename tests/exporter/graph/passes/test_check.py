@@ -67,3 +67,26 @@ def test_what_torch_makes_of_an_unfold_is_refused(guise: nn.Module) -> None:
         torch.onnx.export(guise, (x,), buffer, dynamo=False, opset_version=18)  # type: ignore[arg-type]
     with pytest.raises(ExportError, match="without Im2Col"):
         check(onnx.load_from_string(buffer.getvalue()))
+
+
+@pytest.mark.parametrize("sorted_by", [True, False])
+def test_a_gather_by_an_order_that_the_graph_sorts_is_no_im2col(sorted_by: bool) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3))
+    out = helper.make_empty_tensor_value_info("y")
+    weights = [
+        helper.make_tensor("three", TensorProto.INT64, [1], [3]),
+        helper.make_tensor("0", TensorProto.INT64, [2, 3], [0] * 6),
+    ]
+    nodes = [
+        helper.make_node("TopK", ["x", "three"], ["values", "order"], axis=1, largest=0),
+        helper.make_node("GatherElements", ["x", "order" if sorted_by else "0"], ["y"], axis=1, name="culprit"),
+    ]
+    graph = helper.make_graph(nodes, "g", [value], [out], weights)
+    proto = onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    )
+    if sorted_by:
+        assert not check(proto).modified
+    else:
+        with pytest.raises(ExportError, match=r"found GatherElements \(culprit\)"):
+            check(proto)
