@@ -324,8 +324,9 @@ class _Decided:
         self.wrong += int(different.sum())
         if not different.any():
             return
-        # The flip that rounding explains worst stands for the image.
-        position = np.unravel_index(np.where(different, margins, -np.inf).argmax(), expected.shape)
+        # The flip that rounding explains worst stands for the image; of equal ones the last.
+        backwards = np.where(different, margins, -np.inf).ravel()[::-1]
+        position = np.unravel_index(expected.size - 1 - backwards.argmax(), expected.shape)
         margin = float(margins[position])
         if image not in self.worst or margin >= self.worst[image].margin:
             place = ",".join(str(int(at)) for at in position[1:])

@@ -80,7 +80,7 @@ class MeanIou:
     @property
     def others(self) -> dict[str, float]:
         """Share of pixels whose class is right."""
-        return {"pixel accuracy, %,": 100 * float(np.diag(self.confusion).sum() / self.confusion.sum())}
+        return {"pixel accuracy (%)": 100 * float(np.diag(self.confusion).sum() / self.confusion.sum())}
 
 
 def mask_of(found: Outputs, size: tuple[int, ...], config: Any) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -156,6 +157,14 @@ def test_what_float32_holds_exactly_has_the_floor_of_float32(reference: Referenc
     assert (output.floor_max, output.floor_rms) == pytest.approx((unit, unit / 4), rel=1e-12)
 
 
+def decided(reference: Reference, found: Any) -> tuple[float | None, tuple[Any, ...]]:
+    """Share of equal decisions along the second axis, and each image's worst flip."""
+    decisions = parity._Decided(reference, 1)
+    for image in range(len(reference.images)):
+        decisions.add({name: value[image : image + 1] for name, value in found.items()}, image)
+    return decisions.share, decisions.flips
+
+
 def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
     """Three of four pixels of the second image change: one that the model was surest of is named, of a tie the last."""
     exact = np.zeros((2, 2, 1, 4))  # [B, K, H, W]
@@ -163,7 +172,7 @@ def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
     found = exact.copy()
     found[1, 1, 0, :3] = 9.0
     reference = Reference("s", ("a", "b"), {}, {"map": exact}, {"map": exact})
-    top1, (flip,) = parity._flips(reference, {"map": found}, np.arange(2), 1)
+    top1, (flip,) = decided(reference, {"map": found})
     assert (top1, flip.image, flip.margin, flip.expected, flip.found) == (0.625, "b at 0,2", 3.0, 0, 1)
     assert parity._decisions(reference, 1) == 4
     assert parity._decisions(replace(reference, exact={"map": exact[:, :, 0, 0]}), 1) == 1
@@ -175,9 +184,7 @@ def test_a_position_along_one_axis_is_named_too() -> None:
     exact[:, 0] = 1.0
     found = exact.copy()
     found[0, 1, 2] = 9.0
-    _, (flip,) = parity._flips(
-        Reference("s", ("a",), {}, {"row": exact}, {"row": exact}), {"row": found}, np.arange(1), 1
-    )
+    _, (flip,) = decided(Reference("s", ("a",), {}, {"row": exact}, {"row": exact}), {"row": found})
     assert flip.image == "a at 2"
 
 
@@ -213,9 +220,11 @@ def test_the_cosine_is_that_of_the_worst_image() -> None:
     assert parity._cosine(np.array([[2.0, 0.0], [1.0, 1.0]]), expected) == pytest.approx(np.sqrt(0.5))
 
 
-def test_one_score_has_nothing_to_be_confused_with() -> None:
+def test_one_score_is_held_against_zero() -> None:
     one = Reference("s", ("a",), {}, {"logits": np.ones((1, 1))}, {"logits": np.ones((1, 1))})
-    assert parity._flips(one, {"logits": np.zeros((1, 1))}, np.arange(1), 1) == (1.0, ())
+    assert decided(one, {"logits": np.full((1, 1), 0.5)}) == (1.0, ())
+    share, (flip,) = decided(one, {"logits": np.full((1, 1), -0.5)})
+    assert (share, flip.margin, flip.expected, flip.found) == (0.0, 1.0, 1, 0)
 
 
 def test_a_shift_of_every_score_is_no_signal(reference: Reference) -> None:
