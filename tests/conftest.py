@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from slide_export.calibration import samples
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
 from slide_export.calibration.quantization import NumericFormat
@@ -66,6 +67,9 @@ def model(checkpoint: Path) -> Model:
 
 def reference_of(model: Model, images: ImageSet, io: ModelIO, precision: str = "fp32") -> Reference:
     """The trained model's own answers on images, with the noise floor of a float precision."""
-    served, store = serve(model, io), PictureStore(model.data, model.image_size)
-    found = truth(served, images.source, images.names(), store.stacked(images.files))
+    served = serve(model, io)
+    store = PictureStore(model.data, model.image_size, served.task.sample)
+    chosen, told = samples.of_set(images, served.task)
+    store.take(told)
+    found = truth(served, chosen.source, chosen.names(), store.stacked(chosen.files))
     return with_floor(served, found, NumericFormat(precision_named(precision)))

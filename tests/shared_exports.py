@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 from slide_export.graph import export as onnx_graph
 from slide_export.graph import passes
+
+RUNS = ("slide_export.models", "slide_export.inference", "slide_export.tasks", "slide_export.graph")
+"""Packages whose functions run while a model is traced; a test may plant a fault in any."""
 
 
 class _Values(pickle.Pickler):
@@ -40,6 +44,13 @@ def key(module: nn.Module, examples: Any, *options: object) -> str | None:
     written = io.BytesIO()
     code = [id(type(layer).forward) for layer in module.modules()]
     code += [id(one) for one in (*passes.PASSES, onnx_graph._trace, onnx_graph._without_unfold, torch.onnx.export)]
+    code += [
+        id(value)
+        for name, loaded in sorted(sys.modules.items())
+        if name.startswith(RUNS)
+        for value in vars(loaded).values()
+        if callable(value)
+    ]
     try:
         _Values(written).dump((module, examples, code, onnx_graph.LARGEST, options))
     except (pickle.PicklingError, AttributeError, TypeError, NotImplementedError):  # a local class, a lambda

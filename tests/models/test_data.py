@@ -18,8 +18,13 @@ SIDES = {  # family -> side of the input -> whether the aspect is kept, side bef
     "dat": SLIDE,
     "cbam": {224: (True, 256)},
     "gam": {224: (True, 256)},
+    "boat_swin": {224: (True, 256)},  # Swin's
+    "boat_cswin": {224: (True, 248)},  # CSwin's
+    "mv_swin_t": {384: (False, 384)},
+    "nbnet": {256: (True, 256)},  # cut, not resized
 }
-BILINEAR = ("cbam", "gam")  # torchvision's own filter
+UNCHANGED = ("mv_swin_t", "nbnet")  # in 0..1, as decoded
+BILINEAR = ("cbam", "gam", *UNCHANGED)  # torchvision's own filter
 UNCROPPED = {384: (False, 384)}  # DAT++ from 384 on: TEST.CROP False
 CASES = [
     (family.name, name, side)
@@ -37,7 +42,8 @@ def test_preprocessing_is_the_sources(name: str, variant: str, side: int) -> Non
     data = family.read_data(None, family.variants[variant].at((side, side)))
     assert (data.keep_aspect, data.resized((side, side))) == (keep_aspect, (before, before))
     interpolation = "bilinear" if name in BILINEAR else "bicubic"
-    assert (data.interpolation, data.mean, data.std) == (interpolation, MEAN, STD)
+    colours = ((0.0,) * 3, (1.0,) * 3) if name in UNCHANGED else (MEAN, STD)
+    assert (data.interpolation, data.mean, data.std) == (interpolation, *colours)
 
 
 def test_resize_is_256_for_a_crop_of_224() -> None:

@@ -35,6 +35,13 @@ EPS = {
     "mvitv2": {r"blocks\.\d+\.(norm[12]|attn\.norm_[qkv])|norm": 1e-6},
     "cbam": {},
     "gam": {},
+    "boat_swin": {r"patch_embed\.norm|layers\.\d\.(blocks\.\d+\.norm[1-4]|downsample\.norm)|norm": 1e-5},
+    "boat_cswin": {r"stage1_conv_embed\.2|stage\d\.\d+\.norm[1-4]|merge\d\.norm|norm": 1e-5},
+    "mv_swin_t": {
+        r"patch_embed_\d\.norm|layers\.\d\.(blocks\.\d\.norm[12]_\d|downsample_\d\.norm)": 1e-5,
+        r"layers_fused\.\d\.(blocks\.\d\.norm[12]|downsample\.norm)|norm": 1e-5,
+    },
+    "nbnet": {},
 }
 """Family -> name of the module -> epsilon. Sources: those of the family's file; a slide form has its parent's."""
 

@@ -12,6 +12,7 @@ from slide_export.cli import ending
 
 COMMAND = (sys.executable, "-m", "slide_export")
 WAITS = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
     "import sys, time; from pathlib import Path; from slide_export.cli import main\n"
     "from slide_export.bundle.staging import staging\n"
     "def wait(*_, **__):\n"

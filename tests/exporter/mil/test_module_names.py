@@ -53,7 +53,12 @@ def test_dots_stand_beside_numbers_and_where_siblings_part() -> None:
     ]
 
 
-AMBIGUOUS = {"twins", "dat", "mvitv2"}  # a foreign package's flat names do not tell `block_1` from `block.1` in these
+AMBIGUOUS = {
+    "twins",
+    "dat",
+    "mvitv2",
+    "mv_swin_t",
+}  # a foreign package's flat names do not tell `block_1` from `block.1` in these
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_half_is_proved_at_its_own_noise_floor(checkpoint: Path, tmp_path: Path)
 
 
 def test_half_met_with_single_is_rejected(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fp16, "to_half", lambda graph, _keep: graph)
+    monkeypatch.setattr(fp16, "to_half", lambda graph, _keep, _precision: graph)
     with pytest.raises(PrecisionError, match="asked fp16: 0% of weight bytes are float16, 0 of"):
         pipeline.export(ExportRequest(checkpoint, precision="fp16", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["small-onnx-fp16.rejected"]

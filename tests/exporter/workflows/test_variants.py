@@ -119,7 +119,7 @@ def test_random_weights_are_the_same_every_time(tmp_path: Path, monkeypatch: pyt
 REFUSED = [
     ({"variants": ()}, RequestError, "each variant once and at least one, found none"),
     ({"variants": (SLIDE, SLIDE)}, RequestError, "each variant once"),
-    ({"variants": ("resnet50",)}, RequestError, "of im2col_swin_tiny, .*, gam_resnet18_c; found 'resnet50'"),
+    ({"variants": ("resnet50",)}, RequestError, "of im2col_swin_tiny, .*, nbnet; found 'resnet50'"),
     ({"targets": ("onnx", "onnx")}, RequestError, "each target once"),
     ({"targets": ("abacus",)}, RequestError, "expected a target of"),
     ({"precision": "fp8"}, RequestError, "expected a precision of"),
