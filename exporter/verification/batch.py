@@ -74,8 +74,8 @@ def prove_one(path: Path, demand: VerifyOptions = NOTHING_MORE, step: Progress =
         for stage in _stages(known, demand, step):
             known = stage
     except SlideExportError as error:
-        told = {"message": str(error), "on_command_line": error.on_command_line}
-        known = replace(known, exit_code=error.exit_code, kind=type(error).__name__, **told)
+        known = replace(known, exit_code=error.exit_code, kind=type(error).__name__)
+        known = replace(known, message=str(error), on_command_line=error.on_command_line)
     except Exception as error:  # a fault of ours or of a runtime ends this bundle, as it would end a process of its own
         log.warning("%s", path, exc_info=error)
         said = f"this is a fault of slide-export itself or of the runtime: {type(error).__name__}: {error}"
