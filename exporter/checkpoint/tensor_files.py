@@ -50,10 +50,12 @@ class StoredTensor:
     Attributes:
         like: a tensor of its shape and type without memory of its own; of one that is not dense, the tensor itself.
         read: bring it into memory.
+        read_into: the same into a contiguous tensor of its shape and type; None where the file is read as a whole.
     """
 
     like: Tensor
     read: Callable[[], Tensor]
+    read_into: Callable[[Tensor], None] | None = None
 
 
 Tensors = Mapping[str, StoredTensor]
@@ -68,6 +70,23 @@ class _Reader(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         return self.tensors[key].read()
 
+    def joined(self, keys: Sequence[str]) -> Tensor:
+        """The tensors below each other, each read to its place: queries, keys and values of separate layers.
+
+        Given   three tensors [C, C] in a file
+        Result  one [3C, C], and never a second copy of any
+        """
+        parts = [self.tensors[key] for key in keys]
+        alike = {(part.like.dtype, part.like.shape[1:]) for part in parts}
+        if len(alike) > 1 or not all(part.like.ndim and part.read_into for part in parts):
+            return torch.cat([part.read() for part in parts])
+        rows = [part.like.shape[0] for part in parts]
+        whole = torch.empty((sum(rows), *parts[0].like.shape[1:]), dtype=parts[0].like.dtype)
+        for place, part in zip(whole.split(rows), parts, strict=True):
+            if part.read_into is not None:
+                part.read_into(place)
+        return whole
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 
@@ -75,7 +94,7 @@ class _Reader(Mapping[str, Tensor]):
         return len(self.tensors)
 
 
-def reading(tensors: Tensors) -> Mapping[str, Tensor]:
+def reading(tensors: Tensors) -> _Reader:
     """See stored tensors as their values, each read when it is asked for."""
     return _Reader(tensors)
 
@@ -150,6 +169,11 @@ def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
     def read() -> Tensor:
         """Read the tensor's bytes from the file, once it is asked for."""
         tensor = torch.empty(shape, dtype=dtype)
+        read_into(tensor)
+        return tensor
+
+    def read_into(tensor: Tensor) -> None:
+        """Fill a tensor with the bytes."""
         with path.open("rb", buffering=0) as file:
             file.seek(data + start)
             buffer, done = tensor.reshape(-1).view(torch.uint8).numpy(), 0
@@ -160,9 +184,8 @@ def _stored(path: Path, data: int, entry: Mapping[str, Any]) -> StoredTensor:
                         f"expected {end - start} bytes of a tensor in {path}, found {done}: it changed meanwhile"
                     )
                 done += count
-        return tensor
 
-    return StoredTensor(shaped(shape, dtype), read)
+    return StoredTensor(shaped(shape, dtype), read, read_into)
 
 
 def read_torch(path: Path) -> Any:

@@ -8,9 +8,10 @@ with a reverse check: every key of the file is used by one rule, and no two rule
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -104,6 +105,14 @@ def layers(sources: tuple[str, ...], target: str, make: Make = joined) -> Rule:
     return Rule(tuple(f"{source}.{{x}}" for source in sources), {f"{target}.{{x}}": make})
 
 
+@runtime_checkable
+class Joins(Protocol):
+    """A state dict on disk that brings several of its tensors into one without a copy of each."""
+
+    def joined(self, keys: Sequence[str]) -> Tensor:
+        """The tensors below each other, as `joined` puts them."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """How one tensor here is made of a file's.
@@ -117,7 +126,9 @@ class Origin:
     make: Make = same
 
     def __call__(self, state: State) -> Tensor:
-        """Make the tensor."""
+        """Make the tensor; what is only put below each other is read to its place, where the state can."""
+        if self.make is joined and isinstance(state, Joins):
+            return state.joined(self.keys)
         return self.make(*(state[key] for key in self.keys))
 
 
