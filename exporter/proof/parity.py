@@ -122,7 +122,9 @@ def _under_its_orders(
     picked = [image for image, _ in results]
     truth = _under(reference, picked, expected)
     judged = _judged(truth, ((row, found) for row, (_, found) in enumerate(results)), axis)
-    again = _judged(reference, results, axis).decided.flips
+    plainly = _Decided(reference, axis)
+    for image, found in results:
+        plainly.add(found, image)
     decided = reference.scores[0]
     return replace(
         report,
@@ -131,7 +133,7 @@ def _under_its_orders(
         flips=_once_an_image(judged.decided.flips),
         orders=summary([one.checks for one in expected]),
         reordered=float(np.abs(truth.exact[decided] - reference.exact[decided][picked]).max()),
-        reordered_flips=again,
+        reordered_flips=plainly.flips,
     )
 
 
