@@ -91,7 +91,7 @@ REFUSED = [
     (WEIGHTS + "quantize_bias: false\n", "expected no quantize_bias"),
     (WEIGHTS + "accept: [duplicate-images]\n", "expected no accept"),
     (WEIGHTS.replace("nncf", "coremltools") + "weights: palettized\nper_channel: false\n", "expected no per_channel"),
-    (WEIGHTS.replace("nncf", "onnxruntime"), "expected library nncf or coremltools or ai_edge_quantizer where activations are float"),
+    (WEIGHTS.replace("nncf", "onnxruntime"), "nncf or coremltools or ai_edge_quantizer where activations are float"),
     (FIELDS + "library: nncf\n", "expected every field once in text, found 'library' 2 times"),
     (FIELDS + "reduce_range: [on]\n", "one of auto, on, off; found .True."),
     (FIELDS + "reduce_range: {on: 1}\n", "one of auto, on, off"),

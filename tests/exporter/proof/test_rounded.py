@@ -71,7 +71,7 @@ def test_the_trained_model_is_left_alone(model: Model) -> None:
 
 
 def test_int8_has_no_floor_yet(model: Model) -> None:
-    with pytest.raises(RequestError, match="fp32, fp16 or bf16"):
+    with pytest.raises(RequestError, match="fp32, w16, fp16 or bf16"):
         at_precision(model.module, INT8)
 
 
