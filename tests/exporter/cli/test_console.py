@@ -82,10 +82,11 @@ def test_targets_show_the_install_command_of_what_is_missing(capsys: pytest.Capt
 
 
 def test_demo_shows_accuracies_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    show_demo([DemoRow("PyTorch", 0.99), DemoRow("onnx fp32", 0.98)])
+    show_demo([DemoRow("PyTorch", 0.99), DemoRow("onnx fp32", 0.98), DemoRow("abacus", None, absent="buy one")])
     shown = capsys.readouterr().out
     assert "99.0%" in shown
     assert "98.0%" in shown
+    assert "not installed: buy one" in shown
 
 
 def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
