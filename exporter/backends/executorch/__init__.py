@@ -7,6 +7,7 @@ products and sums; what it has no operator for, LayerNorm above all, runs in Exe
     rewrite.py    the model's operators in those that XNNPACK has, and in half what half kernels get wrong
     quantize.py   int8 and int8-dynamic, by torchao
     session.py    Session
+    vendor.py     the libraries' own advice, kept off the terminal
     program.py    reading a saved program: what is inside and outside of XNNPACK's parts
     dtypes.py     dtype_stats
     constants.py  stored

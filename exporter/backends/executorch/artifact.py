@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +18,7 @@ from slide_export.inference.served import ServedModel
 
 from .program import read_program
 from .settings import Settings
+from .vendor import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -87,12 +85,12 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
     Args:
         largest: images in one call at most of a dynamic batch; None for a fixed one.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
-    from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
-
     exported = _rewritten(source, options, largest)
     with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+        from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
+
         try:
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             config = (
@@ -155,19 +153,3 @@ def _run_largest(source: ServedModel, path: Path, settings: Settings) -> Mapping
         counts = ", ".join(str(np.shape(value)) for value in found.values())
         raise LoweringError(f"expected {settings['largest']} results in one call, found outputs of {counts}")
     return found
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep ExecuTorch's and torchao's advice on their own parts off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("executorch", "torchao", "root", "torch._export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)  # an error is raised as well
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

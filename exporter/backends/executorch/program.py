@@ -22,6 +22,8 @@ import numpy as np
 from slide_export.core.artifact import Array
 from slide_export.core.errors import BundleError
 
+from .vendor import quiet
+
 Json: TypeAlias = "Mapping[str, Any]"
 
 KINDS = {
@@ -111,7 +113,8 @@ def read_program(path: Path) -> SavedProgram:
 
 @lru_cache(maxsize=2)  # statistics, comparison and lint read the same file
 def _read(path: Path, _changed: int, _size: int) -> SavedProgram:
-    from executorch.exir._serialize._program import deserialize_pte_binary
+    with quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
 
     try:
         file = deserialize_pte_binary(path.read_bytes())

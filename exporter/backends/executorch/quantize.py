@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,7 @@ from slide_export.core.errors import LoweringError
 from slide_export.core.text import foreign
 
 from .rewrite import module_of
+from .vendor import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,19 +28,19 @@ def quantized(module: GraphModule, recipe: QuantizationRecipe, images: Iterable[
     Raises:
         LoweringError: torchao cannot quantize the model.
     """
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    with quiet():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     config = get_symmetric_quantization_config(is_per_channel=recipe.per_channel, is_dynamic=recipe.dynamic)
     # Everything but the recipe's layers stays in float: its products of activations and what is around softmax above
     # all. The library would quantize every sum and product as well.
     quantizer = XNNPACKQuantizer().set_global(config).set_filter_function(lambda node: _named(node, recipe))
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchao's advice on its own parts
+        with torch.no_grad(), quiet():
             prepared = prepare_pt2e(module, quantizer)
             for image in () if recipe.dynamic else images:
                 prepared(*image)

@@ -12,16 +12,18 @@ import numpy as np
 from slide_export.core.artifact import Array, Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError, option
 
+from .vendor import quiet
+
 
 class Session:
     """A program under ExecuTorch's own runtime."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        from executorch.runtime import Runtime
+        with quiet():
+            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+            from executorch.runtime import Runtime
 
         if "threads" in settings:
-            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-
             _unsafe_reset_threadpool(int(settings["threads"]))  # one pool a process; no program runs at this time
         try:
             program = Runtime.get().load_program(path)
