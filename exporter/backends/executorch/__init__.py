@@ -30,6 +30,7 @@ from .settings import refuse_settings
 __all__ = [
     "ACCEPTS",
     "DEFAULT_FORM",
+    "DEVICE",
     "DISTRIBUTIONS",
     "LINT",
     "OPTIONS",
@@ -50,3 +51,4 @@ PRECISIONS = {"fp32": False, "fp16": False, "int8": False, "int8-dynamic": False
 DEFAULT_FORM = "shifts"  # the whole model: as fast as taps, with fewer operators outside of XNNPACK; RESULTS.md
 DISTRIBUTIONS = ("executorch", "torchao")
 RUNTIME = ("torch", "executorch.runtime")
+DEVICE = ("numpy", "torch", "executorch")
