@@ -11,9 +11,10 @@ products and sums; what it has no operator for, LayerNorm above all, runs in Exe
     program.py    reading a saved program: what is inside and outside of XNNPACK's parts
     dtypes.py     dtype_stats
     constants.py  stored
+    inside.py     profile
     lint.py       what fails or runs badly on ExecuTorch alone, and in a saved program
 
-The runtime of the wheel has no tracer, so there is no profile, and no value inside a program can be seen.
+XNNPACK shows no value inside its parts, so a program cannot be diagnosed module by module.
 """
 
 from slide_export.inference.served import ServedModel
@@ -21,6 +22,7 @@ from slide_export.inference.served import ServedModel
 from .artifact import OPTIONS, lower
 from .constants import stored
 from .dtypes import dtype_stats
+from .inside import profile
 from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
 from .plain import plain_load
@@ -42,6 +44,7 @@ __all__ = [
     "lint_artifact",
     "lower",
     "plain_load",
+    "profile",
     "refuse_settings",
     "stored",
 ]

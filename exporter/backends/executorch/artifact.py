@@ -118,6 +118,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
 
     module = foreign_module(source)
     if options.precision == FP16:
+        _refuse_half(source)
         module = in_half(module)
     bound = None if largest is None else largest + BEYOND * source.coupled
     with quiet():
@@ -128,6 +129,19 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
             images = (source.tensors(feeds, torch.float32) for feeds in fed)
             graph = quantized(graph, options.quantization, images)
         return export_program(source, graph, largest=bound)
+
+
+def _refuse_half(source: ServedModel) -> None:
+    """Refuse float16 for a model with modules that it does not hold: a program here has one type throughout.
+
+    Raises:
+        LoweringError: names them.
+    """
+    if source.trained.float32:
+        raise LoweringError(
+            f"expected a model that float16 holds for executorch, {source.trained.family} keeps "
+            f"{', '.join(source.trained.float32)} in float32: take fp32 or int8-dynamic"
+        )
 
 
 def _run_largest(source: ServedModel, path: Path, settings: Settings) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ SCALARS = {"BYTE": "uint8", "CHAR": "int8", "INT": "int32", "LONG": "int64", "HA
 """Element types of a plan's tensors."""
 HEAVY = frozenset({"XNNConv2d", "XNNDepthwiseConv2d", "XNNConvTranspose2d", "XNNFullyConnected"})
 PRODUCTS = HEAVY | {"XNNBatchMatrixMultiply"}
+ENDLESS = re.compile(rb"(?<=[\s:\[,])([-+]?)inf(?=[\s,\]}])")
+"""An endless number as the reader writes it, which JSON has not: the bounds of an operation without any."""
 MAGIC = b"XH00"  # of the header before a part's flatbuffer
 MEMORY = "executorch_prim::"  # sizes and jumps, no kernels
 COPIES = ("aten::_to_copy", "dim_order_ops::_to_dim_order_copy")
@@ -152,7 +155,7 @@ def _graphs(blobs: list[bytes]) -> list[Json]:
             _flatbuffer._flatc_decompile(
                 directory, str(place / "schema.fbs"), str(place / f"{index}.bin"), ["--raw-binary"]
             )
-            found.append(json.loads((place / f"{index}.json").read_bytes()))
+            found.append(json.loads(ENDLESS.sub(rb"\1Infinity", (place / f"{index}.json").read_bytes())))
     return found
 
 

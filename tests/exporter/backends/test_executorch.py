@@ -233,6 +233,16 @@ def test_a_part_of_a_split_layer_is_its_rows(tiny: Model, tmp_path: Path) -> Non
     assert not [name for name in artifact.settings["outside"] if "split" in name]
 
 
+def test_a_profile_has_the_parts_operators_and_those_between_them(fixed: tuple[Artifact, ServedModel]) -> None:
+    artifact, _ = fixed
+    found = backend.profile(artifact.path, artifact.settings, {"images": images(2)}, calls=3)
+    products = sum(backend.dtype_stats(artifact.path, artifact.settings).computed.values())
+    norms = artifact.settings["outside"]["native_layer_norm"]
+    assert sum(line.kind in ("gemm", "convolution") for line in found) <= products
+    assert sum(line.operator == "native_layer_norm" for line in found) == norms
+    assert sum(line.ms for line in found) > 0
+
+
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pte").write_bytes(b"nothing")
     with pytest.raises(BundleError, match="expected an ExecuTorch program"):
