@@ -1,6 +1,6 @@
 """The saved program is the model at every batch up to its bound, in XNNPACK's operators, the same bytes every time."""
 
-from collections.abc import Callable
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, serve
 from slide_export.models.swin import SwinConfig, SwinTransformer
+from slide_export.proof.stored import compare
 from tests.conftest import randomise
 
 FP32 = 5e-6  # of the largest output: goal of the saved file at full width, met by the study with a factor of 4
@@ -125,6 +126,7 @@ def test_what_it_stores_and_computes_is_counted(fixed: tuple[Artifact, ServedMod
     assert set(stats.computed) == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "stored", "accepted"), [("fp16", "float16", 2e-2), ("int8-dynamic", "int8", 0.1)]
 )
@@ -140,16 +142,29 @@ def test_a_smaller_precision_stores_it_and_is_near(
     assert stats.computed[stored] >= 8  # two blocks of four linear layers each
 
 
-class Net(nn.Module):
-    """A module of a test behind a mean: [B, 3, 32, 32] -> [B, K]."""
+@pytest.mark.slow
+def test_int8_observes_ranges_on_its_images_and_stores_what_the_float_build_has(
+    fixed: tuple[Artifact, ServedModel], tmp_path: Path
+) -> None:
+    build, source = fixed
+    recipe = recipes.default("executorch", "int8")
+    fed = [{"images": images(2)} for _ in range(4)]
+    options = LoweringOptions(precision_named("int8"), source.io, {}, recipe, fed)  # type: ignore[arg-type]
+    artifact = backend.lower(source, tmp_path, options)
+    assert backend.dtype_stats(artifact.path, artifact.settings).computed["int8"] >= 8
+    assert error(artifact, source, images(2)) < 0.2
+    report = compare(backend.stored(build.path, {}), backend.stored(artifact.path, {}))
+    assert report.faults == ()
+    assert report.tensors >= 8
 
-    def __init__(self, run: Callable[[Tensor], Tensor], *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.run = run
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(x)
+def test_an_altered_weight_is_an_error(fixed: tuple[Artifact, ServedModel], tmp_path: Path) -> None:
+    _, source = fixed
+    module = copy.deepcopy(source.module)
+    with torch.no_grad():
+        next(layer for layer in module.modules() if isinstance(layer, nn.Linear)).weight[0] *= 1.01
+    altered = lowered(replace(source, module=module), tmp_path)
+    assert error(altered, source, images(2)) > 10 * FP32
 
 
 def served(model: Model, module: nn.Module) -> ServedModel:
