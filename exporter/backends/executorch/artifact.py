@@ -110,7 +110,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
     """The program in operators that XNNPACK has, in its precision."""
     import torch
 
-    from slide_export.inference.foreign_module import export_program, foreign_module
+    from slide_export.inference.foreign_module import examples, export_program, foreign_module
 
     from .half import in_half
     from .quantize import quantized
@@ -125,8 +125,10 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
         graph = cast("GraphModule", export_program(source, module, largest=bound).module(check_guards=False))
         rewrite(graph)
         if options.quantization is not None:
-            fed = () if options.calibration is None else options.calibration
-            images = (source.tensors(feeds, torch.float32) for feeds in fed)
+            observed = options.calibration or ()
+            images = [source.tensors(feeds, torch.float32) for feeds in observed] or [
+                examples(source, options.interface.batch or source.coupled)  # weights are observed in a call too
+            ]
             graph = quantized(graph, options.quantization, images)
         return export_program(source, graph, largest=bound)
 
