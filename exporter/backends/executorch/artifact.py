@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact
@@ -22,7 +22,6 @@ from .vendor import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-    from torch.fx import GraphModule
 
 OPTIONS: Mapping[str, Option] = {
     "max_batch": Option(str(BATCH_SIZES[-1]), "images in one call at most, where the batch is dynamic"),
@@ -122,7 +121,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
         module = in_half(module)
     bound = None if largest is None else largest + BEYOND * source.coupled
     with quiet():
-        graph = cast("GraphModule", export_program(source, module, largest=bound).module(check_guards=False))
+        graph = export_program(source, module, largest=bound).module(check_guards=False)
         rewrite(graph)
         if options.quantization is not None:
             observed = options.calibration or ()

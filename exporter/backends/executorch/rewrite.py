@@ -76,16 +76,18 @@ def _split(module: GraphModule, node: Node) -> None:
     Given    split(linear(x, w), 32, dim=-1) -> getitem 0, getitem 1     split(x, 32, dim=1) -> ...
     Result   linear(x, w[:32]), linear(x, w[32:])                        slice(x, 1, 0, 32), slice(x, 1, 32, 64)
     """
-    dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
+    args: tuple[Any, ...] = node.args
+    dim: Any = args[2] if len(args) > 2 else node.kwargs.get("dim", 0)
     sizes = [part.shape[dim] for part in node.meta["val"]]
     users = list(node.users)
     if not all(isinstance(size, int) for size in sizes) or any(user.target is not operator.getitem for user in users):
         return
-    source, starts = node.args[0], [0, *accumulate(sizes)]
+    source, starts = args[0], [0, *accumulate(sizes)]
     last = dim % len(_shape(source)) == len(_shape(source)) - 1
     parted = last and source.target is aten.linear.default and len(source.users) == 1
     for user in users:
-        start, end = starts[user.args[1]], starts[user.args[1] + 1]
+        index: Any = user.args[1]
+        start, end = starts[index], starts[index + 1]
         with module.graph.inserting_before(user):
             if parted:
                 rows = [_rows(module, arg, start, end) for arg in source.args[1:] if arg is not None]
