@@ -110,7 +110,8 @@ def _layer_norm(module: GraphModule, node: Node) -> None:
     """Case 3."""
     if node.meta["val"].dtype != torch.float16:
         return
-    value, shape, *rest = node.args
+    args: tuple[Any, ...] = node.args
+    value, shape, *rest = args
     scales = [_in_float32(module, arg) if hasattr(arg, "op") else arg for arg in rest]  # weight, bias, then numbers
     whole = _call(module, node, aten.to.dtype, value, torch.float32)
     made = _call(module, node, aten.layer_norm.default, whole, shape, *scales)
