@@ -14,7 +14,7 @@ from .values import QUANTIZING, scope_of
 if TYPE_CHECKING:
     import onnx
 
-FROM_GEMM = "/Gemm_MatMul"
+TRANSPOSED = "_Transposed_quantized"
 NO_CONSTANT = frozenset({"Cast", "Constant", *QUANTIZING})
 """Operators whose attributes are those of a precision."""
 
@@ -66,7 +66,7 @@ def _scaled_later(proto: onnx.ModelProto, constants: Mapping[str, Any]) -> Itera
     """Names of data, scale and zero point, "" where it is 0, of each constant that is scaled by a Mul.
 
     The last tells whether the data are those of the float graph transposed, as ONNX Runtime's quantizer makes a MatMul
-    of a Gemm, and names it so.
+    of a Gemm, and names them so.
 
     Given    MatMulInteger(x, w, _, zero) -> Cast -> Mul(_, s)    Mul(x_scale, w_scale) -> s
     Result   w, w_scale, zero, False
@@ -86,7 +86,7 @@ def _scaled_later(proto: onnx.ModelProto, constants: Mapping[str, Any]) -> Itera
                 node.input[1],
                 next(name for name in scales.input if name in constants),
                 node.input[3],
-                FROM_GEMM in node.name,
+                node.input[1].endswith(TRANSPOSED),
             )
 
 
