@@ -85,14 +85,13 @@ def export_all(
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
-        targets: names of `targets()`; None takes all.
+        targets: names of `targets()`; None takes those that are installed, and ends with a result for each that is not.
         like: see `export`.
         timeout_s: for one target.
         jobs: how many targets at a time.
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
-    from .backends import registry as backends
     from .core.progress import no_progress
     from .workflows import all_targets
 
@@ -101,7 +100,7 @@ def export_all(
 
         _, options = options_like(like, "all", options)
     request = request_of(checkpoint, "all", options)
-    return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
+    return all_targets.export_all(request, targets or None, timeout_s, jobs, step or no_progress)
 
 
 def inspect(

@@ -193,7 +193,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     for column in ("", "target", "size", "largest error", "limit", "SQNR", "top-1", "seconds"):
         table.add_column(column, justify="left" if column in ("", "target") else "right")
     for result in results:
-        table.add_row(GOOD if result.exit_code == 0 else BAD, *_target_cells(result), f"{result.seconds:.0f}")
+        table.add_row(_target_mark(result), *_target_cells(result), f"{result.seconds:.0f}")
     console = _console()
     console.print(table)
     for result in results:
@@ -203,6 +203,12 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
             console.print(
                 f"[dim]{literal(result.target)}: {literal(result.bundle.manifest.parity.evaluator)}[/]", soft_wrap=True
             )
+
+
+def _target_mark(result: TargetResult) -> str:
+    if result.exit_code:
+        return BAD
+    return GOOD if result.bundle else "[dim]-[/]"  # not installed, and nobody named it
 
 
 def _target_cells(result: TargetResult) -> tuple[str, ...]:
@@ -366,7 +372,8 @@ def show_demo(rows: Sequence[DemoRow]) -> None:
         table.add_column(column, justify="left" if column == "model" else "right")
     for row in rows:
         proof = ("", "", "", "") if row.path is None else _proof_cells(row)
-        accuracy = "not run here" if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
+        why_not = f"not installed: {literal(row.absent)}" if row.absent else "not run here"
+        accuracy = why_not if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
         table.add_row(row.what, accuracy, *proof)
     console = _console(stderr=False)
     console.print()

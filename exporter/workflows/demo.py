@@ -16,6 +16,7 @@ from slide_export.proof import accuracy
 from slide_export.verification.apart import Runners
 from slide_export.verification.bundle import verify
 
+from .all_targets import installed
 from .finish import finish
 from .prepare import Prepared, prepare
 from .resolve import resolve
@@ -28,11 +29,12 @@ class DemoRow:
     """One line of the demo's table.
 
     Attributes:
-        what: "PyTorch", or a target and precision.
+        what: "PyTorch", a target and precision, or a target that is not installed.
         accuracy: held-out top-1; None where the artifact cannot run on this machine.
         path: of the bundle; None for PyTorch itself.
         size_mib: of the artifact.
         max_abs, limit, sqnr_db, evaluator: of the parity check.
+        absent: how to install the target, where it is not.
     """
 
     what: str
@@ -43,12 +45,14 @@ class DemoRow:
     limit: float = 0.0
     sqnr_db: float = 0.0
     evaluator: str = ""
+    absent: str = ""
 
 
 def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
-    """One row for PyTorch and one for each usable target; the checkpoint is prepared once for all of them."""
+    """A row for PyTorch, one for each installed target, last those that are not; the checkpoint is prepared once."""
     root = Path(str(importlib.resources.files("slide_export.digits")))
     labels = tuple((root / "labels.txt").read_text().split())
+    ready, absent = installed()
     requests = [
         ExportRequest(
             root / "digits.pth",
@@ -59,8 +63,7 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
             image_count=PARITY_IMAGES,
             interface=ModelIO(labels=labels),
         )
-        for target in registry.names()
-        if registry.availability(target).ready
+        for target in ready
     ]
     plans = [resolve(request) for request in requests]
     if not plans:
@@ -78,6 +81,7 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
                 verify(bundle.path, against=prepared.served.trained, opening=runners.opened)
             with step(f"{plan.target}: classify all held-out images"):
                 rows.append(_row(bundle, prepared))
+    rows += [DemoRow(one.target, None, absent=one.install) for one in absent]
     return tuple(rows)
 
 
