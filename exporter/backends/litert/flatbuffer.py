@@ -23,6 +23,8 @@ ALIGNMENT = 16
 """Of a buffer in the file (Source: LiteRT's schema, `Buffer.data`, force_align: 16); kernels map weights in place."""
 SIGNATURE = "serving_default"
 WITHOUT_MODULE = "constant"
+JOINED = ";;"
+"""Between the modules of what the converter made of several: LayerNorm and the linear layer that took it in."""
 NAMES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8", 10: "float64"
 }  # fmt: skip
@@ -68,28 +70,31 @@ class Operation:
 
     Attributes:
         name: of a builtin one "FULLY_CONNECTED"; of another one "custom FlexErf".
-        options: the object of its builtin options, None where it has none.
+        approximate: of a GELU, whether it is the tanh approximation.
     """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Any
+    approximate: bool = False
 
 
 class Graph:
     """The only graph of a `.tflite`, read."""
 
-    def __init__(self, model: Any) -> None:
-        (graph,) = model.subgraphs
-        self._model = model
-        self.tensors = tuple(_tensor(one, model) for one in graph.tensors)
-        codes = [_code(one) for one in model.operatorCodes]
-        self.operations = tuple(
-            Operation(codes[one.opcodeIndex], _numbers(one.inputs), _numbers(one.outputs), one.builtinOptions)
-            for one in graph.operators or ()
-        )
-        self.inputs, self.outputs = _numbers(graph.inputs), _numbers(graph.outputs)
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        if content[4:8] != IDENTIFIER:
+            raise ValueError(f"its identifier is {content[4:8]!r}")
+        model = schema.Model.GetRootAs(content, 0)
+        if model.SubgraphsLength() != 1:
+            raise ValueError(f"it has {model.SubgraphsLength()} graphs")
+        graph = model.Subgraphs(0)
+        codes = [_code(model.OperatorCodes(place)) for place in range(model.OperatorCodesLength())]
+        self.tensors = tuple(_tensor(graph.Tensors(place), model) for place in range(graph.TensorsLength()))
+        self.operations = tuple(_operation(graph.Operators(place), codes) for place in range(graph.OperatorsLength()))
+        self.inputs, self.outputs = _numbers(graph.InputsAsNumpy()), _numbers(graph.OutputsAsNumpy())
 
     @cached_property
     def makers(self) -> Mapping[int, Operation]:
@@ -127,7 +132,7 @@ def read(path: Path) -> Graph:
 def parse(content: bytes, name: str = "the artifact") -> Graph:
     """The graph of a file's bytes; raises as `read` does."""
     try:
-        return Graph(parsed(content))
+        return Graph(content)
     except Exception as error:  # the generated reader checks no offset: struct.error, IndexError and others
         raise BundleError(
             f"expected a .tflite file of one graph, {name} is none: {type(error).__name__}: {foreign(error, 200)}"
@@ -140,39 +145,77 @@ def parsed(content: bytes) -> Any:
 
     if content[4:8] != IDENTIFIER:
         raise ValueError(f"its identifier is {content[4:8]!r}")
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+    return model
 
 
 def _tensor(tensor: Any, model: Any) -> Tensor:
-    kind, data = NAMES.get(tensor.type, f"type {tensor.type}"), model.buffers[tensor.buffer].data
-    shape = _numbers(tensor.shape)
-    stored = None
-    if data is not None and kind in NAMES.values():
-        stored = np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind)
-    name, quantization = tensor.name.decode(), tensor.quantization
-    if quantization is None or quantization.scale is None or not len(quantization.scale):
-        return Tensor(name, kind, shape, stored)
-    scale, zero = np.asarray(quantization.scale, np.float64), np.asarray(quantization.zeroPoint, np.float64)
-    return Tensor(name, kind, shape, stored, scale, zero, quantization.quantizedDimension)
+    kind, shape, name = (
+        NAMES.get(tensor.Type(), f"type {tensor.Type()}"),
+        _numbers(tensor.ShapeAsNumpy()),
+        tensor.Name(),
+    )
+    data, stored = _data(model.Buffers(tensor.Buffer())), None
+    if data and kind in NAMES.values():
+        stored = np.frombuffer(data, kind)
+    quantization = tensor.Quantization()
+    if quantization is None or not quantization.ScaleLength():
+        return Tensor(name.decode(), kind, shape, stored)
+    scale, zero = quantization.ScaleAsNumpy().astype(np.float64), quantization.ZeroPointAsNumpy()
+    zeros = zero.astype(np.float64) if quantization.ZeroPointLength() else np.zeros_like(scale)
+    return Tensor(name.decode(), kind, shape, stored, scale, zeros, quantization.QuantizedDimension())
+
+
+def _data(buffer: Any) -> bytes:
+    """What a buffer holds: inside the flatbuffer or, as quantizers write it, behind it at an offset."""
+    if (start := buffer.Offset()) > 1:  # Source: LiteRT's schema: 0 and 1 say that there is none
+        return bytes(memoryview(buffer._tab.Bytes)[start : start + buffer.Size()])
+    inside = buffer.DataAsNumpy()
+    return inside.tobytes() if isinstance(inside, np.ndarray) else b""
+
+
+def _operation(operator: Any, codes: Sequence[str]) -> Operation:
+    name, taken = codes[operator.OpcodeIndex()], _numbers(operator.InputsAsNumpy())
+    return Operation(name, taken, _numbers(operator.OutputsAsNumpy()), name == "GELU" and _approximate(operator))
+
+
+def _approximate(operator: Any) -> bool:
+    """Whether a GELU is the tanh approximation."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    table, options = operator.BuiltinOptions(), schema.GeluOptions()
+    if table is None:
+        return False  # the schema's default
+    options.Init(table.Bytes, table.Pos)
+    return bool(options.Approximate())
 
 
 def _code(code: Any) -> str:
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)  # Source: LiteRT's schema_utils.cc, GetBuiltinCode
-    if names[number] != "CUSTOM":
-        return names[number]
-    return f"custom {foreign(code.customCode.decode() if code.customCode else '', 60)}"
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # Source: LiteRT's schema_utils.cc, GetBuiltinCode
+    name = next(name for name, value in vars(schema.BuiltinOperator).items() if value == number)
+    if name != "CUSTOM":
+        return name
+    return f"custom {foreign((code.CustomCode() or b'').decode(), 60)}"
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    return () if values is None else tuple(int(value) for value in values)
+    """Numbers of a vector; the reader gives 0 for one that is not there."""
+    return tuple(map(int, values)) if isinstance(values, np.ndarray) else ()
 
 
 def scope_of(name: str) -> str:
-    """`layers.0.blocks.1.attn.qkv` of `layers.0.blocks.1.attn.qkv/3`."""
-    return name.rpartition("/")[0]
+    """`layers.0.blocks.1.attn.q` of `layers.0.blocks.1.attn.q/3`; of what was made of several, the first."""
+    return scopes_of(name)[0]
+
+
+def scopes_of(name: str) -> tuple[str, ...]:
+    """The modules that a tensor was made of: `a.q` and `a.k` of `a.q;;a.k/3`."""
+    return tuple(name.rpartition("/")[0].split(JOINED))
 
 
 def finished(content: bytes, names: tuple[Sequence[str], Sequence[str]] | None = None) -> bytes:
@@ -201,7 +244,7 @@ def written(model: Any) -> bytes:
 
 def _name(model: Any, graph: Any, names: tuple[Sequence[str], Sequence[str]]) -> None:
     for number, tensor in enumerate(graph.tensors):
-        scope, found, _ = tensor.name.decode().rpartition(";")
+        scope, found, _ = tensor.name.decode().rpartition(";")  # "a.q;;a.k;4"
         # One number a tensor in the whole file: the converter's own begin anew with each name.
         tensor.name = f"{scope if found else WITHOUT_MODULE}/{number}".encode()
     (signature,) = model.signatureDefs
@@ -222,14 +265,14 @@ def _aligned(buffer: Any) -> Any:
 
     def pack(builder: Any) -> Any:
         """Write the data backwards from the builder's head, then the table that refers to it."""
-        if buffer.data is not None:
-            data = np.asarray(buffer.data, np.uint8).tobytes()
+        data = b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
+        if data:
             builder.StartVector(1, len(data), ALIGNMENT)
             builder.head -= len(data)
             builder.Bytes[builder.head : builder.head + len(data)] = data
             vector = builder.EndVector()
         schema.BufferStart(builder)
-        if buffer.data is not None:
+        if data:
             schema.BufferAddData(builder, vector)
         return schema.BufferEnd(builder)
 

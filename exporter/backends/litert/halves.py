@@ -31,6 +31,10 @@ def halved(content: bytes) -> bytes:
         if _is_large(graph.tensors[index], model, schema):
             operators.append(_expanded(index, graph, model, code, schema))
     graph.operators = [*operators, *graph.operators]
+    used = {tensor.buffer for tensor in graph.tensors}
+    for place, buffer in enumerate(model.buffers):
+        if place not in used:
+            buffer.data = None  # the float32 values; places stay, since tensors count them
     return flatbuffer.written(model)
 
 

@@ -72,7 +72,11 @@ def _entries(graph: flatbuffer.Graph, recipe: QuantizationRecipe) -> Iterator[di
     """What the quantizer is told of each layer; each regular expression matches one result."""
     for operation, _, weights in graph.products():
         kind, result = KINDS.get(operation.name), graph.tensors[operation.outputs[0]]
-        if kind is None or weights.data is None or not recipe.quantizes(result.scope or "", kind):
+        if kind is None or weights.data is None:
+            continue
+        # Weights that the converter made of several modules, a LayerNorm and a layer, are quantized where each may be.
+        named = weights if weights.scope else result
+        if not all(recipe.quantizes(scope, kind) for scope in flatbuffer.scopes_of(named.name)):
             continue
         yield {
             "regex": f"^{re.escape(result.name)};",  # results are joined and ended by ";"

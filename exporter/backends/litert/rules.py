@@ -20,7 +20,7 @@ def _custom(graph: Graph) -> Iterator[Device]:
 
 def _tanh(graph: Graph) -> Iterator[Device]:
     for one in graph.operations:
-        if one.name == "GELU" and getattr(one.options, "approximate", False):
+        if one.name == "GELU" and one.approximate:
             yield _module(graph, one), "GELU by its tanh approximation"
 
 

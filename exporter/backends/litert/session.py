@@ -16,6 +16,8 @@ from slide_export.core.text import foreign
 
 from . import flatbuffer
 
+CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
     """Every value of the graph that depends on an input, in the order of execution.
@@ -24,6 +26,7 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
         BundleError: the file cannot be read.
     """
     graph = flatbuffer.read(path)
+    merged = _merged(graph)
     live = set(graph.inputs)
     found = []
     for operation in graph.operations:
@@ -31,18 +34,43 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
         if takes:
             live.update(operation.outputs)
             names = tuple(graph.tensors[index].name for index in takes)
-            made = (graph.tensors[index] for index in operation.outputs)
-            found += [Value(tensor.name, tensor.scope or None, names) for tensor in made]
+            scope = _scope(graph, operation)
+            told = None if scope in merged else scope
+            found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
     return tuple(found)
 
 
+def _scope(graph: flatbuffer.Graph, operation: flatbuffer.Operation) -> str | None:
+    """The module that computes an operation's result: of a layer, that of its weights where that is nearer.
+
+    Given    FULLY_CONNECTED -> blocks.0/822, with a reshape behind it folded in; weights blocks.0.attn.proj/45
+    Result   blocks.0.attn.proj
+    """
+    named = next((graph.tensors[index].scope for index in operation.outputs), None)
+    if operation.name in flatbuffer.PRODUCTS:
+        taken = operation.inputs[flatbuffer.PRODUCTS[operation.name]]
+        weights = graph.expanded_from(taken) or graph.tensors[taken]
+        scopes = flatbuffer.scopes_of(weights.name)
+        if weights.data is not None and len(scopes) == 1 and named and scopes[0].startswith(f"{named}."):
+            return scopes[0]
+    return named or None
+
+
+def _merged(graph: flatbuffer.Graph) -> frozenset[str]:
+    """Modules whose arithmetic the converter moved into the weights of another: what is left is not their result."""
+    constants = (flatbuffer.scopes_of(tensor.name) for tensor in graph.tensors if tensor.data is not None)
+    return frozenset(scopes[0] for scopes in constants if len(scopes) > 1)
+
+
 def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:
-    """Open a session that gives these values beside the outputs; delegates fuse across none of them then.
+    """Open a session that gives these values beside the outputs, by LiteRT's own kernels.
+
+    XNNPACK takes whole stretches of the graph over, and the tensors inside them are then never written.
 
     Raises:
         BundleError: see `Session`.
     """
-    return Session(path, settings, names)
+    return Session(path, {**settings, "delegate": "none"}, names)
 
 
 class Session:
@@ -75,6 +103,7 @@ class Session:
         self._inputs = {one["name"]: one for one in self._interpreter.get_input_details()}
         self._outputs = {one["name"]: one["index"] for one in self._interpreter.get_output_details()}
         self._shown = _numbers(self._interpreter, shown)
+        self._maps = _maps(path) if shown else frozenset()
         told = "XNNPACK" if kernels == OpResolverType.AUTO else "its own kernels"
         self.evaluator = f"LiteRT {ai_edge_litert.__version__} on CPU ({told})"
 
@@ -89,8 +118,11 @@ class Session:
             self._interpreter.set_tensor(self._inputs[name]["index"], np.ascontiguousarray(value))
         with _refusing():
             self._interpreter.invoke()
-        wanted = {**self._outputs, **self._shown}
-        return {name: self._interpreter.get_tensor(index) for name, index in wanted.items()}  # a copy of each
+        found = {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}  # copies
+        for name, index in self._shown.items():
+            value = self._interpreter.get_tensor(index)
+            found[name] = value.transpose(0, 3, 1, 2) if name in self._maps else value
+        return found
 
     def _refuse_unfit(self, feeds: Feeds) -> None:
         expected = {name: (np.dtype(one["dtype"]), tuple(map(int, one["shape"]))) for name, one in self._inputs.items()}
@@ -113,6 +145,13 @@ def _numbers(interpreter: Any, names: Sequence[str]) -> dict[str, int]:
         return {}
     numbers = {one["name"]: one["index"] for one in interpreter.get_tensor_details()}
     return {name: numbers[name] for name in names}
+
+
+def _maps(path: Path) -> frozenset[str]:
+    """Names of convolutions' results, [B, H, W, C] in LiteRT and shown as the model has them, [B, C, H, W]."""
+    graph = flatbuffer.read(path)
+    made = (one.outputs[0] for one in graph.operations if one.name in CONVOLUTIONS)
+    return frozenset(graph.tensors[index].name for index in made)
 
 
 def _told(tensors: Mapping[str, tuple[Any, tuple[int, ...]]]) -> str:
