@@ -46,7 +46,7 @@ def quantize(job: dict[str, Any]) -> dict[str, Any]:
         _ask(made, **entry)
     ranges = None
     if made.need_calibration:
-        ranges = made.calibrate({"serving_default": _feeds(job["feeds"])}, num_threads=1)
+        ranges = made.calibrate({"serving_default": _Feeds(job["feeds"])}, num_threads=1)
     result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     Path(job["out"]).write_bytes(bytes(result.quantized_model))
     return {}
@@ -66,12 +66,21 @@ def _ask(made: Any, regex: str, operation: str, method: str, per_channel: bool) 
         made.add_weight_only_config(*what, num_bits=8, granularity=grain)
 
 
-def _feeds(paths: list[str]) -> Iterator[dict[str, Any]]:
-    import numpy
+class _Feeds:
+    """Arrays by input names, a file a batch; the quantizer goes through them twice."""
 
-    for path in paths:
-        with numpy.load(path, allow_pickle=False) as arrays:
-            yield dict(arrays)
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        import numpy
+
+        for path in self._paths:
+            with numpy.load(path, allow_pickle=False) as arrays:
+                yield dict(arrays)
 
 
 def main(job: Path, answer: Path) -> None:

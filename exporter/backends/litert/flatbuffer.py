@@ -228,6 +228,7 @@ def finished(content: bytes, names: tuple[Sequence[str], Sequence[str]] | None =
     (graph,) = model.subgraphs
     if names is not None:
         _name(model, graph, names)
+    _name_ends(model, graph)
     return written(model)
 
 
@@ -256,7 +257,17 @@ def _name(model: Any, graph: Any, names: tuple[Sequence[str], Sequence[str]]) ->
         order = {int(index): name for index, name in zip(ends, called, strict=True)}
         for entry in maps:
             entry.name = order[int(entry.tensorIndex)].encode()
-            graph.tensors[entry.tensorIndex].name = order[int(entry.tensorIndex)].encode()
+
+
+def _name_ends(model: Any, graph: Any) -> None:
+    """Call inputs and outputs as the signature does; a quantizer leaves that name to the tensor before the last."""
+    (signature,) = model.signatureDefs
+    ends = {int(entry.tensorIndex): entry.name for entry in (*signature.inputs, *signature.outputs)}
+    for number, tensor in enumerate(graph.tensors):
+        if number in ends:
+            tensor.name = ends[number]
+        elif tensor.name in ends.values():
+            tensor.name += b"/inside"
 
 
 def _aligned(buffer: Any) -> Any:
