@@ -116,9 +116,10 @@ def install(target: str, environment: IsolatedEnvironment, step: Progress = no_p
             room = scratch / "environment"
             with step(f"install what {target} is converted with, {_gib(environment.installed_mib)}"):
                 _build(room, target, environment)
-            if place.exists():  # its links lead nowhere any more
-                place.rename(scratch / "older")
-            room.rename(place)
+            if installed(target, environment) is None:  # another process may have been first
+                if place.exists():  # its links lead nowhere any more
+                    place.rename(scratch / "older")
+                room.rename(place)
     except OSError as error:
         raise WriteError(files.write_refusal(error, place) or f"expected to write {place}: {error}") from error
     return place
