@@ -69,10 +69,15 @@ def quantized(content: bytes, recipe: QuantizationRecipe, images: FedImages | No
 
 
 def _entries(graph: flatbuffer.Graph, recipe: QuantizationRecipe) -> Iterator[dict[str, Any]]:
-    """What the quantizer is told of each layer; each regular expression matches one result."""
+    """What the quantizer is told of each layer; each regular expression matches one result.
+
+    LiteRT's calibrated kernels round a layer's result to 8 bits too. Of the last layer that is the model's answer: on the
+    digits 22 dB, against 35 dB where it stays in float. So it does.
+    """
+    last = _last(graph) if recipe.calibrated else frozenset()
     for operation, _, weights in graph.products():
         kind, result = KINDS.get(operation.name), graph.tensors[operation.outputs[0]]
-        if kind is None or weights.data is None:
+        if kind is None or weights.data is None or operation.outputs[0] in last:
             continue
         # Weights that the converter made of several modules, a LayerNorm and a layer, are quantized where each may be.
         named = weights if weights.scope else result
@@ -84,6 +89,16 @@ def _entries(graph: flatbuffer.Graph, recipe: QuantizationRecipe) -> Iterator[di
             "method": METHODS[recipe.activations],
             "per_channel": recipe.per_channel,
         }
+
+
+def _last(graph: flatbuffer.Graph) -> frozenset[int]:
+    """Results of products that no other product is computed from: those of the layers that give the outputs."""
+    feeding: set[int] = set()  # tensors that a product is computed from
+    for operation in reversed(graph.operations):
+        if operation.name in flatbuffer.PRODUCTS or feeding.intersection(operation.outputs):
+            feeding.update(operation.inputs)
+    products = (operation for operation, _, _ in graph.products())
+    return frozenset(index for one in products for index in one.outputs if index not in feeding)
 
 
 def _written(images: FedImages, directory: Path) -> Iterator[str]:

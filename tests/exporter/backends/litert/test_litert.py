@@ -191,6 +191,16 @@ def test_what_is_quantized_is_said_layer_by_layer(digits_bundle: Path) -> None:
     assert {one["operation"] for one in deep} == {"DEPTHWISE_CONV_2D"}
 
 
+def test_a_calibrated_recipe_leaves_the_last_layer_in_float(digits_bundle: Path) -> None:
+    """Its kernels round results too, and that of the last layer is the answer."""
+    from slide_export.backends.litert.quantize import _entries
+
+    graph = flatbuffer.read(digits_bundle / "model.tflite")
+    told = {name: {one["regex"] for one in _entries(graph, recipe.default("litert", name))} for name in ("int8", "w8")}
+    assert told["w8"] - told["int8"] == {"^logits;"}
+    assert told["int8"] < told["w8"]
+
+
 def test_settings_that_lower_never_writes_are_refused() -> None:
     backend = registry.load("litert")
     optional.refuse_settings(backend, {"delegate": "none"}, None)
