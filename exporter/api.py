@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyReport
 
     from .backends.interface import Availability
+    from .backends.isolation import KeptEnvironment
     from .benchmark.recommend import Recommendation
     from .bundle.store import Bundle
     from .checkpoint.variants import Entry
@@ -467,6 +468,45 @@ def targets() -> tuple[Availability, ...]:
     from .backends import registry as backends
 
     return tuple(backends.availability(name) for name in backends.names())
+
+
+def install_target(target: str, *, step: Progress | None = None) -> Path:
+    """Make the environment of its own that a target is converted in, or find it made; its directory.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        BackendUnavailable: there is no pip, or it cannot install what is needed.
+        WriteError: the cache cannot be written.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+    from .core.progress import no_progress
+
+    environment = isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.install(target, environment, step or no_progress)
+
+
+def uninstall_target(target: str) -> tuple[KeptEnvironment, ...]:
+    """Remove every environment that was made for a target; those that were.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        WriteError: one cannot be removed.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.uninstall(target)
+
+
+def environments() -> tuple[KeptEnvironment, ...]:
+    """What is kept of environments of targets: where, how large, and whether this installation uses it."""
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    needed = {name: optional.environment(backends.load(name)) for name in backends.names()}
+    return isolation.kept({name: one for name, one in needed.items() if one is not None})
 
 
 def variants(family: str | None = None) -> tuple[Entry, ...]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.backends.interface import Availability
 from slide_export.benchmark.plan import refuse_no_time
 from slide_export.bundle import store
@@ -85,7 +85,7 @@ def export_all(
             hints = "; ".join(one.install for one in absent)
             raise BackendUnavailable(f"expected a target that is installed, found none: {hints}")
         return (*export_all(request, ready, timeout_s, jobs, step), *map(_not_installed, absent))
-    requests = [_for_target(request, target) for target in targets]
+    requests = [for_target(request, target) for target in targets]
     ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
     able = [index for index in range(len(requests)) if index not in ended]
     if able:
@@ -110,7 +110,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
         Nursery(PRELOAD, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}) as nursery,
     ):
-        order = {"request": plain(requests[0]), "prepared": directory, "threads": _all_threads()}
+        order = {"request": plain(_dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):
             first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
         if first["exit_code"]:
@@ -132,6 +132,11 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             return list(pool.map(finish, requests))
 
 
+def _dynamic_first(requests: Sequence[ExportRequest]) -> ExportRequest:
+    """The request that the checkpoint is prepared for: what is dynamic there can be fixed for a target."""
+    return min(requests, key=lambda one: one.interface.batch is not None)
+
+
 @contextmanager
 def _ended_early(nursery: Nursery, pool: ThreadPoolExecutor) -> Iterator[None]:
     """Stop what still runs where the parent is interrupted, instead of waiting for it."""
@@ -148,11 +153,17 @@ def worst(results: Sequence[TargetResult]) -> int:
     return errors.worst(result.exit_code for result in results)
 
 
-def _for_target(request: ExportRequest, target: str) -> ExportRequest:
-    known = registry.load(target).OPTIONS
-    return replace(
-        request, target=target, options={name: value for name, value in request.options.items() if name in known}
-    )
+def for_target(request: ExportRequest, target: str) -> ExportRequest:
+    """A request of several targets for one of them: with the options that it knows, and a batch that it takes.
+
+    A dynamic batch stands for the smallest one of a target that takes no dynamic one; a fixed one is left as it is.
+    """
+    backend = registry.load(target)
+    options = {name: value for name, value in request.options.items() if name in backend.OPTIONS}
+    sizes, io = optional.fixed_batches(backend), request.interface
+    if sizes is not None and io.batch is None:
+        io = replace(io, batch=sizes[0])
+    return replace(request, target=target, options=options, interface=io)
 
 
 def _refusal(request: ExportRequest) -> TargetResult | None:

@@ -45,6 +45,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
+    prepared = prepared.at_batch(plan.source.io.batch)
     plan = plan.on_this_machine().protecting(prepared.served.trained.float32)
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
     with step(f"run the trained model as {numbers.precision} would compute it"):
