@@ -17,8 +17,8 @@ from slide_export.inference.served import ServedModel
 
 from . import network, weights
 from .convert import Converted, convert
-from .lint import unknown_layers
-from .modules import Outputs, by_weights, given, named
+from .lint import unknown
+from .modules import Outputs, by_weights, given, module_of, named
 from .network import Layer, weights_of
 from .repair import drop_batch_reshapes, drop_unused, fix_shapes
 from .runtime import EXACT, extract, extractor, open_net, shapes
@@ -92,10 +92,12 @@ def _network(converted: Converted, source: ServedModel) -> tuple[tuple[Layer, ..
     images = _images(converted)
     try:
         net = _opened(converted, layers)
-        layers = drop_unused(fix_shapes(layers, lambda names: shapes(net, images, names)))
         own = by_weights(converted.graph_weights, tuple(weights.read(layers, data)))
+        _refuse_failing(named(layers, own, {}), layers, extractor(net, images, keep=True), source)
+        layers = drop_unused(fix_shapes(layers, lambda names: shapes(net, images, names)))
+        own = by_weights(converted.graph_weights, tuple(weights.read(layers, data)))  # fewer layers now
         outputs = Outputs(given(converted.module, converted.images))
-        own |= _by_outputs(layers, own, outputs, extractor(_opened(converted, layers), images, keep=True))
+        own = _by_outputs(layers, own, outputs, extractor(_opened(converted, layers), images, keep=True))
     except BundleError as error:
         raise LoweringError(f"expected a model that ncnn runs: {error}") from error
     return named(layers, own, _names(source)), data
@@ -113,13 +115,16 @@ def _images(converted: Converted) -> dict[str, Array]:
 
 
 def _by_outputs(layers: tuple[Layer, ...], own: Mapping[int, str], outputs: Outputs, state: Any) -> dict[int, str]:
-    """Modules by index of the layers whose blob is the output of one."""
-    found = {}
+    """Modules by index of the layers that are the output of one, or have the weights of one."""
+    found = dict(own)
     for index, layer in enumerate(layers):
-        if index not in own and layer.inputs and layer.type != "Split":
-            module = outputs.module(extract(state, layer.outputs[0]))
+        if layer.inputs and layer.type != "Split":
+            blob = extract(state, layer.outputs[0])
+            module = outputs.module(blob)
             if module is not None:
                 found[index] = module
+            elif index in own:
+                found[index] = outputs.around(own[index], blob)
     return found
 
 
@@ -129,17 +134,36 @@ def _names(source: ServedModel) -> dict[str, str]:
     return {f"{word}{index}": name for word, names in ends for index, name in enumerate(names)}
 
 
+def _refuse_failing(called: tuple[Layer, ...], layers: tuple[Layer, ...], state: Any, source: ServedModel) -> None:
+    """Refuse a network that ncnn loads and cannot run: pnnx takes the windows of some attentions for a batch.
+
+    Args:
+        called: the layers after their modules.
+
+    Raises:
+        LoweringError: names the first layer that fails.
+    """
+    for layer, name in zip(layers, called, strict=True):
+        if layer.inputs and state.extract(layer.outputs[0])[0]:
+            raise LoweringError(
+                f"expected a model that ncnn can run, it fails in the {layer.type} of {module_of(name)} as pnnx wrote "
+                f"it for {source.trained.variant}: take another target or another form"
+            )
+
+
 def _refuse_unknown(layers: tuple[Layer, ...], source: ServedModel) -> None:
     """Refuse what no ncnn loads; pnnx ends with 0 all the same.
 
     Raises:
         LoweringError: names the types.
     """
-    found = sorted({what for _, what in unknown_layers(layers)})
+    import ncnn
+
+    found = sorted({layer.type for layer in unknown(layers)})
     if found:
         raise LoweringError(
-            f"expected a model that ncnn can express, pnnx made {'; '.join(found)} of {source.trained.variant}: "
-            "take another target or another form"
+            f"expected a model that ncnn can express, pnnx made layers of {source.trained.variant} that ncnn "
+            f"{ncnn.__version__} does not have: {', '.join(found)}; take another target or another form"
         )
 
 

@@ -49,13 +49,18 @@ def lint_artifact(path: Path) -> tuple[Finding, ...]:
     return judge(RULES, network.read(path), ("ncnn",))
 
 
-def unknown_layers(layers: Iterable[Layer]) -> Iterator[Device]:
+def unknown(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Layers of types that the installed ncnn does not have: it refuses the network, and who does not look crashes."""
     import ncnn
 
-    for layer in layers:
-        if ncnn.layer_to_index(layer.type) < 0:
-            yield module_of(layer), f"the layer type {layer.type}, which ncnn {ncnn.__version__} does not have"
+    return (layer for layer in layers if ncnn.layer_to_index(layer.type) < 0)
+
+
+def _unknown_layers(layers: Iterable[Layer]) -> Iterator[Device]:
+    import ncnn
+
+    for layer in unknown(layers):
+        yield module_of(layer), f"the layer type {layer.type}, which ncnn {ncnn.__version__} does not have"
 
 
 def _computed_shapes(layers: Iterable[Layer]) -> Iterator[Device]:
@@ -69,7 +74,7 @@ RULES: tuple[Rule[tuple[Layer, ...]], ...] = (
         "ncnn-unknown-layer",
         "error",
         ("ncnn",),
-        unknown_layers,
+        _unknown_layers,
         "write the operation with others that pnnx converts; pnnx ends with 0 all the same",
         "Tencent/ncnn 20261020 src/layer_registry.h.in",
     ),

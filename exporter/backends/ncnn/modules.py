@@ -2,8 +2,9 @@
 
 pnnx drops the modules' names. They are found again by what does not change on the way:
 
-1. A layer with weights is the module whose weights have the same bytes.
-2. A layer that gives what a module gave for the same image, in the same order or with the channels moved, is of it.
+1. A layer that gives what a module gave for the same image, in the same order, is of it.
+2. A layer with weights is the module whose weights have the same bytes or, where it gives something else than that
+   module does, for pnnx has put the next one into it, the module around.
 3. Any other layer lies between two of those, the last before it and the first after it in the flow of data, and gets
    what their names share: a softmax between `attn.qkv` and `attn.proj` is in `attn`.
 """
@@ -32,14 +33,12 @@ PREFIX = "wrapper.module."
 """Of a model's modules inside `ForeignModule` and `ExportWrapper`."""
 SAME = 1e-3
 """Of the largest value: float32 in another order, where other values of a model differ in their first digits."""
-MOVES = ((0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2))
-"""Axes of a map [1, ...] as they are, and with the channels moved, which pnnx does across modules."""
 TYPE = "/"
 """Between a layer's module and its type, in its name."""
 
 
 def by_weights(container: Path, tensors: Sequence[Tensor]) -> dict[int, str]:
-    """Case 1: module by index of the layer, from pnnx's own file of weights, which names them.
+    """Case 2: module by index of the layer, from pnnx's own file of weights, which names them.
 
     Equal tensors are told apart by their order, which is the layers'.
     """
@@ -87,20 +86,31 @@ class Outputs:
     """Outputs of modules, to be found again by their values."""
 
     def __init__(self, outputs: Sequence[tuple[str, Array]]) -> None:
-        self._by_size: dict[int, list[tuple[str, Array]]] = defaultdict(list)
+        self._sizes = {name: value.size for name, value in outputs}
+        self._by_size: dict[int, list[tuple[str, Array, float]]] = defaultdict(list)
         for name, value in outputs:
-            self._by_size[value.size].append((name, value))
+            self._by_size[value.size].append((name, value, float(value.max(initial=0.0))))
 
     def module(self, blob: Array) -> str | None:
-        """Case 2: the module that gives a blob; the innermost, which ends first."""
-        return next((name for name, value in self._by_size[blob.size] if _same(blob, value)), None)
+        """Case 1: the module that gives a blob; the innermost, which ends first."""
+        largest = float(blob.max(initial=0.0))  # quickly told
+        return next(
+            (
+                name
+                for name, value, its_largest in self._by_size[blob.size]
+                if abs(largest - its_largest) <= SAME * abs(its_largest) and _same(blob, value)
+            ),
+            None,
+        )
+
+    def around(self, module: str, blob: Array) -> str:
+        """Case 2: the module that a blob is inside, which is not the output of the module whose weights made it."""
+        return module.rpartition(".")[0] if self._sizes.get(module) == blob.size else module
 
 
 def _same(blob: Array, value: Array) -> bool:
     limit = SAME * float(np.abs(value).max(initial=0.0))
-    moves = MOVES if value.ndim == len(MOVES[0]) else (tuple(range(value.ndim)),)
-    flat = blob.reshape(-1)
-    return any(bool(np.abs(flat - value.transpose(move).reshape(-1)).max(initial=0.0) <= limit) for move in moves)
+    return bool(np.abs(blob.reshape(-1) - value.reshape(-1)).max(initial=0.0) <= limit)
 
 
 def scopes(layers: Sequence[Layer], own: Mapping[int, str]) -> list[str]:

@@ -111,7 +111,7 @@ def extractor(net: Any, images: Mapping[str, Array], *, keep: bool = False) -> A
 
 
 def extract(state: Any, name: str) -> Array:
-    """A blob as an array of its own, without a batch axis.
+    """A blob as an array of its own, without a batch axis; of one with several rows of a batch, the first.
 
     Raises:
         BundleError: there is none of the name, or ncnn fails on the way to it.

@@ -10,6 +10,7 @@ import numpy as np
 
 from slide_export.core.errors import RequestError
 
+from . import network
 from .runtime import extract, extractor, open_net
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Session:
         """
         import ncnn
 
+        network.read(path)  # ncnn itself tells little of what is no network
         self._net = open_net(path, settings["options"], settings["threads"])
         self._inputs, self._outputs = tuple(self._net.input_names()), tuple(names or self._net.output_names())
         self._keep, self._bytes = bool(names), settings["bytes"]
