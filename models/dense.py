@@ -111,6 +111,11 @@ class DenseModel(nn.Module):
         boxes: Tensor = self.get_submodule("bbox_head").boxes(deltas)  # type: ignore[operator]  # a method
         return boxes
 
+    def detections(self, scores: Tensor, boxes: Tensor) -> Tensor:
+        """Detections [B, D, 6] of a detector's scores [B, N, K] and boxes [B, N, 4]; see `heads.suppress`."""
+        rows: Tensor = self.get_submodule("bbox_head").suppress(scores, boxes)  # type: ignore[operator]  # a module
+        return rows
+
     @property
     def _limit(self) -> float:
         """Logit from which a pixel is of the only class."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
-from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity
+from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity, RuleParity
 from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
@@ -163,6 +163,7 @@ class OptionsRecord:
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
         output: which of the task's outputs; "" where it has no others.
+        nms: the best boxes of a detector are chosen inside.
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
@@ -187,6 +188,7 @@ class OptionsRecord:
     calibration_size: Size | None = None
     seed: int | None = None
     output: str = ""
+    nms: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,7 @@ class ParityRecord:
     orders: tuple[OrderParity, ...] = ()
     reordered: Measured | None = None
     reordered_flips: tuple[Flip, ...] = ()
+    rule: RuleParity | None = None
 
 
 @dataclass(frozen=True)

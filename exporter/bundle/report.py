@@ -63,7 +63,20 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {plain(manifest.dtype_stats.sentence)}.
-{_orders(manifest)}{_float_build(manifest)}"""
+{_orders(manifest)}{_rule(manifest)}{_float_build(manifest)}"""
+
+
+def _rule(manifest: Manifest) -> str:
+    """What was found of an output that follows from the others; nothing where none does."""
+    rule = manifest.parity.rule
+    if rule is None:
+        return ""
+    verdict = "each follows" if not rule.faults else f"**{rule.faults:,} faults**"
+    return (
+        f"\nRule: {rule.answers:,} {code(rule.name)} were held to the artifact's own outputs that they are chosen by: "
+        f"{verdict}. Of the trained model's {rule.expected:,} it gives {rule.matched:,} (the class, and nine tenths of "
+        "the box).\n"
+    )
 
 
 def _orders(manifest: Manifest) -> str:
