@@ -39,8 +39,9 @@ AS_BACKBONE = {
     "padded_stripes": True,
 }
 """Fields of a backbone's configuration, where it has them; see `as_backbone`."""
-WHOLE_SCENE = DataConfig(interpolation="bilinear", keep_aspect=False, scale=1.0)
-"""A picture is resized to the input as a whole: cropping would lose what is to be found."""
+WHOLE_SCENE = DataConfig(interpolation="bilinear", keep_aspect=False, scale=1.0, fits=True)
+"""A picture is fitted into the input as a whole, as every published pipeline keeps its ratio: cropping would lose what
+is to be found."""
 
 BACKBONES: tuple[Family, ...] = (
     slide_swin.FAMILY,

@@ -218,6 +218,8 @@ class PreprocessingRecord:
         keep_aspect: the short side is resized, else both sides.
         scale: size after resizing over size after the crop.
         resizes: False where a picture larger than the input is cut and not resized.
+        fits: the whole picture is resized to the largest that the input holds, its ratio kept, at the top left, and the
+            rest is filled with the mean's colour, rounded to 8 bits; `keep_aspect` and `resize` say nothing then.
         resize, crop: rows and columns.
         embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
     """
@@ -231,6 +233,7 @@ class PreprocessingRecord:
     crop: tuple[Size, Size]
     embedded: bool
     resizes: bool = True
+    fits: bool = False
 
 
 @dataclass(frozen=True)

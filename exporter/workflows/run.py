@@ -154,6 +154,7 @@ def data_of(manifest: Manifest) -> DataConfig:
         told.keep_aspect,
         told.scale,
         told.resizes,
+        told.fits,
     )
 
 
