@@ -130,6 +130,13 @@ def palette(count: int) -> Array:
     return colours
 
 
+def colours_of(manifest: dict[str, Any]) -> Array:
+    """Returns colours of 256 classes: the file's own, else those of PASCAL VOC."""
+    colours, own = palette(256), np.array(manifest["model"]["config"]["palette"], np.uint8).reshape(-1, 3)
+    colours[: len(own)] = own
+    return colours
+
+
 def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
     """Writes a picture under the colours of its classes, and prints what covers it."""
     try:
@@ -141,7 +148,7 @@ def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
     mask = run(images.repeat(manifest["options"]["batch"] or 1, axis=0))["mask"][0]
     rows, cols = placed(picture, manifest["preprocessing"])
     mask = mask[:rows, :cols]  # the rest is no picture
-    colours = Image.fromarray(palette(256)[mask]).resize(picture.size, Image.Resampling.NEAREST)
+    colours = Image.fromarray(colours_of(manifest)[mask]).resize(picture.size, Image.Resampling.NEAREST)
     Image.blend(picture, colours, OPACITY).save(out / f"{file.stem}.png")
     print(out / f"{file.stem}.png")
     numbers, counts = np.unique(mask, return_counts=True)

@@ -6,7 +6,7 @@ The steps read shapes alone: tensors without values stand for the file's own.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
@@ -182,6 +182,7 @@ def _of_library(
         contents.config,
         contents.preprocessor,
         contents.labels,
+        contents.palette,
         contents.writer,
         keys.keys(),
         said,
@@ -251,6 +252,8 @@ def architecture(
             (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
             (),
         )
+        if getattr(config, "palette", ()):  # their colours
+            config = replace(config, palette=())
     labels, doubled = _distinct(labels)
     assumed = (*assumed, *doubled)
     settled = tuple(words for name, words in UNTOLD.items() if name in options)

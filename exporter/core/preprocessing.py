@@ -62,7 +62,7 @@ class SaidPreprocessing:
         mean, std: of RGB in 0..1.
         resize: the short side, or rows and columns, before the crop.
         crop: rows and columns.
-        fits: see `models.data.DataConfig`; None where nothing was said of it.
+        fits: whether whole pictures are fitted into the input, the rest filled.
     """
 
     mean: tuple[float, ...] | None = None
@@ -70,7 +70,7 @@ class SaidPreprocessing:
     resize: tuple[int, ...] | None = None
     crop: tuple[int, ...] | None = None
     interpolation: str | None = None
-    fits: bool | None = None
+    fits: bool = False
 
 
 FIT = "fit"
@@ -116,7 +116,7 @@ def read(texts: Mapping[str, str]) -> SaidPreprocessing:
         None if fits else _sides("resize", texts.get("resize")),
         _sides("crop", texts.get("crop")),
         interpolation,
-        fits if "resize" in texts else None,
+        fits,
     )
 
 

@@ -84,8 +84,8 @@ class Task:
         check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
         draw: the outputs of one image and the class names -> the answer, a line each.
         measure: what `--eval` tells where images have a truth that is no class; None where there is nothing.
-        picture: the outputs of one image and the pictures that it was made of, uint8 [H, W, 3] -> the answer as a
-            picture, uint8 [H', W', 3]; None where an answer is words alone.
+        picture: (outputs of one image, the pictures that it was made of, uint8 [H, W, 3], configuration of the model)
+            -> the answer as a picture, uint8 [H', W', 3]; None where an answer is words alone.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Task:
     rule: Callable[[ModelIO, Any, tuple[int, int]], Rule | None] = no_rule
     check: Callable[[ModelIO, Any], None] = nothing_to_check
     measure: Measure | None = None
-    picture: Callable[[Outputs, Sequence[NDArray[np.uint8]]], NDArray[np.uint8]] | None = None
+    picture: Callable[[Outputs, Sequence[NDArray[np.uint8]], Any], NDArray[np.uint8]] | None = None
 
     @property
     def headings(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from slide_export.core.task import Task
 
 from .answers.average_precision import AveragePrecision, levels_of, listing
 from .answers.choice import BOX, CLASS, SCORE, Choice, faults, matched
+from .answers.palette import framed, palette, palette_of
 from .answers.suppress import Detections, detections
 
 if TYPE_CHECKING:
@@ -116,12 +117,14 @@ def chosen(found: Outputs) -> Detections | None:
     return detections(np.asarray(found["scores"][0]), np.asarray(found["boxes"][0]), score_threshold=LEAST)
 
 
-def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]], config: Any) -> NDArray[np.uint8]:
     """The picture with a frame around each detection, in the colour of its class, uint8 [H, W, 3]."""
-    from .answers.palette import framed
-
     best = chosen(found)
-    return pictures[0] if best is None else framed(pictures[0], best.boxes, best.labels)
+    if best is None:
+        return pictures[0]
+    # Class 0 is an object's, and the default's colour 0 is black.
+    colours = palette_of(config.palette) if config.palette else np.roll(palette(256), -1, axis=0)
+    return framed(pictures[0], best.boxes, best.labels, colours)
 
 
 MEASURE = Measure("AP", "points", MAX_DROP, ("images", "annotations"), AveragePrecision, listing)

@@ -117,10 +117,11 @@ def dense_format(inner: Format, head: Head) -> Format:
         fields = {name: value for name, value in trunk.fields.items() if name not in OF_CLASSIFIERS}
         if fields.get("small_maps") == "joint":  # a classifier's: nobody told whose backbone it is
             fields["small_maps"] = "pad-and-shift"
+        colours = {"palette": tuple(channel for colour in beside.palette for channel in colour)}
         guesses = tuple(one for one in trunk.assumed if not one.startswith(GUESSES))
         return replace(
             trunk,
-            fields={**fields, **own.fields},
+            fields={**fields, **own.fields, **colours},
             data=scenes.data,
             labels=beside.labels,
             source=WHERE if part(beside.config, "backbone") else "",

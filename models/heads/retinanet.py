@@ -41,6 +41,7 @@ class RetinaNetFields(FpnFields):
         iou_threshold: of two boxes of a class that overlap by more, the better one is kept.
         candidates: the best scores of a level that are taken further.
         detections: an image at most.
+        palette: red, green and blue of each class, one after the other; none where no file tells colours.
     """
 
     neck_start: int = 1
@@ -54,6 +55,7 @@ class RetinaNetFields(FpnFields):
     iou_threshold: float = 0.5
     candidates: int = 1000
     detections: int = 100
+    palette: tuple[int, ...] = ()
 
 
 class Tower(nn.Module):

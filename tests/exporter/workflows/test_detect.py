@@ -169,7 +169,9 @@ def detected(outputs: Any) -> list[tuple[list[float], int]]:
 def test_an_answer_is_drawn_in_its_picture(exported: Any) -> None:
     answer = api.run(exported.path, [bundled().files[0]]).answers[0]
     drawn = task_in(exported).picture(
-        {name: value[None] for name, value in answer.outputs.items()}, (np.zeros((*SMALL, 3), np.uint8),)
+        {name: value[None] for name, value in answer.outputs.items()},
+        (np.zeros((*SMALL, 3), np.uint8),),
+        SimpleNamespace(palette=()),
     )
     assert drawn.shape == (*SMALL, 3)
     assert drawn.any() == (answer.outputs["scores"].max() > 0.3)
