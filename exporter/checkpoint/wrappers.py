@@ -89,7 +89,10 @@ PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
 ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")  # of numpy, which make an array
 HEADS = ("head.", "classifier.", "fc.")
-DENSE = re.compile(r"(?:neck|\w+_head)\.")  # beside the backbone of a detector or segmenter
+BACKBONE = "backbone."
+BESIDE_BACKBONE = re.compile(
+    r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
+)  # parts of a detector or segmenter; anything else is a classifier's own head
 
 IsModel = Callable[[Collection[str]], bool]
 """Whether names are those of a known model."""
@@ -379,7 +382,7 @@ def _known(names: list[str], is_model: IsModel) -> str:
     Raises:
         CheckpointError: there are several models.
     """
-    if is_model(names) or any(DENSE.match(name) for name in names):
+    if is_model(names) or is_dense(names):
         return ""
     prefixes = dict.fromkeys(match[0] for name in names if (match := re.match(r"[^.]+\.(?:[^.]+\.)?", name)))
     prefixes |= dict.fromkeys(prefix.partition(".")[0] + "." for prefix in prefixes)
@@ -395,6 +398,12 @@ def _known(names: list[str], is_model: IsModel) -> str:
             f"expected one model, found several, whose names begin with {listed}: name one with {option('weights_key')}"
         )
     return found[0] if found else ""
+
+
+def is_dense(names: Collection[str]) -> bool:
+    """Whether names are those of a backbone beside parts of a detector or segmenter."""
+    parts = {name.partition(".")[0] for name in names if not name.startswith(BACKBONE)}
+    return any(name.startswith(BACKBONE) for name in names) and any(map(BESIDE_BACKBONE.fullmatch, parts))
 
 
 def _is_counter(name: str, tensor: StoredTensor) -> bool:

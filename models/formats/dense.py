@@ -10,7 +10,7 @@ models/detectors/single_stage.py; the authors' repositories on mmseg 0 and mmdet
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -168,4 +168,15 @@ BACKBONES: tuple[Format, ...] = (
     *OWN,  # before the official Swin backbone, whose names Slide-Swin has too
     *OFFICIAL,
 )
-FORMATS: tuple[Format, ...] = tuple(dense_format(inner, head) for head in HEADS for inner in BACKBONES)
+PAIRS: tuple[tuple[Format, Head, Format], ...] = tuple(
+    (inner, head, dense_format(inner, head)) for head in HEADS for inner in BACKBONES
+)
+"""A backbone's format, a head, and the format of both."""
+FORMATS: tuple[Format, ...] = tuple(both for _, _, both in PAIRS)
+
+
+def candidates(keys: Collection[str]) -> Iterator[Format]:
+    """The formats whose names these are, told apart once for all backbones."""
+    own, others = _parted(keys)
+    heads = [head for head in HEADS if own and head.matches(others) and not _strange(others, head)]
+    yield from (both for inner, head, both in PAIRS if head in heads and inner.matches(own))

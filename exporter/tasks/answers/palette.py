@@ -57,12 +57,11 @@ def framed(
 ) -> NDArray[np.uint8]:
     """A copy of a picture [H, W, 3] with a frame of two pixels around each box [n, 4], best on top."""
     drawn = picture.copy()
-    rows, cols = picture.shape[:2]
     for box, label in list(zip(boxes, labels, strict=True))[::-1]:
         left, top, right, bottom = (round(float(value)) for value in box)
         colour = colours[int(label) % len(colours)]
         for y in (top, bottom - FRAME):
-            drawn[max(0, y) : min(rows, y + FRAME), max(0, left) : max(0, right)] = colour
+            drawn[max(0, y) : max(0, y + FRAME), max(0, left) : max(0, right)] = colour
         for x in (left, right - FRAME):
-            drawn[max(0, top) : max(0, bottom), max(0, x) : min(cols, x + FRAME)] = colour
+            drawn[max(0, top) : max(0, bottom), max(0, x) : max(0, x + FRAME)] = colour
     return drawn
