@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from slide_export.calibration.image_cache import FedImages
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
     from slide_export.core.graph import OnnxGraph, Value
@@ -62,12 +63,14 @@ class LoweringOptions:
     Attributes:
         options: every option of the backend, validated, with the defaults filled in.
         quantization: how weights are quantized, None in the float precisions.
+        calibration: what to observe ranges on, audited, where the precision is calibrated and no graph carries it.
     """
 
     precision: Precision
     interface: ModelIO
     options: Mapping[str, str] = field(default_factory=dict)
     quantization: QuantizationRecipe | None = None
+    calibration: FedImages | None = None
 
 
 @dataclass(frozen=True)
