@@ -30,12 +30,12 @@ from slide_export.models.formats import (
 )
 from slide_export.models.formats.format import UNTOLD
 
+from .backbone_names import BACKBONE, beside_backbone
 from .containers import Contents
 from .preprocessing import FoundPreprocessing, told_by_tree
 from .tensor_files import reading, shaped
 from .text import listed
 from .values import OWN_CONFIG, Library, configure, read
-from .wrappers import BACKBONE, is_dense
 
 OFFICIAL = "official names"
 LEAST_STD = 2.0**-16
@@ -341,7 +341,7 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
 
 def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
     others = sorted({key.partition(".")[0] for key in keys if not key.startswith(BACKBONE)})
-    if not is_dense(keys):
+    if not beside_backbone(keys):
         raise CheckpointError(
             f"expected a classifier with one linear layer as its head.weight, found a backbone with "
             f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "

@@ -15,6 +15,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.text import foreign
 
+from .backbone_names import is_dense
 from .stand_ins import StandIn
 from .tensor_files import StoredTensor, in_memory
 from .text import LISTED, listed
@@ -89,10 +90,6 @@ PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
 ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")  # of numpy, which make an array
 HEADS = ("head.", "classifier.", "fc.")
-BACKBONE = "backbone."
-BESIDE_BACKBONE = re.compile(
-    r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
-)  # parts of a detector or segmenter; anything else is a classifier's own head
 
 IsModel = Callable[[Collection[str]], bool]
 """Whether names are those of a known model."""
@@ -398,12 +395,6 @@ def _known(names: list[str], is_model: IsModel) -> str:
             f"expected one model, found several, whose names begin with {listed}: name one with {option('weights_key')}"
         )
     return found[0] if found else ""
-
-
-def is_dense(names: Collection[str]) -> bool:
-    """Whether names are those of a backbone beside parts of a detector or segmenter."""
-    parts = {name.partition(".")[0] for name in names if not name.startswith(BACKBONE)}
-    return any(name.startswith(BACKBONE) for name in names) and any(map(BESIDE_BACKBONE.fullmatch, parts))
 
 
 def _is_counter(name: str, tensor: StoredTensor) -> bool:

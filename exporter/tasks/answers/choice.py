@@ -80,7 +80,9 @@ def faults(rows: Floats, scores: Floats, boxes: Floats, choice: Choice) -> int:
 
 def _candidates(scores: Floats, boxes: Floats, choice: Choice) -> tuple[tuple[Places, Places], set[tuple[int, int]]]:
     """Anchors and classes of the pairs that are certainly taken further, and all that may be, where some are equal."""
-    sure, possible, start = [], [], 0
+    sure: list[tuple[Places, Places]] = []
+    possible: list[tuple[Places, Places]] = []
+    start = 0
     for count in choice.levels:
         level = scores[start : start + count]
         anchors, classes = np.nonzero(level > choice.score_threshold)
