@@ -193,6 +193,7 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
+    draw: Path | str | None = None,
     step: Progress | None = None,
     **where: Unpack[PlaceOptions],
 ) -> tuple[VerifyResult, ...]:
@@ -203,6 +204,7 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
+        draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
         step: told of each stage or, where there are many bundles, of each bundle.
         where: see `PlaceOptions`.
 
@@ -226,9 +228,9 @@ def verify_all(
     from .verification.batch import VerifyOptions, prove_each
     from .verification.find import find
 
-    found, step = find(bundles), step or no_progress
+    found, step, draw = find(bundles), step or no_progress, None if draw is None else Path(draw)
     with _opening(step, **where) as opening:
-        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw)
         return prove_each(found, demand, step)
 
 

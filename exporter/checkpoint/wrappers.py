@@ -15,6 +15,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.text import foreign
 
+from .backbone_names import is_dense
 from .stand_ins import StandIn
 from .tensor_files import StoredTensor, in_memory
 from .text import LISTED, listed
@@ -91,7 +92,6 @@ PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
 ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")  # of numpy, which make an array
 HEADS = ("head.", "classifier.", "fc.")
-DENSE = re.compile(r"(?:neck|\w+_head)\.")  # beside the backbone of a detector or segmenter
 
 IsModel = Callable[[Collection[str]], bool]
 """Whether names are those of a known model."""
@@ -392,7 +392,7 @@ def _known(names: list[str], is_model: IsModel) -> str:
     Raises:
         CheckpointError: there are several models.
     """
-    if is_model(names) or any(DENSE.match(name) for name in names):
+    if is_model(names) or is_dense(names):
         return ""
     prefixes = dict.fromkeys(match[0] for name in names if (match := re.match(r"[^.]+\.(?:[^.]+\.)?", name)))
     prefixes |= dict.fromkeys(prefix.partition(".")[0] + "." for prefix in prefixes)
