@@ -1,4 +1,4 @@
-"""What a worker keeps of the artifact store, so that it is fetched once a machine: the least recently used goes first."""
+"""What a worker keeps of the artifact store, fetched once a machine: the least recently used goes first."""
 
 from __future__ import annotations
 

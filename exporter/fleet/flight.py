@@ -1,8 +1,8 @@
 """What is in the air, and what may follow it: at most as many jobs as there are slots, and suspects alone.
 
-A job whose worker died may be what killed it, or may have stood beside it. It waits, then runs with nothing else of its
-class in flight; before the last death that makes it poison, with nothing else in flight at all. So what kills workers is
-told from what was only near, whatever the engine suspects.
+A job whose worker died may be what killed it, or may have stood beside it. It waits, then runs with nothing else of
+its class in flight; before the last death that makes it poison, with nothing else in flight at all. So what kills
+workers is told from what was only near, whatever the engine suspects.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ def mounts() -> dict[Path, str]:
 
 
 def of_mountinfo(text: str) -> dict[Path, str]:
-    """Parse Linux' list; a later line covers an earlier one.
+    r"""Parse Linux' list; a later line covers an earlier one.
 
-    Given   36 35 98:0 / /mnt/a\\040b rw,noatime shared:1 - ext4 /dev/sda rw
+    Given   36 35 98:0 / /mnt/a\040b rw,noatime shared:1 - ext4 /dev/sda rw
     Result  {/mnt/a b: ext4}
     """
     found = {}

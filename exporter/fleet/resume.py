@@ -1,4 +1,4 @@
-"""What earlier runs came to: the artifact store is asked first, then the database; what they disagree in is done again."""
+"""What earlier runs came to: the artifact store is asked first, then the database."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def _removed(
     removed = []
     for key, reading in readers.items():
         output = found[key].output if key in found else jobs.outputs.get(key)
-        if settled.get(key) and output and any(reader not in settled for reader in reading):
-            if store is not None and not store.has(output):
-                removed.append(key)
-                del settled[key]
+        wanted = bool(settled.get(key)) and any(reader not in settled for reader in reading)
+        if wanted and output and store is not None and not store.has(output):
+            removed.append(key)
+            del settled[key]
     return removed
 
 

@@ -46,17 +46,7 @@ def sweep(
         return Drive(database, plan, engine, store, limits, order, settled=settled, **options).run()
 
 
-def rows(path: Path) -> dict[str, tuple[str, str | None]]:
+def rows(path: Path) -> dict[str, tuple[str, object]]:
     """State and result by subject: what two sweeps have to agree in."""
     with Database.read_only(path) as database:
-        found = {str(row[0]): (str(row[1]), row[2]) for row in database.rows("SELECT subject, state, result FROM job")}
-    return found  # type: ignore[return-value]
-
-
-def attempts(path: Path) -> dict[str, list[str | None]]:
-    """Outcomes of the attempts at each job, in their order."""
-    with Database.read_only(path) as database:
-        found: dict[str, list[str | None]] = {}
-        for subject, outcome in database.rows("SELECT subject, outcome FROM attempt JOIN job ON key = job ORDER BY id"):
-            found.setdefault(str(subject), []).append(None if outcome is None else str(outcome))
-    return found
+        return {str(row[0]): (str(row[1]), row[2]) for row in database.rows("SELECT subject, state, result FROM job")}

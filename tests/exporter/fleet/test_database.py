@@ -143,6 +143,6 @@ def test_a_network_disk_is_refused_by_name() -> None:
 
 def test_a_database_on_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_disk, "mounts", lambda: {tmp_path: "nfs4"})
-    with pytest.raises(RequestError, match="expected a disk of this machine for the database .* found nfs4"):
+    with pytest.raises(RequestError, match=r"expected a disk of this machine for the database .* found nfs4"):
         Database.claimed(tmp_path / "fleet.db")
     assert list(tmp_path.iterdir()) == []
