@@ -85,11 +85,14 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write all of a block or nothing.
+        """Write all of a block or nothing; a block within another is a part of that.
 
         Raises:
             WriteError: the disk is full or fails; nothing of the block was kept.
         """
+        if self._db.in_transaction:
+            yield self._db
+            return
         with _told(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:

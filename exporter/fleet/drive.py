@@ -118,9 +118,14 @@ class Drive:
         try:
             self._write([])  # what is blocked from the start
             while self._ready.unsettled and not (self._over() and not self._air.flying):
-                self._hand_over()
-                self._take_in(self._engine.next_batch(self._pause()))
-                self._obey()
+                batch = [*self._engine.next_batch(self._pause()), *self._by_client]
+                self._by_client = []
+                self._look()
+                with self._database.transaction():  # one flush of the disk for all that a turn writes
+                    self._take_in(batch)
+                    self._obey()
+                    submissions = self._hand_over()
+                self._submit(submissions)
         except WriteError as error:
             self._give_up(str(error), UNWRITABLE)
             self._await_flying()
@@ -144,18 +149,17 @@ class Drive:
             return 0.0
         return 0.2 if self._air.flying else 0.05
 
-    def _hand_over(self) -> None:
-        """Hand over as many jobs as may fly."""
+    def _hand_over(self) -> list[Submission]:
+        """Choose as many jobs as may fly, and write down that they do."""
         for key in self._air.due():
             self._ready.give_back(key)
         if self._over():
-            return
-        self._look()
+            return []
         chosen = [*self._air.choose(self._ready, self._capacity)]
         by_client = self._ready.take(CLIENT, self._limits.in_flight) if self._ready.waiting(CLIENT) else []
         chosen += [(key, CLIENT, False) for key in by_client]
         if not chosen:
-            return
+            return []
         numbers = self._database.begin([key for key, _, _ in chosen])
         orders = self._orders([key for key, _, _ in chosen])
         submissions = []
@@ -163,6 +167,10 @@ class Drive:
             self._air.flying[number] = Flying(number, key, worker_class, alone)
             avoid = self._avoided(key, worker_class)
             submissions.append(Submission(number, key, worker_class, orders[key], avoid))
+        return submissions
+
+    def _submit(self, submissions: list[Submission]) -> None:
+        """Hand chosen jobs to the engine; those of this process are done here."""
         self._engine.submit([one for one in submissions if one.worker_class != CLIENT])
         for one in submissions:
             if one.worker_class == CLIENT:
@@ -184,6 +192,8 @@ class Drive:
 
     def _look(self) -> None:
         """See which workers are there, and block what none of them could run for too long."""
+        if self._over():
+            return
         now = time.monotonic()
         wanted = {*self._ready.classes(), *(worker_class for _, worker_class in self._air.suspects)} - {CLIENT}
         if now - self._looked < LOOK_S and wanted <= self._capacity.by_class.keys():
@@ -217,9 +227,8 @@ class Drive:
 
     def _take_in(self, batch: list[Ended]) -> None:
         """Judge what ended and write it down."""
-        ended, self._by_client = [*batch, *self._by_client], []
         verdicts = []
-        for one in ended:
+        for one in batch:
             flying, alone = self._air.land(one.number)
             if flying is None:
                 continue  # it was given up meanwhile

@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -28,8 +30,6 @@ from .stages import STAGES, Stage
 from .workspace import Workspace
 
 NOT_HERE = 3
-NAME = "SLIDE_EXPORT_FLEET_WORKER"
-"""Variable with what a worker is called, where its engine gives it a name."""
 children = Children()
 _encode = json.JSONEncoder(allow_nan=False).encode
 
@@ -75,7 +75,12 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 
 def own_name() -> str:
     """What this worker is called: by its engine, or host and process."""
-    return os.environ.get(NAME) or f"{socket.gethostname()}:{os.getpid()}"
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        with contextlib.suppress(ValueError):  # this process is no worker of dask's
+            return str(get_worker().name)
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _answer(asked: Mapping[str, Any]) -> Answer:

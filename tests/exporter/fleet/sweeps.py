@@ -50,3 +50,12 @@ def rows(path: Path) -> dict[str, tuple[str, object]]:
     """State and result by subject: what two sweeps have to agree in."""
     with Database.read_only(path) as database:
         return {str(row[0]): (str(row[1]), row[2]) for row in database.rows("SELECT subject, state, result FROM job")}
+
+
+def attempts(path: Path) -> dict[str, list[str | None]]:
+    """Outcomes of the attempts at each job, in their order."""
+    with Database.read_only(path) as database:
+        found: dict[str, list[str | None]] = {}
+        for subject, outcome in database.rows("SELECT subject, outcome FROM attempt JOIN job ON key = job ORDER BY id"):
+            found.setdefault(str(subject), []).append(None if outcome is None else str(outcome))
+    return found
