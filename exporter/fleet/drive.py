@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from slide_export.core.errors import OUT_OF_TIME, UNWRITABLE, WriteError, worst
@@ -26,7 +25,9 @@ from .plan import Limits
 from .ready import ReadyJobs
 from .stages import STAGES
 from .verdict import Verdict, judge
+from .wishes import asked
 
+LISTEN_S = 0.5  # between two looks for wishes of other processes
 LOOK_S = 2.0  # between two looks at the workers that are there
 NO_WORKER = 3
 SWEEP_ENDED = "the sweep ended before it did"
@@ -107,7 +108,7 @@ class Drive:
             blocked=lambda job, need: self._blocked.append((job, need)),
         )
         self._capacity = Capacity(0)
-        self._looked = -LOOK_S
+        self._looked = self._listened = -LOOK_S
         self._lacking: dict[str, float] = {}
         self._by_client: list[Ended] = []
         self._why_over = ""
@@ -282,6 +283,10 @@ class Drive:
     def _obey(self) -> None:
         """What was asked for meanwhile."""
         wishes = self._wishes
+        if time.monotonic() - self._listened >= LISTEN_S:
+            self._listened = time.monotonic()
+            if (keys := asked(self._database.path)) is not None:
+                wishes.cancel, wishes.cancelled = keys, True
         if wishes.at_once:
             self._end_flying()
             self._give_up("it was interrupted", OUT_OF_TIME)
@@ -342,8 +347,3 @@ class Drive:
             if state not in ("done", "planned", "running") and code is not None:
                 codes.add(int(str(code)))
         return SweepEnd(states, worst(codes), self._why_over)
-
-
-def cancel_file(database: Path) -> Path:
-    """Where another process asks the one that runs a sweep to cancel jobs."""
-    return database.with_name(f"{database.name}.cancel")

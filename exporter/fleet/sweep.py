@@ -118,7 +118,7 @@ def run(
     engine: Callable[[Planned], AbstractContextManager[Engine]],
     options: SweepOptions,
     wishes: Wishes | None = None,
-    told: Callable[[str, str, str], None] = lambda _state, _subject, _message: None,
+    told: Callable[[str, str, str], None] | None = None,
     step: Progress = no_progress,
 ) -> SweepEnd:
     """Run a plan to its end, or go on with it.
@@ -155,8 +155,9 @@ def _drive(
     options: SweepOptions,
     settled: Mapping[str, bool],
     wishes: Wishes | None,
-    told: Callable[[str, str, str], None],
+    told: Callable[[str, str, str], None] | None,
 ) -> SweepEnd:
+    say = told or (lambda _state, _subject, _message: None)
     subjects = {job.key: f"{job.stage} {job.subject}" for job in made.jobs}
     return Drive(
         database,
@@ -169,7 +170,7 @@ def _drive(
         stop_after_s=options.stop_after_s,
         wait_for_workers_s=options.wait_for_workers_s,
         wishes=wishes,
-        told=lambda state, key, message: told(state, subjects.get(key, key), message),
+        told=lambda state, key, message: say(state, subjects.get(key, key), message),
     ).run()
 
 
