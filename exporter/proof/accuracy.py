@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from slide_export.backends.interface import Session
 from slide_export.calibration import accuracy, samples
 from slide_export.calibration import evaluation_set as labelled
-from slide_export.calibration.accuracy import AccuracyReport, Scores
+from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, find
+from slide_export.calibration.parts import Scores
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import RequestError, option
 from slide_export.core.proof import BATCH_SIZES

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from slide_export.backends import registry
 from slide_export.calibration import samples
-from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import ImageSet, bundled, readable
+from slide_export.calibration.parts import Scores
 from slide_export.calibration.picture_audit import compared
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
