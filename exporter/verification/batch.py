@@ -29,6 +29,7 @@ class VerifyOptions:
         against: the checkpoint to derive the reference from; None takes the golden file's.
         goal: of the accuracy, which needs the checkpoint; None measures none.
         opening: where the artifact runs.
+        evaluate: how its accuracy is measured: in this process, or in several.
         least_db: signal to noise that every output has to have; None asks what the bundle's own recipe does.
     """
 
@@ -36,6 +37,7 @@ class VerifyOptions:
     goal: AccuracyGoal | None = None
     opening: Opening = opened_apart
     least_db: float | None = None
+    evaluate: verification.Evaluate = verification.in_this_process
 
 
 NOTHING_MORE = VerifyOptions()
@@ -97,4 +99,4 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
         yield known
         verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
-            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))
+            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step, demand.evaluate))
