@@ -11,6 +11,7 @@ from slide_export.core import files
 from slide_export.core.errors import RequestError
 from slide_export.pages import html, markdown
 from slide_export.pages.document import Block, Document, Heading, Section, Sentence, Statements, Tone
+from slide_export.pages.phrasing import count
 
 from . import report_tables as tables
 from .report_rows import ArtifactRow, Poison, Run, Sitting, SweepRows, read
@@ -49,7 +50,7 @@ def _writer(out: Path) -> Callable[[SweepRows], str]:
 def compose(rows: SweepRows) -> Document:
     """The page, in the order in which somebody who decides wants its parts."""
     jobs = sum(sum(states.values()) for states in rows.counts.values())
-    subtitle = f"{len(rows.artifacts)} artifacts, {len(rows.sittings)} sittings, {jobs} jobs"
+    subtitle = f"{count(len(rows.artifacts), 'artifact')}, {count(len(rows.sittings), 'sitting')}, {count(jobs, 'job')}"
     parts: Mapping[str, Sequence[Block]] = {
         "In short": [Statements(tuple(_in_short(rows)))],
         "Accuracy, latency, size": [*_fronts(rows.sittings)],
@@ -66,10 +67,10 @@ def compose(rows: SweepRows) -> Document:
 def _in_short(rows: SweepRows) -> Iterator[Sentence]:
     states: dict[str, int] = {}
     for of_stage in rows.counts.values():
-        for state, count in of_stage.items():
-            states[state] = states.get(state, 0) + count
+        for state, number in of_stage.items():
+            states[state] = states.get(state, 0) + number
     jobs, done = sum(states.values()), states.get("done", 0)
-    rest = ", ".join(f"{count} {state}" for state, count in states.items() if state != "done")
+    rest = ", ".join(f"{number} {state}" for state, number in states.items() if state != "done")
     all_done: Tone = "good" if done == jobs else ""
     yield Sentence("Jobs", f"{done} of {jobs} done" + (f"; {rest}" if rest else ""), all_done)
     if rows.artifacts:
@@ -82,14 +83,17 @@ def _in_short(rows: SweepRows) -> Iterator[Sentence]:
         yield Sentence("Given up", tables.some([one.subject for one in rows.poison]), "bad")
     failed = [one for one in rows.failures if one.state in ("refused", "failed")]
     if failed:
-        count = sum(len(one.subjects) for one in failed)
-        yield Sentence("Failed", f"{count} jobs for {len(failed)} reasons, listed below", "bad")
+        how_many = sum(len(one.subjects) for one in failed)
+        why = count(len(failed), "reason")
+        yield Sentence("Failed", f"{count(how_many, 'job')} for {why}, listed below", "bad")
     if rows.findings:
-        yield Sentence("Not the same twice", f"{len(rows.findings)} jobs whose bytes should be, listed below", "doubt")
+        yield Sentence(
+            "Not the same twice", f"{count(len(rows.findings), 'job')} whose bytes should be, listed below", "doubt"
+        )
     for sitting in rows.sittings[:MOST_FIGURES]:
         names = [run.artifact.subject for run in sitting.runs if run.on_front]
         if names:
-            yield Sentence(f"Worth a choice on {sitting.device}", tables.some(names), "good")
+            yield Sentence(f"Worth a choice, {sitting.subject}", tables.some(names), "good")
 
 
 def _fronts(sittings: Sequence[Sitting]) -> Iterator[Block]:
@@ -105,7 +109,7 @@ def _fronts(sittings: Sequence[Sitting]) -> Iterator[Block]:
 def _poisoned(job: Poison) -> Sentence:
     """A job that was given up, with the ends of its last attempts."""
     said = [
-        f"{outcome} on {worker or 'no worker'}" + (f": {words}" if words else "")
+        f"{outcome} on {worker or 'no worker'}" + (f": {words}" if words and words != job.message else "")
         for outcome, worker, words in job.attempts[-LAST_WORDS:]
     ]
     text = f"{job.message or 'given up'} ({len(job.attempts)} attempts; {'; '.join(said)})"

@@ -34,10 +34,13 @@ def planes(sitting: Sitting) -> Iterator[Figure]:
         yield from _plane(sitting, "top-1 accuracy", "%", scored)
     elif sum(value is not None for _, value in lost) >= MIN_POINTS:
         yield from _plane(sitting, "lost beside PyTorch, less is better", "", lost)
-    yield from _plane(sitting, "size of the artifact", "MiB", [(run, run.artifact.size_mib) for run in sitting.runs])
+    sizes = [(run, run.artifact.size_mib) for run in sitting.runs]
+    yield from _plane(sitting, "size of the artifact", "MiB", sizes, "The same artifacts, the same front.")
 
 
-def _plane(sitting: Sitting, what: str, unit: str, values: Sequence[tuple[Run, float | None]]) -> Iterator[Figure]:
+def _plane(
+    sitting: Sitting, what: str, unit: str, values: Sequence[tuple[Run, float | None]], caption: str = PLANE
+) -> Iterator[Figure]:
     targets = list(dict.fromkeys(run.artifact.target for run in sitting.runs))
     points = [
         tradeoff.Point(
@@ -52,7 +55,7 @@ def _plane(sitting: Sitting, what: str, unit: str, values: Sequence[tuple[Run, f
     ]
     if len(points) >= MIN_POINTS:
         drawn = tradeoff.draw(points, unit, what, from_zero=unit == "MiB")
-        yield Figure(f"Median latency and {what.partition(',')[0]}", drawn, PLANE)
+        yield Figure(f"Median latency and {what.partition(',')[0]}", drawn, caption)
 
 
 def top1(row: ArtifactRow) -> float | None:
