@@ -18,10 +18,12 @@ from slide_export.backends import registry as backends
 from slide_export.backends.interface import Availability
 from slide_export.core.model import ASSUMED, Inspection
 
+from .views import environments
 from .views.literal import SENTENCE, literal
 from .views.log import LogLines
 
 if TYPE_CHECKING:
+    from slide_export.backends.isolation import KeptEnvironment
     from slide_export.bundle.manifest import Manifest
     from slide_export.bundle.records import AccuracyRecord, ParityRecord
     from slide_export.calibration.accuracy import AccuracyReport
@@ -282,8 +284,8 @@ def show_result(result: BenchmarkResult, *, stderr: bool) -> None:
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def show_targets(found: Sequence[Availability]) -> None:
-    """Print what can be used here."""
+def show_targets(found: Sequence[Availability], kept: Sequence[KeptEnvironment] = ()) -> None:
+    """Print what can be used here, and what is kept of environments."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "target", "precisions", "lowers", "runs or evaluates", "proves", "installed"):
         table.add_column(column)
@@ -293,7 +295,7 @@ def show_targets(found: Sequence[Availability]) -> None:
             f"[bold]{target.target}[/]",
             " ".join(target.precisions),
             GOOD if target.ready else BAD,
-            GOOD if target.obstacle is None else BAD,
+            GOOD if target.runs and target.obstacle is None else BAD,
             target.proves,
             ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
         )
@@ -304,6 +306,8 @@ def show_targets(found: Sequence[Availability]) -> None:
             console.print(f"{target.target} is not installed: {target.install}", markup=False)
         elif target.obstacle:
             console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    for one in kept:
+        console.print(f"{one.target} is converted in {environments.sentence(one)}", markup=False, soft_wrap=True)
     from slide_export.benchmark import environment, fast_types
 
     if said := fast_types.sentence(environment.flags()):

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.backends.interface import Availability
 from slide_export.benchmark.plan import refuse_no_time
 from slide_export.bundle import store
@@ -69,7 +69,8 @@ def export_all(
     Args:
         targets: names; None takes every target that is installed, and ends with a row for each that is not.
         timeout_s: a target that takes longer is stopped and reported; so is the preparation.
-        jobs: how many run at a time; they share the processor's cores.
+        jobs: how many processes at a time, which share the processor's cores: targets first, and where there are
+            fewer, several for the accuracy of each.
 
     Raises:
         RequestError: the request has families or tasks of the caller's own, which other processes do not know; or
@@ -85,7 +86,7 @@ def export_all(
             hints = "; ".join(one.install for one in absent)
             raise BackendUnavailable(f"expected a target that is installed, found none: {hints}")
         return (*export_all(request, ready, timeout_s, jobs, step), *map(_not_installed, absent))
-    requests = [_for_target(request, target) for target in targets]
+    requests = [for_target(request, target) for target in targets]
     ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
     able = [index for index in range(len(requests)) if index not in ended]
     if able:
@@ -110,7 +111,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
         Nursery(PRELOAD, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}) as nursery,
     ):
-        order = {"request": plain(requests[0]), "prepared": directory, "threads": _all_threads()}
+        order = {"request": plain(_dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):
             first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
         if first["exit_code"]:
@@ -119,7 +120,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         def finish(request: ExportRequest) -> TargetResult:
             """Finish one target in a child process and read its bundle back; a failure is in the result."""
             with step(f"export to {request.target}"):
-                job = {"request": plain(request), "prepared": directory}
+                job = {"request": plain(request), "prepared": directory, "jobs": max(1, jobs // len(requests))}
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
                 if done.result is None:
                     hidden.sweep(request.out)  # what it was writing
@@ -130,6 +131,11 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
 
         with ThreadPoolExecutor(jobs) as pool, _ended_early(nursery, pool):
             return list(pool.map(finish, requests))
+
+
+def _dynamic_first(requests: Sequence[ExportRequest]) -> ExportRequest:
+    """The request that the checkpoint is prepared for: what is dynamic there can be fixed for a target."""
+    return min(requests, key=lambda one: one.interface.batch is not None)
 
 
 @contextmanager
@@ -148,11 +154,17 @@ def worst(results: Sequence[TargetResult]) -> int:
     return errors.worst(result.exit_code for result in results)
 
 
-def _for_target(request: ExportRequest, target: str) -> ExportRequest:
-    known = registry.load(target).OPTIONS
-    return replace(
-        request, target=target, options={name: value for name, value in request.options.items() if name in known}
-    )
+def for_target(request: ExportRequest, target: str) -> ExportRequest:
+    """A request of several targets for one of them: with the options that it knows, and a batch that it takes.
+
+    A dynamic batch stands for the smallest one of a target that takes no dynamic one; a fixed one is left as it is.
+    """
+    backend = registry.load(target)
+    options = {name: value for name, value in request.options.items() if name in backend.OPTIONS}
+    sizes, io = optional.fixed_batches(backend), request.interface
+    if sizes is not None and io.batch is None:
+        io = replace(io, batch=sizes[0])
+    return replace(request, target=target, options=options, interface=io)
 
 
 def _refusal(request: ExportRequest) -> TargetResult | None:
@@ -198,7 +210,12 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
     from .export import complete
     from .prepared_files import read
 
-    return _outcome(lambda: str(complete(resolve(parsed(order["request"])), read(Path(order["prepared"]))).path))
+    def done() -> str:
+        """Finish; the bundle's path."""
+        plan, prepared = resolve(parsed(order["request"])), read(Path(order["prepared"]))
+        return str(complete(plan, prepared, jobs=order["jobs"]).path)
+
+    return _outcome(done)
 
 
 def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:

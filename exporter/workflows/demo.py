@@ -8,7 +8,8 @@ import numpy as np
 
 from slide_export.backends import optional, registry
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import Scores, top1
+from slide_export.calibration.accuracy import top1
+from slide_export.calibration.parts import Scores
 from slide_export.core.artifact import ModelIO
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest
@@ -16,7 +17,7 @@ from slide_export.proof import accuracy
 from slide_export.verification.apart import Runners
 from slide_export.verification.bundle import verify
 
-from .all_targets import installed
+from .all_targets import for_target, installed
 from .finish import finish
 from .prepare import Prepared, prepare
 from .resolve import resolve
@@ -54,14 +55,16 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
     labels = tuple((root / "labels.txt").read_text().split())
     ready, absent = installed()
     requests = [
-        ExportRequest(
-            root / "digits.pth",
-            target=target,
-            out=out,
-            overwrite=True,
-            images=root / "heldout",
-            image_count=PARITY_IMAGES,
-            interface=ModelIO(labels=labels),
+        for_target(
+            ExportRequest(
+                root / "digits.pth",
+                out=out,
+                overwrite=True,
+                images=root / "heldout",
+                image_count=PARITY_IMAGES,
+                interface=ModelIO(labels=labels),
+            ),
+            target,
         )
         for target in ready
     ]
@@ -69,7 +72,7 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
     if not plans:
         return ()
     with step(f"load the checkpoint and run it on {PARITY_IMAGES} held-out images in float64"):
-        prepared = prepare(plans[0].source)
+        prepared = prepare(min(plans, key=lambda plan: plan.source.io.batch is not None).source)
     with step("PyTorch: classify all held-out images"):
         scores = accuracy.of_pytorch(prepared.served)
         rows = [DemoRow("PyTorch", _top1(scores, prepared))]
@@ -80,7 +83,7 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
             with step(f"{plan.target}: verify the bundle against the checkpoint"):
                 verify(bundle.path, against=prepared.served.trained, opening=runners.opened)
             with step(f"{plan.target}: classify all held-out images"):
-                rows.append(_row(bundle, prepared))
+                rows.append(_row(bundle, prepared.at_batch(plan.source.io.batch)))
     rows += [DemoRow(one.target, None, absent=one.install) for one in absent]
     return tuple(rows)
 
