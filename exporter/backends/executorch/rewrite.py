@@ -43,8 +43,19 @@ def rewrite(module: GraphModule) -> None:
             with module.graph.inserting_before(node):
                 change(module, node)
     module.graph.eliminate_dead_code()
+    _drop_unused(module)
     module.graph.lint()
     module.recompile()
+
+
+def _drop_unused(module: GraphModule) -> None:
+    """Drop tensors that no node takes any more: a program would store them."""
+    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    held = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    for name, _ in held:
+        if name not in used:
+            owner, _, leaf = name.rpartition(".")
+            delattr(module.get_submodule(owner), leaf)
 
 
 def _call(module: GraphModule, source: Node, target: Any, *args: Any) -> Node:
