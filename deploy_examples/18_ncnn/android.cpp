@@ -21,7 +21,7 @@ constexpr Sides kSides{3, 224, 224};  // of the manifest's input
 std::unique_ptr<ncnn::Net> network;
 }  // namespace
 
-extern "C" JNIEXPORT jboolean JNICALL Java_slideexport_ncnn_Network_open(JNIEnv* env, jobject, jobject assets) {
+extern "C" jboolean Java_slideexport_ncnn_Network_open(JNIEnv* env, jobject, jobject assets) {
     AAssetManager* manager = AAssetManager_fromJava(env, assets);
     auto opened = std::make_unique<ncnn::Net>();
     exact(opened->opt, 2);  // two large cores; fp16 is off, as it was in the proof
@@ -31,7 +31,7 @@ extern "C" JNIEXPORT jboolean JNICALL Java_slideexport_ncnn_Network_open(JNIEnv*
     return JNI_TRUE;
 }
 
-extern "C" JNIEXPORT jfloatArray JNICALL Java_slideexport_ncnn_Network_run(JNIEnv* env, jobject, jfloatArray planes) {
+extern "C" jfloatArray Java_slideexport_ncnn_Network_run(JNIEnv* env, jobject, jfloatArray planes) {
     if (!network) return nullptr;
     std::string image(sizeof(float) * env->GetArrayLength(planes), '\0');
     env->GetFloatArrayRegion(planes, 0, env->GetArrayLength(planes), reinterpret_cast<jfloat*>(image.data()));
