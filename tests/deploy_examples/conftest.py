@@ -52,6 +52,11 @@ def tensorrt_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ncnn_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export("ncnn", tmp_path_factory.mktemp("ncnn"))
+
+
+@pytest.fixture(scope="session")
 def seven() -> Path:
     """A held-out image of class "seven"."""
     return min((DIGITS / "heldout" / "7").glob("*.png"))

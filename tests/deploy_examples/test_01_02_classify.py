@@ -1,4 +1,4 @@
-"""The two Python programs, run as a user runs them: they differ in the runtime alone."""
+"""The three Python programs, run as a user runs them: they differ in the runtime alone."""
 
 import ast
 import importlib.util
@@ -19,6 +19,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from slide_export.backends.ncnn import network, weights
 from slide_export.bundle.describe import _preprocessing
 from slide_export.calibration.images import bundled, read
 from slide_export.checkpoint.load import load_checkpoint
@@ -36,6 +37,7 @@ DIGITS = Path(train.__file__).parent
 PROGRAMS = {
     "onnx": DIGITS.parent / "01_onnxruntime_python" / "classify.py",
     "openvino": DIGITS.parent / "02_openvino_python" / "classify.py",
+    "ncnn": DIGITS.parent / "18_ncnn" / "classify.py",
 }
 TARGETS = list(PROGRAMS)
 OWN = {"open_session"}  # of each program; the other functions are the same
@@ -56,7 +58,7 @@ def bundle(target: str, request: pytest.FixtureRequest) -> Path:
 def altered(target: str, bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle, one weight of it one percent larger."""
     copied = Path(shutil.copytree(bundle, tmp_path / "altered"))
-    {"onnx": _alter_onnx, "openvino": _alter_openvino}[target](copied)
+    {"onnx": _alter_onnx, "openvino": _alter_openvino, "ncnn": _alter_ncnn}[target](copied)
     return copied
 
 
@@ -73,6 +75,15 @@ def _alter_openvino(folder: Path) -> None:
     place = ElementTree.parse(folder / "model.xml").find("./layers/layer[@name='head.weight']/data")
     assert place is not None
     values = np.memmap(folder / "model.bin", np.float32, "r+", offset=int(place.attrib["offset"]), shape=1)
+    values *= 1.01
+
+
+def _alter_ncnn(folder: Path) -> None:
+    layers, data = network.read(folder / "model.param"), (folder / "model.bin").read_bytes()
+    *_, head, _bias = weights.read(layers, data)  # the last two tensors of the file
+    offset = len(data) - 4 * (head.values.size + head.values.shape[0])
+    values = np.memmap(folder / "model.bin", np.float32, "r+", offset=offset, shape=1)
+    assert values[0] == head.values[0, 0]
     values *= 1.01
 
 
@@ -204,7 +215,7 @@ def test_an_artifact_that_does_not_load_is_refused(target: str, bundle: Path, tm
 
 
 def test_a_missing_runtime_is_told(target: str, bundle: Path, tmp_path: Path) -> None:
-    name = {"onnx": "onnxruntime", "openvino": "openvino"}[target]
+    name = {"onnx": "onnxruntime"}.get(target, target)
     (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')")
     done = classify(target, bundle, "--check", PYTHONPATH=str(tmp_path))
     assert done.returncode == 3
@@ -217,7 +228,7 @@ def test_the_programs_differ_in_the_runtime_alone() -> None:
         for path in PROGRAMS.values()
     ]
     assert all({name for name in one if one[name] != found[0].get(name)} <= OWN for one in found)
-    assert found[0].keys() == found[1].keys()
+    assert all(one.keys() == found[0].keys() for one in found)
 
 
 @pytest.mark.parametrize("path", PROGRAMS.values(), ids=TARGETS)

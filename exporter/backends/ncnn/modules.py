@@ -104,8 +104,10 @@ class Outputs:
         )
 
     def around(self, module: str, blob: Array) -> str:
-        """Case 2: the module that a blob is inside, which is not the output of the module whose weights made it."""
-        return module.rpartition(".")[0] if self._sizes.get(module) == blob.size else module
+        """Case 2: the module that a blob is inside, the output of none, by the module whose weights made it."""
+        while self._sizes.get(module) == blob.size:  # it would pass for that module's output
+            module = module.rpartition(".")[0]
+        return module
 
 
 def _same(blob: Array, value: Array) -> bool:

@@ -104,7 +104,7 @@ def extractor(net: Any, images: Mapping[str, Array], *, keep: bool = False) -> A
     state = net.create_extractor()
     state.set_light_mode(not keep)
     for name, image in images.items():
-        # A Mat of an array is a view that does not keep the array alive: it needs a name until the clone has its values.
+        # A Mat of an array is a view that keeps no array alive: it needs a name until the clone has its values.
         kept = np.ascontiguousarray(image, np.float32)
         if state.input(name, ncnn.Mat(kept).clone()):
             raise BundleError(f"expected a network with the input {name}, found {', '.join(net.input_names())}")

@@ -20,6 +20,7 @@ from slide_export.backends.interface import LoweringOptions
 from slide_export.backends.ncnn import artifact as lowering
 from slide_export.backends.ncnn import network, weights
 from slide_export.backends.ncnn.network import Layer
+from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.artifact import Artifact, ModelIO
 from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.lint import Finding
@@ -29,6 +30,7 @@ from slide_export.core.typed_json import FieldError
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, in_form
+from slide_export.models import FAMILIES
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof import stored as proof_stored
 from slide_export.proof.precision import satisfies, share
@@ -302,3 +304,18 @@ def test_a_profile_has_every_layer_and_its_module(plain: Artifact, images: dict[
 def test_nothing_is_imported_that_downloads(plain: Artifact) -> None:
     backend.Session(plain.path, plain.settings)
     assert not [name for name in sys.modules if name.startswith(("ncnn.model_zoo", "pnnx"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["slide_swin_tiny", "swin_tiny"])
+def test_a_full_size_model_is_itself_in_the_saved_file(variant: str, tmp_path: Path) -> None:
+    """A narrow model does not show a runtime's faults: 224x224 at full width, one image."""
+    (config,) = [family.variants[variant] for family in FAMILIES if variant in family.variants]
+    torch.manual_seed(0)
+    torch.save({"model": randomise(SwinTransformer(config)).state_dict()}, tmp_path / "model.pth")
+    full = load_checkpoint(tmp_path / "model.pth", variant=variant)
+    source, feeds = served(full), {"images": np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)}
+    made = lower(source, tmp_path / "made")
+    (expected,) = exact(full, source, feeds)
+    assert error(answers(made, feeds), expected) < FP32_ERROR
+    assert backend.lint_artifact(made.path) == ()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from slide_export.backends import registry as backends
+from slide_export.backends.ncnn.runtime import EXACT
 from slide_export.bundle import store
 from slide_export.bundle.records import ArtifactRecord
 from slide_export.core.artifact import ModelIO
@@ -27,6 +28,7 @@ from tests.exporter.linter.conftest import Saver, UnfoldAttention, convert_modul
 SETTINGS = {
     "onnx": {},
     "tensorrt": {"flavor": "rtx", "tf32": False},
+    "ncnn": {"options": dict.fromkeys(EXACT, False), "threads": 1, "bytes": False},
     "coreml": {"compute_units": "ALL", "mode": "float32", "bytes": False, "labels": []},
 }
 EXAMPLE = torch.zeros(1, 8, 8, 8)
@@ -77,6 +79,7 @@ def test_an_onnx_file(onnx_file: Path) -> None:
     errors = [(f.rule, f.module, f.targets) for f in lint(str(onnx_file)) if f.severity == "error"]
     assert errors == [
         ("rank", "unfold", ("coreml",)),
+        ("rank", "unfold", ("ncnn",)),
         ("im2col", "unfold", backends.names()),
     ]  # two gathers make rank 6
 

@@ -9,6 +9,7 @@ import torch
 
 from slide_export.backends import registry as backends
 from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.request import ExportRequest
 from slide_export.diagnosis import diagnose
 from slide_export.models import FAMILIES, Config, Family
@@ -112,8 +113,31 @@ def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
     prove(small, "onnx", "fp32", tmp_path)
 
 
+NOT_CONVERTED = {
+    ("ncnn", "cswin"): "it fails in the Reshape of stage2.0",
+    ("ncnn", "dat"): r"does not have: Tensor\.reshape",
+    ("ncnn", "dat_pp"): "does not have: ",
+    ("ncnn", "boat_swin"): r"does not have: .*torch\.topk",
+    ("ncnn", "boat_cswin"): "ncnn has no batch axis",
+    ("ncnn", "mv_swin_t"): "does not have: aten::clamp_min",
+    ("ncnn", "nbnet"): "does not have: aten::clamp_min",
+}
+"""What a target does not express of a family, by the words of its refusal."""
+PROVED = [
+    (target, precision)
+    for target in backends.names()
+    for precision in ("fp32", "fp16")
+    if precision in backends.load(target).PRECISIONS
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("target", backends.names())
+@pytest.mark.parametrize(("target", "precision"), PROVED)
 def test_family_is_proved_everywhere(small: Path, target: str, precision: str, tmp_path: Path) -> None:
-    prove(small, target, precision, tmp_path)
+    reason = NOT_CONVERTED.get((target, small.stem))
+    if reason is None:
+        prove(small, target, precision, tmp_path)
+        return
+    with pytest.raises((LoweringError, RequestError), match=reason):
+        prove(small, target, precision, tmp_path)
+    assert list(tmp_path.iterdir()) == []
