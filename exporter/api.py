@@ -46,6 +46,7 @@ def export(
     target: str | None = None,
     *,
     like: Path | str | Bundle | None = None,
+    jobs: int = 1,
     step: Progress | None = None,
     **options: Unpack[ExportOptions],
 ) -> Bundle:
@@ -55,6 +56,7 @@ def export(
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`; without it that of `like`, or onnx.
         like: a bundle whose every option is taken, but for those that are given here; see `workflows.like`.
+        jobs: processes that measure its accuracy, where there are images enough for several.
         step: told of each stage; see `slide_export.core.progress.Step`.
         options: see `ExportOptions`.
 
@@ -69,7 +71,8 @@ def export(
         from .workflows.like import options_like
 
         target, options = options_like(like, target, options)
-    return run(request_of(checkpoint, target or "onnx", options), step or no_progress)
+    _refuse_no_process(jobs)
+    return run(request_of(checkpoint, target or "onnx", options), step or no_progress, jobs)
 
 
 def export_all(
@@ -89,7 +92,7 @@ def export_all(
         targets: names of `targets()`; None takes those that are installed, and ends with a result for each that is not.
         like: see `export`.
         timeout_s: for one target.
-        jobs: how many targets at a time.
+        jobs: how many processes at a time: targets first, several for the accuracy of each where there are fewer.
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
@@ -193,6 +196,8 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
+    draw: Path | str | None = None,
+    jobs: int = 1,
     step: Progress | None = None,
     **where: Unpack[PlaceOptions],
 ) -> tuple[VerifyResult, ...]:
@@ -203,6 +208,8 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
+        draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
+        jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
         where: see `PlaceOptions`.
 
@@ -223,13 +230,22 @@ def verify_all(
         raise RequestError(
             f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
         )
+    _refuse_no_process(jobs)
     from .verification.batch import VerifyOptions, prove_each
+    from .verification.bundle import in_this_process
     from .verification.find import find
+    from .workflows.evaluate_apart import of_bundle
 
-    found, step = find(bundles), step or no_progress
+    found, step, draw = find(bundles), step or no_progress, None if draw is None else Path(draw)
     with _opening(step, **where) as opening:
-        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db)
+        several = in_this_process if against is None else partial(of_bundle, against=Path(against), jobs=jobs)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw, several)
         return prove_each(found, demand, step)
+
+
+def _refuse_no_process(jobs: int) -> None:
+    if jobs < 1:
+        raise RequestError(f"expected at least 1 process for {option('jobs')}, found {jobs}")
 
 
 @contextmanager

@@ -83,6 +83,11 @@ def default_sampling(backend: Backend) -> str:
     return cast(str, getattr(backend, "DEFAULT_SAMPLING", COMMON_SAMPLING))
 
 
+def suppresses(backend: Backend) -> bool:
+    """Whether the target runs NonMaxSuppression, of which the data decide how much it gives."""
+    return bool(getattr(backend, "SUPPRESSES", False))
+
+
 def install_command(backend: Backend) -> str:
     """Command that installs what the backend needs."""
     return cast(str, getattr(backend, "INSTALL", f'pip install "slide-export[{name_of(backend)}]"'))

@@ -22,6 +22,7 @@ from . import ending
 from . import export as exporting
 from . import measure as measuring
 from . import prove as proving
+from . import sweep as sweeping
 from . import targets as managing
 from .options import DIRECTORY, as_json
 
@@ -72,6 +73,7 @@ def cli() -> None:
     slide-export diagnose exported/ckpt-onnx-fp32 --against ckpt.pt     name the layer to blame
     slide-export bench exported/ckpt-*                          how fast they are here, and which is faster
     slide-export compare --variants swin_tiny,slide_swin_tiny   the paper's figure of speeds, drawn here
+    slide-export sweep plan.yaml                                checkpoints x targets x precisions, resumed and shared
     """  # noqa: D301  # the escape is click's: a paragraph that is not to be wrapped
 
 
@@ -86,6 +88,7 @@ for command in (
     measuring.recommend,
     measuring.compare,
     measuring.report,
+    sweeping.sweep,
 ):
     cli.add_command(command)
 

@@ -20,6 +20,9 @@ class Truths(Protocol):
     def picture(self, file: Path) -> NDArray[np.uint8]:
         """A picture, uint8 [H, W, 3]."""
 
+    def placed(self, rows: int, cols: int) -> tuple[int, int]:
+        """Rows and columns, from the input's top left, that a picture of these takes in it."""
+
     def label_map(self, file: Path) -> NDArray[np.int32]:
         """A map of class numbers, [H, W], each pixel the nearest one's."""
 
@@ -43,6 +46,21 @@ class Tally(Protocol):
     @property
     def others(self) -> Mapping[str, float]:
         """Figures beside it, by what they are called with their unit; nothing is asked of them."""
+
+
+class DividedTally(Tally, Protocol):
+    """A tally whose parts, counted by several processes, are exactly that of the whole."""
+
+    def plain(self) -> Any:
+        """What was counted, as JSON holds it exactly: finite numbers, or floats in hexadecimal."""
+
+    def extend(self, plain: Any, truths: Sequence[Path]) -> None:
+        """Take in what was counted of the images that follow.
+
+        Args:
+            plain: of the other tally.
+            truths: the file of each of these images' truths, as they are called here.
+        """
 
 
 @dataclass(frozen=True)

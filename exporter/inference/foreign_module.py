@@ -117,10 +117,11 @@ def examples(served: ServedModel, batch: int) -> tuple[Tensor, ...]:
     return tuple(image[:1].expand(batch, *image.shape[1:]).clone() for image in served.example())
 
 
-def export_program(served: ServedModel, module: ForeignModule, *, largest: int | None = None) -> ExportedProgram:
+def export_program(served: ServedModel, module: nn.Module, *, largest: int | None = None) -> ExportedProgram:
     """Program of a module at the served model's fixed batch, one image without it, or for any batch up to a bound.
 
     Args:
+        module: a `ForeignModule`, or what a converter's own tools made of its program.
         largest: images in one call at most, of a dynamic batch; None makes every shape fixed.
 
     Raises:
@@ -131,8 +132,8 @@ def export_program(served: ServedModel, module: ForeignModule, *, largest: int |
     if largest is not None and (served.io.batch or largest < 2 * step):
         found = f"a fixed batch of {served.io.batch}" if served.io.batch else largest
         raise RequestError(f"expected a dynamic batch and a bound of {2 * step} images or more, found {found}")
-    batch = served.io.batch or (step if largest is None else max(TRACE_BATCH, 2) * step)
-    shapes = None if largest is None else _dynamic(module, step, largest)
+    batch = served.io.batch or (step if largest is None else TRACE_BATCH * step)
+    shapes = None if largest is None else _dynamic(len(served.input_names), step, largest)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own code
@@ -146,11 +147,11 @@ def export_program(served: ServedModel, module: ForeignModule, *, largest: int |
     return program
 
 
-def _dynamic(module: ForeignModule, step: int, largest: int) -> tuple[dict[int, Any], ...]:
+def _dynamic(inputs: int, step: int, largest: int) -> tuple[dict[int, Any], ...]:
     """The first axis of every input, in steps of the images that the model couples."""
     # Named without "batch" where it counts groups: the axis is then `step` times as long.
     axis = torch.export.Dim("batch" if step == 1 else "groups", min=1, max=largest // step)
-    return tuple({0: axis if step == 1 else step * axis} for _ in module.input_names)
+    return tuple({0: axis if step == 1 else step * axis} for _ in range(inputs))
 
 
 def _refuse_unfold(program: ExportedProgram) -> None:

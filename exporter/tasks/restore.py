@@ -58,7 +58,7 @@ def draw(found: Outputs, _labels: Sequence[str]) -> tuple[str, ...]:
     return (f"{name}  {spread}{image.min():.3g} to {image.max():.3g}",)
 
 
-def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]], _config: Any) -> NDArray[np.uint8]:
     """Before and after side by side, uint8 [H, 2W, 3]; noise around a middle gray."""
     ((name, value),) = found.items()
     after = value[0].transpose(1, 2, 0) + (0.5 if name == NOISE else 0)
@@ -84,6 +84,14 @@ class PeakSignal:
             restored = before / 255 - made if name == NOISE else made
             error = float(np.square(restored - self.read(truth) / 255).mean())
             self.found.append(10 * float(np.log10(1 / max(error, LEAST_ERROR))))
+
+    def plain(self) -> list[str]:
+        """The figure of each image in hexadecimal, which is exact and knows infinity."""
+        return [value.hex() for value in self.found]
+
+    def extend(self, plain: Any, _truths: Sequence[Path]) -> None:
+        """Take in the images that follow."""
+        self.found += map(float.fromhex, plain)
 
     @property
     def value(self) -> float:

@@ -1,15 +1,18 @@
 """From a bundle back to its proof."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeAlias
 
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
+from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
@@ -19,7 +22,7 @@ from slide_export.core.errors import AccuracyError, BundleError, ParityError, op
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
-from slide_export.core.proof import ParityReport, Reference
+from slide_export.core.proof import ParityReport, Reference, Rule
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
@@ -80,7 +83,7 @@ def open_bundle(
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        golden, numbers = bundle.golden(made), numbers_of(made)
+        golden, numbers = replace(bundle.golden(made), rule=rule_in(made, known)), numbers_of(made)
     with opening(made, step) as artifact:
         yield OpenedBundle(made, golden, numbers, artifact, known)
 
@@ -148,8 +151,23 @@ def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = No
             )
 
 
+def in_this_process(
+    opened: OpenedBundle, served: ServedModel, data: EvaluationSet, goal: AccuracyGoal, store: PictureStore
+) -> AccuracyReport:
+    """Compare an artifact with the trained model, one image after the other."""
+    return evaluation.evaluate(evaluation.of_pytorch(served), served, opened.artifact.session, data, goal, store)
+
+
+Evaluate: TypeAlias = Callable[[OpenedBundle, ServedModel, EvaluationSet, AccuracyGoal, PictureStore], AccuracyReport]
+"""Compares an artifact with the trained model on a set of images."""
+
+
 def accuracy(
-    opened: OpenedBundle, served: ServedModel, goal: AccuracyGoal, step: Progress = no_progress
+    opened: OpenedBundle,
+    served: ServedModel,
+    goal: AccuracyGoal,
+    step: Progress = no_progress,
+    evaluate: Evaluate = in_this_process,
 ) -> AccuracyReport:
     """What a bundle loses to the trained model on the images of a goal.
 
@@ -161,7 +179,7 @@ def accuracy(
         store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
         data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(evaluation.of_pytorch(served), served, opened.artifact.session, data, goal, store)
+        report = evaluate(opened, served, data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report
@@ -220,7 +238,14 @@ def interface_of(made: Bundle) -> ModelIO:
         made.manifest.labels,
         options.output,
         stages,
+        options.nms,
     )
+
+
+def rule_in(made: Bundle, known: Known = NOTHING_MORE) -> Rule | None:
+    """What an output of a bundle is proved by that follows from the others; None where none does."""
+    model = made.manifest.model
+    return task_in(made, known).rule(interface_of(made), SimpleNamespace(**model.config), model.image_size)
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:

@@ -69,7 +69,8 @@ def export_all(
     Args:
         targets: names; None takes every target that is installed, and ends with a row for each that is not.
         timeout_s: a target that takes longer is stopped and reported; so is the preparation.
-        jobs: how many run at a time; they share the processor's cores.
+        jobs: how many processes at a time, which share the processor's cores: targets first, and where there are
+            fewer, several for the accuracy of each.
 
     Raises:
         RequestError: the request has families or tasks of the caller's own, which other processes do not know; or
@@ -119,7 +120,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         def finish(request: ExportRequest) -> TargetResult:
             """Finish one target in a child process and read its bundle back; a failure is in the result."""
             with step(f"export to {request.target}"):
-                job = {"request": plain(request), "prepared": directory}
+                job = {"request": plain(request), "prepared": directory, "jobs": max(1, jobs // len(requests))}
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
                 if done.result is None:
                     hidden.sweep(request.out)  # what it was writing
@@ -209,7 +210,12 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
     from .export import complete
     from .prepared_files import read
 
-    return _outcome(lambda: str(complete(resolve(parsed(order["request"])), read(Path(order["prepared"]))).path))
+    def done() -> str:
+        """Finish; the bundle's path."""
+        plan, prepared = resolve(parsed(order["request"])), read(Path(order["prepared"]))
+        return str(complete(plan, prepared, jobs=order["jobs"]).path)
+
+    return _outcome(done)
 
 
 def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:

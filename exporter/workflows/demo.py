@@ -8,7 +8,8 @@ import numpy as np
 
 from slide_export.backends import optional, registry
 from slide_export.bundle.store import Bundle
-from slide_export.calibration.accuracy import Scores, top1
+from slide_export.calibration.accuracy import top1
+from slide_export.calibration.parts import Scores
 from slide_export.core.artifact import ModelIO
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import ExportRequest

@@ -216,6 +216,12 @@ def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: Nu
         raise RequestError(
             f"expected mixed precision or {option('tune')}, found both: tune first, and name the form that it found"
         )
+    if request.interface.nms and not optional.suppresses(backend):
+        able = [name for name in registry.names() if optional.suppresses(registry.load(name))]
+        raise RequestError(
+            f"{option('nms')} is not available for {target}, which runs no NonMaxSuppression: take "
+            f"{' or '.join(able)}, or choose among its boxes outside"
+        )
     if numbers.keep and not in_graph:
         raise RequestError(
             f"{option('keep_fp32')} is not available for {target} {precision}: its graph does not carry {precision}"
