@@ -235,7 +235,7 @@ def _links(place: Path, environment: IsolatedEnvironment) -> dict[Path, Path]:
         BackendUnavailable: a distribution does not tell its files, or one is edited in place.
     """
     site = place / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    found = {}
+    found: dict[Path, Path] = {}
     for name in environment.borrowed:
         distribution = importlib.metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "/", "__pycache__")}

@@ -71,8 +71,8 @@ def quantized(content: bytes, recipe: QuantizationRecipe, images: FedImages | No
 def _entries(graph: flatbuffer.Graph, recipe: QuantizationRecipe) -> Iterator[dict[str, Any]]:
     """What the quantizer is told of each layer; each regular expression matches one result.
 
-    LiteRT's calibrated kernels round a layer's result to 8 bits too. Of the last layer that is the model's answer: on the
-    digits 22 dB, against 35 dB where it stays in float. So it does.
+    LiteRT's calibrated kernels round a layer's result to 8 bits too. Of the last layer that is the model's answer: on
+    the digits 22 dB, against 35 dB where it stays in float. So it does.
     """
     last = _last(graph) if recipe.calibrated else frozenset()
     for operation, _, weights in graph.products():

@@ -19,7 +19,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import CRASHED, OUT_OF_TIME
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.workflows import all_targets
-from slide_export.workflows.all_targets import TargetResult, worst
+from slide_export.workflows.all_targets import TargetResult, for_target, worst
 
 ROOT = Path(__file__).parents[3]
 JOBS = "tests.exporter.workflows.jobs"
@@ -174,3 +174,24 @@ def test_what_ends_the_parent_ends_its_jobs(number: signal.Signals, checkpoint: 
     if number == signal.SIGKILL:  # the next run does
         hidden.sweep(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_dynamic_batch_is_the_smallest_of_a_target_that_takes_none() -> None:
+    asked = ExportRequest(Path("any.pth"), options={"delegate": "none", "spinning": "off"})
+    fixed, dynamic = for_target(asked, "litert"), for_target(asked, "onnx")
+    assert (fixed.interface.batch, dynamic.interface.batch) == (1, None)
+    assert (dict(fixed.options), dict(dynamic.options)) == ({"delegate": "none"}, {"spinning": "off"})
+    two = replace(asked, interface=ModelIO(batch=2))
+    assert for_target(two, "litert").interface.batch == 2
+
+
+def test_a_checkpoint_that_was_prepared_for_any_batch_is_finished_for_one(checkpoint: Path) -> None:
+    from slide_export.workflows.prepare import prepare
+    from slide_export.workflows.resolve import resolve
+
+    prepared = prepare(resolve(ExportRequest(checkpoint, image_count=1)).source)
+    fixed = prepared.at_batch(1)
+    assert (fixed.served.io.batch, fixed.request.io.batch) == (1, 1)
+    assert fixed.truth is prepared.truth
+    assert prepared.at_batch(None) is prepared
+    assert fixed.at_batch(3) is fixed  # one that is fixed stays: a model may need it

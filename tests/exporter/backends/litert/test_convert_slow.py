@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("converter")]
 
 DIGITS = Path(train.__file__).parent
 GOAL = 5e-6  # fp32 error against float64, of the largest logit
-LEAST_DB = {"w16": 60.0, "int8-dynamic": 35.0, "w8": 40.0, "int8": 20.0}
-"""SQNR on the digits; seen with 64 images: 76, 44, 49 and more than 20."""
+LEAST_DB = {"w16": 60.0, "int8-dynamic": 35.0, "w8": 40.0, "int8": 25.0}
+"""SQNR on the digits; seen with 64 images: 76, 44, 49 and 32."""
 
 REFUSED: dict[str, str] = {}
 """Families that the converter does not take, with its reason."""
