@@ -2,43 +2,37 @@
 
 With classes the artifact may lose `max_drop` points of top-1. Without them nobody knows who is right, but the accuracy
 lost is at most the share of images whose top class changed, so that share is held to the same limit, and the outputs to
-a signal-to-noise ratio. Files that cannot be decoded are skipped with their classes, see `images.decoded`.
+a signal-to-noise ratio. Files that cannot be decoded are skipped with their classes, see `images.BrokenFiles`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_export.core.errors import CalibrationError, option
+from slide_export.core.errors import CalibrationError
 from slide_export.core.measure import Measure
-from slide_export.core.measure import Tally as Counted
+from slide_export.core.measure import Tally as Counts
 from slide_export.core.request import AccuracyGoal
-from slide_export.core.task import answers
 
 from .evaluation_set import EvaluationSet, load
+from .fitness import refuse_unfit
 from .image_cache import PictureStore
-from .images import decoded, from_directory
-from .significance import better_than_chance, drop_interval, mcnemar
+from .images import BrokenFiles, from_directory
+from .parts import CHUNK_IMAGES, Counted, Scores, chunks, count
+from .significance import drop_interval, mcnemar
+from .tally import TOP_K, Tally
 
-CHUNK_IMAGES = 48  # images in memory at a time; whole batches of 8
-MEASURED_IMAGES = 4  # the same where an answer is as large as a picture
 PREVIEW_IMAGES = 192  # images on which a labelling is tried before anything is exported
-TOP_K = 5
 MAX_DROP = 1.0
 MIN_SQNR_DB = 20.0  # where there are no classes
-MAX_SWAP_P_VALUE = 1e-3  # chance of calling classes swapped that the model confuses as often as not
 MAX_SUGGESTED_IMAGES = 1_000_000  # more than that nobody collects to settle a doubt
-Scores = Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, NDArray[np.generic]]]
-"""From cropped pictures, uint8 [B, H, W, 3] an input, to the outputs by name, [B, ...]; scores are one output alone."""
 
 
 @dataclass(frozen=True)
@@ -147,20 +141,24 @@ def compare(
     Raises:
         CalibrationError: too many images cannot be decoded, or the classes are not the model's.
     """
-    tally = Tally()
-    both = tuple(measure.tally(store, config) for _ in range(2)) if measure and data.truths else ()
-    for places, pictures, classes in _chunks(data, store, MEASURED_IMAGES if measure else CHUNK_IMAGES):
-        ours, theirs = pytorch(pictures), artifact(pictures)
-        tally.add(ours, theirs, classes)
-        for one, found in zip(both, (ours, theirs), strict=bool(both)):
-            one.add(found, pictures, [data.truths[data.images.files[place]] for place in places])
-    refuse_unfit(tally, data)
-    report = _report(tally, data, goal, evaluator)
-    return with_figures(report, measure, goal, *both) if measure and both else report
+    return conclude(count(pytorch, artifact, data, store, evaluator, measure, config), data, goal, measure)
+
+
+def conclude(
+    counted: Counted, data: EvaluationSet, goal: AccuracyGoal, measure: Measure | None = None
+) -> AccuracyReport:
+    """Judge what was counted of a whole set.
+
+    Raises:
+        CalibrationError: the classes are not the model's.
+    """
+    refuse_unfit(counted.tally, data)
+    report = _report(counted.tally, data, goal, counted.evaluator)
+    return with_figures(report, measure, goal, *counted.measured) if measure and counted.measured else report
 
 
 def with_figures(
-    report: AccuracyReport, measure: Measure, goal: AccuracyGoal, pytorch: Counted, artifact: Counted
+    report: AccuracyReport, measure: Measure, goal: AccuracyGoal, pytorch: Counts, artifact: Counts
 ) -> AccuracyReport:
     """A report of answers whose truths are no classes, with what both models reach."""
     others = tuple(Other(name, value, artifact.others[name]) for name, value in pytorch.others.items())
@@ -185,70 +183,10 @@ def preview(pytorch: Scores, data: EvaluationSet, store: PictureStore) -> None:
     picked = [index * total // min(total, PREVIEW_IMAGES) for index in range(min(total, PREVIEW_IMAGES))]
     few = EvaluationSet(data.images.spread(PREVIEW_IMAGES), data.classes[picked], data.names)
     tally = Tally()
-    for _, pictures, classes in _chunks(few, store):
+    for _, pictures, classes in chunks(few, store, CHUNK_IMAGES, BrokenFiles(few.images)):
         scores = pytorch(pictures)
         tally.add(scores, scores, classes)
     refuse_unfit(tally, few)
-
-
-def _chunks(
-    data: EvaluationSet, store: PictureStore, size: int = CHUNK_IMAGES
-) -> Iterator[tuple[tuple[int, ...], tuple[NDArray[np.uint8], ...], NDArray[np.int64] | None]]:
-    """Places in the set, pictures uint8 [B, H, W, 3], an array an input, and the classes of their samples [B]."""
-    found = decoded(data.images, store.load)
-    while chunk := list(islice(found, size)):
-        places, samples = zip(*chunk, strict=True)
-        pictures = tuple(np.stack(column) for column in zip(*samples, strict=True))
-        yield places, pictures, None if data.classes is None else data.classes[list(places)]
-
-
-@dataclass
-class Tally:
-    """Counts over the images seen so far."""
-
-    images: int = 0
-    width: int = 0  # classes of the head, 0 where the outputs are no scores
-    agreed: int = 0
-    pytorch: list[int] = field(default_factory=lambda: [0, 0])  # right among the first 1, among the first 5
-    artifact: list[int] = field(default_factory=lambda: [0, 0])
-    lost: int = 0
-    won: int = 0
-    signal: float = 0.0
-    noise: float = 0.0
-    answers: Counter[tuple[int, int]] = field(default_factory=Counter)  # (class, PyTorch's answer)
-
-    def add(
-        self,
-        expected: Mapping[str, NDArray[np.generic]],
-        found: Mapping[str, NDArray[np.generic]],
-        classes: NDArray[np.int64] | None,
-    ) -> None:
-        """Count one chunk."""
-        for name, values in expected.items():
-            exact = np.asarray(values, np.float64)
-            self.signal += float(np.square(exact).sum())
-            self.noise += float(np.square(np.asarray(found[name], np.float64) - exact).sum())
-        ours, theirs = np.asarray(next(iter(expected.values()))), np.asarray(next(iter(found.values())))
-        self.images += len(ours)
-        if ours.ndim != 2 or len(expected) > 1:
-            return
-        ours, theirs = answers(ours, 1), answers(theirs, 1)
-        self.width = ours.shape[1]
-        self.agreed += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-        if classes is None:
-            return
-        self.answers.update(zip(classes.tolist(), ours.argmax(axis=1).tolist(), strict=True))
-        first, second = self._score(ours, classes, self.pytorch), self._score(theirs, classes, self.artifact)
-        self.lost += int((first & ~second).sum())
-        self.won += int((second & ~first).sum())
-
-    def _score(self, scores: NDArray[np.generic], classes: NDArray[np.int64], into: list[int]) -> NDArray[np.bool_]:
-        right = np.asarray(scores.argmax(axis=1) == classes)
-        into[0] += int(right.sum())
-        if self.width > TOP_K:
-            best = np.argpartition(scores, -TOP_K, axis=1)[:, -TOP_K:]
-            into[1] += int((best == classes[:, None]).any(axis=1).sum())
-        return right
 
 
 def _report(tally: Tally, data: EvaluationSet, goal: AccuracyGoal, evaluator: str) -> AccuracyReport:
@@ -309,69 +247,6 @@ def _decibel(signal: float, noise: float) -> float:
     return float(10 * np.log10(signal / noise)) if signal else float("-inf")
 
 
-def refuse_unfit(tally: Tally, data: EvaluationSet) -> None:
-    """Refuse classes that the trained model itself contradicts, naming the likely cause.
-
-    Raises:
-        CalibrationError: it does no better than guessing, or it calls a whole class by another's name and back.
-    """
-    if data.classes is None:
-        return
-    if swapped := _swapped(tally.answers):
-        swaps = ", ".join(f"{data.names[index] or index} is what it calls {answer}" for index, answer in swapped[:4])
-        raise CalibrationError(
-            f"expected the classes of {data.images.source} in the order of the model's head, found {len(swapped)} in "
-            f"another order ({swaps}): give the class names in the head's order with {option('labels')}, or rename the "
-            "folders"
-        )
-    if not tally.width:
-        raise CalibrationError(f"expected scores of classes to compare with {data.images.source}, found other outputs")
-    right = tally.pytorch[0]
-    if better_than_chance(right, tally.images, tally.width):
-        return
-    if not better_than_chance(tally.images, tally.images, tally.width):
-        raise CalibrationError(f"expected enough images to judge by, found {tally.images} in {data.images.source}")
-    raise CalibrationError(
-        f"expected the trained model to do better than guessing on {data.images.source}, found it right on {right} of "
-        f"{tally.images} images with {tally.width} classes: the images are mislabelled or not of the kind that it was "
-        "trained on"
-    )
-
-
-def _swapped(answers: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(class, answer) of each class that the model calls another one, where these form closed rings.
-
-    A weak model confuses a class with another; only a wrong order sends every class of a ring to the next one. Twins,
-    which a model confuses as often as not, look like a ring of two on a few images, so McNemar's test has to rule out
-    that the given order is as good as the ring undone.
-    """
-    totals: Counter[int] = Counter()
-    for (label, _), count in answers.items():
-        totals[label] += count
-    moved = {
-        label: answer for (label, answer), count in answers.items() if label != answer and 2 * count > totals[label]
-    }
-    swapped: dict[int, int] = {}
-    for label in moved:
-        ring = [] if label in swapped else _ring(label, moved)
-        given, undone = sum(answers[one, one] for one in ring), sum(answers[one, moved[one]] for one in ring)
-        if undone > given and mcnemar(given, undone) < MAX_SWAP_P_VALUE:
-            swapped |= {one: moved[one] for one in ring}
-    return sorted(swapped.items())
-
-
-def _ring(start: int, moved: Mapping[int, int]) -> list[int]:
-    """Classes from `start` on that lead one to the next and back to it; empty where they do not.
-
-    Given   start 0, moved {0: 1, 1: 2, 2: 0, 7: 3}
-    Result  [0, 1, 2]; for start 7 []
-    """
-    ring = [start]
-    while moved.get(ring[-1], start) != start and len(ring) < len(moved):
-        ring.append(moved[ring[-1]])
-    return ring if moved.get(ring[-1]) == start else []
-
-
 def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path, store: PictureStore) -> float:
     """Share of the images below `root` whose best score is of their class, 0..1.
 
@@ -386,7 +261,7 @@ def top1(scores: Callable[[NDArray[np.uint8]], NDArray[np.generic]], root: Path,
     labelled, right, seen = load(root, (), len(folders)), 0, 0
     if labelled.classes is None:
         raise CalibrationError(f"expected one folder a class in {root}, found images without folders")
-    for _, pictures, classes in _chunks(labelled, store):
+    for _, pictures, classes in chunks(labelled, store, CHUNK_IMAGES, BrokenFiles(labelled.images)):
         right += int((np.asarray(scores(pictures[0])).argmax(axis=1) == classes).sum())
         seen += len(pictures[0])
     return right / seen

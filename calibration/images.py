@@ -273,6 +273,40 @@ def readable(images: ImageSet, count: int, load: Callable[[Path], object] = deco
     return ImageSet(images.source, images.root, tuple(good))
 
 
+class BrokenFiles:
+    """Files of a set that cannot be decoded; more than `BROKEN_SHARE` of them, or all, are refused.
+
+    Args:
+        later: a part of the set is looked at, and others together with it: nothing is said or refused yet.
+
+    Attributes:
+        found: place and error of each, no more of a part than it takes to refuse the whole.
+    """
+
+    def __init__(self, images: ImageSet, *, later: bool = False) -> None:
+        self.found: list[tuple[int, str]] = []
+        self._names, self._later = images.names(), later
+
+    def add(self, place: int, said: str) -> None:
+        """Note one.
+
+        Raises:
+            CalibrationError: it is one too many.
+        """
+        total = len(self._names)
+        if self._later and len(self.found) > max(1, BROKEN_SHARE * total):
+            return
+        self.found.append((place, said))
+        if self._later:
+            return
+        broken = len(self.found)
+        if broken > max(1, BROKEN_SHARE * total) or broken == total:
+            raise CalibrationError(
+                f"{said} (number {broken} of {total} files; up to {BROKEN_SHARE:.0%} are skipped, or one of several)"
+            )
+        _log.warning("skipped %s: it cannot be decoded", self._names[place])
+
+
 def decoded(images: ImageSet, load: Callable[[Path], Picture]) -> Iterator[tuple[int, Picture]]:
     """Place in the set and picture of every file that can be decoded, one at a time.
 
@@ -282,17 +316,11 @@ def decoded(images: ImageSet, load: Callable[[Path], Picture]) -> Iterator[tuple
     Raises:
         CalibrationError: more files than `BROKEN_SHARE` of them cannot be decoded, or none can.
     """
-    broken, total = 0, len(images.files)
-    for index, (name, file) in enumerate(zip(images.names(), images.files, strict=True)):
+    broken = BrokenFiles(images)
+    for index, file in enumerate(images.files):
         try:
             picture = load(file)
         except CalibrationError as error:
-            broken += 1
-            if broken > max(1, BROKEN_SHARE * total) or broken == total:
-                raise CalibrationError(
-                    f"{error} (number {broken} of {total} files; up to {BROKEN_SHARE:.0%} are skipped, or one of "
-                    "several)"
-                ) from error
-            _log.warning("skipped %s: it cannot be decoded", name)
+            broken.add(index, error.args[0])
             continue
         yield index, picture

@@ -56,7 +56,7 @@ def read_mapping(text: str, name: str) -> dict[Any, Any]:
         raise RequestError(f"expected YAML in {name}, found what cannot be read: {reason}") from error
     if not isinstance(content, dict):
         found = foreign(repr(content)[:200], 60)
-        raise RequestError(f"expected a YAML mapping such as `library: onnxruntime` in {name}, found {found}")
+        raise RequestError(f"expected a YAML mapping such as `name: value` in {name}, found {found}")
     ((most, times),) = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
     if times > 1:
         raise RequestError(f"expected every field once in {name}, found {quoted(most)} {times} times")

@@ -31,6 +31,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "activations": ("asymmetric", "symmetric", "dynamic", "float"),
     "ranges": ("minmax", "percentile", "entropy"),
     "reduce_range": ("auto", "on", "off"),
+    "fan_out": ("integer", "weights"),
     "tables": ("half", "float"),
 }
 COMMENTS = {
@@ -46,6 +47,7 @@ COMMENTS = {
     "smooth_quant": "0..1 moves outliers from activations into weights (nncf alone); null leaves them",
     "bias_correction": "let nncf correct biases for what quantization shifts",
     "quantize": "of linear, convolution, depthwise (the slide convolutions)",
+    "fan_out": "a convolution whose result several operators read: in integers, or its weights alone in 8 bits",
     "tables": "how large constants that are only added are stored, position biases above all",
     "keep_fp32": "PyTorch modules that stay in float, with all that is in them; * and ? are wildcards",
     "min_sqnr_db": "refused below this signal to quantization noise, on the images of the parity check",
@@ -60,6 +62,7 @@ USED = {
         "percentile",
         "reduce_range",
         "quantize_bias",
+        "fan_out",
         "tables",
         "accept",
     },
@@ -103,6 +106,7 @@ class QuantizationRecipe:
     smooth_quant: float | None = None
     bias_correction: bool = False
     quantize: tuple[str, ...] = ("linear", "convolution")
+    fan_out: str = "integer"
     tables: str = "float"
     keep_fp32: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()

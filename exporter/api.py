@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyReport
 
     from .backends.interface import Availability
+    from .backends.isolation import KeptEnvironment
     from .benchmark.recommend import Recommendation
     from .bundle.store import Bundle
     from .checkpoint.variants import Entry
@@ -45,6 +46,7 @@ def export(
     target: str | None = None,
     *,
     like: Path | str | Bundle | None = None,
+    jobs: int = 1,
     step: Progress | None = None,
     **options: Unpack[ExportOptions],
 ) -> Bundle:
@@ -54,6 +56,7 @@ def export(
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`; without it that of `like`, or onnx.
         like: a bundle whose every option is taken, but for those that are given here; see `workflows.like`.
+        jobs: processes that measure its accuracy, where there are images enough for several.
         step: told of each stage; see `slide_export.core.progress.Step`.
         options: see `ExportOptions`.
 
@@ -68,7 +71,8 @@ def export(
         from .workflows.like import options_like
 
         target, options = options_like(like, target, options)
-    return run(request_of(checkpoint, target or "onnx", options), step or no_progress)
+    _refuse_no_process(jobs)
+    return run(request_of(checkpoint, target or "onnx", options), step or no_progress, jobs)
 
 
 def export_all(
@@ -85,14 +89,13 @@ def export_all(
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
-        targets: names of `targets()`; None takes all.
+        targets: names of `targets()`; None takes those that are installed, and ends with a result for each that is not.
         like: see `export`.
         timeout_s: for one target.
-        jobs: how many targets at a time.
+        jobs: how many processes at a time: targets first, several for the accuracy of each where there are fewer.
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
-    from .backends import registry as backends
     from .core.progress import no_progress
     from .workflows import all_targets
 
@@ -101,7 +104,7 @@ def export_all(
 
         _, options = options_like(like, "all", options)
     request = request_of(checkpoint, "all", options)
-    return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
+    return all_targets.export_all(request, targets or None, timeout_s, jobs, step or no_progress)
 
 
 def inspect(
@@ -194,6 +197,7 @@ def verify_all(
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
     draw: Path | str | None = None,
+    jobs: int = 1,
     step: Progress | None = None,
     **where: Unpack[PlaceOptions],
 ) -> tuple[VerifyResult, ...]:
@@ -205,6 +209,7 @@ def verify_all(
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
         draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
+        jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
         where: see `PlaceOptions`.
 
@@ -225,13 +230,22 @@ def verify_all(
         raise RequestError(
             f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
         )
+    _refuse_no_process(jobs)
     from .verification.batch import VerifyOptions, prove_each
+    from .verification.bundle import in_this_process
     from .verification.find import find
+    from .workflows.evaluate_apart import of_bundle
 
     found, step, draw = find(bundles), step or no_progress, None if draw is None else Path(draw)
     with _opening(step, **where) as opening:
-        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw)
+        several = in_this_process if against is None else partial(of_bundle, against=Path(against), jobs=jobs)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw, several)
         return prove_each(found, demand, step)
+
+
+def _refuse_no_process(jobs: int) -> None:
+    if jobs < 1:
+        raise RequestError(f"expected at least 1 process for {option('jobs')}, found {jobs}")
 
 
 @contextmanager
@@ -470,6 +484,45 @@ def targets() -> tuple[Availability, ...]:
     from .backends import registry as backends
 
     return tuple(backends.availability(name) for name in backends.names())
+
+
+def install_target(target: str, *, step: Progress | None = None) -> Path:
+    """Make the environment of its own that a target is converted in, or find it made; its directory.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        BackendUnavailable: there is no pip, or it cannot install what is needed.
+        WriteError: the cache cannot be written.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+    from .core.progress import no_progress
+
+    environment = isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.install(target, environment, step or no_progress)
+
+
+def uninstall_target(target: str) -> tuple[KeptEnvironment, ...]:
+    """Remove every environment that was made for a target; those that were.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        WriteError: one cannot be removed.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.uninstall(target)
+
+
+def environments() -> tuple[KeptEnvironment, ...]:
+    """What is kept of environments of targets: where, how large, and whether this installation uses it."""
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    needed = {name: optional.environment(backends.load(name)) for name in backends.names()}
+    return isolation.kept({name: one for name, one in needed.items() if one is not None})
 
 
 def variants(family: str | None = None) -> tuple[Entry, ...]:

@@ -92,7 +92,13 @@ if TYPE_CHECKING:
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="How many of `all` at a time.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Processes at a time: targets of `all` first, the images of --eval with what is left.",
+)
 @as_json
 def export(
     target: str,
@@ -115,7 +121,7 @@ def export(
     from .console import Steps, show_export
 
     with Steps() as step:
-        bundle = api.export(**options, target=target, step=step)
+        bundle = api.export(**options, target=target, jobs=jobs, step=step)
     if as_json:
         click.echo(bundle.manifest.to_json(), nl=False)
     else:

@@ -22,6 +22,8 @@ from . import ending
 from . import export as exporting
 from . import measure as measuring
 from . import prove as proving
+from . import sweep as sweeping
+from . import targets as managing
 from .options import DIRECTORY, as_json
 
 PROGRAM = "slide-export"
@@ -71,6 +73,7 @@ def cli() -> None:
     slide-export diagnose exported/ckpt-onnx-fp32 --against ckpt.pt     name the layer to blame
     slide-export bench exported/ckpt-*                          how fast they are here, and which is faster
     slide-export compare --variants swin_tiny,slide_swin_tiny   the paper's figure of speeds, drawn here
+    slide-export sweep plan.yaml                                checkpoints x targets x precisions, resumed and shared
     """  # noqa: D301  # the escape is click's: a paragraph that is not to be wrapped
 
 
@@ -85,24 +88,13 @@ for command in (
     measuring.recommend,
     measuring.compare,
     measuring.report,
+    sweeping.sweep,
 ):
     cli.add_command(command)
 
 
-@cli.command()
-@as_json
-def targets(as_json: bool) -> None:
-    """Tell which targets can be used here and how to install the rest."""
-    found = api.targets()
-    if as_json:
-        click.echo(typed_json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
-        return
-    from .console import show_targets
-
-    show_targets(found)
-
-
-cli.add_command(targets, "doctor")
+cli.add_command(managing.targets)
+cli.add_command(managing.targets, "doctor")
 
 
 @cli.command()

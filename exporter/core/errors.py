@@ -8,13 +8,14 @@ SlideExportError
 ├── ExportError          PyTorch to ONNX failed, or the graph breaks a rule                          exit 2
 ├── CalibrationError     the images cannot be read or are not fit for use                            exit 2
 ├── BundleError          a bundle is incomplete, altered or in the way                               exit 2
+├── StoreError           an artifact store lacks content, or has other content under its name        exit 2
 ├── GateError            the artifact was made, and must not ship                                    exit 1
 │   ├── ParityError      it does not equal the PyTorch model
 │   ├── PrecisionError   it is not in the precision that was asked for
 │   ├── CrashError       it crashes the runtime that a proof runs it with
 │   └── AccuracyError    it loses more accuracy than was allowed
 ├── MeasurementError     the process that was measured crashed                                       exit 70
-├── WriteError           a place cannot be written: full, read-only, or its disk fails                exit 74
+├── WriteError           a place cannot be written: full, read-only, failing or not to be reached     exit 74
 ├── TimeLimitError       a process of ours took longer than it was given                             exit 75
 ├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
 └── DeviceError          a device elsewhere is not reached, or is not fit                            exit 3
@@ -116,6 +117,10 @@ class BundleError(SlideExportError):
     """A bundle is incomplete, was altered, or stands in the way."""
 
 
+class StoreError(SlideExportError):
+    """An artifact store lacks what was asked of it, or has other content under its name."""
+
+
 class GateError(SlideExportError):
     """The artifact was made and must not ship; it is kept beside its place as `*.rejected`."""
 
@@ -145,7 +150,7 @@ class MeasurementError(SlideExportError):
 
 
 class WriteError(SlideExportError):
-    """A place cannot be written: it is full or read-only, or its disk fails."""
+    """A place cannot be written: it is full or read-only, its disk fails, or it is elsewhere and not reached."""
 
     exit_code = UNWRITABLE
 

@@ -48,6 +48,21 @@ class Tally(Protocol):
         """Figures beside it, by what they are called with their unit; nothing is asked of them."""
 
 
+class DividedTally(Tally, Protocol):
+    """A tally whose parts, counted by several processes, are exactly that of the whole."""
+
+    def plain(self) -> Any:
+        """What was counted, as JSON holds it exactly: finite numbers, or floats in hexadecimal."""
+
+    def extend(self, plain: Any, truths: Sequence[Path]) -> None:
+        """Take in what was counted of the images that follow.
+
+        Args:
+            plain: of the other tally.
+            truths: the file of each of these images' truths, as they are called here.
+        """
+
+
 @dataclass(frozen=True)
 class Measure:
     """A figure of answers, the larger the better.

@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from slide_export.backends.interface import Session
-from slide_export.calibration import accuracy, samples
+from slide_export.calibration import accuracy, parts, samples
 from slide_export.calibration import evaluation_set as labelled
-from slide_export.calibration.accuracy import AccuracyReport, Scores
+from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet, find
+from slide_export.calibration.parts import Counted, FileRange, Scores
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import RequestError, option
 from slide_export.core.proof import batch_sizes
@@ -33,15 +34,25 @@ def open_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) ->
         CalibrationError: the images or their classes are not fit for this model.
         RequestError: the goal limits a drop of top-1 where the outputs are no scores.
     """
+    data = list_images(goal, served, store)
+    if served.task.labelled:
+        accuracy.preview(of_pytorch(served), data, store)  # before anything is exported: wrong classes cost seconds
+    return data
+
+
+def list_images(goal: AccuracyGoal, served: ServedModel, store: PictureStore) -> EvaluationSet:
+    """The evaluation set with nothing decoded: for another process, where it was opened already.
+
+    Raises:
+        CalibrationError, RequestError: see `open_images`.
+    """
     task = served.task
     if not task.labelled:
         return _measured(goal, task, store)
     told = samples.of_list(goal.images, task)
     store.take(told)
     answers, sample = answers_of(served.trained.config), (lambda file: told.get(file) or task.sample(file))
-    data = labelled.load(goal.images, served.io.labels, answers, sample, task.headings[0])
-    accuracy.preview(of_pytorch(served), data, store)  # before anything is exported: wrong classes cost seconds
-    return data
+    return labelled.load(goal.images, served.io.labels, answers, sample, task.headings[0])
 
 
 def _measured(goal: AccuracyGoal, task: Task, store: PictureStore) -> EvaluationSet:
@@ -86,6 +97,38 @@ def evaluate(
     return accuracy.compare(trained, of_session(session, served), data, store, goal, session.evaluator, measure, config)
 
 
+def count(
+    trained: Scores,
+    served: ServedModel,
+    session: Session,
+    data: EvaluationSet,
+    store: PictureStore,
+    part: FileRange,
+) -> Counted:
+    """Count a part of what `evaluate` counts; `conclude` judges the parts."""
+    measure, config = served.task.measure, served.trained.config
+    scores = of_session(session, served)
+    return parts.count(trained, scores, data, store, session.evaluator, measure, config, part)
+
+
+def conclude(
+    counted: Sequence[Mapping[str, Any]],
+    served: ServedModel,
+    data: EvaluationSet,
+    goal: AccuracyGoal,
+    store: PictureStore,
+) -> AccuracyReport:
+    """The report of parts that were counted apart, `Counted.plain` of each: that of `evaluate`, bit for bit.
+
+    Raises:
+        CalibrationError: too many images cannot be decoded, or the classes are not the model's.
+        RequestError: the parts are not the whole set, or different runtimes counted them.
+    """
+    measure = served.task.measure
+    whole = parts.merged(counted, data, store, measure, served.trained.config)
+    return accuracy.conclude(whole, data, goal, measure)
+
+
 def of_pytorch(served: ServedModel) -> Scores:
     """Scores of pictures by the trained model in float32."""
     wrapper = served.wrapper()
@@ -105,11 +148,11 @@ def of_session(session: Session, served: ServedModel) -> Scores:
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
         """Outputs by name of decoded pictures, run in parts of the artifact's batch."""
         fed = served.feeds(pictures)
-        parts = [
+        batches = [
             _run(session, {name: value[start : start + size] for name, value in fed.items()}, served.io.batch)
             for start in range(0, len(pictures[0]), size)
         ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in served.output_names}
+        return {name: np.concatenate([one[name] for one in batches]) for name in served.output_names}
 
     return scores
 

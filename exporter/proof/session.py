@@ -34,7 +34,8 @@ def open_session(backend: Backend, path: Path, graph: Path | None, settings: Map
     reason = optional.unavailable_reason(backend)
     if reason is None or graph is None:
         return backend.Session(path, settings)
-    return on_graph(backends.load(GRAPHS).Session(graph, LITERALLY), reason)
+    threads = {"threads": settings["threads"]} if "threads" in settings else {}
+    return on_graph(backends.load(GRAPHS).Session(graph, {**LITERALLY, **threads}), reason)
 
 
 def look_inside(backend: Backend, path: Path, graph: Path | None, settings: Mapping[str, Any]) -> ArtifactValues:

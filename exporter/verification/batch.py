@@ -30,6 +30,7 @@ class VerifyOptions:
         against: the checkpoint to derive the reference from; None takes the golden file's.
         goal: of the accuracy, which needs the checkpoint; None measures none.
         opening: where the artifact runs.
+        evaluate: how its accuracy is measured: in this process, or in several.
         least_db: signal to noise that every output has to have; None asks what the bundle's own recipe does.
         draw: a directory for answers as pictures, beside the trained model's; None draws none.
     """
@@ -39,6 +40,7 @@ class VerifyOptions:
     opening: Opening = opened_apart
     least_db: float | None = None
     draw: Path | None = None
+    evaluate: verification.Evaluate = verification.in_this_process
 
 
 NOTHING_MORE = VerifyOptions()
@@ -105,4 +107,4 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
                 drawing.beside_the_model(opened, demand.draw)
         verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
-            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step))
+            yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step, demand.evaluate))

@@ -1,16 +1,18 @@
 """From a bundle back to its proof."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeAlias
 
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.accuracy import AccuracyReport
+from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.quantization import FILE, NumericFormat
 from slide_export.calibration.recipe import QuantizationRecipe, parse
@@ -149,8 +151,23 @@ def judge(opened: OpenedBundle, proof: ParityReport, least_db: float | None = No
             )
 
 
+def in_this_process(
+    opened: OpenedBundle, served: ServedModel, data: EvaluationSet, goal: AccuracyGoal, store: PictureStore
+) -> AccuracyReport:
+    """Compare an artifact with the trained model, one image after the other."""
+    return evaluation.evaluate(evaluation.of_pytorch(served), served, opened.artifact.session, data, goal, store)
+
+
+Evaluate: TypeAlias = Callable[[OpenedBundle, ServedModel, EvaluationSet, AccuracyGoal, PictureStore], AccuracyReport]
+"""Compares an artifact with the trained model on a set of images."""
+
+
 def accuracy(
-    opened: OpenedBundle, served: ServedModel, goal: AccuracyGoal, step: Progress = no_progress
+    opened: OpenedBundle,
+    served: ServedModel,
+    goal: AccuracyGoal,
+    step: Progress = no_progress,
+    evaluate: Evaluate = in_this_process,
 ) -> AccuracyReport:
     """What a bundle loses to the trained model on the images of a goal.
 
@@ -162,7 +179,7 @@ def accuracy(
         store = PictureStore(served.trained.data, served.trained.image_size, served.task.sample)
         data = evaluation.open_images(goal, served, store)
     with step(f"compare accuracy with PyTorch on {len(data.images.files)} images"):
-        report = evaluation.evaluate(evaluation.of_pytorch(served), served, opened.artifact.session, data, goal, store)
+        report = evaluate(opened, served, data, goal, store)
     if not report.passed:
         raise AccuracyError(gate.explain_accuracy(report))
     return report

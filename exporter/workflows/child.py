@@ -6,7 +6,7 @@ OpenMP's threads do not survive a fork, so a process that has used them must not
 
     parent  ── {"job", "function", "argument", "directory"} ──>  nursery  ── fork ──>  child: function(argument)
             <── {"job", "pid"} ────────────────────────────────
-            <── {"job", "status"} ─────────────────────────────  (waited for)
+            <── {"job", "status", "peak"} ─────────────────────  (waited for)
 
 A job's result and last words are files in its directory: `result.json` and `stderr`; so are its temporary files, which
 go with it whatever ends it. Nothing outlives the parent: the kernel ends the nursery with it, and the jobs with the
@@ -35,6 +35,7 @@ from slide_export.core.orphan import end_with_parent
 
 FORKS = sys.platform == "linux"  # elsewhere a fork after frameworks were loaded is not safe
 RESULT, LAST_WORDS, TEMPORARY = "result.json", "stderr", "tmp"
+PEAK_BYTES = 1 if sys.platform == "darwin" else 1 << 10  # of `ru_maxrss`; see getrusage(2) of each
 LAST_MOMENT_S = 10.0  # for a killed job to be gone: a process that waits for its disk takes a while
 
 
@@ -47,12 +48,14 @@ class JobEnd:
         message: why there is no result.
         seconds: from its start to its end.
         exit_code: 0 where there is a result.
+        peak_mib: the most memory that it held; None where nobody counted.
     """
 
     result: Any
     message: str
     seconds: float
     exit_code: int = 0
+    peak_mib: float | None = None
 
 
 class Nursery:
@@ -76,6 +79,8 @@ class Nursery:
         self._answers = threading.Condition()
         self._pids: dict[int, int] = {}
         self._status: dict[int, int] = {}
+        self._peaks: dict[int, float] = {}
+        self._named: dict[str, int] = {}
         self._jobs = 0
         self._stopped = False
 
@@ -110,37 +115,55 @@ class Nursery:
         for pid in list(self._pids.values()):
             _kill(pid)
 
-    def run(self, function: str, argument: Any, timeout_s: float) -> JobEnd:
+    def end(self, name: str) -> bool:
+        """Kill the job that runs under a name; whether there was one."""
+        with self._answers:
+            pid = self._pids.get(self._named.get(name, 0), 0)
+        _kill(pid)
+        return bool(pid)
+
+    def run(self, function: str, argument: Any, timeout_s: float, name: str = "") -> JobEnd:
         """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.
 
         Args:
             timeout_s: a job that takes longer is stopped.
+            name: for `end`.
         """
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="slide-export-job-") as directory:
-            status = self._outcome(function, argument, Path(directory), timeout_s)
+            status, peak_mib = self._outcome(function, argument, Path(directory), timeout_s, name)
             seconds = time.monotonic() - start
             if status is None:
                 said = f"expected an end within {timeout_s:g} s, found none: it was stopped"
-                return JobEnd(None, said, seconds, OUT_OF_TIME)
+                return JobEnd(None, said, seconds, OUT_OF_TIME, peak_mib)
             with contextlib.suppress(OSError, ValueError):
-                return JobEnd(json.loads((Path(directory) / RESULT).read_text()), "", seconds)
-            return JobEnd(None, f"its process crashed ({_ending(status)}): {_last_words(directory)}", seconds, CRASHED)
+                return JobEnd(json.loads((Path(directory) / RESULT).read_text()), "", seconds, 0, peak_mib)
+            said = f"its process crashed ({_ending(status)}): {_last_words(directory)}"
+            return JobEnd(None, said, seconds, CRASHED, peak_mib)
 
-    def _outcome(self, function: str, argument: Any, directory: Path, timeout_s: float) -> int | None:
-        """Exit status of the job, negative for a signal; None where it was stopped."""
+    def _outcome(
+        self, function: str, argument: Any, directory: Path, timeout_s: float, name: str
+    ) -> tuple[int | None, float | None]:
+        """Exit status of the job, negative for a signal, None where it was stopped; and its peak memory in MiB."""
         order = {"function": function, "argument": argument, "directory": str(directory)}
         if self._process is None:
-            return _alone(order, timeout_s, self._environment)
+            return _alone(order, timeout_s, self._environment), None
         with self._lock:
             self._jobs += 1
             job = self._jobs
+            if name:
+                self._named[name] = job
             line = json.dumps({"job": job, **order}, allow_nan=False)
             try:
                 print(line, file=self._process.stdin, flush=True)
             except (OSError, ValueError):
-                return CRASHED
-        return self._wait(self._process, job, timeout_s)
+                return CRASHED, None
+        try:
+            status = self._wait(self._process, job, timeout_s)
+        finally:
+            if self._named.get(name) == job:
+                del self._named[name]
+        return status, self._peaks.pop(job, None)
 
     def _wait(self, nursery: subprocess.Popen[str], job: int, timeout_s: float) -> int | None:
         deadline = None  # a job's time begins when it does, not while the nursery still imports
@@ -170,6 +193,7 @@ class Nursery:
                     self._pids[answer["job"]] = answer["pid"]
                 else:
                     self._status[answer["job"]] = answer["status"]
+                    self._peaks[answer["job"]] = answer["peak"] * PEAK_BYTES / (1 << 20)
                 self._answers.notify_all()
         with self._answers:
             self._answers.notify_all()
@@ -260,8 +284,8 @@ def _answers(lines: Iterator[str]) -> None:
 
     def wait(job: int, pid: int) -> None:
         """Wait for one forked job and report its exit status."""
-        _, status = os.waitpid(pid, 0)
-        say(job=job, status=os.waitstatus_to_exitcode(status))
+        _, status, used = os.wait4(pid, 0)
+        say(job=job, status=os.waitstatus_to_exitcode(status), peak=used.ru_maxrss)
 
     for line in lines:
         order = json.loads(line)

@@ -20,7 +20,7 @@ from slide_export.proof.orders_inside import open_orders
 from slide_export.proof.reference import subset
 from slide_export.proof.session import open_session
 
-from . import float_build
+from . import evaluate_apart, float_build
 from .prepare import ModelInForm, Prepared
 from .resolve import Plan
 
@@ -45,8 +45,14 @@ class Examination:
     accuracy: AccuracyReport | None
 
 
-def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact, step: Progress) -> Examination:
-    """Open an artifact on its target's runtime and hold it to the trained model."""
+def examine(
+    plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact, step: Progress, jobs: int = 1
+) -> Examination:
+    """Open an artifact on its target's runtime and hold it to the trained model.
+
+    Args:
+        jobs: processes that its accuracy may be measured by.
+    """
     backend, numbers = registry.load(plan.target), plan.numbers
     served, reference = prepared.served, prepared.reference(numbers)
     batch, axis = served.io.batch, served.task.decision_axis
@@ -65,13 +71,21 @@ def examine(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifac
         sorts = partial(ordering, served, reference, numbers)
         loaded = plain_load.load(backend, artifact.path, artifact.settings, dtype_stats.computed)
         plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis, sorts)
-    return Examination(dtype_stats, proof, golden, build, plain, _accuracy(plan, prepared, session, step))
+    return Examination(
+        dtype_stats, proof, golden, build, plain, _accuracy(plan, prepared, artifact, session, step, jobs)
+    )
 
 
-def _accuracy(plan: Plan, prepared: Prepared, session: Session, step: Progress) -> AccuracyReport | None:
+def _accuracy(
+    plan: Plan, prepared: Prepared, artifact: Artifact, session: Session, step: Progress, jobs: int
+) -> AccuracyReport | None:
     """What the artifact loses to the trained model; None where nothing is asked."""
     goal, judged_on = plan.source.accuracy, prepared.evaluation
     if goal is None or judged_on is None:
         return None
-    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images"):
+    jobs = evaluate_apart.processes(judged_on, jobs)
+    by = "" if jobs == 1 else f" in {jobs} processes"
+    with step(f"compare accuracy with PyTorch on {len(judged_on.images.files)} images{by}"):
+        if jobs > 1:
+            return evaluate_apart.of_export(prepared, artifact, goal, jobs)
         return accuracy.evaluate(prepared.trained_scores(), prepared.served, session, judged_on, goal, prepared.store)

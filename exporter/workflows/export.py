@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from .prepare import Prepared
 
 
-def export(request: ExportRequest, step: Progress = no_progress) -> Bundle:
+def export(request: ExportRequest, step: Progress = no_progress, jobs: int = 1) -> Bundle:
     """Make, prove and write the bundle of a request.
+
+    Args:
+        jobs: processes that its accuracy may be measured by.
 
     Raises:
         GateError: the artifact is not the PyTorch model or loses too much; it is kept beside as `*.rejected`.
@@ -24,10 +27,10 @@ def export(request: ExportRequest, step: Progress = no_progress) -> Bundle:
     plan = resolve(request)  # refuses before torch is imported
     from .prepare import prepare
 
-    return complete(plan, prepare(plan.source, step), step)
+    return complete(plan, prepare(plan.source, step), step, jobs)
 
 
-def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bundle:
+def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: int = 1) -> Bundle:
     """Finish a plan, after the search where its precision is mixed; raises as `export` does."""
     from .finish import finish
     from .mixed import search
@@ -35,4 +38,4 @@ def complete(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bu
     plan = plan.protecting(prepared.served.trained.float32)
     if plan.search:
         plan = plan.keeping(search(plan, prepared, step))
-    return finish(plan, prepared, step)
+    return finish(plan, prepared, step, jobs)

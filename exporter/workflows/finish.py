@@ -38,13 +38,17 @@ class Calibrated:
     report: CalibrationReport | None
 
 
-def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bundle:
+def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: int = 1) -> Bundle:
     """Make, prove and write one artifact.
+
+    Args:
+        jobs: processes that its accuracy may be measured by.
 
     Raises:
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
+    prepared = prepared.at_batch(plan.source.io.batch)
     plan = plan.on_this_machine().protecting(prepared.served.trained.float32)
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
     with step(f"run the trained model as {numbers.precision} would compute it"):
@@ -60,7 +64,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress) -> Bund
             options = replace(lowering_options(plan, prepared), calibration=images)
             artifact = backend.lower(source, directory, options)
         del source
-        found = examine(plan, prepared, form, artifact, step)
+        found = examine(plan, prepared, form, artifact, step, jobs)
         made = Made(
             name=plan.destination.name,
             variant=plan.source.checkpoint.variant,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle, islice
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slide_export.backends import registry
 from slide_export.calibration import samples
-from slide_export.calibration.accuracy import Scores
 from slide_export.calibration.evaluation_set import EvaluationSet
 from slide_export.calibration.image_cache import FedImages, PictureStore, cached
 from slide_export.calibration.images import ImageSet, bundled, readable
+from slide_export.calibration.parts import Scores
 from slide_export.calibration.picture_audit import compared
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.calibration.recipe import matches
@@ -33,7 +28,7 @@ from slide_export.inference.choose import choose, refuse_unfit
 from slide_export.inference.fuse import certify, fuse
 from slide_export.inference.served import ServedModel, first, serve
 from slide_export.models import EXPORTED, LOADABLE, coupled, ships
-from slide_export.proof import accuracy, floor, reference, soundness
+from slide_export.proof import accuracy, floor, recorded, reference, soundness
 from slide_export.tasks.features import stages_of
 
 from .resolve import SourceRequest
@@ -91,6 +86,18 @@ class Prepared:
     calibration: dict[ImageSet, FedImages] = field(default_factory=dict, repr=False, compare=False)
     scores: dict[str, Outputs] = field(default_factory=dict, repr=False, compare=False)
 
+    def at_batch(self, batch: int | None) -> Prepared:
+        """The same checkpoint for a target that takes no dynamic batch; itself where its batch is fixed already.
+
+        Args:
+            batch: the fixed size that the target is exported at; None leaves the batch dynamic.
+        """
+        if batch is None or self.request.io.batch is not None:
+            return self
+        io = replace(self.request.io, batch=batch)
+        request, served = replace(self.request, io=io), replace(self.served, io=replace(self.served.io, batch=batch))
+        return replace(self, request=request, served=served, forms={}, calibration={})
+
     def in_form(self, form: str, target: str) -> ModelInForm:
         """The model in a form, made once for each form that is asked for.
 
@@ -114,19 +121,7 @@ class Prepared:
 
         Maps are not kept: those of a set would fill the memory.
         """
-        compute = accuracy.of_pytorch(self.served)
-
-        def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
-            """Outputs by name of decoded pictures, float32."""
-            key = hashlib.sha256(b"".join(part.tobytes() for part in pictures)).hexdigest()
-            if key in self.scores:
-                return self.scores[key]
-            found = compute(pictures)
-            if all(values.ndim == 2 for values in found.values()):
-                self.scores[key] = found
-            return found
-
-        return scores
+        return recorded.remembered(accuracy.of_pytorch(self.served), self.scores)
 
     def reference(self, numbers: NumericFormat) -> Reference:
         """The truth with the noise floor of a numeric format that holds the model.

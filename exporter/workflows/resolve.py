@@ -141,7 +141,8 @@ def resolve(request: ExportRequest) -> Plan:
     """
     search = request.precision == MIXED
     precision = request.mixed_base if search else request.precision
-    backend = registry.require(request.target, precision)
+    backend = registry.require_export(request.target, precision)
+    optional.refuse_batch(backend, request.interface.batch)
     options = registry.complete_options(request.target, request.options)
     stem = name_of(request.checkpoint) if request.name is None else request.name
     name = f"{stem}-{MIXED}" if search else stem

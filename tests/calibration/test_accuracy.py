@@ -7,21 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slide_export.calibration.accuracy import (
-    CHUNK_IMAGES,
-    PREVIEW_IMAGES,
-    AccuracyReport,
-    Hits,
-    Tally,
-    _report,
-    compare,
-    preview,
-    refuse_unfit,
-    top1,
-)
+from slide_export.calibration.accuracy import PREVIEW_IMAGES, AccuracyReport, Hits, _report, compare, preview, top1
 from slide_export.calibration.evaluation_set import EvaluationSet, load
+from slide_export.calibration.fitness import refuse_unfit
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
+from slide_export.calibration.parts import CHUNK_IMAGES
+from slide_export.calibration.tally import Tally
 from slide_export.core.errors import CalibrationError
 from slide_export.core.request import AccuracyGoal
 from slide_export.models import DataConfig

@@ -34,6 +34,9 @@ PROOF = (
     "exporter/inference/served.py",
     "calibration/significance.py",
     "calibration/accuracy.py",
+    "calibration/fitness.py",
+    "calibration/parts.py",
+    "calibration/tally.py",
     "exporter/benchmark/statistics.py",
 )
 # What leads to it: checkpoint, images, precisions, figures.

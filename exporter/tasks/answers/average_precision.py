@@ -119,6 +119,22 @@ class AveragePrecision:
                 }
             )
 
+    def plain(self) -> dict[str, Any]:
+        """Pictures and detections; floats in hexadecimal, which is exact and knows infinity."""
+        found = [
+            {**one, "bbox": [value.hex() for value in one["bbox"]], "score": one["score"].hex()} for one in self.found
+        ]
+        return {"seen": self.seen, "found": found}
+
+    def extend(self, plain: Any, truths: Sequence[Path]) -> None:
+        """Take in the pictures that follow; the list's own path is that of this machine."""
+        self.path = truths[0].parent if truths else self.path
+        self.seen += plain["seen"]
+        self.found += [
+            {**one, "bbox": [*map(float.fromhex, one["bbox"])], "score": float.fromhex(one["score"])}
+            for one in plain["found"]
+        ]
+
     @property
     def value(self) -> float:
         """The mean, in points; 0 where nothing was detected."""

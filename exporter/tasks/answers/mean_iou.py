@@ -47,6 +47,15 @@ class MeanIou:
             pairs = truth[counted] * self.count + mask[counted]
             self.confusion += np.bincount(pairs, minlength=self.count**2).reshape(self.count, -1)
 
+    def plain(self) -> list[list[int]]:
+        """Pixels by class of the truth and class found."""
+        counts: list[list[int]] = self.confusion.tolist()
+        return counts
+
+    def extend(self, plain: Any, _truths: Sequence[Path]) -> None:
+        """Take in the pixels of the images that follow."""
+        self.confusion += np.array(plain, np.int64)
+
     def _truth(self, file: Path) -> NDArray[np.int64]:
         """Classes of a file's pixels; those that are of none are `IGNORED`.
 

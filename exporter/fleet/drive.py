@@ -1,0 +1,349 @@
+"""The loop of a sweep: hands ready jobs to an engine, writes down what comes of them, and decides what runs again.
+
+It knows *what* is ready and how often it may be tried; *where* it runs is the engine's own affair. Whatever it has not
+written down can be found again in the artifact store, so it may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slide_export.core.errors import OUT_OF_TIME, UNWRITABLE, WriteError, worst
+
+from . import resume, work
+from .cas import Store
+from .database import Database
+from .engine import CLIENT, Capacity, Engine
+from .flight import Airspace, Flying
+from .job import Answer, Ended, Submission
+from .plan import Limits
+from .ready import ReadyJobs
+from .stages import STAGES
+from .verdict import Verdict, judge
+from .wishes import asked
+
+LISTEN_S = 0.5  # between two looks for wishes of other processes
+LOOK_S = 2.0  # between two looks at the workers that are there
+NO_WORKER = 3
+SWEEP_ENDED = "the sweep ended before it did"
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+@dataclass
+class Wishes:
+    """What the one who started a sweep asks of it meanwhile, from a signal or another process.
+
+    Attributes:
+        no_more: no new jobs; those in flight are waited for.
+        at_once: kill them.
+        cancel: jobs that are not wanted any more; None stands for all.
+    """
+
+    no_more: bool = False
+    at_once: bool = False
+    cancel: list[str] | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class SweepEnd:
+    """How a sweep ended.
+
+    Attributes:
+        states: how many jobs are in each.
+        exit_code: the worst of all jobs; 75 where some were not run.
+        message: why it ended early; empty where it did not.
+    """
+
+    states: Mapping[str, int]
+    exit_code: int
+    message: str = ""
+
+
+class Drive:
+    """One run of a plan.
+
+    Args:
+        order: stage and spec -> the rest of the order for `work.run`.
+        wait_for_workers_s: how long a class may be without a worker before its jobs are blocked.
+        told: told of each settled job: state, subject, message.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        plan: int,
+        engine: Engine,
+        store: Store | None,
+        limits: Limits,
+        order: Callable[[str, str], dict[str, Any]],
+        *,
+        settled: Mapping[str, bool] | None = None,
+        stop_after_s: float = float("inf"),
+        wait_for_workers_s: float = 600.0,
+        wishes: Wishes | None = None,
+        told: Callable[[str, str, str], None] = lambda _state, _key, _message: None,
+    ) -> None:
+        self._database, self._plan, self._engine, self._store = database, plan, engine, store
+        self._limits, self._order, self._told = limits, order, told
+        self._wishes = wishes or Wishes()
+        self._air = Airspace(limits)
+        self._until = time.monotonic() + stop_after_s
+        self._patience_s = wait_for_workers_s
+        self._blocked: list[tuple[str, str]] = []
+        self._jobs = resume.load(database, plan)
+        self._readers = Counter(
+            need for key, needs in self._jobs.needs.items() for need in needs if key not in (settled or {})
+        )
+        self._ready = ReadyJobs(
+            self._jobs.classes,
+            self._jobs.needs,
+            lenient={key for key, stage in self._jobs.stages.items() if STAGES[stage].lenient},
+            settled=settled,
+            blocked=lambda job, need: self._blocked.append((job, need)),
+        )
+        self._capacity = Capacity(0)
+        self._looked = self._listened = -LOOK_S
+        self._lacking: dict[str, float] = {}
+        self._by_client: list[Ended] = []
+        self._why_over = ""
+        self._code_over = 0
+
+    def run(self) -> SweepEnd:
+        """Run until every job has a final state, or the sweep is to end."""
+        try:
+            self._write([])  # what is blocked from the start
+            while self._ready.unsettled and not (self._over() and not self._air.flying):
+                batch = [*self._engine.next_batch(self._pause()), *self._by_client]
+                self._by_client = []
+                self._look()
+                with self._database.transaction():  # one flush of the disk for all that a turn writes
+                    self._take_in(batch)
+                    self._obey()
+                    submissions = self._hand_over()
+                self._submit(submissions)
+        except WriteError as error:
+            self._give_up(str(error), UNWRITABLE)
+            self._await_flying()
+        finally:
+            self._end_flying()
+        return self._end()
+
+    def _over(self) -> bool:
+        """Whether no new job is handed over."""
+        if time.monotonic() >= self._until and not self._why_over:
+            self._give_up("its time is over", OUT_OF_TIME)
+        if self._wishes.no_more and not self._why_over:
+            self._give_up("it was interrupted", OUT_OF_TIME)
+        return bool(self._why_over)
+
+    def _give_up(self, why: str, code: int) -> None:
+        self._why_over, self._code_over = why, code
+
+    def _pause(self) -> float:
+        if self._by_client:
+            return 0.0
+        return 0.2 if self._air.flying else 0.05
+
+    def _hand_over(self) -> list[Submission]:
+        """Choose as many jobs as may fly, and write down that they do."""
+        for key in self._air.due():
+            self._ready.give_back(key)
+        if self._over():
+            return []
+        chosen = [*self._air.choose(self._ready, self._capacity)]
+        by_client = self._ready.take(CLIENT, self._limits.in_flight) if self._ready.waiting(CLIENT) else []
+        chosen += [(key, CLIENT, False) for key in by_client]
+        if not chosen:
+            return []
+        numbers = self._database.begin([key for key, _, _ in chosen])
+        orders = self._orders([key for key, _, _ in chosen])
+        submissions = []
+        for number, (key, worker_class, alone) in zip(numbers, chosen, strict=True):
+            self._air.flying[number] = Flying(number, key, worker_class, alone)
+            avoid = self._avoided(key, worker_class)
+            submissions.append(Submission(number, key, worker_class, orders[key], avoid))
+        return submissions
+
+    def _submit(self, submissions: list[Submission]) -> None:
+        """Hand chosen jobs to the engine; those of this process are done here."""
+        self._engine.submit([one for one in submissions if one.worker_class != CLIENT])
+        for one in submissions:
+            if one.worker_class == CLIENT:
+                self._by_client.append(Ended(one.number, one.key, work.parsed(work.run(one.order))))
+
+    def _avoided(self, key: str, worker_class: str) -> frozenset[str]:
+        """Workers that handed a job back or crashed with it, unless there are no others."""
+        elsewhere = self._air.history(key).elsewhere
+        able = self._capacity.able.get(worker_class, frozenset())
+        return elsewhere if able - elsewhere else frozenset()
+
+    def _orders(self, keys: list[str]) -> dict[str, str]:
+        found = {}
+        for key, (stage, spec) in resume.specs(self._database, keys).items():
+            outputs = {need: self._jobs.outputs.get(need) for need in self._jobs.needs.get(key, ())}
+            more = _encode({"outputs": outputs, **self._order(stage, spec)})
+            found[key] = f'{{"key":"{key}","stage":"{stage}","spec":{spec},{more[1:]}'
+        return found
+
+    def _look(self) -> None:
+        """See which workers are there, and block what none of them could run for too long."""
+        if self._over():
+            return
+        now = time.monotonic()
+        wanted = {*self._ready.classes(), *(worker_class for _, worker_class in self._air.suspects)} - {CLIENT}
+        if now - self._looked < LOOK_S and wanted <= self._capacity.by_class.keys():
+            return
+        self._looked, self._capacity = now, self._engine.capacity(wanted)
+        lacking = {one for one in wanted if not self._capacity.by_class.get(one)}
+        before = set(self._lacking)
+        self._lacking = {one: self._lacking.get(one, now) for one in lacking}
+        if before != lacking or not lacking:
+            self._note()
+        for worker_class in [one for one, since in self._lacking.items() if now - since >= self._patience_s]:
+            said = f"no worker offers {worker_class}: start one that does, and run the same command again"
+            keys = self._ready.take(worker_class, self._ready.waiting(worker_class))
+            waiting = [key for key, suspect_class in self._air.suspects if suspect_class == worker_class]
+            self._air.suspects = type(self._air.suspects)(one for one in self._air.suspects if one[1] != worker_class)
+            self._block([*keys, *waiting], said)
+
+    def _note(self) -> None:
+        now = time.monotonic()
+        lacking = {one: round(now - since) for one, since in self._lacking.items()}
+        told = {"slots": self._capacity.total, "by_class": dict(self._capacity.by_class), "lacking": lacking}
+        self._database.note("workers", told)
+
+    def _block(self, keys: list[str], said: str) -> None:
+        """Settle jobs that nobody can run."""
+        with self._database.transaction() as db:
+            told = Answer("failed", NO_WORKER, said)
+            self._database.settle(db, [(key, "blocked", told) for key in keys])
+        self._ready.settle_all([(key, False) for key in keys])
+        self._write([])
+
+    def _take_in(self, batch: list[Ended]) -> None:
+        """Judge what ended and write it down."""
+        verdicts = []
+        for one in batch:
+            flying, alone = self._air.land(one.number)
+            if flying is None:
+                continue  # it was given up meanwhile
+            verdict = judge(one, self._air.history(one.key), self._limits, alone=alone)
+            verdicts.append((flying, self._placed(flying, verdict)))
+        if verdicts:
+            self._write(verdicts)
+
+    def _placed(self, flying: Flying, verdict: Verdict) -> Verdict:
+        """A verdict whose job waits where it has to; one that no worker can do is blocked."""
+        key = flying.key
+        if verdict.state is not None:
+            self._air.histories.pop(key, None)
+            return verdict
+        self._air.histories[key] = verdict.history
+        able = self._capacity.able.get(flying.worker_class, frozenset())
+        if verdict.handed_back and able and able <= verdict.history.elsewhere:
+            return replace(verdict, state="blocked")
+        if verdict.store_failed and verdict.answer is not None:
+            self._give_up(f"the artifact store failed: {verdict.answer.message}", UNWRITABLE)
+        if verdict.suspect:
+            self._air.suspects.append((key, flying.worker_class))
+        else:
+            self._air.delayed.append((time.monotonic() + verdict.wait_s, key, flying.worker_class))
+        return verdict
+
+    def _write(self, verdicts: list[tuple[Flying, Verdict]]) -> None:
+        """Write ends in one transaction, then settle them; what they block is written in the next."""
+        with self._database.transaction() as db:
+            self._database.end(db, [(one.number, v.outcome, v.worker, v.answer) for one, v in verdicts])
+            self._database.settle(
+                db, [(one.key, v.state or "planned", v.answer if v.state else None) for one, v in verdicts]
+            )
+        final = [(flying.key, verdict) for flying, verdict in verdicts if verdict.state is not None]
+        for key, verdict in final:
+            if verdict.answer is not None and verdict.answer.output is not None:
+                self._jobs.outputs[key] = verdict.answer.output
+        self._ready.settle_all([(key, verdict.state == "done") for key, verdict in final])
+        for key, verdict in final:
+            self._told(str(verdict.state), key, verdict.answer.message if verdict.answer else "")
+        while self._blocked:
+            blocked, self._blocked = self._blocked, []
+            with self._database.transaction() as db:
+                for key, need in blocked:
+                    db.execute(
+                        "UPDATE job SET state = 'blocked', message = 'it needs ' || (SELECT stage || ' of ' || subject "
+                        "FROM job WHERE key = ?) || ', which has no output' WHERE key = ?",
+                        (need, key),
+                    )
+
+    def _obey(self) -> None:
+        """What was asked for meanwhile."""
+        wishes = self._wishes
+        if time.monotonic() - self._listened >= LISTEN_S:
+            self._listened = time.monotonic()
+            if (keys := asked(self._database.path)) is not None:
+                wishes.cancel, wishes.cancelled = keys, True
+        if wishes.at_once:
+            self._end_flying()
+            self._give_up("it was interrupted", OUT_OF_TIME)
+        if wishes.cancelled:
+            wishes.cancelled = False
+            self._cancel(set(self._jobs.classes) if wishes.cancel is None else set(wishes.cancel))
+
+    def _cancel(self, keys: set[str]) -> None:
+        """Kill and write off jobs that nobody wants any more."""
+        flying = [one for one in self._air.flying.values() if one.key in keys]
+        self._engine.stop([one.key for one in flying])
+        dropped = self._ready.drop(keys)
+        dropped += [key for key, _ in self._air.suspects if key in keys]
+        dropped += [key for _, key, _ in self._air.delayed if key in keys]
+        self._air.suspects = type(self._air.suspects)(one for one in self._air.suspects if one[0] not in keys)
+        self._air.delayed = [one for one in self._air.delayed if one[1] not in keys]
+        said = Answer("cancelled", OUT_OF_TIME, "it was cancelled")
+        gone = [*dropped, *(one.key for one in flying)]
+        with self._database.transaction() as db:
+            self._database.end(db, [(one.number, "cancelled", "", said) for one in flying])
+            self._database.settle(db, [(key, "cancelled", said) for key in gone])
+        for one in flying:
+            self._air.flying.pop(one.number)
+        self._ready.settle_all([(key, False) for key in gone])
+        self._write([])
+
+    def _await_flying(self) -> None:
+        """Wait for jobs in flight without writing: their answers are in the store."""
+        while self._air.flying and not self._wishes.at_once:
+            for one in self._engine.next_batch(0.5):
+                self._air.land(one.number)
+
+    def _end_flying(self) -> None:
+        """Kill what is in flight; it is planned again."""
+        flying = list(self._air.flying.values())
+        if not flying:
+            return
+        self._engine.stop([one.key for one in flying])
+        self._air.flying.clear()
+        try:
+            with self._database.transaction() as db:
+                said = Answer("lost", message=SWEEP_ENDED)
+                self._database.end(db, [(one.number, "lost", "", said) for one in flying])
+                self._database.settle(db, [(one.key, "planned", None) for one in flying])
+        except WriteError:
+            self._give_up("the database cannot be written", UNWRITABLE)
+
+    def _end(self) -> SweepEnd:
+        """Counts and the exit code."""
+        rows = self._database.rows(
+            "SELECT state, exit_code, count(*) FROM plan_job JOIN job ON job.key = job WHERE plan = ? GROUP BY 1, 2",
+            (self._plan,),
+        )
+        states: Counter[str] = Counter()
+        codes = {self._code_over}
+        for state, code, count in rows:
+            states[str(state)] += int(str(count))
+            if state not in ("done", "planned", "running") and code is not None:
+                codes.add(int(str(code)))
+        return SweepEnd(states, worst(codes), self._why_over)

@@ -1,0 +1,129 @@
+"""What earlier runs came to: the artifact store is asked first, then the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from slide_export.core import typed_json
+
+from .cas import Store
+from .database import Database
+from .job import Answer, State
+from .stages import STAGES
+
+KEPT = ("refused", "failed", "poison", "cancelled")
+
+
+@dataclass(frozen=True)
+class PlannedJobs:
+    """The jobs of a plan as the database has them, in the plan's order.
+
+    Attributes:
+        classes, stages, states: by key.
+        needs: keys that a job needs.
+        outputs: sha256 of what was made, by key.
+    """
+
+    classes: Mapping[str, str]
+    stages: Mapping[str, str]
+    states: Mapping[str, str]
+    needs: Mapping[str, tuple[str, ...]]
+    outputs: dict[str, str]
+
+
+def load(database: Database, plan: int) -> PlannedJobs:
+    """The jobs of a plan."""
+    rows = database.rows(
+        "SELECT job.key, class, stage, state, output FROM plan_job JOIN job ON job.key = job WHERE plan = ? "
+        "ORDER BY place",
+        (plan,),
+    )
+    needs: dict[str, list[str]] = {}
+    for job, need in database.rows(
+        "SELECT job, needs FROM edge WHERE job IN (SELECT job FROM plan_job WHERE plan = ?)", (plan,)
+    ):
+        needs.setdefault(str(job), []).append(str(need))
+    names = {str(row[1]): str(row[1]) for row in rows} | {str(row[2]): str(row[2]) for row in rows}  # one text each
+    states = {state: state for state in {str(row[3]) for row in rows}}
+    return PlannedJobs(
+        {str(row[0]): names[str(row[1])] for row in rows},
+        {str(row[0]): names[str(row[2])] for row in rows},
+        {str(row[0]): states[str(row[3])] for row in rows},
+        {key: tuple(sorted(needed)) for key, needed in needs.items()},
+        {str(row[0]): str(row[4]) for row in rows if row[4] is not None},
+    )
+
+
+def reconcile(database: Database, plan: int, store: Store | None, retry: Collection[str] = ()) -> dict[str, bool]:
+    """Bring the database in line with the store; whether a job that is settled has an output, by key.
+
+    Args:
+        retry: final states that are tried again.
+    """
+    jobs = load(database, plan)
+    committed = None if store is None else store.keys()
+    settled: dict[str, bool] = {}
+    again, found = [], {}
+    for key, state in jobs.states.items():
+        if committed is not None and key in committed:
+            if state == "done":
+                settled[key] = True
+            elif state in retry or (answer := _read(store, key)) is None:
+                again.append(key)
+            else:
+                found[key] = answer
+                settled[key] = answer.outcome == "done"
+        elif state == "done" and committed is None:
+            settled[key] = True
+        elif state in KEPT and state not in retry:
+            settled[key] = False
+        elif state != "planned":
+            again.append(key)
+    again += _removed(jobs, settled, found, store)
+    _write(database, again, found)
+    return settled
+
+
+def _read(store: Store | None, key: str) -> Answer | None:
+    told = None if store is None else store.answer(key)
+    return None if told is None else typed_json.read(Answer, told)
+
+
+def _removed(
+    jobs: PlannedJobs, settled: dict[str, bool], found: Mapping[str, Answer], store: Store | None
+) -> list[str]:
+    """Jobs that are done and whose output is gone, although a job that is not done needs it; no longer settled."""
+    readers: dict[str, list[str]] = {}
+    for job, needed in jobs.needs.items():
+        for need in needed:
+            if STAGES[jobs.stages[need]].ephemeral:
+                readers.setdefault(need, []).append(job)
+    removed = []
+    for key, reading in readers.items():
+        output = found[key].output if key in found else jobs.outputs.get(key)
+        wanted = bool(settled.get(key)) and any(reader not in settled for reader in reading)
+        if wanted and output and store is not None and not store.has(output):
+            removed.append(key)
+            del settled[key]
+    return removed
+
+
+def _write(database: Database, again: Collection[str], found: Mapping[str, Answer]) -> None:
+    with database.transaction() as db:
+        db.execute("UPDATE attempt SET outcome = 'lost' WHERE outcome IS NULL")
+        db.executemany(
+            "UPDATE job SET state = 'planned', exit_code = NULL, message = NULL WHERE key = ?",
+            [(key,) for key in again],
+        )
+        settled: list[tuple[str, State, Answer | None]] = [
+            (key, "done" if answer.outcome == "done" else "refused", answer) for key, answer in found.items()
+        ]
+        database.settle(db, settled)
+
+
+def specs(database: Database, keys: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Stage and spec of jobs, by key."""
+    marks = ",".join("?" * len(keys))
+    rows = database.rows(f"SELECT key, stage, spec FROM job WHERE key IN ({marks})", tuple(keys))
+    return {str(key): (str(stage), str(spec)) for key, stage, spec in rows}

@@ -1,0 +1,229 @@
+"""One sweep from its plan's file to its end: planned, brought in line with what is there, driven."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slide_export.core.errors import RequestError, option
+from slide_export.core.progress import Progress, no_progress
+
+from . import cas, resume
+from . import plan as plans
+from .axes import Cell, cells
+from .cas import Store
+from .database import Database
+from .drive import Drive, SweepEnd, Wishes
+from .engine import Engine
+from .job import Job
+from .jobs import Planner
+from .keys import sha256_of
+from .plan import Checkpoints, SweepPlan
+from .sources import URL, Digests, Source, distinct, named, of_images, of_path
+from .stages import STAGES
+
+DATABASE = "fleet.db"
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a plan is run.
+
+    Attributes:
+        database: None takes fleet.db beside the plan.
+        retry: final states whose jobs are tried again.
+        stop_after_s: no job begins later.
+        resume: run a plan whose text has changed in a database that has another one.
+        elsewhere: the workers are on other machines: they take files from the artifact store.
+        most_gib: memory of a worker here; None where the workers say it.
+    """
+
+    database: Path | None = None
+    retry: tuple[str, ...] = ()
+    stop_after_s: float = float("inf")
+    wait_for_workers_s: float = 600.0
+    resume: bool = False
+    elsewhere: bool = False
+    most_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan that was read: its jobs, and where its files are.
+
+    Attributes:
+        orders: what an order says of each source, by sha256.
+    """
+
+    text: str
+    plan: SweepPlan
+    store_url: str
+    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
+    sources: Mapping[str, Source]
+    orders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def count(self) -> Counter[str]:
+        """How many jobs of each stage there are."""
+        return Counter(job.stage for job in self.jobs)
+
+
+def planned(path: Path, database: Database, options: SweepOptions, step: Progress = no_progress) -> Planned:
+    """Read a plan and everything that it names.
+
+    Raises:
+        RequestError: it is no plan, names what is not there, or asks for what no backend offers.
+    """
+    text, plan = plans.read(path)
+    beside, url = path.absolute().parent, plan.store
+    if URL not in url:
+        url = str(beside / url)
+    store, digests = cas.open(url), Digests(database)
+    with step("read what the plan names"):
+        checkpoints = _checkpoints(plan, beside, digests, store)
+        images_at = None if plan.images is None else named(plan.images, beside)[0]
+        images = None if images_at is None else of_images(images_at, digests)
+    with step("plan the jobs"):
+        found = tuple(cells(plan, checkpoints, images_at))
+        planner = Planner(plan, images, options.most_gib, varied=tuple(plan.options))
+        jobs = tuple(planner.jobs(found))
+    sources = {source.sha256: source for _, source, _ in checkpoints}
+    if images is not None:
+        sources[images.sha256] = images
+    return Planned(text, plan, url, found, jobs, sources)
+
+
+def _checkpoints(
+    plan: SweepPlan, beside: Path, digests: Digests, store: Store
+) -> list[tuple[str, Source, Checkpoints]]:
+    """Every checkpoint with its name; the same one named twice with other options is two."""
+    found: list[tuple[str, Source, Checkpoints]] = []
+    for entry in plan.checkpoints:
+        if URL in entry.path:
+            found.append((entry.path.partition(URL)[2], digests.of_url(entry.path, store), entry))
+        else:
+            found += [(str(path), of_path(path, digests), entry) for path in named(entry.path, beside)]
+    names = distinct([name for name, _, _ in found])
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise RequestError(f"expected each checkpoint once in a plan, found {twice[0]} twice: leave one out")
+    return [(name, source, entry) for name, (_, source, entry) in zip(names, found, strict=True)]
+
+
+def run(
+    path: Path,
+    engine: Callable[[Planned], AbstractContextManager[Engine]],
+    options: SweepOptions,
+    wishes: Wishes | None = None,
+    told: Callable[[str, str, str], None] | None = None,
+    step: Progress = no_progress,
+) -> SweepEnd:
+    """Run a plan to its end, or go on with it.
+
+    Args:
+        engine: opens the workers, once all that can be refused was.
+        told: see `Drive`.
+
+    Raises:
+        SlideExportError: the plan, the database, the store or the scheduler does not allow it.
+    """
+    database_path = options.database or path.absolute().parent / DATABASE
+    with Database.claimed(database_path) as database:
+        made = planned(path, database, options, step)
+        _refuse_changed(database, made, options, database_path)
+        number = database.add_plan(made.text, sha256_of(made.text))
+        with step(f"write down {len(made.jobs)} jobs"):
+            database.add_jobs(number, made.jobs)
+        store = cas.open(made.store_url)
+        with step("see what is done already"):
+            settled = resume.reconcile(database, number, store, options.retry)
+        if len(settled) == len(made.jobs):
+            return _drive(database, number, _NoEngine(), store, made, options, settled, wishes, told)
+        with engine(made) as workers:
+            return _drive(database, number, workers, store, made, options, settled, wishes, told)
+
+
+def _drive(
+    database: Database,
+    number: int,
+    engine: Engine,
+    store: Store,
+    made: Planned,
+    options: SweepOptions,
+    settled: Mapping[str, bool],
+    wishes: Wishes | None,
+    told: Callable[[str, str, str], None] | None,
+) -> SweepEnd:
+    say = told or (lambda _state, _subject, _message: None)
+    subjects = {job.key: f"{job.stage} {job.subject}" for job in made.jobs}
+    return Drive(
+        database,
+        number,
+        engine,
+        store,
+        made.plan.limits,
+        _orders(made, store, options),
+        settled=settled,
+        stop_after_s=options.stop_after_s,
+        wait_for_workers_s=options.wait_for_workers_s,
+        wishes=wishes,
+        told=lambda state, key, message: say(state, subjects.get(key, key), message),
+    ).run()
+
+
+def _orders(made: Planned, store: Store, options: SweepOptions) -> Callable[[str, str], dict[str, Any]]:
+    """What an order says beside what the job is: where files are, and its limits."""
+    sources: dict[str, dict[str, Any]] = {}
+
+    def source(sha256: str) -> dict[str, Any]:
+        """What workers are told of a source, made once."""
+        if sha256 not in sources:
+            sources[sha256] = made.sources[sha256].told(store, elsewhere=options.elsewhere)
+        return sources[sha256]
+
+    def order(stage: str, spec: str) -> dict[str, Any]:
+        """The rest of one order."""
+        needs = made.plan.needs.get(stage)
+        memory_gib = STAGES[stage].memory_gib if needs is None or needs.memory_gib is None else needs.memory_gib
+        taken = {sha256: source(sha256) for sha256 in made.sources if sha256 in spec}
+        return {
+            "sources": taken,
+            "store": made.store_url,
+            "timeout_s": made.plan.limits.timeout_s,
+            "memory_gib": memory_gib,
+        }
+
+    return order
+
+
+def _refuse_changed(database: Database, made: Planned, options: SweepOptions, path: Path) -> None:
+    last = database.last_plan()
+    if last is not None and last[2] != sha256_of(made.text) and not options.resume:
+        raise RequestError(
+            f"expected the plan that {path} was made for, its text has changed: {option('resume')} goes on with the "
+            "new one; jobs that no longer belong to it are kept and not run"
+        )
+
+
+class _NoEngine:
+    """For a sweep that has nothing to run."""
+
+    def capacity(self, _classes: object) -> Any:
+        """Nothing."""
+        raise AssertionError("a finished sweep asks for no workers")
+
+    def submit(self, _submissions: Sequence[object]) -> None:
+        """Nothing is handed over."""
+
+    def next_batch(self, _timeout_s: float) -> list[Any]:
+        """Nothing ends."""
+        return []
+
+    def stop(self, _keys: object) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing was opened."""

@@ -1,0 +1,280 @@
+"""dask as a disposable placer: what dies with it, what it forgets, and what it listens on. Each fault is caused."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slide_export.core.errors import DeviceError, RequestError
+from slide_export.fleet import certificates, clusters
+from slide_export.fleet.drive import Wishes
+from slide_export.fleet.engine import InlineEngine
+from slide_export.fleet.placer import fits
+from slide_export.fleet.plan import Limits
+from tests.exporter.fleet.client import SLOTS, jobs
+from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
+
+CLIENT = [sys.executable, "-m", "tests.exporter.fleet.client"]
+FAST = Limits(timeout_s=60)
+GONE_S = 2.0  # in which nothing of a killed or cancelled sweep may be left
+
+
+def test_a_worker_fits_as_often_as_its_scarcest_offer_lasts() -> None:
+    offer = {"slot": 4.0, "memory_gib": 7.0, "board:pi5": 1.0}
+    assert fits(offer, '{"slot":1}') == 4
+    assert fits(offer, '{"memory_gib":2,"slot":1}') == 3
+    assert fits(offer, '{"board:pi5":1,"slot":1}') == 1
+    assert fits(offer, '{"gpu":1,"slot":1}') == 0
+
+
+@pytest.mark.parametrize("address", ["tcp://rack:8786", "tcp://10.0.0.7:8786"])
+def test_an_open_port_elsewhere_is_refused(address: str) -> None:
+    with pytest.raises(RequestError, match="whoever reaches it owns the machines"):
+        clusters.refuse_open(address, insecure=False)
+    clusters.refuse_open(address, insecure=True)
+    clusters.refuse_open("tcp://127.0.0.1:8786", insecure=False)
+
+
+@pytest.mark.parametrize("address", ["rack:8786", "tls://rack", "http://rack:80"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(RequestError, match="expected the address of a scheduler such as tls://host:8786"):
+        clusters.refuse_open(address, insecure=True)
+
+
+def test_certificates_are_made_once_and_their_keys_are_private(tmp_path: Path) -> None:
+    made = certificates.make(tmp_path)
+    assert {path.name for path in made} == {path.name for path in tmp_path.iterdir()}
+    assert {path.stat().st_mode & 0o077 for path in made if path.suffix == ".key"} == {0}
+    with pytest.raises(RequestError, match="expected a directory without certificates"):
+        certificates.make(tmp_path)
+    with pytest.raises(RequestError, match=r"found no ca\.pem"):
+        certificates.security(tmp_path / "other")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killers", [1, 8])
+def test_exactly_the_jobs_that_kill_workers_are_poison(killers: int, tmp_path: Path) -> None:
+    named = [job(f"killer {n}", act="die") for n in range(killers)] + [job(f"good {n}") for n in range(60 - killers)]
+    random.Random(killers).shuffle(named)
+    with clusters.embedded(SLOTS) as engine:
+        end = sweep(tmp_path / "fleet.db", named, engine)
+    assert end.states == {"poison": killers, "done": 60 - killers}
+    tried = attempts(tmp_path / "fleet.db")
+    assert all(outcomes == ["died"] * 3 for name, outcomes in tried.items() if name.startswith("killer"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_once_costs_one_attempt_and_the_child_s_faults_cost_no_worker(tmp_path: Path) -> None:
+    url, path = str(tmp_path / "store"), tmp_path / "fleet.db"
+    faults = [
+        job("dies once", act="die once", mark=str(tmp_path / "mark")),
+        job("crashes", act="crash", child=True),
+        job("hangs", act="hang", child=True),
+        job("dies in its child", act="die", child=True),
+    ]
+    with clusters.embedded(SLOTS) as engine:
+        before = {worker["pid"] for worker in _asked(engine).values()}
+        end = sweep(path, faults[1:], engine, url, Limits(timeout_s=5))
+        assert {worker["pid"] for worker in _asked(engine).values()} == before
+        assert end.states == {"poison": 2, "failed": 1}
+        sweep(path, faults[:1], engine, url, FAST)
+    assert attempts(path) == {
+        "crashes": ["crashed"] * 2, "hangs": ["timeout"], "dies in its child": ["crashed"] * 2,
+        "dies once": ["died", "done"],
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_client_loses_nothing_and_runs_at_most_its_slots_twice(tmp_path: Path) -> None:
+    _kill_and_resume(tmp_path, kills=10, seed=0)
+
+
+def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
+    """Kill a client at random moments of one sweep, and compare with a run that nothing disturbed."""
+    path, store = tmp_path / "fleet.db", tmp_path / "store"
+    command = [*CLIENT, str(path), str(store), "40", "0.3"]
+    moments = random.Random(seed)
+    for _ in range(kills):
+        with _client(command) as process:
+            time.sleep(moments.uniform(0.0, 1.5))
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            _, left = psutil.wait_procs(workers, GONE_S + 3)
+            assert left == []
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    calm = tmp_path / "calm.db"
+    sweep(calm, jobs(40, 0.0 if False else 0.3), InlineEngine(), str(tmp_path / "other"))
+    assert rows(path) == rows(calm)
+    twice = Counter(len(outcomes) for outcomes in attempts(path).values())
+    assert sum(count * (times - 1) for times, count in twice.items()) <= kills * SLOTS
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_waited_for(tmp_path: Path) -> None:
+    """Scheduler and workers as their supervisors run them: started again whenever they end."""
+    port = _free_port()
+    with _supervised(port, tmp_path) as scheduler:
+        command = [*CLIENT, str(tmp_path / "fleet.db"), str(tmp_path / "store"), "40", "0.3", f"tcp://127.0.0.1:{port}"]
+        with _client(command) as process:
+            time.sleep(2)
+            scheduler[0].kill()
+            output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    calm = tmp_path / "calm.db"
+    sweep(calm, jobs(40, 0.3), InlineEngine(), str(tmp_path / "other"))
+    assert rows(tmp_path / "fleet.db") == rows(calm), output
+    assert {outcome for one in attempts(tmp_path / "fleet.db").values() for outcome in one[:-1]} <= {"lost", "died"}
+
+
+@pytest.mark.slow
+def test_every_socket_is_on_this_machine_alone(tmp_path: Path) -> None:
+    with clusters.embedded(SLOTS) as engine:
+        sweep(tmp_path / "fleet.db", [job("child", child=True)], engine, str(tmp_path / "store"))
+        ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = [one.laddr for process in ours for one in process.net_connections("inet") if one.status == "LISTEN"]
+        assert listening
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_s_processes_are_gone(tmp_path: Path) -> None:
+    wishes = Wishes()
+    hanging = [job(f"hangs {n}", act="hang", child=True) for n in range(SLOTS)]
+    found: list[psutil.Process] = []
+
+    def cancel() -> None:
+        """Wait until both hang, then cancel everything."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found[:] = [one for one in psutil.Process().children(recursive=True) if _is_job(one)]
+            if len(found) == SLOTS:
+                break
+            time.sleep(0.1)
+        wishes.cancelled = True
+
+    with clusters.embedded(SLOTS) as engine:
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        end = sweep(tmp_path / "fleet.db", hanging, engine, str(tmp_path / "store"), wishes=wishes)
+        thread.join()
+        assert len(found) == SLOTS
+        _, left = psutil.wait_procs(found, GONE_S)
+    assert left == []
+    assert (end.states, end.exit_code) == ({"cancelled": SLOTS}, 75)
+
+
+@pytest.mark.slow
+def test_a_client_without_the_fleet_s_certificates_is_refused(tmp_path: Path) -> None:
+    ours, foreign = tmp_path / "ours", tmp_path / "foreign"
+    certificates.make(ours)
+    certificates.make(foreign)
+    port = _free_port()
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://127.0.0.1:{port}",
+               "--no-dashboard", "--tls-ca-file", str(ours / "ca.pem"), "--tls-cert", str(ours / "scheduler.pem"),
+               "--tls-key", str(ours / "scheduler.key")]  # fmt: skip
+    with _process(command):
+        _await_port(port)
+        with clusters.remote(f"tls://127.0.0.1:{port}", ours) as engine:
+            assert engine.capacity(['{"slot":1}']).total == 0
+        for address, pairs in ((f"tls://127.0.0.1:{port}", foreign), (f"tcp://127.0.0.1:{port}", None)):
+            with pytest.raises(DeviceError, match="expected a scheduler at"), clusters.remote(address, pairs):
+                pass
+
+
+def _asked(engine: object) -> dict[str, dict[str, int]]:
+    """What a worker's nanny knows of each worker: its process among others."""
+    client = engine._client  # type: ignore[attr-defined]
+    return {address: {"pid": pid} for address, pid in client.run(os.getpid).items()}
+
+
+def _is_job(process: psutil.Process) -> bool:
+    """Whether a process leads a group, which jobs do and nothing else here does."""
+    try:
+        return os.getsid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
+
+
+@contextmanager
+def _client(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _supervised(port: int, directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A scheduler that is started again when it dies, and `sweep worker`, which does so itself."""
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tcp://127.0.0.1:{port}",
+                 "--no-dashboard"]  # fmt: skip
+    worker = [sys.executable, "-m", "slide_export", "sweep", "worker", f"tcp://127.0.0.1:{port}", "--slots", "2"]
+    running = [subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    over = threading.Event()
+
+    def again() -> None:
+        """Start the scheduler again whenever it ends."""
+        while not over.is_set():
+            if running[0].poll() is not None:
+                running[0] = subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(0.5)
+
+    supervisor = threading.Thread(target=again)
+    supervisor.start()
+    try:
+        _await_port(port)
+        with _process(worker):
+            yield running
+    finally:
+        over.set()
+        supervisor.join()
+        running[0].kill()
+        running[0].wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing listens on {port}")
