@@ -105,11 +105,12 @@ def _make_contiguous(root: nn.Module) -> None:
 
     keep = []  # ids stay unique while the originals live
     for module in root.modules():
-        for held in (module._parameters, module._buffers, vars(module)):
+        everywhere: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
+        for held in everywhere:
             for name, value in held.items():
                 if isinstance(value, Tensor):
                     keep.append(value)
-                    held[name] = contiguous(value)  # type: ignore[index]
+                    held[name] = contiguous(value)
 
 
 def examples(served: ServedModel, batch: int) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact
@@ -22,7 +22,6 @@ from .vendor import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-    from torch.fx import GraphModule
 
 OPTIONS: Mapping[str, Option] = {
     "max_batch": Option(str(BATCH_SIZES[-1]), "images in one call at most, where the batch is dynamic"),
@@ -110,7 +109,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
     """The program in operators that XNNPACK has, in its precision."""
     import torch
 
-    from slide_export.inference.foreign_module import export_program, foreign_module
+    from slide_export.inference.foreign_module import examples, export_program, foreign_module
 
     from .half import in_half
     from .quantize import quantized
@@ -122,11 +121,13 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
         module = in_half(module)
     bound = None if largest is None else largest + BEYOND * source.coupled
     with quiet():
-        graph = cast("GraphModule", export_program(source, module, largest=bound).module(check_guards=False))
+        graph = export_program(source, module, largest=bound).module(check_guards=False)
         rewrite(graph)
         if options.quantization is not None:
-            fed = () if options.calibration is None else options.calibration
-            images = (source.tensors(feeds, torch.float32) for feeds in fed)
+            observed = options.calibration or ()
+            images = [source.tensors(feeds, torch.float32) for feeds in observed] or [
+                examples(source, options.interface.batch or source.coupled)  # weights are observed in a call too
+            ]
             graph = quantized(graph, options.quantization, images)
         return export_program(source, graph, largest=bound)
 

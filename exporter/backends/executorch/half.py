@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slide_export.inference.foreign_module import ForeignModule
@@ -27,4 +27,4 @@ def in_half(module: ForeignModule) -> ForeignModule:
     module.half()
     module.wrapper.register_forward_pre_hook(cast_in)
     module.wrapper.register_forward_hook(cast_out)
-    return cast("ForeignModule", module)
+    return module

@@ -48,8 +48,7 @@ PRODUCTS = HEAVY | {"XNNBatchMatrixMultiply"}
 ENDLESS = re.compile(rb"(?<=[\s:\[,])([-+]?)inf(?=[\s,\]}])")
 """An endless number as the reader writes it, which JSON has not: the bounds of an operation without any."""
 MAGIC = b"XH00"  # of the header before a part's flatbuffer
-MEMORY = "executorch_prim::"  # sizes and jumps, no kernels
-COPIES = ("aten::_to_copy", "dim_order_ops::_to_dim_order_copy")
+SIZES = ("executorch_prim::", "aten::sym_")  # sizes and jumps, no kernels
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _outside(plan: Any) -> dict[str, int]:
     for chain in plan.chains:
         for instruction in chain.instructions:
             index = getattr(instruction.instr_args, "op_index", None)
-            if index is not None and not plan.operators[index].name.startswith(MEMORY):
+            if index is not None and not plan.operators[index].name.startswith(SIZES):
                 calls[plan.operators[index].name.removeprefix("aten::")] += 1
     return dict(calls)
 

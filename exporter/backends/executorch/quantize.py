@@ -23,7 +23,7 @@ def quantized(module: GraphModule, recipe: QuantizationRecipe, images: Iterable[
     """The module with the layers of a recipe quantized: weights by channel, activations to an affine range.
 
     Args:
-        images: what ranges are observed on; a dynamic recipe looks at none of them.
+        images: what ranges are observed on; weights are observed in a call too, so a dynamic recipe needs one of any.
 
     Raises:
         LoweringError: torchao cannot quantize the model.
@@ -42,7 +42,7 @@ def quantized(module: GraphModule, recipe: QuantizationRecipe, images: Iterable[
     try:
         with torch.no_grad(), quiet():
             prepared = prepare_pt2e(module, quantizer)
-            for image in () if recipe.dynamic else images:
+            for image in images:
                 prepared(*image)
             return cast("GraphModule", convert_pt2e(prepared))
     except Exception as error:  # torchao asserts, and raises what torch does

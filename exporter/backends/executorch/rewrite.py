@@ -43,8 +43,19 @@ def rewrite(module: GraphModule) -> None:
             with module.graph.inserting_before(node):
                 change(module, node)
     module.graph.eliminate_dead_code()
+    _drop_unused(module)
     module.graph.lint()
     module.recompile()
+
+
+def _drop_unused(module: GraphModule) -> None:
+    """Drop tensors that no node takes any more: a program would store them."""
+    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    held = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    for name, _ in held:
+        if name not in used:
+            owner, _, leaf = name.rpartition(".")
+            delattr(module.get_submodule(owner), leaf)
 
 
 def _call(module: GraphModule, source: Node, target: Any, *args: Any) -> Node:
@@ -67,7 +78,7 @@ def _matmul(module: GraphModule, node: Node) -> None:
         return
     flat = [_call(module, node, aten.reshape.default, arg, [-1, *_shape(arg)[-2:]]) for arg in node.args[:2]]
     made = _call(module, node, aten.bmm.default, *flat)
-    node.replace_all_uses_with(_call(module, node, aten.reshape.default, made, [-1, *left[1:-1], right[-1]]))
+    _replace(node, _call(module, node, aten.reshape.default, made, [-1, *left[1:-1], right[-1]]))
 
 
 def _split(module: GraphModule, node: Node) -> None:
@@ -76,30 +87,32 @@ def _split(module: GraphModule, node: Node) -> None:
     Given    split(linear(x, w), 32, dim=-1) -> getitem 0, getitem 1     split(x, 32, dim=1) -> ...
     Result   linear(x, w[:32]), linear(x, w[32:])                        slice(x, 1, 0, 32), slice(x, 1, 32, 64)
     """
-    dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
+    args: tuple[Any, ...] = node.args
+    dim: Any = args[2] if len(args) > 2 else node.kwargs.get("dim", 0)
     sizes = [part.shape[dim] for part in node.meta["val"]]
     users = list(node.users)
     if not all(isinstance(size, int) for size in sizes) or any(user.target is not operator.getitem for user in users):
         return
-    source, starts = node.args[0], [0, *accumulate(sizes)]
+    source, starts = args[0], [0, *accumulate(sizes)]
     last = dim % len(_shape(source)) == len(_shape(source)) - 1
     parted = last and source.target is aten.linear.default and len(source.users) == 1
     for user in users:
-        start, end = starts[user.args[1]], starts[user.args[1] + 1]
+        index: Any = user.args[1]
+        start, end = starts[index], starts[index + 1]
         with module.graph.inserting_before(user):
             if parted:
                 rows = [_rows(module, arg, start, end) for arg in source.args[1:] if arg is not None]
                 part = _call(module, source, aten.linear.default, source.args[0], *rows)
             else:
                 part = _call(module, user, aten.slice.Tensor, source, dim, start, end)
-        user.replace_all_uses_with(part)
+        _replace(user, part)
 
 
 def _rows(module: GraphModule, stored: Node, start: int, end: int) -> Node:
     """Rows of a stored weight or bias, as a parameter of their own."""
     name = f"{stored.target}_{start}_{end}".replace(".", "_")
     if not hasattr(module, name):
-        rows = _attribute(module, stored.target)[start:end].clone()
+        rows = _attribute(module, str(stored.target))[start:end].clone()
         module.register_parameter(name, torch.nn.Parameter(rows, requires_grad=False))
     return module.graph.get_attr(name)
 
@@ -108,9 +121,12 @@ def _layer_norm(module: GraphModule, node: Node) -> None:
     """Case 3."""
     if node.meta["val"].dtype != torch.float16:
         return
-    bound = [_cast(module, node, arg, torch.float32) if _is_half(arg) else arg for arg in node.args]
-    made = _call(module, node, aten.layer_norm.default, *bound)
-    node.replace_all_uses_with(_cast(module, node, made, torch.float16))
+    args: tuple[Any, ...] = node.args
+    value, shape, *rest = args
+    scales = [_in_float32(module, arg) if hasattr(arg, "op") else arg for arg in rest]  # weight, bias, then numbers
+    whole = _call(module, node, aten.to.dtype, value, torch.float32)
+    made = _call(module, node, aten.layer_norm.default, whole, shape, *scales)
+    _replace(node, _call(module, node, aten.to.dtype, made, torch.float16))
 
 
 def _refuse_tanh(_module: GraphModule, node: Node) -> None:
@@ -129,13 +145,18 @@ def module_of(node: Node) -> str:
     return "" if not stack else str(stack[-1][0]).removeprefix(WRAPPED)
 
 
-def _cast(module: GraphModule, source: Node, value: Any, kind: torch.dtype) -> Node:
-    """A value in another type; a stored tensor is stored in it instead."""
-    if getattr(value, "op", "") != "get_attr":
-        return _call(module, source, aten.to.dtype, value, kind)
-    name = f"{value.target}_in_{str(kind).removeprefix('torch.')}".replace(".", "_")
-    module.register_buffer(name, _attribute(module, value.target).to(kind))
+def _in_float32(module: GraphModule, stored: Node) -> Node:
+    """A stored tensor of float16 in float32."""
+    name = f"{stored.target}_in_float32".replace(".", "_")
+    if not hasattr(module, name):
+        module.register_buffer(name, _attribute(module, str(stored.target)).float())
     return module.graph.get_attr(name)
+
+
+def _replace(node: Node, made: Node) -> None:
+    """Put a new node in the place of an old one, of the same shape and type, which later cases ask for."""
+    made.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(made)
 
 
 def _attribute(module: GraphModule, path: str) -> Any:
@@ -143,10 +164,6 @@ def _attribute(module: GraphModule, path: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part)
     return found.detach()
-
-
-def _is_half(arg: Any) -> bool:
-    return getattr(getattr(arg, "meta", {}).get("val"), "dtype", None) == torch.float16
 
 
 def _shape(arg: Any) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 from slide_export.backends import executorch as backend
+from slide_export.backends.executorch.lint import MOST_OUTSIDE
 from slide_export.backends.executorch.program import read_program
 from slide_export.backends.interface import LoweringOptions
 from slide_export.calibration import recipe as recipes
@@ -22,6 +23,7 @@ from slide_export.core.precision import precision_named
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, serve
+from slide_export.models import family_of
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof.stored import compare
 from tests.conftest import randomise
@@ -137,7 +139,8 @@ def test_a_smaller_precision_stores_it_and_is_near(
     artifact = lowered(source, tmp_path, precision)
     stats = backend.dtype_stats(artifact.path, artifact.settings)
     share = stats.stored[stored] / sum(stats.stored.values())
-    assert share >= precision_named(precision).stored_share
+    # Convolutions stay in float32, in half by XNNPACK's choice and in 8 bits by the recipe: most of so narrow a model.
+    assert share >= 0.3
     assert error(artifact, source, images(2)) < accepted
     assert stats.computed[stored] >= 8  # two blocks of four linear layers each
 
@@ -256,6 +259,23 @@ def test_a_profile_has_the_parts_operators_and_those_between_them(fixed: tuple[A
     assert sum(line.kind in ("gemm", "convolution") for line in found) <= products
     assert sum(line.operator == "native_layer_norm" for line in found) == norms
     assert sum(line.ms for line in found) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "name"), [("slide_swin", "slide_swin_tiny"), ("swin", "swin_tiny")])
+def test_at_full_width_it_is_the_model_with_few_operators_outside(
+    family: str, name: str, model: Model, tmp_path: Path
+) -> None:
+    """Narrow models do not show what the runtime's kernels do to 768 channels."""
+    known = family_of(name)
+    assert known.name == family
+    torch.manual_seed(0)
+    config = known.variants[name]
+    full = replace(model, module=randomise(known.build(config)), config=config, family=family, variant=name)
+    source = in_form(full, "shifts", ModelIO(batch=1))
+    artifact = lowered(source, tmp_path)
+    assert error(artifact, source, images(1, 224)) < FP32
+    assert sum(artifact.settings["outside"].values()) <= MOST_OUTSIDE
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
