@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from .benchmark.plan import BenchOptions, BenchPlan, plan_of, refuse_no_time
 from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
-from .verification.place import TIMEOUT_S, PlaceOptions
+from .verification.place import TIMEOUT_S, PlaceOptions, VerifyAllOptions
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -196,10 +196,9 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
-    draw: Path | str | None = None,
     jobs: int = 1,
     step: Progress | None = None,
-    **where: Unpack[PlaceOptions],
+    **where: Unpack[VerifyAllOptions],
 ) -> tuple[VerifyResult, ...]:
     """Prove many bundles; one that fails does not stop the others.
 
@@ -208,10 +207,9 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
-        draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
         jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
-        where: see `PlaceOptions`.
+        where: see `VerifyAllOptions`.
 
     Raises:
         RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
@@ -236,8 +234,9 @@ def verify_all(
     from .verification.find import find
     from .workflows.evaluate_apart import of_bundle
 
-    found, step, draw = find(bundles), step or no_progress, None if draw is None else Path(draw)
-    with _opening(step, **where) as opening:
+    found, step, asked = find(bundles), step or no_progress, where.pop("draw", None)
+    draw = None if asked is None else Path(asked)
+    with _opening(step, **cast(PlaceOptions, where)) as opening:
         several = in_this_process if against is None else partial(of_bundle, against=Path(against), jobs=jobs)
         demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw, several)
         return prove_each(found, demand, step)

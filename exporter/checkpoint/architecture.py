@@ -250,7 +250,7 @@ def architecture(
             (),
         )
         if getattr(config, "palette", ()):  # their colours
-            config = replace(config, palette=())
+            config = replace(config, palette=())  # type: ignore[type-var]  # every family's is a dataclass
     labels, doubled = _distinct(labels)
     assumed = (*assumed, *doubled)
     settled = tuple(words for name, words in UNTOLD.items() if name in options)

@@ -19,7 +19,8 @@ from .sources import Source
 
 OF_SOURCE = frozenset(
     {"variant", "weights", "weights_key", "input_size", "mean", "std", "resize", "crop", "interpolation", "form",
-     "image_count", "batch", "embed_preprocessing", "softmax", "features", "output", "labels", "keep_fp32", "values"}
+     "image_count", "batch", "embed_preprocessing", "softmax", "features", "output", "nms", "labels", "keep_fp32",
+     "values"}
 )  # fmt: skip
 """Options that a checkpoint is prepared with."""
 ELSEWHERE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypedDict
 
 TIMEOUT_S = 900.0
@@ -20,3 +21,13 @@ class PlaceOptions(TypedDict, total=False):
     device: str | None
     keep: bool
     timeout_s: float
+
+
+class VerifyAllOptions(PlaceOptions, total=False):
+    """Keywords of `verify_all` alone, beside those of a place.
+
+    Attributes:
+        draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
+    """
+
+    draw: Path | str | None

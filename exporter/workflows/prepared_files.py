@@ -143,6 +143,7 @@ def _prepared(directory: Path, index: Mapping[str, Any], families: tuple[Family,
         _part(tensors, EXACT),
         {},
         _part(tensors, MARGIN),
+        served.rule,
     )
     prepared = Prepared(
         request=request,

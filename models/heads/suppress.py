@@ -45,7 +45,8 @@ class Suppress(nn.Module):
         values = torch.where(solid, values, torch.zeros_like(values))  # [B, P]
         own_row = self.classes == classes[:, None, :]
         apart = torch.where(own_row, values[:, None, :], torch.zeros_like(values[:, None, :]))  # [B, K, P]
-        kept = KeptScores.apply(corners, apart, self.most, self.iou_threshold, self.score_threshold).amax(dim=1)
+        limits = self.most, self.iou_threshold, self.score_threshold
+        kept: Tensor = KeptScores.apply(corners, apart, *limits).amax(dim=1)  # type: ignore[no-untyped-call]
         best, order = kept.topk(min(self.most, kept.shape[1]), dim=1)  # [B, D]
         rows = torch.cat(
             (taken(corners, order), best[..., None], classes.gather(1, order)[..., None].to(best.dtype)), dim=2

@@ -45,6 +45,8 @@ def save(variant: str, directory: Path) -> Path:
     module = family.build(family.variants[variant])
     drawn = {key for key, _ in module.named_parameters()}
     own = {key: value for key, value in module.state_dict().items() if not key.endswith("attn_mask")}
+    if "backbone.norm0.weight" not in own:  # PVT's maps are handed on as they are: the classifier's norm is not there
+        own = {key: value for key, value in own.items() if not key.startswith("backbone.norm.")}
     state = {_authors(key): _drawn(key, value, drawn) for key, value in own.items()}
     path = directory / f"{variant}.pth"
     torch.save({"state_dict": state}, path)

@@ -93,3 +93,17 @@ def test_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "slide_export"):
         kept(node("Softmax", "x", "y"))
     assert caplog.messages == ["/y/Softmax stays in float32: Softmax sums many terms or grows beyond them"]
+
+
+def test_a_module_that_chooses_among_boxes_is_kept_whole() -> None:
+    weights = {"w": np.zeros((1, 1, 4), np.float32)}
+    nodes = [
+        node("Relu", "x", "a", "/head/Relu"),
+        node("Reshape", "a shape", "boxes", "/head/suppress/Reshape"),
+        node("Abs", "boxes", "scores", "/head/suppress/Abs"),
+        node("NonMaxSuppression", "boxes scores", "kept", "/head/suppress/NonMaxSuppression"),
+        node("GatherND", "scores kept", "y", "/head/suppress/GatherND"),
+    ]
+    found = kept(*nodes, weights={**weights, "shape": np.array([-1, 1, 4])})
+    assert found["head"].reason == "ChosenBy"
+    assert found["head"].node == "/head/suppress/GatherND"

@@ -105,7 +105,7 @@ def test_the_segmenter_is_trained_exported_measured_and_run(tmp_path: Path) -> N
         "evaluation": tmp_path / "heldout",
         "images": tmp_path / "heldout" / "images",
     }
-    for target, precision in (("onnx", "fp32"), ("openvino", "fp16"), ("onnx", "int8")):
+    for target, precision in (("onnx", "fp32"), ("openvino", "fp16"), ("onnx", "int8"), ("openvino", "int8")):
         made = api.export(tmp_path / "scenes.pth", target, precision=precision, **options)
         measured = made.manifest.accuracy.measured
         assert measured.pytorch >= LEAST_MIOU

@@ -105,7 +105,8 @@ def _moves(node: ir.Node, fed: Sequence[ir.Value], orders: set[ir.Value]) -> boo
 
 def _is_constant(value: ir.Value) -> bool:
     """Whether a value is the same for every input."""
-    return value.is_initializer() or (value.producer() is not None and value.producer().op_type == "Constant")
+    maker = value.producer()
+    return value.is_initializer() or (maker is not None and maker.op_type == "Constant")
 
 
 def ranks(model: ir.Model) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport
+from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, batch_sizes
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0, 40.0)
 PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
@@ -92,6 +92,14 @@ def test_without_an_output_nothing_explains_a_flip() -> None:
 def test_batches_of_none_and_of_one_are_told_from_many() -> None:
     """1, which exporters bake in; 2, which they trace with; 3, no power of two; 8, what the rest is run in."""
     assert BATCH_SIZES == (1, 2, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((224, 224), (1, 2, 3, 8)), ((512, 512), (1, 2, 3, 8)), ((512, 544), (1, 2, 3)), ((800, 1344), (1, 2))],
+)
+def test_a_batch_of_large_images_is_checked_at_fewer_sizes(size: tuple[int, int], expected: tuple[int, ...]) -> None:
+    assert batch_sizes(3 * size[0] * size[1]) == expected
 
 
 def test_one_bad_output_of_two_is_enough() -> None:

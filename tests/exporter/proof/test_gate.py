@@ -1,5 +1,6 @@
 """The gate says what failed, precision before parity, and where the artifact is kept."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from slide_export.calibration.accuracy import AccuracyReport, Hits
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.errors import AccuracyError, ParityError, PrecisionError
 from slide_export.core.precision import FP16, FP32, INT8
-from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport
+from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport, RuleParity
 from slide_export.proof.gate import explain_accuracy, judge
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0)
@@ -37,6 +38,14 @@ def test_a_confident_flip_fails_and_one_within_rounding_does_not() -> None:
     judge(replace(PROOF, flips=(near,)), SINGLE, FP32)
     with pytest.raises(ParityError, match=r"expected class 3 for b\.jpg, found 5"):
         judge(replace(PROOF, flips=(near, far)), SINGLE, FP32)
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_an_output_that_does_not_follow_from_the_others_fails(faults: int) -> None:
+    proof = replace(PROOF, rule=RuleParity("detections", 40, faults, 38, 37))
+    refused = pytest.raises(ParityError, match=r"expected detections that follow .* found 1 of 40 that do not")
+    with refused if faults else nullcontext():
+        judge(proof, SINGLE, FP32)
 
 
 QUANTIZED = replace(

@@ -13,12 +13,16 @@ from slide_export import api
 from slide_export.backends import registry
 from slide_export.bundle import store
 from slide_export.calibration.images import bundled
+from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import RequestError
-from slide_export.core.request import AccuracyGoal
+from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.proof import parity
 from slide_export.tasks.answers.average_precision import chosen
 from slide_export.tasks.answers.suppress import detections
 from slide_export.verification.bundle import measure_accuracy, rule_in, task_in
+from slide_export.workflows import prepared_files
+from slide_export.workflows.prepare import prepare
+from slide_export.workflows.resolve import resolve
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_retinanet_golden import DETECTORS
 
@@ -95,6 +99,23 @@ def test_boxes_chosen_inside_are_upstreams_choice(choosing: Any) -> None:
 
 def test_a_choice_is_proved_again_from_the_bundle_alone(choosing: Any) -> None:
     assert api.verify(choosing.path).rule == choosing.manifest.parity.rule
+
+
+def test_another_process_proves_a_choice_by_the_same_rule(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ExportRequest(
+        checkpoint,
+        out=tmp_path / "out",
+        input_size=SMALL,
+        values=VALUES[checkpoint.stem],
+        image_count=1,
+        interface=ModelIO(nms=True),
+    )
+    prepared_files.write(prepare(resolve(asked).source), tmp_path)
+    truth = prepared_files.read(tmp_path).truth
+    assert truth.rule is not None
+    one = {name: value.astype(np.float32) for name, value in truth.exact.items()}
+    found = truth.rule.judge(one, truth.exact)
+    assert (found.faults, found.matched) == (0, found.expected)
 
 
 def test_a_choice_that_leaves_out_its_best_is_refused(choosing: Any) -> None:
