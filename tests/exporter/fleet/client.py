@@ -1,6 +1,6 @@
 """A sweep of simulated jobs as a program of its own, for tests that kill it.
 
-    python -m tests.exporter.fleet.client DATABASE STORE JOBS SECONDS [SCHEDULER]
+python -m tests.exporter.fleet.client DATABASE STORE JOBS SECONDS [SCHEDULER]
 """
 
 import sys
