@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from slide_export import pytest_plugin
@@ -13,7 +14,10 @@ from slide_export.inference.forms import FORMS, SAMPLINGS
 from slide_export.models import FAMILIES
 from tests.docs.pages import MANUAL, README, ROOT, TEXTS, TUTORIAL
 
-FOREIGN = {"--no-install-recommends", "--index-url", "--editable"}  # of apt-get and pip
+FOREIGN = {
+    *("--no-install-recommends", "--index-url", "--editable"),  # of apt-get and pip
+    *("--protocol", "--port", "--tls-ca-file", "--tls-cert", "--tls-key"),  # of dask
+}
 MOST_LINES = 200
 
 
@@ -27,7 +31,13 @@ def test_readme_is_the_first_minute() -> None:
 
 @pytest.mark.parametrize("page", TEXTS, ids=name)
 def test_every_option_exists(page: Path) -> None:
-    options = [option for command in cli.commands.values() for option in command.params]
+    inner = [
+        one
+        for command in cli.commands.values()
+        if isinstance(command, click.Group)
+        for one in command.commands.values()
+    ]
+    options = [option for command in (*cli.commands.values(), *inner) for option in command.params]
     known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
     used = set(re.findall(r"--[a-z][a-z0-9-]+", page.read_text()))
     assert used <= known | {pytest_plugin.OPTION, "--help"} | FOREIGN
