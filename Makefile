@@ -80,7 +80,7 @@ endif
 $(TARGETS_READY): pyproject.toml setup.py .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation --editable '.[all]'
+	$(PIP) --no-build-isolation --editable '.[onnx,openvino,coreml,tensorrt]'
 	$(COMPILE)
 	touch $@
 

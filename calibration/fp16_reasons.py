@@ -132,6 +132,27 @@ class SortedBy:
         return "tokens are sorted by it" if inside(scope_of(node.name or ""), self.modules) else None
 
 
+class ChosenBy:
+    """Scores and boxes that detections are chosen by, and all that the module that chooses computes of them.
+
+    It takes them as the graph gives them to the caller, so that one follows from the other; and runtimes have no
+    NonMaxSuppression of another type.
+
+    1. A node of a module that has a NonMaxSuppression: kept.
+
+        Given    /bbox_head/Sigmoid -> /bbox_head/suppress/TopK -> /bbox_head/suppress/NonMaxSuppression
+        Result   kept:                 /bbox_head/suppress/TopK    /bbox_head/suppress/NonMaxSuppression
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        choosing = (scope_of(node.name or "") for node in graph if node.op_type == "NonMaxSuppression")
+        self.modules = tuple(dict.fromkeys(choosing))
+
+    def because(self, node: ir.Node) -> str | None:
+        """See the class."""
+        return "detections are chosen by it" if inside(scope_of(node.name or ""), self.modules) else None
+
+
 class AskedFor:
     """A node of a module that the user keeps in float32, see `recipe.matches`."""
 
@@ -156,6 +177,7 @@ def kept_in_float(graph: ir.Graph, modules: Sequence[str] = ()) -> dict[ir.Node,
         WrittenOutSoftmax(),
         VanishingWeight(),
         SortedBy(graph),
+        ChosenBy(graph),
         AskedFor(modules),
     )
     kept = {}

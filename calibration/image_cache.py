@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slide_export.core.artifact import Feeds
-from slide_export.core.errors import CalibrationError
+from slide_export.core.errors import CalibrationError, option
 from slide_export.inference.preprocess import crop, crop_label_map
 
 from .images import ImageSet, decode, decoded
@@ -103,6 +103,21 @@ class PictureStore:
             CalibrationError: it cannot be decoded, or has colours and no numbers.
         """
         return crop_label_map(decode_label_map(file), self.data, self.size)
+
+    def placed(self, rows: int, cols: int) -> tuple[int, int]:
+        """Rows and columns, from the input's top left, that a picture of these takes in it.
+
+        Raises:
+            CalibrationError: the input has only a part of the picture.
+        """
+        if self.data.fits:
+            return self.data.fitted(self.size, (rows, cols))
+        if self.data.keep_aspect or self.data.resized(self.size) != self.size:
+            raise CalibrationError(
+                "expected whole pictures, found preprocessing that crops them: what is outside of the input cannot be "
+                f"found; export with {option('resize')} fit"
+            )
+        return self.size
 
     def smoothness(self, file: Path) -> float:
         """See `smoothness`; of the file's own pixels, before it was resized."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from slide_export.core.errors import RequestError
-from slide_export.core.precision import INT8, PRECISIONS, W8, Precision
+from slide_export.core.precision import INT8, INT8_DYNAMIC, PRECISIONS, W8, Precision
 from slide_export.core.text import foreign
 
 from .class_names import read_text
@@ -25,12 +25,13 @@ KINDS = ("linear", "convolution", "depthwise")
 ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")
 """Errors of the calibration audit that a recipe may allow; random images are never fit."""
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "library": ("onnxruntime", "nncf", "coremltools"),
+    "library": ("onnxruntime", "nncf", "coremltools", "torchao", "ai_edge_quantizer"),
     "weights": ("linear", "palettized"),
     "weight_bits": (8, 6, 4),
-    "activations": ("asymmetric", "symmetric", "float"),
+    "activations": ("asymmetric", "symmetric", "dynamic", "float"),
     "ranges": ("minmax", "percentile", "entropy"),
     "reduce_range": ("auto", "on", "off"),
+    "fan_out": ("integer", "weights"),
     "tables": ("half", "float"),
 }
 COMMENTS = {
@@ -38,7 +39,7 @@ COMMENTS = {
     "weights": "linear: one scale for each output channel; palettized: a table of values (coremltools alone)",
     "weight_bits": "linear: 8; palettized: 8, 6 or 4",
     "per_channel": "a scale for each output channel; false has one for a whole tensor",
-    "activations": "asymmetric, symmetric, or float where weights alone are quantized",
+    "activations": "asymmetric, symmetric, dynamic (a range for each input as it comes), or float (weights alone)",
     "ranges": "how an activation's range is observed: minmax, percentile or entropy",
     "percentile": "of the values that stay inside the range, for `ranges: percentile`",
     "reduce_range": "7-bit weights, for CPUs whose 8-bit products overflow (x86 without VNNI); auto asks this CPU",
@@ -46,6 +47,7 @@ COMMENTS = {
     "smooth_quant": "0..1 moves outliers from activations into weights (nncf alone); null leaves them",
     "bias_correction": "let nncf correct biases for what quantization shifts",
     "quantize": "of linear, convolution, depthwise (the slide convolutions)",
+    "fan_out": "a convolution whose result several operators read: in integers, or its weights alone in 8 bits",
     "tables": "how large constants that are only added are stored, position biases above all",
     "keep_fp32": "PyTorch modules that stay in float, with all that is in them; * and ? are wildcards",
     "min_sqnr_db": "refused below this signal to quantization noise, on the images of the parity check",
@@ -60,14 +62,21 @@ USED = {
         "percentile",
         "reduce_range",
         "quantize_bias",
+        "fan_out",
         "tables",
         "accept",
     },
+    ("onnxruntime", INT8_DYNAMIC): {"per_channel", "reduce_range", "tables"},
     ("nncf", INT8): {
         *("per_channel", "ranges", "percentile", "reduce_range", "smooth_quant", "bias_correction", "tables", "accept")
     },
     ("nncf", W8): {"tables"},
     ("coremltools", W8): {"weights", "weight_bits", "per_channel"},
+    ("torchao", INT8): {"per_channel", "accept"},
+    ("torchao", INT8_DYNAMIC): {"per_channel"},
+    ("ai_edge_quantizer", INT8): {"per_channel", "accept"},
+    ("ai_edge_quantizer", INT8_DYNAMIC): {"per_channel"},
+    ("ai_edge_quantizer", W8): {"per_channel"},
 }
 """What each library reads beside `EVERYWHERE`, in the precisions that it is used for."""
 LARGEST_NUMBER = 1e300  # what is beyond is no bound of anything
@@ -97,6 +106,7 @@ class QuantizationRecipe:
     smooth_quant: float | None = None
     bias_correction: bool = False
     quantize: tuple[str, ...] = ("linear", "convolution")
+    fan_out: str = "integer"
     tables: str = "float"
     keep_fp32: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
@@ -105,7 +115,7 @@ class QuantizationRecipe:
     @property
     def precision(self) -> Precision:
         """The precision that it is a recipe of."""
-        return INT8 if self.calibrated else W8
+        return {"float": W8, "dynamic": INT8_DYNAMIC}.get(self.activations, INT8)
 
     @property
     def used(self) -> frozenset[str]:
@@ -118,13 +128,18 @@ class QuantizationRecipe:
     def reduced(self) -> bool:
         """Whether weights take 7 of the 8 bits."""
         if self.reduce_range == "auto":
-            return self.calibrated and self.cpu_overflows
+            return self.precision.computes_integers and self.cpu_overflows
         return self.reduce_range == "on"
 
     @property
     def calibrated(self) -> bool:
-        """Whether activations are quantized, so that their ranges have to be observed on images."""
-        return self.activations != "float"
+        """Whether the ranges of activations have to be observed on images."""
+        return self.precision.calibrated
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether each activation is quantized to its own range."""
+        return self.activations == "dynamic"
 
     def quantizes(self, module: str, kind: str) -> bool:
         """Whether a layer of a kind of `KINDS` is quantized, by the name of its PyTorch module."""
@@ -190,7 +205,7 @@ def load(path: Path, precision: str) -> QuantizationRecipe:
     if recipe.precision.name != precision:
         raise RequestError(
             f"expected a recipe of {precision}, {path.name} has activations: {recipe.activations}; "
-            "int8 quantizes activations too, w8 leaves them in float"
+            "int8 quantizes activations too, int8-dynamic each to its own range, w8 leaves them in float"
         )
     return recipe
 
@@ -204,7 +219,12 @@ def refuse_other_library(recipe: QuantizationRecipe, target: str, *, in_graph: b
     Raises:
         RequestError: names those that do.
     """
-    able = [name for name, precision in USED if precision == recipe.precision and (name in OF_GRAPHS) == in_graph]
+    if in_graph:
+        able = [name for name, precision in USED if precision == recipe.precision and name in OF_GRAPHS]
+    elif recipe.precision.name in _shipped(target):  # a target that quantizes by itself has one library
+        able = [default(target, recipe.precision.name).library]
+    else:
+        able = [name for name, precision in USED if precision == recipe.precision and name not in OF_GRAPHS]
     if recipe.library not in able:
         raise RequestError(
             f"expected library {' or '.join(able)} to quantize in {recipe.precision} for {target}, "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slide_export.calibration.accuracy import AccuracyReport
 
     from .backends.interface import Availability
+    from .backends.isolation import KeptEnvironment
     from .benchmark.recommend import Recommendation
     from .bundle.store import Bundle
     from .checkpoint.variants import Entry
@@ -88,14 +89,13 @@ def export_all(
 
     Args:
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
-        targets: names of `targets()`; None takes all.
+        targets: names of `targets()`; None takes those that are installed, and ends with a result for each that is not.
         like: see `export`.
         timeout_s: for one target.
         jobs: how many processes at a time: targets first, several for the accuracy of each where there are fewer.
         step: told of each target.
         options: see `ExportOptions`; `options` goes to the targets that know it.
     """
-    from .backends import registry as backends
     from .core.progress import no_progress
     from .workflows import all_targets
 
@@ -104,7 +104,7 @@ def export_all(
 
         _, options = options_like(like, "all", options)
     request = request_of(checkpoint, "all", options)
-    return all_targets.export_all(request, targets or backends.names(), timeout_s, jobs, step or no_progress)
+    return all_targets.export_all(request, targets or None, timeout_s, jobs, step or no_progress)
 
 
 def inspect(
@@ -196,6 +196,7 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
+    draw: Path | str | None = None,
     jobs: int = 1,
     step: Progress | None = None,
     **where: Unpack[PlaceOptions],
@@ -207,6 +208,7 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
+        draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
         jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
         where: see `PlaceOptions`.
@@ -234,10 +236,10 @@ def verify_all(
     from .verification.find import find
     from .workflows.evaluate_apart import of_bundle
 
-    found, step = find(bundles), step or no_progress
+    found, step, draw = find(bundles), step or no_progress, None if draw is None else Path(draw)
     with _opening(step, **where) as opening:
         several = in_this_process if against is None else partial(of_bundle, against=Path(against), jobs=jobs)
-        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, several)
+        demand = VerifyOptions(None if against is None else Path(against), goal, opening, least_db, draw, several)
         return prove_each(found, demand, step)
 
 
@@ -482,6 +484,45 @@ def targets() -> tuple[Availability, ...]:
     from .backends import registry as backends
 
     return tuple(backends.availability(name) for name in backends.names())
+
+
+def install_target(target: str, *, step: Progress | None = None) -> Path:
+    """Make the environment of its own that a target is converted in, or find it made; its directory.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        BackendUnavailable: there is no pip, or it cannot install what is needed.
+        WriteError: the cache cannot be written.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+    from .core.progress import no_progress
+
+    environment = isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.install(target, environment, step or no_progress)
+
+
+def uninstall_target(target: str) -> tuple[KeptEnvironment, ...]:
+    """Remove every environment that was made for a target; those that were.
+
+    Raises:
+        RequestError: there is no such target, or it needs no environment of its own.
+        WriteError: one cannot be removed.
+    """
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    isolation.refuse_none(target, optional.environment(backends.load(target)))
+    return isolation.uninstall(target)
+
+
+def environments() -> tuple[KeptEnvironment, ...]:
+    """What is kept of environments of targets: where, how large, and whether this installation uses it."""
+    from .backends import isolation, optional
+    from .backends import registry as backends
+
+    needed = {name: optional.environment(backends.load(name)) for name in backends.names()}
+    return isolation.kept({name: one for name, one in needed.items() if one is not None})
 
 
 def variants(family: str | None = None) -> tuple[Entry, ...]:

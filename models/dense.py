@@ -39,8 +39,9 @@ AS_BACKBONE = {
     "padded_stripes": True,
 }
 """Fields of a backbone's configuration, where it has them; see `as_backbone`."""
-WHOLE_SCENE = DataConfig(interpolation="bilinear", keep_aspect=False, scale=1.0)
-"""A picture is resized to the input as a whole: cropping would lose what is to be found."""
+WHOLE_SCENE = DataConfig(interpolation="bilinear", keep_aspect=False, scale=1.0, fits=True)
+"""A picture is fitted into the input as a whole, as every published pipeline keeps its ratio: cropping would lose what
+is to be found."""
 
 BACKBONES: tuple[Family, ...] = (
     slide_swin.FAMILY,
@@ -110,6 +111,11 @@ class DenseModel(nn.Module):
         """Boxes [B, N, 4] in pixels of the input of a detector's deltas [B, n, 4], level by level."""
         boxes: Tensor = self.get_submodule("bbox_head").boxes(deltas)  # type: ignore[operator]  # a method
         return boxes
+
+    def detections(self, scores: Tensor, boxes: Tensor) -> Tensor:
+        """Detections [B, D, 6] of a detector's scores [B, N, K] and boxes [B, N, 4]; see `heads.suppress`."""
+        rows: Tensor = self.get_submodule("bbox_head").suppress(scores, boxes)  # type: ignore[operator]  # a module
+        return rows
 
     @property
     def _limit(self) -> float:

@@ -84,10 +84,21 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
     """Returns a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
-    rows, cols = how["crop"]
-    pixels = np.asarray(picture.resize((cols, rows), FILTERS[how["interpolation"]]), np.float32)[None]
+    (rows, cols), (height, width) = how["crop"], placed(picture, how)
+    whole = Image.new("RGB", (cols, rows), tuple(round(255 * channel) for channel in how["mean"]))
+    whole.paste(picture.resize((width, height), FILTERS[how["interpolation"]]), (0, 0))
+    pixels = np.asarray(whole, np.float32)[None]
     mean, std = np.float32(how["mean"]), np.float32(how["std"])
     return np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+
+def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
+    """Returns rows and columns of the input that a picture takes, from the top left; what is left is filled."""
+    rows, cols = how["crop"]
+    if not how["fits"]:
+        return rows, cols
+    factor = min(rows / picture.height, cols / picture.width)
+    return min(rows, int(picture.height * factor + 0.5)), min(cols, int(picture.width * factor + 0.5))
 
 
 def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
@@ -119,6 +130,13 @@ def palette(count: int) -> Array:
     return colours
 
 
+def colours_of(manifest: dict[str, Any]) -> Array:
+    """Returns colours of 256 classes: the file's own, else those of PASCAL VOC."""
+    colours, own = palette(256), np.array(manifest["model"]["config"]["palette"], np.uint8).reshape(-1, 3)
+    colours[: len(own)] = own
+    return colours
+
+
 def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
     """Writes a picture under the colours of its classes, and prints what covers it."""
     try:
@@ -128,7 +146,9 @@ def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
         raise BadInputError(f"expected an image, {file} cannot be decoded: {error}") from error
     images = prepare(picture, manifest["preprocessing"])
     mask = run(images.repeat(manifest["options"]["batch"] or 1, axis=0))["mask"][0]
-    colours = Image.fromarray(palette(256)[mask]).resize(picture.size, Image.Resampling.NEAREST)
+    rows, cols = placed(picture, manifest["preprocessing"])
+    mask = mask[:rows, :cols]  # the rest is no picture
+    colours = Image.fromarray(colours_of(manifest)[mask]).resize(picture.size, Image.Resampling.NEAREST)
     Image.blend(picture, colours, OPACITY).save(out / f"{file.stem}.png")
     print(out / f"{file.stem}.png")
     numbers, counts = np.unique(mask, return_counts=True)

@@ -82,10 +82,21 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
     """Returns a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
-    rows, cols = how["crop"]
-    pixels = np.asarray(picture.resize((cols, rows), FILTERS[how["interpolation"]]), np.float32)[None]
+    (rows, cols), (height, width) = how["crop"], placed(picture, how)
+    whole = Image.new("RGB", (cols, rows), tuple(round(255 * channel) for channel in how["mean"]))
+    whole.paste(picture.resize((width, height), FILTERS[how["interpolation"]]), (0, 0))
+    pixels = np.asarray(whole, np.float32)[None]
     mean, std = np.float32(how["mean"]), np.float32(how["std"])
     return np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+
+def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
+    """Returns rows and columns of the input that a picture takes, from the top left; what is left is filled."""
+    rows, cols = how["crop"]
+    if not how["fits"]:
+        return rows, cols
+    factor = min(rows / picture.height, cols / picture.width)
+    return min(rows, int(picture.height * factor + 0.5)), min(cols, int(picture.width * factor + 0.5))
 
 
 def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
@@ -164,7 +175,8 @@ def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
     found = run(images.repeat(manifest["options"]["batch"] or 1, axis=0))
     rows, cols = manifest["preprocessing"]["crop"]
     boxes, scores, classes = choose(found["scores"][0], found["boxes"][0], manifest["model"]["config"], (rows, cols))
-    scale, drawing = np.array([picture.width / cols, picture.height / rows] * 2), ImageDraw.Draw(picture)
+    height, width = placed(picture, manifest["preprocessing"])
+    scale, drawing = np.array([picture.width / width, picture.height / height] * 2), ImageDraw.Draw(picture)
     print(out / f"{file.stem}.png")
     for box, score, number in zip(boxes * scale, scores, classes, strict=True):
         if score < SHOWN:

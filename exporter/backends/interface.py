@@ -10,6 +10,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     DEVICE                 distributions that run it on a device          without: no device runs it by itself
     DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
     DEFAULT_SAMPLING       the same for deformable attention              without: products with hats
+    SUPPRESSES             whether it runs NonMaxSuppression              without: it does not
     INSTALL                the command that installs it                   without: pip, by the extra of its name
     LINT                   faults and chances of this target              without: those of every target alone
     is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph
@@ -17,6 +18,8 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     refuse_settings()      settings that `lower` never writes             without: any settings reach the session
     harmless_settings()    settings without files outside of the bundle   without: as the manifest has them
     companions()           files read beside an artifact that is a file   without: none
+    FIXED_BATCHES          batch sizes of which an artifact has one       without: any of them, and a dynamic one
+    ENVIRONMENT            packages of `lower` that clash with ours       without: it needs none
     PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
 """
 
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from slide_export.calibration.image_cache import FedImages
     from slide_export.calibration.recipe import QuantizationRecipe
     from slide_export.core.artifact import Artifact, DtypeStats, Feeds, ModelIO, Outputs
     from slide_export.core.graph import OnnxGraph, Value
@@ -55,18 +59,38 @@ class Option:
 
 
 @dataclass(frozen=True)
+class IsolatedEnvironment:
+    """Packages that clash with ours, kept apart; made and used by `isolation`.
+
+    Attributes:
+        lock: pinned versions, one a line; nothing is installed that is not there.
+        borrowed: distributions that it links from ours, so that what one writes the other reads.
+        download_mib, installed_mib: about what it takes.
+        why: what clashes, half a sentence.
+    """
+
+    lock: Path
+    borrowed: tuple[str, ...]
+    download_mib: int
+    installed_mib: int
+    why: str
+
+
+@dataclass(frozen=True)
 class LoweringOptions:
     """Precision, interface and backend options of one `lower()` call.
 
     Attributes:
         options: every option of the backend, validated, with the defaults filled in.
         quantization: how weights are quantized, None in the float precisions.
+        calibration: what to observe ranges on, audited, where the precision is calibrated and no graph carries it.
     """
 
     precision: Precision
     interface: ModelIO
     options: Mapping[str, str] = field(default_factory=dict)
     quantization: QuantizationRecipe | None = None
+    calibration: FedImages | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,7 @@ class Availability:
         install: the command that installs them.
         obstacle: why artifacts cannot be run here, None where they can.
         options: what the backend alone can be told.
+        environment: whether its isolated environment is made; None where it needs none.
     """
 
     target: str
@@ -88,16 +113,22 @@ class Availability:
     install: str
     obstacle: str | None
     options: Mapping[str, Option]
+    environment: bool | None = None
 
     @property
     def ready(self) -> bool:
         """Whether nothing is missing, so that artifacts can be made here."""
+        return not self.missing and self.environment is not False
+
+    @property
+    def runs(self) -> bool:
+        """Whether what a session needs is installed, so that artifacts made anywhere can be proved here."""
         return not self.missing
 
     @property
     def proves(self) -> str:
         """What a proof here runs: the artifact, the graph that it was built from, or nothing."""
-        if not self.ready:
+        if not self.runs:
             return "nothing"
         return "its graph" if self.obstacle else "the artifact"
 

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slide_export.core.artifact import DtypeStats
-from slide_export.core.errors import RequestError
+from slide_export.core.errors import RequestError, option
 from slide_export.core.graph import Value
 
-from .interface import Backend, CountsDtypes, Profiles, ReadsStored, Session, ShowsValues, TellsPlainLoad
+from .interface import (
+    Backend,
+    CountsDtypes,
+    IsolatedEnvironment,
+    Profiles,
+    ReadsStored,
+    Session,
+    ShowsValues,
+    TellsPlainLoad,
+)
 
 if TYPE_CHECKING:
     from slide_export.core.artifact import Feeds
@@ -74,9 +83,43 @@ def default_sampling(backend: Backend) -> str:
     return cast(str, getattr(backend, "DEFAULT_SAMPLING", COMMON_SAMPLING))
 
 
+def suppresses(backend: Backend) -> bool:
+    """Whether the target runs NonMaxSuppression, of which the data decide how much it gives."""
+    return bool(getattr(backend, "SUPPRESSES", False))
+
+
 def install_command(backend: Backend) -> str:
     """Command that installs what the backend needs."""
     return cast(str, getattr(backend, "INSTALL", f'pip install "slide-export[{name_of(backend)}]"'))
+
+
+def environment(backend: Backend) -> IsolatedEnvironment | None:
+    """Packages that clash with ours and that `lower` needs, None where it needs none."""
+    return cast("IsolatedEnvironment | None", getattr(backend, "ENVIRONMENT", None))
+
+
+def fixed_batches(backend: Backend) -> range | None:
+    """Batch sizes that an artifact may be made for, one at a time; None where it takes any, and a dynamic one."""
+    return cast("range | None", getattr(backend, "FIXED_BATCHES", None))
+
+
+def refuse_batch(backend: Backend, batch: int | None) -> None:
+    """Refuse a batch that the backend makes no artifact for.
+
+    Args:
+        batch: the fixed size that is asked for, None for a dynamic one.
+
+    Raises:
+        RequestError: names those that it does.
+    """
+    sizes = fixed_batches(backend)
+    if sizes is None or batch in sizes:
+        return
+    name, most = name_of(backend), sizes[-1]
+    able = f"one fixed batch size, 1 to {most}" if most > 1 else "one image at a time"
+    found = "a dynamic batch" if batch is None else f"a batch of {batch}"
+    what = "1" if most == 1 else "one"
+    raise RequestError(f"{name} takes {able}, found {found}: give {what} with {option('batch')}")
 
 
 def lint_facts(backend: Backend) -> tuple[LintFact, ...]:

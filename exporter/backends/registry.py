@@ -12,10 +12,10 @@ from typing import cast
 from slide_export import backends
 from slide_export.core.errors import BackendUnavailable, RequestError
 
-from . import optional
+from . import isolation, optional
 from .interface import Availability, Backend
 
-OURS = frozenset({"interface", "optional", "profile", "registry"})
+OURS = frozenset({"interface", "isolation", "optional", "profile", "registry"})
 """Modules of the package that are no targets."""
 
 
@@ -37,7 +37,7 @@ def load(target: str) -> Backend:
 
 
 def require(target: str, precision: str) -> Backend:
-    """The backend of a target that can be used here, for a precision that it has and this machine computes in.
+    """The backend of a target whose artifacts run here, for a precision that it has and this machine computes in.
 
     Raises:
         RequestError: there is no such target, or it lacks the precision.
@@ -45,12 +45,26 @@ def require(target: str, precision: str) -> Backend:
     """
     backend, here = load(target), availability(target)
     refuse_unknown_precision(target, precision)
-    if not here.ready:
+    if not here.runs:
         missing = " and ".join(here.missing)
         raise BackendUnavailable(f"expected {missing} for the target {target}, found it not installed: {here.install}")
     if obstacle := optional.precision_obstacle(backend, precision):
         raise BackendUnavailable(
             f"expected a machine that computes in {precision} for {target}, found this one: {obstacle}"
+        )
+    return backend
+
+
+def require_export(target: str, precision: str) -> Backend:
+    """The backend of a target that artifacts can be made for here: `require`, and its isolated environment.
+
+    Raises:
+        RequestError, BackendUnavailable: see `require`; or its isolated environment is not made.
+    """
+    backend, here = require(target, precision), availability(target)
+    if not here.ready:
+        raise BackendUnavailable(
+            f"expected the environment of its own that {target} is converted in, found it not installed: {here.install}"
         )
     return backend
 
@@ -88,8 +102,12 @@ def availability(target: str) -> Availability:
         if not found:
             missing.append(alternatives[0])
     reason = "not installed" if missing else optional.unavailable_reason(backend)
+    isolated = optional.environment(backend)
+    made = None if isolated is None else isolation.installed(target, isolated) is not None
     install, precisions = optional.install_command(backend), tuple(backend.PRECISIONS)
-    return Availability(target, precisions, versions, tuple(missing), install, reason, backend.OPTIONS)
+    if made is False:
+        install = isolation.command(target) if not missing else f"{install} && {isolation.command(target)}"
+    return Availability(target, precisions, versions, tuple(missing), install, reason, backend.OPTIONS, made)
 
 
 def _first_installed(alternatives: tuple[str, ...]) -> dict[str, str]:

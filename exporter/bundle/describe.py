@@ -142,6 +142,7 @@ def describe(made: Made) -> Manifest:
             tuple(made.keep_fp32),
             **vars(made.asked),
             output=io.output,
+            nms=io.nms,
         ),
         tuning=tuple(StageRecord(**vars(stage), fastest=stage.fastest) for stage in made.tuning),
         inputs=artifact.inputs,

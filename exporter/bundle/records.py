@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from slide_export.core.artifact import LARGEST_BATCH, DtypeStats
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
-from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity
+from slide_export.core.proof import Acceptance, Flip, OrderParity, OutputParity, RuleParity
 from slide_export.core.typed_json import Count, Least, Measured, Most, Sha256, Size
 
 Property: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...]
@@ -163,6 +163,7 @@ class OptionsRecord:
         batch: the fixed batch size; None is a dynamic one.
         features: outputs are stage maps.
         output: which of the task's outputs; "" where it has no others.
+        nms: the best boxes of a detector are chosen inside.
         keep_fp32: modules that stay in float.
         weights_key: where in the checkpoint the weights are; None where they were found.
         values: what the user said of the model that no file tells.
@@ -187,6 +188,7 @@ class OptionsRecord:
     calibration_size: Size | None = None
     seed: int | None = None
     output: str = ""
+    nms: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ class PreprocessingRecord:
         keep_aspect: the short side is resized, else both sides.
         scale: size after resizing over size after the crop.
         resizes: False where a picture larger than the input is cut and not resized.
+        fits: the whole picture is resized to the largest that the input holds, its ratio kept, at the top left, and the
+            rest is filled with the mean's colour, rounded to 8 bits; `keep_aspect` and `resize` say nothing then.
         resize, crop: rows and columns.
         embedded: the artifact does the normalisation, and takes uint8 [B, H, W, 3].
     """
@@ -229,6 +233,7 @@ class PreprocessingRecord:
     crop: tuple[Size, Size]
     embedded: bool
     resizes: bool = True
+    fits: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,6 +277,7 @@ class ParityRecord:
     orders: tuple[OrderParity, ...] = ()
     reordered: Measured | None = None
     reordered_flips: tuple[Flip, ...] = ()
+    rule: RuleParity | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,20 @@ is from it. Accepted are {parity.multiple:g} times the floor, for the largest er
 |---|---|---|---|---|---|---|---|---|
 {rows}{top1}{flips}
 Precision: {plain(manifest.dtype_stats.sentence)}.
-{_orders(manifest)}{_float_build(manifest)}"""
+{_orders(manifest)}{_rule(manifest)}{_float_build(manifest)}"""
+
+
+def _rule(manifest: Manifest) -> str:
+    """What was found of an output that follows from the others; nothing where none does."""
+    rule = manifest.parity.rule
+    if rule is None:
+        return ""
+    verdict = "each follows" if not rule.faults else f"**{rule.faults:,} faults**"
+    return (
+        f"\nRule: {rule.answers:,} {code(rule.name)} were held to the artifact's own outputs that they are chosen by: "
+        f"{verdict}. Of the trained model's {rule.expected:,} it gives {rule.matched:,} (the class, and nine tenths of "
+        "the box).\n"
+    )
 
 
 def _orders(manifest: Manifest) -> str:
@@ -177,15 +190,24 @@ def _use(manifest: Manifest) -> str:
         for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs))
         for spec in specs
     )
-    resize = "short side" if data.keep_aspect else "both sides"
+    sides = "short side" if data.keep_aspect else "both sides"
+    placed = (
+        f"- resize ({sides}) to {data.resize[0]}x{data.resize[1]}, {data.interpolation}, then crop the centre to "
+        f"{data.crop[0]}x{data.crop[1]}, RGB"
+    )
+    if data.fits:
+        fill = ", ".join(f"{255 * channel:.0f}" for channel in data.mean)
+        placed = (
+            f"- resize, the ratio kept, to the largest that {data.crop[0]}x{data.crop[1]} holds, {data.interpolation}, "
+            f"at the top left; fill the rest with the mean's colour ({fill}), RGB"
+        )
     where = "inside the artifact" if data.embedded else "by the caller: (value/255 - mean) / std, channels first"
     classes = f"- classes, in order: {', '.join(map(plain, manifest.labels))}\n" if manifest.labels else ""
     settings = json.dumps(manifest.artifact.settings, allow_nan=False)
     return f"""
 ## How to feed it
 
-{tensors}- resize ({resize}) to {data.resize[0]}x{data.resize[1]}, {data.interpolation}, then crop the centre \
-to {data.crop[0]}x{data.crop[1]}, RGB
+{tensors}{placed}
 - normalisation {where}; mean {data.mean}, std {data.std}
 {classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): \
 {code(settings)}; another load may compute in another precision

@@ -3,10 +3,9 @@
 The steps read shapes alone: tensors without values stand for the file's own.
 """
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
@@ -31,6 +30,7 @@ from slide_export.models.formats import (
 )
 from slide_export.models.formats.format import UNTOLD
 
+from .backbone_names import BACKBONE, beside_backbone
 from .containers import Contents
 from .preprocessing import FoundPreprocessing, told_by_tree
 from .tensor_files import reading, shaped
@@ -40,9 +40,6 @@ from .values import OWN_CONFIG, Library, configure, read
 OFFICIAL = "official names"
 LEAST_STD = 2.0**-16
 """A level of a picture of 16 bits: no pictures deviate by less."""
-DENSE = re.compile(
-    r"neck|fpn|rpn\w*|roi\w*|bbox\w*|mask\w*|query\w*|\w*decode\w*|auxiliary_\w+|\w*pixel\w*|sem_seg\w*|panoptic\w*"
-)  # what stands beside the backbone of a detector or segmenter; anything else is a classifier's own head
 BODIES = ("backbone.", "encoder.", "model.")  # before the names of the body alone, in a file whose head has none
 
 
@@ -182,6 +179,7 @@ def _of_library(
         contents.config,
         contents.preprocessor,
         contents.labels,
+        contents.palette,
         contents.writer,
         keys.keys(),
         said,
@@ -251,6 +249,8 @@ def architecture(
             (*assumed, f"{len(labels)} class names for {config.num_classes} classes in the file: not taken"),
             (),
         )
+        if getattr(config, "palette", ()):  # their colours
+            config = replace(config, palette=())
     labels, doubled = _distinct(labels)
     assumed = (*assumed, *doubled)
     settled = tuple(words for name, words in UNTOLD.items() if name in options)
@@ -330,7 +330,7 @@ def _headless(family: Family, named: Named) -> str:
 
 
 def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
-    if any(key.startswith("backbone.") for key in state):
+    if any(key.startswith(BACKBONE) for key in state):
         _refuse_segmenter(list(state))
     if told := refusal(state.keys(), UNKNOWN_FAMILIES):
         raise CheckpointError(f"expected a model of {_names(families)}; found {told}, which is not exported")
@@ -340,8 +340,8 @@ def _refuse_unknown(state: State, families: Sequence[Family]) -> NoReturn:
 
 
 def _refuse_segmenter(keys: Sequence[str]) -> NoReturn:
-    others = sorted({key.partition(".")[0] for key in keys if not key.startswith("backbone.")})
-    if not any(DENSE.fullmatch(name) for name in others):
+    others = sorted({key.partition(".")[0] for key in keys if not key.startswith(BACKBONE)})
+    if not beside_backbone(keys):
         raise CheckpointError(
             f"expected a classifier with one linear layer as its head.weight, found a backbone with "
             f"{listed(others) or 'nothing'} beside it, a head of its own code: rename its weights so that they are the "

@@ -50,6 +50,7 @@ class Contents:
         config: the library's own: config.json beside the weights, or OpenMMLab's text.
         preprocessor: preprocessor_config.json.
         labels: class names that a training framework wrote.
+        palette: a colour for each of them.
         writer: the library that the file names as its own, "" where it names none.
         notes: what was decided, one sentence each.
     """
@@ -65,6 +66,7 @@ class Contents:
     config: Mapping[str, Any]
     preprocessor: Mapping[str, Any]
     labels: tuple[str, ...]
+    palette: tuple[tuple[int, ...], ...]
     writer: str
     notes: tuple[str, ...]
 
@@ -87,7 +89,7 @@ def read_checkpoint(
     refuse_absent(path)
     found, stamps, content, kind = _read(path)
     unwrapped = unwrap(content, weights, weights_key, str(path), is_model)
-    config, labels, writer = _openmmlab(content.get("meta"))
+    config, labels, palette, writer = _openmmlab(content.get("meta"))
     return Contents(
         unwrapped.tensors,
         found.files,
@@ -100,6 +102,7 @@ def read_checkpoint(
         found.config or config,
         found.preprocessor,
         labels,
+        palette,
         writer,
         (*_notes(found, unwrapped), *unread(content)),
     )
@@ -258,10 +261,10 @@ def _container(found: WeightFiles, kind: str, content: Mapping[Any, Any]) -> str
     return f"{kind} {found.container}"
 
 
-def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
-    """Read the configuration, the class names and the library of an OpenMMLab file."""
+def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], tuple[tuple[int, ...], ...], str]:
+    """Read the configuration, the class names, their colours and the library of an OpenMMLab file."""
     if not isinstance(meta, Mapping):
-        return {}, (), ""
+        return {}, (), (), ""
     text = meta.get("cfg", meta.get("config"))
     config = _config_of(text) if isinstance(text, str) else {}
     dataset = meta.get("dataset_meta")
@@ -269,7 +272,17 @@ def _openmmlab(meta: Any) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     labels = tuple(foreign(name, LONGEST) for name in names) if isinstance(names, list | tuple) else ()
     scope = foreign(config.get("default_scope", ""))
     named = scope if scope in WRITERS else next((name for name in WRITERS if f"{name}_version" in meta), "")
-    return config, labels, named
+    colours = dataset.get("palette") if isinstance(dataset, Mapping) else meta.get("PALETTE")
+    return config, labels, _palette(colours, len(labels)), named
+
+
+def _palette(told: Any, count: int) -> tuple[tuple[int, ...], ...]:
+    """A colour for each of some classes; none where there are others, or only a word such as "random"."""
+    if not isinstance(told, list | tuple) or len(told) != count:
+        return ()
+    found = tuple(tuple(colour) if isinstance(colour, list | tuple) else () for colour in told)
+    sound = all(len(colour) == 3 and all(type(one) is int and 0 <= one <= 255 for one in colour) for colour in found)
+    return found if sound else ()
 
 
 def _config_of(text: str) -> Mapping[str, Any]:

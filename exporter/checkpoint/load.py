@@ -192,6 +192,7 @@ def _is(config: Any, variant: Any) -> bool:
 
 
 BY_LIBRARY = (
+    "palette",
     "resized_window",
     "small_maps",
     "roll_first",

@@ -11,7 +11,7 @@ from typing import Any
 
 from slide_export.core.errors import RequestError, option
 from slide_export.core.model import ASSUMED, ValueInForce
-from slide_export.core.preprocessing import EXPECTED, HELP, SaidPreprocessing
+from slide_export.core.preprocessing import EXPECTED, FIT, HELP, SaidPreprocessing
 from slide_export.models import DataConfig
 from slide_export.models.config_tree import branch
 
@@ -67,6 +67,7 @@ def in_force(found: FoundPreprocessing, said: SaidPreprocessing, size: tuple[int
     """
     wanted = _applied(found.data, said, size)
     given = {name for name in EXPECTED if getattr(said, name) is not None}
+    given |= {"resize"} if said.fits else set()
     settled = given | ({*GEOMETRY} if given & {*GEOMETRY} else set())
     before, after = shown(found.data, size), shown(wanted, size)
     for name in sorted(settled & found.told.keys()):
@@ -120,8 +121,11 @@ def _applied(data: DataConfig, said: SaidPreprocessing, size: tuple[int, int]) -
     changes: dict[str, Any] = {
         name: getattr(said, name) for name in ("mean", "std", "interpolation") if getattr(said, name) is not None
     }
+    if said.fits:
+        return replace(data, **changes, fits=True, keep_aspect=False, scale=1.0, resizes=True)
     if said.resize is None and said.crop is None:
         return replace(data, **changes)
+    data = replace(data, fits=False)
     crop = size if said.crop is None else (said.crop[0], said.crop[-1])
     keep_aspect = data.keep_aspect if said.resize is None else len(said.resize) == 1
     if said.resize is None:
@@ -148,7 +152,7 @@ def shown(data: DataConfig, size: tuple[int, int]) -> dict[str, str]:
     return {
         "mean": ",".join(f"{value:g}" for value in data.mean),
         "std": ",".join(f"{value:g}" for value in data.std),
-        "resize": sides if data.resizes else UNRESIZED,
+        "resize": FIT if data.fits else sides if data.resizes else UNRESIZED,
         "crop": _size(size),
         "interpolation": data.interpolation,
     }

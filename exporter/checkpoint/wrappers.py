@@ -15,6 +15,7 @@ from torch import Tensor
 from slide_export.core.errors import CheckpointError, RequestError, option
 from slide_export.core.text import foreign
 
+from .backbone_names import is_dense
 from .stand_ins import StandIn
 from .tensor_files import StoredTensor, in_memory
 from .text import LISTED, listed
@@ -81,6 +82,8 @@ PREFIXES = (
 )
 INNER = re.compile(r"\.(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+")
 """Of torch.compile, FSDP and activation checkpointing around a module of the model."""
+EXTRA = "._extra_state"
+"""What a module keeps beside its tensors by `get_extra_state`, of any type."""
 AVERAGED_PREFIXES = ("ema_model.", "model_ema.", "ema.", "teacher.", "_average_model.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay", "initted", "step")  # single numbers beside averaged weights
 DEEPEST = 4  # levels of names above the weights: {"checkpoint": {"model": {"state_dict": ...}}} has three
@@ -89,7 +92,6 @@ PROFILED = ("total_ops", "total_params")  # thop leaves them in every module
 EXTRA_STATE = "_extra_state"  # what nn.Module.get_extra_state gives, a tensor or not
 ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")  # of numpy, which make an array
 HEADS = ("head.", "classifier.", "fc.")
-DENSE = re.compile(r"(?:neck|\w+_head)\.")  # beside the backbone of a detector or segmenter
 
 IsModel = Callable[[Collection[str]], bool]
 """Whether names are those of a known model."""
@@ -281,12 +283,18 @@ def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, Stored
     """Part a set into its tensors and the names of what is none.
 
     Raises:
-        CheckpointError: a tensor has a name that no module has.
+        CheckpointError: a tensor has a name that no module has, or a module's entry beside its tensors is none.
     """
     tensors: dict[str, StoredTensor] = {}
     dropped = []
+    modules = {_module_of(name) for name, value in values.items() if isinstance(value, Tensor | StoredTensor)} - {""}
     for name, value in values.items():
         if not isinstance(value, Tensor | StoredTensor):
+            if _module_of(name) in modules and not str(name).endswith(EXTRA):
+                raise CheckpointError(
+                    f"expected a tensor under '{foreign(name)}' in {where}, as its module has others, found "
+                    f"{foreign(type(value).__name__)}: save model.state_dict() as it is"
+                )
             dropped.append(f"{foreign(name)} (no tensor)")
         elif not isinstance(name, str) or len(name) > LONGEST or not name.isprintable():
             raise CheckpointError(
@@ -296,6 +304,11 @@ def _tensors_of(values: Mapping[Any, Any], where: str) -> tuple[dict[str, Stored
         else:
             tensors[name] = value if isinstance(value, StoredTensor) else in_memory(value)
     return tensors, dropped
+
+
+def _module_of(name: Any) -> str:
+    """The module that a name says its value is of, "" where it names none."""
+    return name.rpartition(".")[0] if isinstance(name, str) else ""
 
 
 def _without_mmcv_average(
@@ -379,7 +392,7 @@ def _known(names: list[str], is_model: IsModel) -> str:
     Raises:
         CheckpointError: there are several models.
     """
-    if is_model(names) or any(DENSE.match(name) for name in names):
+    if is_model(names) or is_dense(names):
         return ""
     prefixes = dict.fromkeys(match[0] for name in names if (match := re.match(r"[^.]+\.(?:[^.]+\.)?", name)))
     prefixes |= dict.fromkeys(prefix.partition(".")[0] + "." for prefix in prefixes)

@@ -18,10 +18,12 @@ from slide_export.backends import registry as backends
 from slide_export.backends.interface import Availability
 from slide_export.core.model import ASSUMED, Inspection
 
+from .views import environments
 from .views.literal import SENTENCE, literal
 from .views.log import LogLines
 
 if TYPE_CHECKING:
+    from slide_export.backends.isolation import KeptEnvironment
     from slide_export.bundle.manifest import Manifest
     from slide_export.bundle.records import AccuracyRecord, ParityRecord
     from slide_export.calibration.accuracy import AccuracyReport
@@ -193,7 +195,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     for column in ("", "target", "size", "largest error", "limit", "SQNR", "top-1", "seconds"):
         table.add_column(column, justify="left" if column in ("", "target") else "right")
     for result in results:
-        table.add_row(GOOD if result.exit_code == 0 else BAD, *_target_cells(result), f"{result.seconds:.0f}")
+        table.add_row(_target_mark(result), *_target_cells(result), f"{result.seconds:.0f}")
     console = _console()
     console.print(table)
     for result in results:
@@ -203,6 +205,12 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
             console.print(
                 f"[dim]{literal(result.target)}: {literal(result.bundle.manifest.parity.evaluator)}[/]", soft_wrap=True
             )
+
+
+def _target_mark(result: TargetResult) -> str:
+    if result.exit_code:
+        return BAD
+    return GOOD if result.bundle else "[dim]-[/]"  # not installed, and nobody named it
 
 
 def _target_cells(result: TargetResult) -> tuple[str, ...]:
@@ -276,8 +284,8 @@ def show_result(result: BenchmarkResult, *, stderr: bool) -> None:
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def show_targets(found: Sequence[Availability]) -> None:
-    """Print what can be used here."""
+def show_targets(found: Sequence[Availability], kept: Sequence[KeptEnvironment] = ()) -> None:
+    """Print what can be used here, and what is kept of environments."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "target", "precisions", "lowers", "runs or evaluates", "proves", "installed"):
         table.add_column(column)
@@ -287,7 +295,7 @@ def show_targets(found: Sequence[Availability]) -> None:
             f"[bold]{target.target}[/]",
             " ".join(target.precisions),
             GOOD if target.ready else BAD,
-            GOOD if target.obstacle is None else BAD,
+            GOOD if target.runs and target.obstacle is None else BAD,
             target.proves,
             ", ".join(f"{name} {version}" for name, version in target.versions.items()) or "-",
         )
@@ -298,6 +306,8 @@ def show_targets(found: Sequence[Availability]) -> None:
             console.print(f"{target.target} is not installed: {target.install}", markup=False)
         elif target.obstacle:
             console.print(f"{target.target} does not run here: {target.obstacle}", markup=False)
+    for one in kept:
+        console.print(f"{one.target} is converted in {environments.sentence(one)}", markup=False, soft_wrap=True)
     from slide_export.benchmark import environment, fast_types
 
     if said := fast_types.sentence(environment.flags()):
@@ -366,7 +376,8 @@ def show_demo(rows: Sequence[DemoRow]) -> None:
         table.add_column(column, justify="left" if column == "model" else "right")
     for row in rows:
         proof = ("", "", "", "") if row.path is None else _proof_cells(row)
-        accuracy = "not run here" if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
+        why_not = f"not installed: {literal(row.absent)}" if row.absent else "not run here"
+        accuracy = why_not if row.accuracy is None else f"[bold]{row.accuracy:.1%}[/]"
         table.add_row(row.what, accuracy, *proof)
     console = _console(stderr=False)
     console.print()

@@ -71,8 +71,9 @@ if TYPE_CHECKING:
     "--output",
     default="",
     metavar="NAME",
-    help="Which output of its task: restored or noise; logits, resized or mask.",
+    help="Which output of its task: restored or noise; logits, resized or mask; boxes or raw.",
 )
+@click.option("--nms", is_flag=True, help="Choose a detector's best boxes inside, for onnx and openvino.")
 @click.option("--labels", type=FILE, help="Text file of class names, one a line, for the metadata.")
 @click.option("--images", type=IMAGES, help="Real images for proof and calibration: folder, zip, npz, CSV list.")
 @click.option("--image-count", type=click.IntRange(min=1), default=8, show_default=True, help="How many at most.")

@@ -23,6 +23,7 @@ from . import export as exporting
 from . import measure as measuring
 from . import prove as proving
 from . import sweep as sweeping
+from . import targets as managing
 from .options import DIRECTORY, as_json
 
 PROGRAM = "slide-export"
@@ -92,20 +93,8 @@ for command in (
     cli.add_command(command)
 
 
-@cli.command()
-@as_json
-def targets(as_json: bool) -> None:
-    """Tell which targets can be used here and how to install the rest."""
-    found = api.targets()
-    if as_json:
-        click.echo(typed_json.dumps([{**asdict(t), "ready": t.ready, "proves": t.proves} for t in found], indent=2))
-        return
-    from .console import show_targets
-
-    show_targets(found)
-
-
-cli.add_command(targets, "doctor")
+cli.add_command(managing.targets)
+cli.add_command(managing.targets, "doctor")
 
 
 @cli.command()

@@ -44,6 +44,9 @@ def run(bundle: Path, images: tuple[Path, ...], against: Path | None, draw: Path
     type=float,
     help="Decibels that every output has to have in the proof, or on --eval where that is given.",
 )
+@click.option(
+    "--draw", type=DIRECTORY, help="Write there the golden images' answers as pictures, above the PyTorch model's."
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for --eval.")
 @click.option("--device", metavar="URL", help="Run them there: ssh://[user@]host[:port][/directory].")
 @keep

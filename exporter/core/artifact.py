@@ -33,6 +33,7 @@ class ModelIO:
         features: outputs are maps of the stages instead of logits.
         output: which of the task's outputs, one of `Task.choices`; "" is the first of them, or the only one.
         labels: class names, in the order of the head's outputs.
+        nms: the best boxes of a detector are chosen inside, where the target runs what takes.
         stages: names of those maps where a model does not hand on four.
     """
 
@@ -43,6 +44,7 @@ class ModelIO:
     labels: tuple[str, ...] = ()
     output: str = ""
     stages: tuple[str, ...] = ()
+    nms: bool = False
 
     def __post_init__(self) -> None:
         if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:

@@ -20,6 +20,9 @@ class Truths(Protocol):
     def picture(self, file: Path) -> NDArray[np.uint8]:
         """A picture, uint8 [H, W, 3]."""
 
+    def placed(self, rows: int, cols: int) -> tuple[int, int]:
+        """Rows and columns, from the input's top left, that a picture of these takes in it."""
+
     def label_map(self, file: Path) -> NDArray[np.int32]:
         """A map of class numbers, [H, W], each pixel the nearest one's."""
 

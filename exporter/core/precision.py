@@ -7,11 +7,12 @@ The command line and manifests say a precision by its name; everything between p
     fp16          float16    float16                     PyTorch rounded to float16 after every operator
     bf16          bfloat16   bfloat16, where the         PyTorch rounded to bfloat16 after every operator
                              processor has it
+    w16           float16    float32                     PyTorch with weights rounded to float16
     int8          int8       int8, ranges calibrated     fake quantization of the PyTorch model
+    int8-dynamic  int8       int8, ranges of each        the same, ranges of each input
+                             input as it comes
     w8            int8       float32, or a float type    fake quantization of the weights alone
                              that the runtime chooses
-
-w16 and int8-dynamic are defined and not offered yet: no backend lists them, so none can be asked for.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Literal, TypeAlias
 
 from .errors import RequestError
 
-Floor: TypeAlias = Literal["none", "rounded", "fake-quantized"]
+Floor: TypeAlias = Literal["none", "rounded", "rounded-weights", "fake-quantized"]
 """What the trained model is put through so that its error is the noise floor: nothing (float32), rounding to a 16-bit
-float after every operator, or fake quantization as a recipe says."""
+float after every operator or of the weights alone, or fake quantization as a recipe says."""
 
 FLOAT_TOLERANCE_FACTOR = 8.0
 """Accepted error over the noise floor. A runtime adds the same terms in another order with other kernels, so its error
@@ -74,7 +75,6 @@ class Precision:
         rounding: relative error of one rounding to the computed type; None where the type has no fixed one.
         needs_hardware: whether only some processors compute in it, and others silently in another type: what was
             executed is judged, whoever chose it.
-        offered: whether a backend may list it today.
     """
 
     name: str
@@ -89,7 +89,6 @@ class Precision:
     calibrated: bool = False
     rounding: float | None = None
     needs_hardware: bool = False
-    offered: bool = True
 
     @property
     def quantized(self) -> bool:
@@ -163,14 +162,13 @@ W16 = Precision(
     "w16",
     "float16",
     "float32",
-    "rounded",
+    "rounded-weights",
     FLOAT_TOLERANCE_FACTOR,
     FP16_LEAST_DB,
     SURE_MARGIN,
     stored_share=0.95,
-    offered=False,
 )
-INT8_DYNAMIC = replace(INT8, name="int8-dynamic", calibrated=False, offered=False)
+INT8_DYNAMIC = replace(INT8, name="int8-dynamic", calibrated=False)
 
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision for precision in (FP32, W16, FP16, BF16, INT8, INT8_DYNAMIC, W8)
@@ -182,10 +180,9 @@ def precision_named(name: str) -> Precision:
     """The precision of a name.
 
     Raises:
-        RequestError: no precision that is offered has the name.
+        RequestError: no precision has the name.
     """
     found = PRECISIONS.get(name)
-    if found is None or not found.offered:
-        offered = ", ".join(one.name for one in PRECISIONS.values() if one.offered)
-        raise RequestError(f"expected a precision of {offered}; found {name!r}")
+    if found is None:
+        raise RequestError(f"expected a precision of {', '.join(PRECISIONS)}; found {name!r}")
     return found

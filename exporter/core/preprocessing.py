@@ -22,7 +22,7 @@ INTERPOLATIONS = ("bicubic", "bilinear")
 EXPECTED = {
     "mean": "three numbers of 0..1, 0.485,0.456,0.406",
     "std": "three numbers over 0 and at most 1, 0.229,0.224,0.225",
-    "resize": "the short side, 256, or both sides, 256x256",
+    "resize": "the short side, 256, both sides, 256x256, or fit",
     "crop": "rows and columns after the centre crop, 224 or 224x320",
     "interpolation": " or ".join(INTERPOLATIONS),
 }
@@ -30,7 +30,7 @@ EXPECTED = {
 HELP = {
     "mean": "subtracted from RGB in 0..1",
     "std": "RGB is divided by it after the mean is subtracted",
-    "resize": "size before the centre crop; one number keeps the aspect",
+    "resize": "size before the centre crop; one number keeps the aspect; fit shows the whole picture, the rest filled",
     "crop": "the centre crop that `resize` goes with; at another input the two keep their ratio",
     "interpolation": "filter of the resizing",
 }
@@ -41,7 +41,8 @@ class PreprocessingOptions(TypedDict, total=False):
 
     Attributes:
         mean, std: of RGB in 0..1, three numbers each; what the checkpoint tells, or an assumption that is said aloud.
-        resize: the short side before the crop, or both sides; like the next two, as the checkpoint tells.
+        resize: the short side before the crop, or both sides, or "fit": the whole picture at its ratio, what is left
+            of the input filled; like the next two, as the checkpoint tells.
         crop: rows and columns of the centre crop, where `resize` goes with another one than the input.
         interpolation: "bicubic" or "bilinear".
     """
@@ -61,6 +62,7 @@ class SaidPreprocessing:
         mean, std: of RGB in 0..1.
         resize: the short side, or rows and columns, before the crop.
         crop: rows and columns.
+        fits: whether whole pictures are fitted into the input, the rest filled.
     """
 
     mean: tuple[float, ...] | None = None
@@ -68,6 +70,10 @@ class SaidPreprocessing:
     resize: tuple[int, ...] | None = None
     crop: tuple[int, ...] | None = None
     interpolation: str | None = None
+    fits: bool = False
+
+
+FIT = "fit"
 
 
 def written(options: Mapping[str, Any]) -> dict[str, str]:
@@ -101,12 +107,16 @@ def read(texts: Mapping[str, str]) -> SaidPreprocessing:
     interpolation = texts.get("interpolation")
     if interpolation is not None and interpolation not in INTERPOLATIONS:
         raise _refusal("interpolation", interpolation)
+    fits = texts.get("resize") == FIT
+    if fits and "crop" in texts:
+        raise RequestError(f"expected {option('crop')} without {option('resize')} fit, which cuts nothing; found both")
     return SaidPreprocessing(
         _channels("mean", texts.get("mean")),
         _channels("std", texts.get("std")),
-        _sides("resize", texts.get("resize")),
+        None if fits else _sides("resize", texts.get("resize")),
         _sides("crop", texts.get("crop")),
         interpolation,
+        fits,
     )
 
 

@@ -9,10 +9,55 @@ from typing import TYPE_CHECKING
 from .typed_json import Measured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .artifact import Feeds, Outputs
 
 SIGNIFICANCE = 0.01
 BATCH_SIZES = (1, 2, 3, 8)  # where a dynamic batch is checked: 0 and 1 are what exporters bake in
+LARGEST_BATCH_VALUES = 3 * 8 * 512 * 512
+"""Numbers fed in a batch of more than two: a UPerNet's maps of eight pictures of 512x512 take 5 GiB."""
+
+
+def batch_sizes(values: int) -> tuple[int, ...]:
+    """The batch sizes that a dynamic batch is checked at: fewer of large images, whose maps no memory would hold.
+
+    Args:
+        values: numbers that are fed of one image.
+    """
+    return tuple(size for size in BATCH_SIZES if size <= max(2, LARGEST_BATCH_VALUES // values))
+
+
+@dataclass(frozen=True)
+class RuleParity:
+    """Whether an output follows from the artifact's other outputs, over all images and batch sizes.
+
+    Attributes:
+        name: of the output.
+        answers: how many were given: detections, say.
+        faults: what breaks the rule; an answer that is none, one that is not there.
+        expected: answers of the reference.
+        matched: of these, how many the artifact gives too; information, for one near tie decides many.
+    """
+
+    name: str
+    answers: int
+    faults: int
+    expected: int
+    matched: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an output is proved by that follows from the others, and jumps where these hardly differ.
+
+    Attributes:
+        output: its name.
+        judge: (an artifact's outputs, the reference's), both of one image [1, ...] -> what was found.
+    """
+
+    output: str
+    judge: Callable[[Outputs, Outputs], RuleParity]
 
 
 @dataclass(frozen=True)
@@ -27,6 +72,7 @@ class Reference:
         rounded: the same at the artifact's precision.
         margins: of outputs that are decisions already, by how much the truth prefers each to the next one, in the units
             of the first output.
+        rule: of an output that follows from the others; None where there is none.
     """
 
     source: str
@@ -35,11 +81,13 @@ class Reference:
     exact: Outputs
     rounded: Outputs
     margins: Outputs = field(default_factory=dict)
+    rule: Rule | None = None
 
     @property
     def scores(self) -> tuple[str, ...]:
         """Outputs that are numbers, in which an error can be small or large."""
-        return tuple(name for name in self.exact if name not in self.margins)
+        derived = () if self.rule is None else (self.rule.output,)
+        return tuple(name for name in self.exact if name not in self.margins and name not in derived)
 
 
 @dataclass(frozen=True)
@@ -152,6 +200,7 @@ class ParityReport:
         reordered: how far those orders move the reference's own first output at most. No limit has it in it: it is what
             the model leaves open between keys that rounding cannot tell apart. None where nothing is sorted.
         reordered_flips: decisions that are others than the reference's under its own orders.
+        rule: of an output that follows from the others; None where there is none.
     """
 
     evaluator: str
@@ -167,14 +216,25 @@ class ParityReport:
     orders: tuple[OrderParity, ...] = ()
     reordered: Measured | None = None
     reordered_flips: tuple[Flip, ...] = ()
+    rule: RuleParity | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every output is within its limits and clear enough, sorted, and no confident answer changed."""
         within = all(output.passed for output in self.outputs) and all(order.passed for order in self.orders)
         return within and not (
-            self.noisy_outputs or self.drowned_outputs or self.confident_flips or self.sure_flips or self.too_many_flips
+            self.broken_rule
+            or self.noisy_outputs
+            or self.drowned_outputs
+            or self.confident_flips
+            or self.sure_flips
+            or self.too_many_flips
         )
+
+    @property
+    def broken_rule(self) -> bool:
+        """Whether an output does not follow from the others."""
+        return self.rule is not None and self.rule.faults > 0
 
     @property
     def noisy_outputs(self) -> tuple[OutputParity, ...]:

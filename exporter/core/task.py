@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .artifact import Array, ModelIO, Outputs
     from .measure import Measure
+    from .proof import Rule
 
 
 def same_file(file: Path) -> tuple[Path, ...]:
@@ -39,6 +40,11 @@ def no_margins(
 
 def nothing_to_check(_io: ModelIO, _config: Any) -> None:
     """A task whose inputs and outputs fit every model of its families."""
+
+
+def no_rule(_io: ModelIO, _config: Any, _size: tuple[int, int]) -> Rule | None:
+    """A task none of whose outputs follows from the others."""
+    return None
 
 
 def answers(scores: Array, axis: int) -> Array:
@@ -73,11 +79,13 @@ class Task:
         classes: outputs that are decisions already, whole numbers, and no scores.
         margins: (module, outputs of some images in float64, rows and columns of the input, io) -> of each of `classes`,
             by how much each decision is preferred to the next, in the units of the first output.
+        rule: (io, configuration of the model, rows and columns of the input) -> what an output is proved by that
+            follows from the others; None where none does. `ModelIO.nms` asks for such an output.
         check: refuse what this task's inputs and outputs cannot be for a configuration; raises `RequestError`.
         draw: the outputs of one image and the class names -> the answer, a line each.
         measure: what `--eval` tells where images have a truth that is no class; None where there is nothing.
-        picture: the outputs of one image and the pictures that it was made of, uint8 [H, W, 3] -> the answer as a
-            picture, uint8 [H', W', 3]; None where an answer is words alone.
+        picture: (outputs of one image, the pictures that it was made of, uint8 [H, W, 3], configuration of the model)
+            -> the answer as a picture, uint8 [H', W', 3]; None where an answer is words alone.
     """
 
     name: str
@@ -91,9 +99,10 @@ class Task:
     choices: tuple[str, ...] = ()
     classes: Callable[[ModelIO], tuple[str, ...]] = no_classes
     margins: Callable[[nn.Module, Mapping[str, Tensor], tuple[int, int], ModelIO], Mapping[str, Tensor]] = no_margins
+    rule: Callable[[ModelIO, Any, tuple[int, int]], Rule | None] = no_rule
     check: Callable[[ModelIO, Any], None] = nothing_to_check
     measure: Measure | None = None
-    picture: Callable[[Outputs, Sequence[NDArray[np.uint8]]], NDArray[np.uint8]] | None = None
+    picture: Callable[[Outputs, Sequence[NDArray[np.uint8]], Any], NDArray[np.uint8]] | None = None
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -104,8 +113,10 @@ class Task:
         """`io` with the output that it asks for, or the default.
 
         Raises:
-            RequestError: it asks for one that this task does not have.
+            RequestError: it asks for one that this task does not have, or for a choice among boxes that it has not.
         """
+        if io.nms and self.rule is no_rule:
+            raise RequestError(f"expected {option('nms')} of a detector, whose boxes overlap; found {self.name}")
         if not io.output:
             return replace(io, output=self.choices[0] if self.choices else "")
         if io.output not in self.choices:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
+INTEGER = frozenset({"ConvInteger", "MatMulInteger"})
 
 
 def count(proto: onnx.ModelProto) -> DtypeStats:
@@ -23,7 +24,8 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
     1. Both inputs of a product come from a DequantizeLinear: it computes in 8 bits, as every runtime reads it.
     2. Any other product computes in the type of its first input.
     3. The second comes from a DequantizeLinear of an initializer: its weights are marked as quantized, either way.
-    4. A product of a module that sorts is float32 whatever the precision is: not counted.
+    4. A product of integers by its own name, with a constant: it computes in 8 bits, with marked weights.
+    5. A product of a module that sorts is float32 whatever the precision is: not counted.
     """
     from slide_export.graph.convert import to_ir
     from slide_export.graph.shapes import infer
@@ -38,7 +40,11 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
     marked = 0
     sorts = sorting_modules(scope_of(node.name or "") for node in model.graph if node.op_type == "TopK")
     for node in model.graph:
-        if inside(scope_of(node.name or ""), sorts):  # Case 4
+        if inside(scope_of(node.name or ""), sorts):  # Case 5
+            continue
+        if node.op_type in INTEGER and (second := node.inputs[1]) is not None:  # Case 4
+            marked += second.is_initializer()
+            computed["int8"] += 1
             continue
         if node.op_type not in HEAVY or (first := node.inputs[0]) is None or (second := node.inputs[1]) is None:
             continue

@@ -14,6 +14,7 @@ from .values import QUANTIZING, scope_of
 if TYPE_CHECKING:
     import onnx
 
+TRANSPOSED = "_Transposed_quantized"
 NO_CONSTANT = frozenset({"Cast", "Constant", *QUANTIZING})
 """Operators whose attributes are those of a precision."""
 
@@ -22,25 +23,33 @@ def tensors(proto: onnx.ModelProto) -> Iterator[StoredConstant]:
     """Every weight, table, constant and attribute of a graph.
 
     1. The 8-bit data of a DequantizeLinear: expanded with its scale and zero point, which are not given again.
-    2. Scales and zero points of activations: left out, the proof by images judges ranges.
-    3. Any other initializer or Constant: as it is.
-    4. A numeric attribute of a named node, such as an epsilon, an axis or a group: under `NODE:TYPE.ATTRIBUTE`.
+    2. 8-bit data of a MatMulInteger, or of a Cast: expanded likewise, with the scale that is multiplied with later.
+    3. Scales and zero points of activations: left out, the proof by images judges ranges.
+    4. Any other initializer or Constant: as it is.
+    5. A numeric attribute of a named node, such as an epsilon, an axis or a group: under `NODE:TYPE.ATTRIBUTE`.
     """
     constants = _constants(proto)
     users = {name: scope_of(node.name) for node in reversed(proto.graph.node) for name in node.input}
     spent: set[str] = set()
     for node in proto.graph.node:
         if node.op_type in QUANTIZING:
-            spent.update(node.input[1:])  # Case 2
+            spent.update(node.input[1:])  # Case 3
             if node.op_type == "DequantizeLinear" and node.input[0] in constants:
                 spent.add(node.input[0])
                 yield _expanded(node, constants, users.get(node.output[0], ""))  # Case 1
+    for data, scale, zero, turned in _scaled_later(proto, constants):
+        spent.update((data, scale, zero))
+        integers, steps = constants[data], np.broadcast_to(constants[scale].astype(np.float64), constants[data].shape)
+        zeros = np.broadcast_to(constants[zero].astype(np.float64) if zero else 0.0, integers.shape)
+        if turned:
+            integers, steps, zeros = integers.T, steps.T, zeros.T
+        yield stepped(data, str(integers.dtype), integers, steps, zeros, users.get(data, ""))  # Case 2
     for name, values in constants.items():
         if name not in spent:
-            yield _plain(name, values, users.get(name, ""))  # Case 3
+            yield _plain(name, values, users.get(name, ""))  # Case 4
     for node in proto.graph.node:
         if node.name and node.op_type not in NO_CONSTANT:
-            yield from _attributes(node)  # Case 4
+            yield from _attributes(node)  # Case 5
 
 
 def _constants(proto: onnx.ModelProto) -> dict[str, Any]:
@@ -51,6 +60,34 @@ def _constants(proto: onnx.ModelProto) -> dict[str, Any]:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     return found
+
+
+def _scaled_later(proto: onnx.ModelProto, constants: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """Names of data, scale and zero point, "" where it is 0, of each constant that is scaled by a Mul.
+
+    The last tells whether the data are those of the float graph transposed, as ONNX Runtime's quantizer makes a MatMul
+    of a Gemm, and names them so.
+
+    Given    MatMulInteger(x, w, _, zero) -> Cast -> Mul(_, s)    Mul(x_scale, w_scale) -> s
+    Result   w, w_scale, zero, False
+
+    Given    Mul(Cast(w), w_scale)
+    Result   w, w_scale, "", False
+    """
+    makers = {node.output[0]: node for node in proto.graph.node}
+    readers = {name: node for node in proto.graph.node for name in node.input}
+    for node in proto.graph.node:
+        if node.op_type == "Cast" and node.input[0] in constants and constants[node.input[0]].dtype == np.int8:
+            yield node.input[0], next(name for name in readers[node.output[0]].input if name in constants), "", False
+        if node.op_type == "MatMulInteger" and node.input[1] in constants:
+            scaled = readers[readers[node.output[0]].output[0]]
+            scales = next(makers[name] for name in scaled.input if name in makers and makers[name].op_type == "Mul")
+            yield (
+                node.input[1],
+                next(name for name in scales.input if name in constants),
+                node.input[3],
+                node.input[1].endswith(TRANSPOSED),
+            )
 
 
 def _expanded(node: onnx.NodeProto, constants: Mapping[str, Any], module: str) -> StoredConstant:

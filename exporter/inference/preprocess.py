@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from slide_export.models import DataConfig
 
 LARGEST_PIXELS = 89_478_485  # where Pillow takes a file for a decompression bomb
+NO_CLASS = 255
+"""What a map of classes has where its picture has nothing, as files have it where a pixel has none."""
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -25,15 +27,24 @@ def crop(picture: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArr
     Raises:
         CalibrationError: the picture is so narrow that resizing its short side gives more pixels than memory holds.
     """
-    return np.asarray(_placed(picture.convert("RGB"), data, size, FILTERS[data.interpolation]), dtype=np.uint8)
+    placed = _placed(picture.convert("RGB"), data, size, FILTERS[data.interpolation], data.fill)
+    return np.asarray(placed, dtype=np.uint8)
 
 
 def crop_label_map(numbers: Image.Image, data: DataConfig, size: tuple[int, int]) -> NDArray[np.int32]:
     """Resize and centre-crop a map of class numbers as its picture was: int32 [H, W]. Raises as `crop` does."""
-    return np.asarray(_placed(numbers, data, size, Image.Resampling.NEAREST), dtype=np.int32)
+    return np.asarray(_placed(numbers, data, size, Image.Resampling.NEAREST, NO_CLASS), dtype=np.int32)
 
 
-def _placed(picture: Image.Image, data: DataConfig, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+def _placed(
+    picture: Image.Image,
+    data: DataConfig,
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    fill: int | tuple[int, int, int],
+) -> Image.Image:
+    if data.fits:
+        return _fitted(picture, data.fitted(size, (picture.height, picture.width)), size, resampling, fill)
     rows, cols = data.resized(size)
     if not data.resizes and picture.height >= size[0] and picture.width >= size[1]:
         return _middle(picture, size)
@@ -46,6 +57,19 @@ def _placed(picture: Image.Image, data: DataConfig, size: tuple[int, int], resam
             f"{picture.height}x{picture.width} that becomes {rows}x{cols}: cut it"
         )
     return _middle(picture.resize((cols, rows), resampling), size)
+
+
+def _fitted(
+    picture: Image.Image,
+    own: tuple[int, int],
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    fill: int | tuple[int, int, int],
+) -> Image.Image:
+    """A picture of its own rows and columns at the top left of an input, the rest filled."""
+    whole = Image.new(picture.mode, (size[1], size[0]), fill)
+    whole.paste(picture.resize((own[1], own[0]), resampling), (0, 0))
+    return whole
 
 
 def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

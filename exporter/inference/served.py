@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from slide_export.core.proof import Rule
     from slide_export.models import DataConfig
 
     from .export_wrapper import ExportWrapper
@@ -60,6 +61,11 @@ class ServedModel:
         from slide_export.models import coupled
 
         return coupled(self.module)
+
+    @property
+    def rule(self) -> Rule | None:
+        """What an output is proved by that follows from the others; None where none does."""
+        return self.task.rule(self.io, self.trained.config, self.trained.image_size)
 
     def running(self, inference: InferenceModel) -> ServedModel:
         """The same service of the model in a form."""

@@ -1,5 +1,6 @@
 """The accuracy gate on a served model and its artifact: which images, what each is fed, what the verdict says."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from slide_export.calibration.images import ImageSet, find
 from slide_export.calibration.parts import Counted, FileRange, Scores
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import RequestError, option
-from slide_export.core.proof import BATCH_SIZES
+from slide_export.core.proof import batch_sizes
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import Task, answers_of
 from slide_export.inference.served import ServedModel, repeated
@@ -142,7 +143,7 @@ def of_pytorch(served: ServedModel) -> Scores:
 
 def of_session(session: Session, served: ServedModel) -> Scores:
     """Scores of pictures by an artifact, in batches that it takes."""
-    size = served.io.batch or BATCH_SIZES[-1]
+    size = served.io.batch or batch_sizes(len(served.input_names) * 3 * math.prod(served.trained.image_size))[-1]
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
         """Outputs by name of decoded pictures, run in parts of the artifact's batch."""

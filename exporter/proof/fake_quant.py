@@ -7,6 +7,8 @@ an artifact that is much worse than this was not quantized as its recipe says, o
     w -> s_o round(w / s_o)      s_o = max |w_o| / 127 for each output channel o (63 with a reduced range)
     x -> s round(x / s - z) + z  for a layer's input; 255 steps over [min, max], or +-127 over +-max |x|
 
+The range of an input is that of all images or, where activations are dynamic, its own.
+
 Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, equation 1.
 """
 
@@ -36,6 +38,9 @@ def simulated(serving: nn.Module, recipe: QuantizationRecipe, images: Iterable[t
             ranges = _observe(copied, layers, images)  # with rounded weights already: the ranges that the artifact sees
             for layer, (low, high) in zip(layers, ranges, strict=True):
                 layer.register_forward_pre_hook(_rounding(low, high, symmetric=recipe.activations == "symmetric"))
+        elif recipe.dynamic:
+            for layer in layers:
+                layer.register_forward_pre_hook(_round_to_own_range)
     return copied
 
 
@@ -102,3 +107,13 @@ def _rounding(low: float, high: float, *, symmetric: bool) -> Any:
         return (((fed[0] / scale).round() + zero).clamp(bottom, top).sub(zero) * scale, *fed[1:])
 
     return hook
+
+
+def _round_to_own_range(layer: nn.Module, fed: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Round a layer's input to 255 steps over its own range, zero always within.
+
+    One range for the whole tensor is the coarsest that runtimes take; some have one a row.
+    """
+    low, high = min(0.0, float(fed[0].min())), max(0.0, float(fed[0].max()))
+    rounded: tuple[Tensor, ...] = _rounding(low, high, symmetric=False)(layer, fed)
+    return rounded

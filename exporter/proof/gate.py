@@ -62,6 +62,11 @@ def explain(proof: ParityReport, precision: Precision) -> str:
                 f"model, found {output.max_abs:.2e} (rms {output.rms:.2e}), {output.sqnr_db:.0f} dB: "
                 "the artifact is not the model"
             )
+    if proof.rule is not None and proof.broken_rule:
+        return (
+            f"expected {proof.rule.name} that follow from the artifact's own scores and boxes, found "
+            f"{proof.rule.faults} of {proof.rule.answers} that do not: the runtime chooses otherwise than the model"
+        )
     for output in proof.noisy_outputs:
         return (
             f"expected a signal to quantization noise of {proof.accepted.min_sqnr_db:g} dB in {output.name}, found "

@@ -18,7 +18,7 @@ from slide_export.backends.interface import Session
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.core.artifact import Array, Outputs
 from slide_export.core.precision import FP32, Precision
-from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, Reference
+from slide_export.core.proof import Acceptance, Flip, OutputParity, ParityReport, Reference, RuleParity, batch_sizes
 from slide_export.core.task import answers
 
 from .order_summary import summary
@@ -60,7 +60,7 @@ def check(
             evaluator=session.evaluator,
             source=reference.source,
             images=len(reference.images),
-            batch_sizes=(batch,) if batch else BATCH_SIZES,
+            batch_sizes=_sizes(reference, batch),
             outputs=(),
             top1=None,
             flips=(),
@@ -73,7 +73,11 @@ def check(
         results = (result for batched in _batched(reference, session, batch) for result in batched)
         judged = _judged(reference, results, decision_axis)
         return replace(
-            report, outputs=judged.outputs(accepted.multiple), top1=judged.decided.share, flips=judged.decided.flips
+            report,
+            outputs=judged.outputs(accepted.multiple),
+            top1=judged.decided.share,
+            flips=judged.decided.flips,
+            rule=judged.rule,
         )
 
 
@@ -83,6 +87,7 @@ class _Judged:
 
     errors: tuple[_Errors, ...]
     decided: _Decided
+    rule: RuleParity | None = None
 
     def outputs(self, multiple: float) -> tuple[OutputParity, ...]:
         """The figures of each output, and what is accepted of them."""
@@ -94,12 +99,25 @@ def _judged(reference: Reference, results: Iterable[_Result], axis: int | None) 
     errors = tuple(
         _Errors(reference, name, axis if index == 0 else None) for index, name in enumerate(reference.scores)
     )
-    decided = _Decided(reference, axis)
+    decided, followed = _Decided(reference, axis), None
     for image, found in results:
         for output in errors:
             output.add(found[output.name], image)
         decided.add(found, image)
-    return _Judged(errors, decided)
+        followed = _followed(reference, found, image, followed)
+    return _Judged(errors, decided, followed)
+
+
+def _followed(reference: Reference, found: Outputs, image: int, before: RuleParity | None) -> RuleParity | None:
+    """What was found of the output that follows from the others, this image's outputs [1, ...] counted too."""
+    if reference.rule is None:
+        return None
+    one = {name: value[image : image + 1] for name, value in reference.exact.items()}
+    now = reference.rule.judge(found, one)
+    if before is None:
+        return now
+    counts = ("answers", "faults", "expected", "matched")
+    return replace(now, **{name: getattr(before, name) + getattr(now, name) for name in counts})
 
 
 def _under_its_orders(
@@ -159,7 +177,7 @@ def _once_an_image(flips: tuple[Flip, ...]) -> tuple[Flip, ...]:
 
 def _batched(reference: Reference, session: Session, batch: int | None) -> Iterator[Sequence[_Result]]:
     """The results of each run; an image may be in several, and each of its results counts."""
-    for index in _batches(len(reference.images), batch):
+    for index in _batches(len(reference.images), _sizes(reference, batch)):
         outputs = session.run({name: value[index] for name, value in reference.feeds.items()})
         yield [
             (image, {name: outputs[name][place : place + 1] for name in reference.exact})
@@ -167,13 +185,17 @@ def _batched(reference: Reference, session: Session, batch: int | None) -> Itera
         ]
 
 
-def _batches(count: int, batch: int | None) -> Iterator[NDArray[np.intp]]:
+def _sizes(reference: Reference, batch: int | None) -> tuple[int, ...]:
+    """The batch sizes to check: the fixed one, or those of a dynamic one."""
+    return (batch,) if batch else batch_sizes(sum(value[0].size for value in reference.feeds.values()))
+
+
+def _batches(count: int, sizes: Sequence[int]) -> Iterator[NDArray[np.intp]]:
     """Batches of image indices: every checked size from the first image on, then the rest; short sets repeat.
 
     Given   5 images, sizes 1 and 2
     Result  [0], [0 1], [2 3], [4 0]
     """
-    sizes = (batch,) if batch else BATCH_SIZES
     for size in sizes:  # each from image 0 on: the same images at every size, so that only batching differs
         yield np.arange(size) % count
     for start in range(sizes[-1], count, sizes[-1]):  # the rest in batches of the largest size

@@ -31,7 +31,7 @@ def truth(served: ServedModel, source: str, names: Sequence[str], pictures: Sequ
     """
     feeds = served.feeds(pictures)
     exact = served.outputs(feeds, torch.float64, served.in_float64())
-    return Reference(source, tuple(names), feeds, exact, {}, served.margins(exact))
+    return Reference(source, tuple(names), feeds, exact, {}, served.margins(exact), served.rule)
 
 
 def with_floor(served: ServedModel, reference: Reference, numbers: NumericFormat) -> Reference:
@@ -108,4 +108,5 @@ def subset(reference: Reference, count: int) -> Reference:
         first(reference.exact, count),
         first(reference.rounded, count),
         first(reference.margins, count),
+        reference.rule,
     )

@@ -68,7 +68,9 @@ class _RoundResults(TorchDispatchMode):
 
 
 def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] = ()) -> nn.Module:
-    """Module that computes as `precision` would: fp32 as it is, fp16 and bf16 with rounded weights and results.
+    """Module that computes as `precision` would.
+
+    fp32 is the module as it is, fp16 and bf16 have rounded weights and results, w16 has rounded weights alone.
 
     Args:
         serving: the model, or one inside `ExportWrapper`.
@@ -78,7 +80,21 @@ def at_precision(serving: nn.Module, precision: Precision, keep: Sequence[str] =
         return serving
     if precision.floor == "rounded":
         return _Rounded(serving, getattr(torch, precision.computed), keep)
-    raise RequestError(f"expected a precision with a noise floor, fp32, fp16 or bf16; found {precision.name!r}")
+    if precision.floor == "rounded-weights":
+        return _with_rounded_weights(serving, getattr(torch, precision.stored), keep)
+    raise RequestError(f"expected a float precision, fp32, w16, fp16 or bf16; found {precision.name!r}")
+
+
+def _with_rounded_weights(serving: nn.Module, kind: torch.dtype, keep: Sequence[str]) -> nn.Module:
+    """Copy a module and round its matrices, kernels and tables; runtimes store vectors, as biases are, in float32."""
+    rounded = copy.deepcopy(serving)
+    for name, layer in layers_of(rounded):
+        if any(matches(name, pattern) for pattern in keep):
+            continue
+        for stored in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
+            if stored.dim() > 1 and stored.dtype == torch.float32:
+                stored.data = stored.data.to(kind).float()
+    return rounded
 
 
 class _Rounded(nn.Module):

@@ -58,7 +58,7 @@ def draw(found: Outputs, _labels: Sequence[str]) -> tuple[str, ...]:
     return (f"{name}  {spread}{image.min():.3g} to {image.max():.3g}",)
 
 
-def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]], _config: Any) -> NDArray[np.uint8]:
     """Before and after side by side, uint8 [H, 2W, 3]; noise around a middle gray."""
     ((name, value),) = found.items()
     after = value[0].transpose(1, 2, 0) + (0.5 if name == NOISE else 0)

@@ -15,7 +15,7 @@ from slide_export.core.measure import Measure
 from slide_export.core.task import Task
 
 from .answers.mean_iou import MeanIou
-from .answers.palette import coloured, overlaid
+from .answers.palette import coloured, overlaid, palette_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +92,10 @@ def draw(found: Outputs, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name:<{width}}  {counts[at] / mask.size:7.2%}" for name, at in zip(names, order, strict=True))
 
 
-def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def picture(found: Outputs, pictures: Sequence[NDArray[np.uint8]], config: Any) -> NDArray[np.uint8]:
     """The picture, and beside it the picture under the colours of its classes, uint8 [H, 2W, 3]."""
-    return np.concatenate([pictures[0], overlaid(pictures[0], coloured(mask_of(found)))], axis=1)
+    colours = coloured(mask_of(found), palette_of(config.palette))
+    return np.concatenate([pictures[0], overlaid(pictures[0], colours)], axis=1)
 
 
 SEGMENT = Task(

@@ -14,6 +14,7 @@ from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal
 
 from . import bundle as verification
+from . import drawing
 from .apart import opened_apart
 from .opening import Opening
 from .outcome import VerifyResult
@@ -31,12 +32,14 @@ class VerifyOptions:
         opening: where the artifact runs.
         evaluate: how its accuracy is measured: in this process, or in several.
         least_db: signal to noise that every output has to have; None asks what the bundle's own recipe does.
+        draw: a directory for answers as pictures, beside the trained model's; None draws none.
     """
 
     against: Path | None = None
     goal: AccuracyGoal | None = None
     opening: Opening = opened_apart
     least_db: float | None = None
+    draw: Path | None = None
     evaluate: verification.Evaluate = verification.in_this_process
 
 
@@ -93,10 +96,15 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
     """
     with verification.open_bundle(known.path, step, demand.opening) as opened:
         manifest = opened.bundle.manifest
+        if demand.draw is not None:
+            drawing.refuse_words(opened.task)
         served = verification.trained(opened, demand.against, step)
         proof = verification.prove(opened, served, step)
         known = replace(known, target=manifest.target, precision=manifest.precision.name, proof=proof)
         yield known
+        if demand.draw is not None:  # also of what is refused: there above all
+            with step("draw its answers"):
+                drawing.beside_the_model(opened, demand.draw)
         verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
             yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step, demand.evaluate))

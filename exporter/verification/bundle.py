@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeAlias
 
 from slide_export.bundle import store as bundle
@@ -21,7 +22,7 @@ from slide_export.core.errors import AccuracyError, BundleError, ParityError, op
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
 from slide_export.core.progress import Progress, no_progress
-from slide_export.core.proof import ParityReport, Reference
+from slide_export.core.proof import ParityReport, Reference, Rule
 from slide_export.core.request import AccuracyGoal
 from slide_export.core.task import NOTHING_MORE, Known, Task
 from slide_export.inference.served import ServedModel, serve
@@ -82,7 +83,7 @@ def open_bundle(
     """
     with step("read the bundle"):
         made = bundle.read(path)
-        golden, numbers = bundle.golden(made), numbers_of(made)
+        golden, numbers = replace(bundle.golden(made), rule=rule_in(made, known)), numbers_of(made)
     with opening(made, step) as artifact:
         yield OpenedBundle(made, golden, numbers, artifact, known)
 
@@ -237,7 +238,14 @@ def interface_of(made: Bundle) -> ModelIO:
         made.manifest.labels,
         options.output,
         stages,
+        options.nms,
     )
+
+
+def rule_in(made: Bundle, known: Known = NOTHING_MORE) -> Rule | None:
+    """What an output of a bundle is proved by that follows from the others; None where none does."""
+    model = made.manifest.model
+    return task_in(made, known).rule(interface_of(made), SimpleNamespace(**model.config), model.image_size)
 
 
 def task_in(made: Bundle, known: Known = NOTHING_MORE) -> Task:

@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
+from slide_export.backends.interface import Availability
 from slide_export.benchmark.plan import refuse_no_time
 from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.core import errors, files, hidden
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import RequestError, SlideExportError, WriteError
+from slide_export.core.errors import BackendUnavailable, RequestError, SlideExportError, WriteError
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal, ExportRequest
 
@@ -35,7 +36,8 @@ class TargetResult:
     """How one target's export ended.
 
     Attributes:
-        exit_code: what that export alone would have ended with; 70 for a crash, 75 where its time was over.
+        exit_code: what that export alone would have ended with; 70 for a crash, 75 where its time was over; 0 for a
+            target that nobody named and that is not installed.
         message: why, in one sentence; empty when it is done. `on_command_line` has its options as flags.
         seconds: from the start of its process to its end.
         bundle: what was made, None unless it is done.
@@ -56,11 +58,16 @@ class TargetResult:
 
 
 def export_all(
-    request: ExportRequest, targets: Sequence[str], timeout_s: float, jobs: int = JOBS, step: Progress = no_progress
+    request: ExportRequest,
+    targets: Sequence[str] | None,
+    timeout_s: float,
+    jobs: int = JOBS,
+    step: Progress = no_progress,
 ) -> tuple[TargetResult, ...]:
     """The result of a request for each target, in the order of `targets`.
 
     Args:
+        targets: names; None takes every target that is installed, and ends with a row for each that is not.
         timeout_s: a target that takes longer is stopped and reported; so is the preparation.
         jobs: how many processes at a time, which share the processor's cores: targets first, and where there are
             fewer, several for the accuracy of each.
@@ -68,16 +75,34 @@ def export_all(
     Raises:
         RequestError: the request has families or tasks of the caller's own, which other processes do not know; or
             there is no time.
+        BackendUnavailable: nobody named targets, and none is installed.
     """
     if request.families or request.tasks:
         raise RequestError("expected families and tasks of slide_export for several targets: export to one at a time")
     refuse_no_time(timeout_s)
-    requests = [_for_target(request, target) for target in targets]
+    if targets is None:
+        ready, absent = installed()
+        if not ready:
+            hints = "; ".join(one.install for one in absent)
+            raise BackendUnavailable(f"expected a target that is installed, found none: {hints}")
+        return (*export_all(request, ready, timeout_s, jobs, step), *map(_not_installed, absent))
+    requests = [for_target(request, target) for target in targets]
     ended = {index: end for index, one in enumerate(requests) if (end := _refusal(one)) is not None}
     able = [index for index in range(len(requests)) if index not in ended]
     if able:
         ended |= dict(zip(able, _each([requests[index] for index in able], timeout_s, jobs, step), strict=True))
     return tuple(ended[index] for index in range(len(requests)))
+
+
+def installed() -> tuple[tuple[str, ...], tuple[Availability, ...]]:
+    """Targets that are installed, and what lacks of those that are not."""
+    found = [registry.availability(target) for target in registry.names()]
+    return tuple(one.target for one in found if one.ready), tuple(one for one in found if not one.ready)
+
+
+def _not_installed(absent: Availability) -> TargetResult:
+    """The row of a target that nobody named: no failure."""
+    return TargetResult.ended(absent.target, 0, f"not installed: {absent.install}")
 
 
 def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: Progress) -> Sequence[TargetResult]:
@@ -86,7 +111,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
         tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
         Nursery(PRELOAD, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}) as nursery,
     ):
-        order = {"request": plain(requests[0]), "prepared": directory, "threads": _all_threads()}
+        order = {"request": plain(_dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):
             first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
         if first["exit_code"]:
@@ -108,6 +133,11 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             return list(pool.map(finish, requests))
 
 
+def _dynamic_first(requests: Sequence[ExportRequest]) -> ExportRequest:
+    """The request that the checkpoint is prepared for: what is dynamic there can be fixed for a target."""
+    return min(requests, key=lambda one: one.interface.batch is not None)
+
+
 @contextmanager
 def _ended_early(nursery: Nursery, pool: ThreadPoolExecutor) -> Iterator[None]:
     """Stop what still runs where the parent is interrupted, instead of waiting for it."""
@@ -124,11 +154,17 @@ def worst(results: Sequence[TargetResult]) -> int:
     return errors.worst(result.exit_code for result in results)
 
 
-def _for_target(request: ExportRequest, target: str) -> ExportRequest:
-    known = registry.load(target).OPTIONS
-    return replace(
-        request, target=target, options={name: value for name, value in request.options.items() if name in known}
-    )
+def for_target(request: ExportRequest, target: str) -> ExportRequest:
+    """A request of several targets for one of them: with the options that it knows, and a batch that it takes.
+
+    A dynamic batch stands for the smallest one of a target that takes no dynamic one; a fixed one is left as it is.
+    """
+    backend = registry.load(target)
+    options = {name: value for name, value in request.options.items() if name in backend.OPTIONS}
+    sizes, io = optional.fixed_batches(backend), request.interface
+    if sizes is not None and io.batch is None:
+        io = replace(io, batch=sizes[0])
+    return replace(request, target=target, options=options, interface=io)
 
 
 def _refusal(request: ExportRequest) -> TargetResult | None:

@@ -17,6 +17,7 @@ from slide_export.proof import accuracy
 from slide_export.verification.apart import Runners
 from slide_export.verification.bundle import verify
 
+from .all_targets import for_target, installed
 from .finish import finish
 from .prepare import Prepared, prepare
 from .resolve import resolve
@@ -29,11 +30,12 @@ class DemoRow:
     """One line of the demo's table.
 
     Attributes:
-        what: "PyTorch", or a target and precision.
+        what: "PyTorch", a target and precision, or a target that is not installed.
         accuracy: held-out top-1; None where the artifact cannot run on this machine.
         path: of the bundle; None for PyTorch itself.
         size_mib: of the artifact.
         max_abs, limit, sqnr_db, evaluator: of the parity check.
+        absent: how to install the target, where it is not.
     """
 
     what: str
@@ -44,30 +46,33 @@ class DemoRow:
     limit: float = 0.0
     sqnr_db: float = 0.0
     evaluator: str = ""
+    absent: str = ""
 
 
 def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
-    """One row for PyTorch and one for each usable target; the checkpoint is prepared once for all of them."""
+    """A row for PyTorch, one for each installed target, last those that are not; the checkpoint is prepared once."""
     root = Path(str(importlib.resources.files("slide_export.digits")))
     labels = tuple((root / "labels.txt").read_text().split())
+    ready, absent = installed()
     requests = [
-        ExportRequest(
-            root / "digits.pth",
-            target=target,
-            out=out,
-            overwrite=True,
-            images=root / "heldout",
-            image_count=PARITY_IMAGES,
-            interface=ModelIO(labels=labels),
+        for_target(
+            ExportRequest(
+                root / "digits.pth",
+                out=out,
+                overwrite=True,
+                images=root / "heldout",
+                image_count=PARITY_IMAGES,
+                interface=ModelIO(labels=labels),
+            ),
+            target,
         )
-        for target in registry.names()
-        if registry.availability(target).ready
+        for target in ready
     ]
     plans = [resolve(request) for request in requests]
     if not plans:
         return ()
     with step(f"load the checkpoint and run it on {PARITY_IMAGES} held-out images in float64"):
-        prepared = prepare(plans[0].source)
+        prepared = prepare(min(plans, key=lambda plan: plan.source.io.batch is not None).source)
     with step("PyTorch: classify all held-out images"):
         scores = accuracy.of_pytorch(prepared.served)
         rows = [DemoRow("PyTorch", _top1(scores, prepared))]
@@ -78,7 +83,8 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
             with step(f"{plan.target}: verify the bundle against the checkpoint"):
                 verify(bundle.path, against=prepared.served.trained, opening=runners.opened)
             with step(f"{plan.target}: classify all held-out images"):
-                rows.append(_row(bundle, prepared))
+                rows.append(_row(bundle, prepared.at_batch(plan.source.io.batch)))
+    rows += [DemoRow(one.target, None, absent=one.install) for one in absent]
     return tuple(rows)
 
 

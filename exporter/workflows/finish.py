@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slide_export.backends import registry
@@ -11,6 +11,9 @@ from slide_export.benchmark.tune import tune
 from slide_export.bundle import report, staging, store
 from slide_export.bundle.describe import AskedFor, Made, describe
 from slide_export.bundle.store import Bundle
+from slide_export.calibration.audit import audit
+from slide_export.calibration.image_cache import FedImages
+from slide_export.calibration.images import ImageSet
 from slide_export.calibration.quantization import FILE as QUANTIZATION
 from slide_export.calibration.quantization import NumericFormat, calibration_images, in_precision, with_overlap
 from slide_export.calibration.recipe import dump
@@ -45,6 +48,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
         SlideExportError: see each stage.
     """
+    prepared = prepared.at_batch(plan.source.io.batch)
     plan = plan.on_this_machine().protecting(prepared.served.trained.float32)
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
     with step(f"run the trained model as {numbers.precision} would compute it"):
@@ -53,10 +57,12 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
     with step("choose the form"):
         form = prepared.in_form(",".join(stage.fastest for stage in tuning) or plan.source.form, target)
     source, calibration = source_of(plan, prepared, form, step)
+    images, audited = observed_by_backend(plan, prepared)
     destination = plan.destination.path
     with staging.staging(destination, overwrite=plan.destination.overwrite) as directory:
         with step(f"write the {target} artifact"):
-            artifact = backend.lower(source, directory, lowering_options(plan, prepared))
+            options = replace(lowering_options(plan, prepared), calibration=images)
+            artifact = backend.lower(source, directory, options)
         del source
         found = examine(plan, prepared, form, artifact, step, jobs)
         made = Made(
@@ -71,7 +77,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
             dtype_stats=found.dtype_stats,
             tuning=tuning,
             quantization=numbers.recipe,
-            calibration=calibration,
+            calibration=calibration or audited,
             accuracy=found.accuracy,
             mixed=plan.found,
             asked=_asked(plan),
@@ -126,12 +132,36 @@ def reduce(plan: Plan, prepared: Prepared, form: ModelInForm, numbers: NumericFo
     """The graph in a precision, calibrated on images apart from the proof's and the evaluation's where it needs any."""
     if numbers.recipe is None or not numbers.recipe.calibrated:
         return Calibrated(*in_precision(form.graph, numbers, None))
-    judged_on = None if prepared.evaluation is None else prepared.evaluation.images
-    chosen = calibration_images(
-        prepared.images, prepared.proof_images, judged_on, plan.calibration.count, plan.calibration.seed
-    )
+    chosen = _drawn(plan, prepared)
     graph, found = in_precision(form.graph, numbers, prepared.fed(chosen))
-    return Calibrated(graph, with_overlap(found, chosen, prepared.proof_images, judged_on))
+    return Calibrated(graph, _with_overlap(found, chosen, prepared))
+
+
+def observed_by_backend(plan: Plan, prepared: Prepared) -> tuple[FedImages | None, CalibrationReport | None]:
+    """Images for a backend that calibrates by itself, and their audit; nothing where none does.
+
+    Raises:
+        CalibrationError: the images are not fit for calibration, see `audit`.
+    """
+    recipe, in_graph = plan.numbers.recipe, registry.load(plan.target).PRECISIONS[plan.numbers.precision.name]
+    if recipe is None or not recipe.calibrated or in_graph:
+        return None, None
+    chosen = _drawn(plan, prepared)
+    images = prepared.fed(chosen)
+    return images, _with_overlap(audit(images.images, recipe.accept), chosen, prepared)
+
+
+def _drawn(plan: Plan, prepared: Prepared) -> ImageSet:
+    drawn = plan.calibration
+    return calibration_images(prepared.images, prepared.proof_images, _judged_on(prepared), drawn.count, drawn.seed)
+
+
+def _judged_on(prepared: Prepared) -> ImageSet | None:
+    return None if prepared.evaluation is None else prepared.evaluation.images
+
+
+def _with_overlap(found: CalibrationReport | None, chosen: ImageSet, prepared: Prepared) -> CalibrationReport | None:
+    return with_overlap(found, chosen, prepared.proof_images, _judged_on(prepared))
 
 
 def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes, ...]:

@@ -72,6 +72,7 @@ def _of_the_artifact(manifest: Manifest) -> dict[str, Any]:
         "softmax": options.softmax,
         "features": options.features,
         "output": options.output,
+        "nms": options.nms,
         "labels": manifest.labels,
     }
     return taken | ({} if options.image_count is None else {"image_count": options.image_count})

@@ -52,6 +52,7 @@ class ExportOptions(PreprocessingOptions, total=False):
         softmax: return probabilities instead of logits.
         features: return the maps of the stages instead of logits.
         output: which of the task's outputs; its default.
+        nms: choose a detector's best boxes inside, where the target runs that.
         labels: class names.
         evaluation: directory of class folders, directory without, or CSV list of file,label, for the accuracy gate;
             of a task with truths their folders or list.
@@ -84,6 +85,7 @@ class ExportOptions(PreprocessingOptions, total=False):
     softmax: bool
     features: bool
     output: str
+    nms: bool
     labels: Sequence[str]
     evaluation: Path | str | None
     max_drop: float | None

@@ -86,6 +86,18 @@ class Prepared:
     calibration: dict[ImageSet, FedImages] = field(default_factory=dict, repr=False, compare=False)
     scores: dict[str, Outputs] = field(default_factory=dict, repr=False, compare=False)
 
+    def at_batch(self, batch: int | None) -> Prepared:
+        """The same checkpoint for a target that takes no dynamic batch; itself where its batch is fixed already.
+
+        Args:
+            batch: the fixed size that the target is exported at; None leaves the batch dynamic.
+        """
+        if batch is None or self.request.io.batch is not None:
+            return self
+        io = replace(self.request.io, batch=batch)
+        request, served = replace(self.request, io=io), replace(self.served, io=replace(self.served.io, batch=batch))
+        return replace(self, request=request, served=served, forms={}, calibration={})
+
     def in_form(self, form: str, target: str) -> ModelInForm:
         """The model in a form, made once for each form that is asked for.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.bundle import staging
 from slide_export.calibration import recipe as recipes
 from slide_export.calibration.images import ImageSet, bundled, find
@@ -141,7 +141,8 @@ def resolve(request: ExportRequest) -> Plan:
     """
     search = request.precision == MIXED
     precision = request.mixed_base if search else request.precision
-    backend = registry.require(request.target, precision)
+    backend = registry.require_export(request.target, precision)
+    optional.refuse_batch(backend, request.interface.batch)
     options = registry.complete_options(request.target, request.options)
     stem = name_of(request.checkpoint) if request.name is None else request.name
     name = f"{stem}-{MIXED}" if search else stem
@@ -214,6 +215,12 @@ def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: Nu
     if search and request.tune:
         raise RequestError(
             f"expected mixed precision or {option('tune')}, found both: tune first, and name the form that it found"
+        )
+    if request.interface.nms and not optional.suppresses(backend):
+        able = [name for name in registry.names() if optional.suppresses(registry.load(name))]
+        raise RequestError(
+            f"{option('nms')} is not available for {target}, which runs no NonMaxSuppression: take "
+            f"{' or '.join(able)}, or choose among its boxes outside"
         )
     if numbers.keep and not in_graph:
         raise RequestError(

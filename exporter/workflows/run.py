@@ -5,16 +5,14 @@ files, folders -> decoded, resized, cropped as the manifest says -> fed -> outpu
 
 from __future__ import annotations
 
-import io
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from slide_export.backends.interface import Session
 from slide_export.bundle import store as bundles
@@ -22,14 +20,14 @@ from slide_export.bundle.manifest import Manifest
 from slide_export.calibration import samples
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import find, is_there
-from slide_export.core import files
 from slide_export.core.artifact import Feeds, Outputs
-from slide_export.core.errors import CalibrationError, RequestError, option
+from slide_export.core.errors import CalibrationError
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.task import Task
 from slide_export.inference.served import ServedModel, feeds_of, repeated
 from slide_export.models import DataConfig
 from slide_export.verification.bundle import interface_of, open_bundle, task_in, trained
+from slide_export.verification.drawing import refuse_words, write_each
 
 CONTAINERS = frozenset({".zip", ".npz", ".csv"})
 
@@ -108,8 +106,7 @@ def run(bundle: Path, places: Sequence[Path], against: Path | None = None, step:
                 feeds = feeds_of(task, interface, store.data, store.stacked(part))
                 outputs = run_batch(session, feeds, interface.batch)
                 answers += [
-                    _answer(file, row, task, manifest.labels, store)
-                    for file, row in zip(part, _rows(outputs), strict=True)
+                    _answer(file, row, task, manifest, store) for file, row in zip(part, _rows(outputs), strict=True)
                 ]
         if served is not None:
             with step(f"run the trained model on {len(images)} images"):
@@ -154,6 +151,7 @@ def data_of(manifest: Manifest) -> DataConfig:
         told.keep_aspect,
         told.scale,
         told.resizes,
+        told.fits,
     )
 
 
@@ -176,9 +174,10 @@ def _rows(outputs: Outputs) -> Iterator[Outputs]:
         yield {name: value[index : index + 1] for name, value in outputs.items()}
 
 
-def _answer(file: Path, row: Outputs, task: Task, labels: Sequence[str], store: PictureStore) -> Answer:
-    picture = None if task.picture is None else task.picture(row, store.load(file))
-    return Answer(file, {name: value[0] for name, value in row.items()}, task.draw(row, labels), picture=picture)
+def _answer(file: Path, row: Outputs, task: Task, manifest: Manifest, store: PictureStore) -> Answer:
+    config, words = SimpleNamespace(**manifest.model.config), task.draw(row, manifest.labels)
+    picture = None if task.picture is None else task.picture(row, store.load(file), config)
+    return Answer(file, {name: value[0] for name, value in row.items()}, words, picture=picture)
 
 
 def _beside(answer: Answer, served: ServedModel, store: PictureStore, task: Task) -> Answer:
@@ -194,11 +193,7 @@ def refuse_undrawn(bundle: Path) -> None:
     Raises:
         RequestError: they are.
     """
-    made = bundles.read(bundle)
-    if task_in(made).picture is None:
-        raise RequestError(
-            f"expected a task whose answers are pictures for {option('draw')}, found {made.manifest.task}: leave it out"
-        )
+    refuse_words(task_in(bundles.read(bundle)))
 
 
 def draw(result: RunResult, directory: Path) -> tuple[Path, ...]:
@@ -207,14 +202,5 @@ def draw(result: RunResult, directory: Path) -> tuple[Path, ...]:
     Raises:
         WriteError: nothing can be written there.
     """
-    written: list[Path] = []
-    for answer in result.answers:
-        if answer.picture is None:
-            continue
-        names = (f"{answer.image.stem}{f'-{count}' if count else ''}.png" for count in itertools.count())
-        path = next(directory / name for name in names if directory / name not in written)
-        content = io.BytesIO()
-        Image.fromarray(answer.picture).save(content, "PNG")
-        files.write(path, content.getvalue())
-        written.append(path)
-    return tuple(written)
+    answers = result.answers
+    return write_each(((one.image.stem, one.picture) for one in answers if one.picture is not None), directory)

@@ -74,14 +74,15 @@ def recognise(keys: Collection[str], config: Mapping[str, Any] = NO_CONFIG, *, h
         config: config.json, which tells whose the names are where they do not.
         heads: whether those of a segmenter or detector are taken with their backbone.
     """
-    formats = FORMATS if heads else FORMATS[len(dense.FORMATS) :]
     for body in ("", *BODIES, *OWN_BODIES):
         if body and not any(key.startswith(body) for key in keys):
             continue
         if body in OWN_BODIES and not all(key.startswith((body, *HEADS)) for key in keys):
             continue
         renamed = {key.removeprefix(body): key for key in keys}
-        for candidate in formats:
+        if heads and (found := next(dense.candidates(renamed.keys()), None)) is not None:
+            return Recognised(found, body, renamed)
+        for candidate in FORMATS[len(dense.FORMATS) :]:
             named = candidate.matches(renamed.keys()) and candidate.only_with in ("", *config)
             if named and not _is_other_nat(candidate, body, config.get("model_type")):
                 return Recognised(candidate, body, renamed)

@@ -10,7 +10,7 @@ models/detectors/single_stage.py; the authors' repositories on mmseg 0 and mmdet
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -117,10 +117,11 @@ def dense_format(inner: Format, head: Head) -> Format:
         fields = {name: value for name, value in trunk.fields.items() if name not in OF_CLASSIFIERS}
         if fields.get("small_maps") == "joint":  # a classifier's: nobody told whose backbone it is
             fields["small_maps"] = "pad-and-shift"
+        colours = {"palette": tuple(channel for colour in beside.palette for channel in colour)}
         guesses = tuple(one for one in trunk.assumed if not one.startswith(GUESSES))
         return replace(
             trunk,
-            fields={**fields, **own.fields},
+            fields={**fields, **own.fields, **colours},
             data=scenes.data,
             labels=beside.labels,
             source=WHERE if part(beside.config, "backbone") else "",
@@ -167,4 +168,15 @@ BACKBONES: tuple[Format, ...] = (
     *OWN,  # before the official Swin backbone, whose names Slide-Swin has too
     *OFFICIAL,
 )
-FORMATS: tuple[Format, ...] = tuple(dense_format(inner, head) for head in HEADS for inner in BACKBONES)
+PAIRS: tuple[tuple[Format, Head, Format], ...] = tuple(
+    (inner, head, dense_format(inner, head)) for head in HEADS for inner in BACKBONES
+)
+"""A backbone's format, a head, and the format of both."""
+FORMATS: tuple[Format, ...] = tuple(both for _, _, both in PAIRS)
+
+
+def candidates(keys: Collection[str]) -> Iterator[Format]:
+    """The formats whose names these are, told apart once for all backbones."""
+    own, others = _parted(keys)
+    heads = [head for head in HEADS if own and head.matches(others) and not _strange(others, head)]
+    yield from (both for inner, head, both in PAIRS if head in heads and inner.matches(own))

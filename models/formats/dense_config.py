@@ -39,12 +39,13 @@ NECK = frozenset(
 )
 NORMS = ("BN", "SyncBN", "GN", "MMSyncBN")
 STRIDE = 32  # of the coarsest map: sides of an input are multiples of it
-SQUASHED = (
-    "the file's pipeline keeps the ratio of whole scenes: pictures resized whole to the input are assumed, which a "
-    "mean over images of other ratios will differ by"
+FITTED = (
+    "the file's pipeline resizes each picture to a size of its own: pictures fitted into one input are assumed, the "
+    "rest filled with the mean's colour"
 )
 UNTOLD_IMAGES = (
-    "no file tells the preprocessing: ImageNet's mean and standard deviation, and whole pictures, are assumed"
+    "no file tells the preprocessing: ImageNet's mean and standard deviation, and whole pictures fitted into the "
+    "input, are assumed"
 )
 
 
@@ -251,8 +252,23 @@ def read_scenes(config: Mapping[str, Any]) -> Scenes:
         return Scenes(WHOLE_SCENE, unsaid=(UNTOLD_IMAGES,))
     expect(WHERE, told, {"to_rgb": (True,), "bgr_to_rgb": (True,)})
     colours = {name: tuple(float(value) / 255 for value in told[name]) for name in ("mean", "std") if name in told}
-    data = DataConfig(**{**vars(WHOLE_SCENE), **colours})
-    return Scenes(data, {**dict.fromkeys(colours, WHERE), **dict.fromkeys(GEOMETRY, WHERE)}, assumed=(SQUASHED,))
+    kept = keeps_ratio(config)
+    data = DataConfig(**{**vars(WHOLE_SCENE), **colours, "fits": kept})
+    sources = {**dict.fromkeys(colours, WHERE), **dict.fromkeys(GEOMETRY, WHERE)}
+    return Scenes(data, sources, assumed=(FITTED,) if kept else ())
+
+
+def keeps_ratio(config: Mapping[str, Any]) -> bool:
+    """Whether the test pipeline keeps the ratio of pictures; without one, as every published one does.
+
+    Source: open-mmlab/mmcv 2.1.0, transforms/processing.py, Resize, whose keep_ratio is False where nobody says; mmdet
+    2 and mmseg 0, datasets/pipelines/transforms.py, Resize, whose is True.
+    """
+    resizing = [
+        step for step in steps(config) if step.get("type") in ("Resize", "FixScaleResize", "ResizeShortestEdge")
+    ]
+    older = any("img_scale" in step for step in steps(config))
+    return all(bool(step.get("keep_ratio", older or step["type"] != "Resize")) for step in resizing)
 
 
 GEOMETRY = ("resize", "crop", "interpolation")

@@ -23,6 +23,7 @@ class Beside:
         config: the library's own configuration as plain values: config.json, or OpenMMLab's configuration.
         preprocessor: preprocessor_config.json.
         labels: class names that a training framework wrote.
+        palette: a colour for each of these names, red, green, blue of 0..255; empty where none is told.
         writer: the library that a training framework names as the file's own ("mmseg", "mmdet", ...), or ""
         names: of the file's tensors, as the key map reads them.
         said: what the user says of the model, name -> text.
@@ -32,6 +33,7 @@ class Beside:
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocessor: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    palette: tuple[tuple[int, ...], ...] = ()
     writer: str = ""
     names: Collection[str] = ()
     said: Mapping[str, str] = field(default_factory=dict)

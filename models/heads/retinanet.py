@@ -20,6 +20,7 @@ from slide_export.models.model_value import ModelValue, ValueKind, numbers
 
 from .fpn import LATERAL, Fpn, FpnFields, infer_fpn
 from .head import Head, Maps, Size, convolutions
+from .suppress import Suppress
 
 BBOX = "bbox_head"
 LARGEST_RATIO = abs(math.log(16 / 1000))  # of a box's side over its anchor's, as a logarithm
@@ -40,6 +41,7 @@ class RetinaNetFields(FpnFields):
         iou_threshold: of two boxes of a class that overlap by more, the better one is kept.
         candidates: the best scores of a level that are taken further.
         detections: an image at most.
+        palette: red, green and blue of each class, one after the other; none where no file tells colours.
     """
 
     neck_start: int = 1
@@ -53,6 +55,7 @@ class RetinaNetFields(FpnFields):
     iou_threshold: float = 0.5
     candidates: int = 1000
     detections: int = 100
+    palette: tuple[int, ...] = ()
 
 
 class Tower(nn.Module):
@@ -87,6 +90,7 @@ class RetinaHead(nn.Module):
         self.retina_reg = nn.Conv2d(widths[-1], self.anchors * 4, 3, padding=1)
         for level, (size, stride) in enumerate(zip(sizes, config.anchor_strides, strict=True)):
             self.register_buffer(f"anchors{level}", anchors(config, size, stride), persistent=False)  # [N, 4]
+        self.suppress = Suppress(config, [rows * cols * self.anchors for rows, cols in sizes])
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Logits [B, n, K] and deltas [B, n, 4] of every level [B, C, h, w], in the order row, column, anchor."""

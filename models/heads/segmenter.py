@@ -13,6 +13,7 @@ class SegmenterFields:
         align_corners: of every bilinear resizing, that of the logits to the input's size too.
         norm_groups: groups of the norms where they are GroupNorms; 0: they are BatchNorms.
         threshold: probability from which a pixel is of the only class, where there is one.
+        palette: red, green and blue of each class, one after the other; none where no file tells colours.
         reduce_zero_label: whether class 0 of the model is number 1 in label files, whose 0 is no class.
     """
 
@@ -20,6 +21,7 @@ class SegmenterFields:
     norm_groups: int = 0
     threshold: float = 0.3
     reduce_zero_label: bool = False
+    palette: tuple[int, ...] = ()
 
 
 def _share(text: str) -> float:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,12 @@ class Cost:
     Attributes:
         seconds: wall time, interpreter start included.
         peak_mib: largest resident set of the process.
+        cpu_seconds: of all its threads, and of the processes that it waited for: what a busy machine does not change.
     """
 
     seconds: float
     peak_mib: float
+    cpu_seconds: float = 0.0
 
 
 def run_once(arguments: Sequence[str]) -> Cost:
@@ -34,7 +36,7 @@ def run_once(arguments: Sequence[str]) -> Cost:
         if process.returncode:
             said.seek(0)
             raise RuntimeError(f"{arguments} failed: {said.read().decode()[-2000:]}")
-    return Cost(seconds, usage.ru_maxrss / 1024)
+    return Cost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def interleave(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Cost]:
@@ -44,6 +46,6 @@ def interleave(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, 
         for name, arguments in commands.items():
             seen[name].append(run_once(arguments))
     return {
-        name: Cost(statistics.median(c.seconds for c in costs), statistics.median(c.peak_mib for c in costs))
+        name: Cost(*(statistics.median(getattr(cost, one.name) for cost in costs) for one in fields(Cost)))
         for name, costs in seen.items()
     }

@@ -91,7 +91,7 @@ REFUSED = [
     (WEIGHTS + "quantize_bias: false\n", "expected no quantize_bias"),
     (WEIGHTS + "accept: [duplicate-images]\n", "expected no accept"),
     (WEIGHTS.replace("nncf", "coremltools") + "weights: palettized\nper_channel: false\n", "expected no per_channel"),
-    (WEIGHTS.replace("nncf", "onnxruntime"), "expected library nncf or coremltools where activations are float"),
+    (WEIGHTS.replace("nncf", "onnxruntime"), "nncf or coremltools or ai_edge_quantizer where activations are float"),
     (FIELDS + "library: nncf\n", "expected every field once in text, found 'library' 2 times"),
     (FIELDS + "reduce_range: [on]\n", "one of auto, on, off; found .True."),
     (FIELDS + "reduce_range: {on: 1}\n", "one of auto, on, off"),
@@ -152,3 +152,16 @@ def test_auto_reduces_the_range_without_vnni(vnni: bool, monkeypatch: pytest.Mon
     assert recipe.reduced is not vnni
     assert recipe.reduce_range == "auto"  # another machine asks its own CPU
     assert not default("onnx", "w8").resolved().reduced
+
+
+def test_activations_decide_the_precision_and_whether_images_are_needed() -> None:
+    base = QuantizationRecipe("onnxruntime", "asymmetric", 20, 0.9)
+    kinds = {name: replace(base, activations=name) for name in ("asymmetric", "symmetric", "dynamic", "float")}
+    assert {name: str(one.precision) for name, one in kinds.items()} == {
+        "asymmetric": "int8",
+        "symmetric": "int8",
+        "dynamic": "int8-dynamic",
+        "float": "w8",
+    }
+    assert [name for name, one in kinds.items() if one.calibrated] == ["asymmetric", "symmetric"]
+    assert [name for name, one in kinds.items() if replace(one, cpu_overflows=True).reduced] == [*kinds][:3]

@@ -63,8 +63,10 @@ def fitted(picture: NDArray[np.uint8], data: DataConfig, size: tuple[int, int]) 
         (64, 64, (64, 64), DataConfig(keep_aspect=False, scale=1.0)),
         (75, 50, (47, 32), DataConfig(scale=1.0)),
         (200, 113, (40, 59), DataConfig(keep_aspect=False)),
+        (60, 131, (64, 96), DataConfig(interpolation="bilinear", fits=True)),
+        (131, 60, (64, 96), DataConfig(fits=True)),
     ],
-    ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin", "columns first"],
+    ids=["enlarged", "shrunk", "bilinear", "untouched", "odd margin", "columns first", "fitted", "fitted upright"],
 )
 def test_preprocessing_is_pillows_to_the_bit(height: int, width: int, size: tuple[int, int], data: DataConfig) -> None:
     require("nodejs")

@@ -58,7 +58,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 def test_readme_has_a_row_for_each_target_with_its_precisions() -> None:
-    rows = re.findall(r"^\| \[`(\w+)`\]\(\S+\) \| .+? \| ([\w, ]+) \|", README.read_text(), flags=re.MULTILINE)
+    rows = re.findall(r"^\| \[`(\w+)`\]\(\S+\) \| .+? \| ([\w, -]+) \|", README.read_text(), flags=re.MULTILINE)
     assert {target: tuple(precisions.split(", ")) for target, precisions in rows} == {
         target: tuple(registry.load(target).PRECISIONS) for target in registry.names()
     }

@@ -99,11 +99,11 @@ def _by_names(recipe: dict[str, Any]) -> dict[str, NDArray[Any]]:
     for key, *rest in recipe["state"]:
         if rest:
             how = rest[1] if len(rest) > 1 else {}
-            drawn[key] = np.asarray(_from_name(how.get("as", key), tuple(rest[0])) * F(how.get("times", 1)), F)
+            drawn[key] = np.asarray(from_name(how.get("as", key), tuple(rest[0])) * F(how.get("times", 1)), F)
     return drawn
 
 
-def _from_name(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def from_name(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Weights of unit gain, scales near one, variances of 0.5 to 1.5, biases and tables that are small."""
     generator = np.random.RandomState(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little"))
     normal, leaf = generator.standard_normal(shape).astype(F), name.rpartition(".")[2]

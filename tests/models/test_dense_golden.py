@@ -1,5 +1,7 @@
 """Small segmenters of upstream's, reproduced from their own files: maps, logits, classes of pixels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +67,23 @@ def test_the_inference_form_is_upstreams_in_float32(loaded: tuple[Case, Model]) 
     with torch.inference_mode():
         logits = fused(found.inputs["input"])
     assert error(logits, found.outputs["logits"]) <= SINGLE
+
+
+@pytest.mark.parametrize(
+    ("palette", "taken"),
+    [
+        ([[at, 2 * at, 3 * at] for at in range(6)], tuple(n * at for at in range(6) for n in (1, 2, 3))),
+        (None, ()),
+        ("random", ()),
+        ([[1, 2, 3]] * 5, ()),
+        ([[1, 2, 256]] * 6, ()),
+    ],
+)
+def test_colours_of_classes_are_the_files(palette: object, taken: tuple[int, ...], tmp_path: Path) -> None:
+    found = golden("pvt_semfpn")
+    path = write(found, tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["meta"]["PALETTE"] = palette
+    torch.save(content, path)
+    model = load_checkpoint(path, input_size=size(found), values=VALUES["pvt_semfpn"])
+    assert model.config.palette == taken

@@ -26,8 +26,9 @@ from .lint import FACTS as LINT  # noqa: F401  # an optional part
 from .settings import refuse_settings  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
-PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "w8": True}
+PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "int8-dynamic": True, "w8": True}
 DEFAULT_FORM = "wide_shifts"  # of the time of taps 0.87 with AVX2, where shifts has 0.74, and 0.91 with AVX-512: 1.21
+SUPPRESSES = True
 DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime", "onnxsim")
 OPTIONS: Mapping[str, Option] = {
     "spinning": Option(
@@ -40,7 +41,15 @@ DEVICE = ("numpy", "onnxruntime", "onnx", "onnx_ir")
 LITERAL = "literal"
 """A setting of `Session`: compute between Q and DQ in float as the graph says, not with integer kernels, which overflow
 on some CPUs; for a graph that another runtime's engine was built from."""
-INTEGER = ("QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
+INTEGER = (
+    "QGemm",
+    "QLinearConv",
+    "QLinearMatMul",
+    "MatMulIntegerToFloat",
+    "MatMulInteger",
+    "ConvInteger",
+    "DynamicQuantizeMatMul",
+)
 FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 

@@ -26,6 +26,7 @@ MODULES = (
     "core/orphan",
     "core/plain_load",
     "core/precision",
+    "core/proof",
     "core/stored",
     "core/telemetry",
     "core/text",
@@ -46,6 +47,10 @@ MODULES = (
     "benchmark/surroundings",
     "benchmark/worker",
 )
+PLACEHOLDERS = {
+    "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n'
+}
+"""Modules that a backend names and a device never runs: the real ones need torch and Pillow."""
 MAIN = f"""import sys
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("expected Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later, found %d.%d" % sys.version_info[:2])
@@ -84,11 +89,12 @@ def _files() -> Iterator[tuple[str, str]]:
         f"slide_export-{version}.dist-info/METADATA",
         f"Metadata-Version: 2.1\nName: slide-export\nVersion: {version}\n",
     )
-    names = modules()
+    names = (*modules(), *PLACEHOLDERS)
     # zipimport finds no namespace package: every folder above a module needs an `__init__`, the top one too.
     packages = {folder.as_posix() for name in names for folder in Path("slide_export", name).parents if folder.name}
     for package in sorted(packages):
         if f"{package.removeprefix('slide_export/')}/__init__" not in names:
             yield f"{package}/__init__.py", ""
     for name in names:
-        yield f"slide_export/{name}.py", (ROOT / f"{name}.py").read_text(encoding="utf-8")
+        text = PLACEHOLDERS.get(name)
+        yield f"slide_export/{name}.py", (ROOT / f"{name}.py").read_text(encoding="utf-8") if text is None else text

@@ -1,5 +1,6 @@
 """The rules that every target needs, asserted on the graph itself."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import onnx
@@ -16,6 +17,10 @@ IM2COL = frozenset({"Col2Im", "Gather", "GatherND", "GatherElements", "ScatterND
 needs one of these for anything else but to follow an order that it sorted itself, so each other one is refused."""
 VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Expand", "Tile", "Transpose", "Slice", "Split", "Cast"})
 """What repeats or moves the indices of a gather, and makes none."""
+PARTS = frozenset({"Div", "Mul", "Sub", "Mod", "Concat"})
+"""What takes an order over pairs apart: place / count and place - count * (place / count)."""
+BY_PLACE = frozenset({"GatherElements", "GatherND", "ScatterND"})
+"""What takes elements by such an order, or puts them back; its indices come second."""
 
 
 class Check(ir.passes.PassBase):
@@ -68,22 +73,39 @@ class Check(ir.passes.PassBase):
 
 
 def by_order(graph: ir.Graph) -> set[ir.Node]:
-    """Gathers of whole elements by an order that the graph sorts itself, which no Im2Col has: a TopK's indices.
+    """Gathers of whole elements by an order that the graph finds itself, which no Im2Col has.
 
-    Given    keys -> TopK -> indices -> Unsqueeze -> Expand -> GatherElements(x)
-    Result   the GatherElements
+    1. An order is the indices of a TopK, or what a NonMaxSuppression keeps.
+    2. Moved, repeated, or taken apart into numbers of rows and columns, it stays one.
+    3. What takes elements by it, or puts them back into their places, is arranged; an order of an order is one.
+
+        Given    keys -> TopK -> indices -> Unsqueeze -> Expand -> GatherElements(x)
+        Result   the GatherElements
     """
-    orders = {node.outputs[1] for node in graph if node.op_type == "TopK"}
+    orders = {node.outputs[1] for node in graph if node.op_type == "TopK"}  # Case 1
+    orders |= {node.outputs[0] for node in graph if node.op_type == "NonMaxSuppression"}
     arranged = set()
     for node in graph:
         fed = [value for value in node.inputs if value is not None]
-        if node.op_type == "GatherElements" and node.inputs[1] in orders:
+        if node.op_type in BY_PLACE and fed[1] in orders:  # Case 3
             arranged.add(node)
-            if node.inputs[0] in orders:  # an order of an order
+            if fed[0] in orders:
                 orders.update(node.outputs)
-        elif node.op_type in VIEWS and fed and fed[0] in orders:
+        elif _moves(node, fed, orders):  # Case 2
             orders.update(node.outputs)
     return arranged
+
+
+def _moves(node: ir.Node, fed: Sequence[ir.Value], orders: set[ir.Value]) -> bool:
+    """Whether a node makes of an order one that tells the same."""
+    if node.op_type in VIEWS:
+        return bool(fed) and fed[0] in orders
+    return node.op_type in PARTS and not orders.isdisjoint(fed) and all(v in orders or _is_constant(v) for v in fed)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Whether a value is the same for every input."""
+    return value.is_initializer() or (value.producer() is not None and value.producer().op_type == "Constant")
 
 
 def ranks(model: ir.Model) -> dict[str, int]:

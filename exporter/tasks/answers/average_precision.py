@@ -73,11 +73,12 @@ class AveragePrecision:
     """Detections of all pictures, in pixels of the pictures themselves.
 
     Args:
+        pictures: tells what of the input a picture takes.
         config: of the model: its classes, and how its boxes are chosen.
     """
 
-    def __init__(self, _read_truth: Truths, config: Any) -> None:
-        self.config = config
+    def __init__(self, pictures: Truths, config: Any) -> None:
+        self.pictures, self.config = pictures, config
         self.path: Path | None = None
         self.found: list[dict[str, Any]] = []
         self.seen: list[int] = []
@@ -94,9 +95,9 @@ class AveragePrecision:
         for index, truth in enumerate(truths):
             self.path = truth.parent
             scores, boxes = (np.asarray(found[name][index], np.float32) for name in ("scores", "boxes"))
-            self._keep(chosen(scores, boxes, size, self.config), int(truth.name), size)
+            self._keep(chosen(scores, boxes, size, self.config), int(truth.name))
 
-    def _keep(self, chosen: Detections, number: int, size: Sequence[int]) -> None:
+    def _keep(self, chosen: Detections, number: int) -> None:
         content = _read(self.path)
         image = next(row for row in content["images"] if row["id"] == number)
         categories = sorted(row["id"] for row in content["categories"])
@@ -105,9 +106,9 @@ class AveragePrecision:
                 f"expected {self.config.num_classes} categories, one a class of the model, found {len(categories)} in "
                 f"{self.path}"
             )
-        scale = np.array([image["width"] / size[1], image["height"] / size[0]] * 2)
+        boxes = within(chosen.boxes, self.pictures.placed(image["height"], image["width"]), image)
         self.seen.append(number)
-        for box, score, label in zip(chosen.boxes * scale, chosen.scores, chosen.labels, strict=True):
+        for box, score, label in zip(boxes, chosen.scores, chosen.labels, strict=True):
             left, top, right, bottom = map(float, box)
             self.found.append(
                 {
@@ -183,6 +184,15 @@ def _coco(path: Path) -> Any:
         }
         read.createIndex()
     return read
+
+
+def within(boxes: NDArray[np.floating], placed: tuple[int, int], image: dict[str, Any]) -> NDArray[np.floating]:
+    """Boxes [n, 4] of an input in pixels of the picture that takes these rows and columns of it, cut to that."""
+    rows, cols = placed
+    scale = np.array([image["width"] / cols, image["height"] / rows] * 2)
+    limits = np.array([image["width"], image["height"]] * 2)
+    cut: NDArray[np.floating] = (boxes * scale).clip(0, limits)
+    return cut
 
 
 def chosen(scores: NDArray[np.floating], boxes: NDArray[np.floating], size: Sequence[int], config: Any) -> Detections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +30,18 @@ def palette(count: int) -> NDArray[np.uint8]:
     return colours
 
 
-def coloured(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours uint8 [h, w, 3] of classes [h, w]."""
-    colours: NDArray[np.uint8] = palette(256)[mask]
+def palette_of(told: Sequence[int]) -> NDArray[np.uint8]:
+    """Colours of 256 classes: a file's, red, green, blue of each class in a row; else, and behind them, VOC's."""
+    colours = palette(256)
+    own = np.array(told, np.uint8).reshape(-1, 3)[: len(colours)]
+    colours[: len(own)] = own
     return colours
+
+
+def coloured(mask: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colours uint8 [h, w, 3] of classes [h, w], of a palette [256, 3]."""
+    drawn: NDArray[np.uint8] = colours[mask]
+    return drawn
 
 
 def overlaid(picture: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -43,15 +52,16 @@ def overlaid(picture: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[
     return drawn
 
 
-def framed(picture: NDArray[np.uint8], boxes: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.uint8]:
+def framed(
+    picture: NDArray[np.uint8], boxes: NDArray[np.floating], labels: NDArray[np.intp], colours: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
     """A copy of a picture [H, W, 3] with a frame of two pixels around each box [n, 4], best on top."""
     drawn = picture.copy()
-    rows, cols = picture.shape[:2]
     for box, label in list(zip(boxes, labels, strict=True))[::-1]:
         left, top, right, bottom = (round(float(value)) for value in box)
-        colour = palette(256)[int(label) % 255 + 1]  # 0 is black
+        colour = colours[int(label) % len(colours)]
         for y in (top, bottom - FRAME):
-            drawn[max(0, y) : min(rows, y + FRAME), max(0, left) : max(0, right)] = colour
+            drawn[max(0, y) : max(0, y + FRAME), max(0, left) : max(0, right)] = colour
         for x in (left, right - FRAME):
-            drawn[max(0, top) : max(0, bottom), max(0, x) : min(cols, x + FRAME)] = colour
+            drawn[max(0, top) : max(0, bottom), max(0, x) : max(0, x + FRAME)] = colour
     return drawn

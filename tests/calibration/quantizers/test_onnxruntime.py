@@ -69,3 +69,68 @@ def test_a_chunk_does_not_change_a_byte(monkeypatch: pytest.MonkeyPatch) -> None
     whole = onnxruntime.quantize(linear(), ["product"], feeds(61), recipe)
     monkeypatch.setattr(onnxruntime, "CHUNK_IMAGES", {})
     assert onnxruntime.quantize(linear(), ["product"], feeds(61), recipe) == whole
+
+
+def convolutions(readers: int) -> onnx.ModelProto:
+    """A 1x1 convolution of x [N, 4, 2, 2] whose result is read by so many, and one that nobody else reads."""
+    drawn = np.random.default_rng(2)
+    weights = [drawn.standard_normal((WIDTH, WIDTH, 1, 1)).astype(np.float32) for _ in range(2)]
+    nodes = [helper.make_node("Conv", ["x", "w0"], ["first"], "first")]
+    nodes += [helper.make_node("Neg", ["first"], [f"read{index}"], f"neg{index}") for index in range(readers)]
+    nodes += [helper.make_node("Sum", [f"read{index}" for index in range(readers)], ["sum"], "sum")]
+    nodes += [helper.make_node("Conv", ["sum", "w1"], ["y"], "last")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", WIDTH, 2, 2]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(weight, f"w{index}") for index, weight in enumerate(weights)]
+    graph = helper.make_graph(nodes, "fan", ends[:1], ends[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(("readers", "fan_out", "integer"), [(1, "weights", 2), (2, "weights", 1), (2, "integer", 2)])
+def test_a_convolution_that_several_read_stores_weights_alone(readers: int, fan_out: str, integer: int) -> None:
+    """Each reader would get a DequantizeLinear and a change of layout of its own."""
+    from slide_export.graph.dtypes import count
+    from slide_export.graph.stored import tensors
+
+    drawn, proto = (
+        np.random.default_rng(0).standard_normal((2, 1, WIDTH, 2, 2)).astype(np.float32),
+        convolutions(readers),
+    )
+    weights = {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+    recipe = replace(default("onnx", "int8"), fan_out=fan_out)
+    found = onnxruntime.quantize(proto, ["first", "last"], [{"x": one} for one in drawn], recipe)
+    assert count(found).marked == integer
+    stored = {one.name: one for one in tensors(found) if one.stored == "int8" and one.name.startswith("w")}
+    for name, weight in weights.items():
+        kept = stored[f"{name}_quantized"]
+        assert (np.abs(kept.values - weight) <= kept.above).all()
+        assert kept.above.max() < np.abs(weight).max() / 100
+
+
+def test_activations_as_they_come_need_no_images_and_every_batch_has_its_own_range() -> None:
+    import onnxruntime as runtime
+
+    proto = linear()
+    (weight,) = (numpy_helper.to_array(one) for one in proto.graph.initializer)
+    found = onnxruntime.quantize(proto, ["product"], None, default("onnx", "int8-dynamic").resolved())
+    assert "MatMulInteger" in {node.op_type for node in found.graph.node}
+    session = runtime.InferenceSession(found.SerializeToString(), providers=["CPUExecutionProvider"])
+    for scale in (1.0, 1000.0):
+        x = (scale * np.random.default_rng(3).standard_normal((5, WIDTH))).astype(np.float32)
+        (y,) = session.run(None, {"x": x})
+        step = (x.max() - x.min()) / 255  # of the input; the weights' is max |w| / 63 a column, or half of that
+        bound = 1.01 * (step * np.abs(weight).sum(0) + np.abs(x).sum(1, keepdims=True) * np.abs(weight).max(0) / 63)
+        assert (np.abs(y - x @ weight) <= bound).all()
+
+
+def test_what_dynamic_weights_stand_for_is_read_back() -> None:
+    from slide_export.graph.dtypes import count
+    from slide_export.graph.stored import tensors
+
+    proto = linear()
+    (weight,) = (numpy_helper.to_array(one) for one in proto.graph.initializer)
+    found = onnxruntime.quantize(proto, ["product"], None, default("onnx", "int8-dynamic"))
+    (stored,) = (one for one in tensors(found) if one.stored == "int8")
+    assert (np.abs(stored.values - weight) <= stored.above).all()
+    assert stored.above.max() < np.abs(weight).max() / 100
+    stats = count(found)
+    assert (stats.computed, stats.marked) == ({"int8": 1}, 1)

@@ -31,7 +31,7 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
     assert backend.ACCEPTS in (OnnxGraph, ServedModel)
     assert "fp32" in backend.PRECISIONS
     assert backend.DISTRIBUTIONS
-    assert all(precision_named(name).offered for name in backend.PRECISIONS)
+    assert all(precision_named(name).name == name for name in backend.PRECISIONS)
     assert not backend.PRECISIONS["fp32"]  # what the graph is exported in
     assert all(not option.choices or option.default in option.choices for option in backend.OPTIONS.values())
     assert callable(backend.lower)

@@ -84,3 +84,16 @@ def test_colours_beside_the_model_are_named(
     found = beside_the_model(dropped, values)
     assert len(found) == len(said)
     assert all(one.startswith(begun) for one, begun in zip(found, said, strict=True))
+
+
+def test_a_whole_picture_is_fitted_where_the_user_says_so_and_no_more_where_a_size_is_said() -> None:
+    fitted = in_force(FoundPreprocessing(DataConfig()), read({"resize": "fit"}), SIZE)
+    assert fitted.data.fits
+    assert {one.name: (one.value, one.source) for one in fitted.values}["resize"] == ("fit", "--resize")
+    sized = in_force(FoundPreprocessing(fitted.data), read({"resize": "224x224"}), SIZE)
+    assert not sized.data.fits
+    with pytest.raises(RequestError, match=r"expected resize 224x224, which .* tells; found resize fit"):
+        told = FoundPreprocessing(DataConfig(keep_aspect=False, scale=1.0), WHOLE)
+        in_force(told, read({"resize": "fit"}), SIZE)
+    with pytest.raises(RequestError, match="crop without resize fit"):
+        read({"resize": "fit", "crop": "224"})

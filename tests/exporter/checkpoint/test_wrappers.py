@@ -232,3 +232,11 @@ def test_an_average_that_is_not_there() -> None:
 def test_parameters_are_tensors() -> None:
     wrap: Callable[[Tensor], Tensor] = torch.nn.Parameter
     assert is_(read({"model": {key: wrap(value) for key, value in STATE.items()}}), STATE)
+
+
+@pytest.mark.parametrize("value", [None, [1, 2], 3, {"w": torch.zeros(2)}], ids=["none", "list", "number", "mapping"])
+def test_what_a_module_has_in_the_place_of_a_tensor_is_refused(value: object) -> None:
+    """An index that the loader rebuilds would else be taken as if the file had none."""
+    name = f"{next(name for name in STATE if '.' in name).rpartition('.')[0]}.index"
+    with pytest.raises(CheckpointError, match=f"expected a tensor under '{name}' in .*, found {type(value).__name__}"):
+        opened({**STATE, name: value})

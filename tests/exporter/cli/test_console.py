@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from slide_export.api import inspect, targets
+from slide_export.backends import registry
 from slide_export.backends.interface import Availability, Option
 from slide_export.bundle.store import Bundle
 from slide_export.calibration.sensitivity import MixedSearch
@@ -82,10 +83,11 @@ def test_targets_show_the_install_command_of_what_is_missing(capsys: pytest.Capt
 
 
 def test_demo_shows_accuracies_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    show_demo([DemoRow("PyTorch", 0.99), DemoRow("onnx fp32", 0.98)])
+    show_demo([DemoRow("PyTorch", 0.99), DemoRow("onnx fp32", 0.98), DemoRow("abacus", None, absent="buy one")])
     shown = capsys.readouterr().out
     assert "99.0%" in shown
     assert "98.0%" in shown
+    assert "not installed: buy one" in shown
 
 
 def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +101,7 @@ def test_targets_show_options_and_why_one_does_not_run(capsys: pytest.CaptureFix
 
 def test_variants_show_both_figures_the_source_and_the_proofs(capsys: pytest.CaptureFixture[str]) -> None:
     made = Proof(130.0, "ONNX Runtime")
-    proof = {target: {"fp32": made} for target in ("coreml", "onnx", "openvino", "tensorrt")}
+    proof = {target: {"fp32": made} for target in registry.names()}
     proof["onnx"]["fp16"] = made
     published = Published(12.2, 2.0, 78.0, "a table [1]")
     known = Entry("slide_pvt", "slide_pvt_tiny", (224, 224), Counts(12_234_340, 2_121, 2_016_000_000), published, proof)

@@ -32,21 +32,15 @@ def test_each_precision_says_how_it_computes() -> None:
     assert [name for name, one in PRECISIONS.items() if one.quantized] == ["int8", "int8-dynamic", "w8"]
     assert [name for name, one in PRECISIONS.items() if one.computes_integers] == ["int8", "int8-dynamic"]
     assert [name for name, one in PRECISIONS.items() if one.weights_alone] == ["w16", "w8"]
-    assert [name for name, one in PRECISIONS.items() if one.offered] == ["fp32", "fp16", "bf16", "int8", "w8"]
     assert [name for name, one in PRECISIONS.items() if one.needs_hardware] == ["bf16"]
 
 
 def test_a_name_gives_its_precision_and_an_unknown_one_the_list() -> None:
     assert [precision_named(name) for name in ("fp32", "fp16", "int8", "w8")] == [FP32, FP16, INT8, W8]
-    with pytest.raises(RequestError, match="expected a precision of fp32, fp16, bf16, int8, w8; found 'fp7'"):
+    with pytest.raises(
+        RequestError, match="expected a precision of fp32, w16, fp16, bf16, int8, int8-dynamic, w8; found 'fp7'"
+    ):
         precision_named("fp7")
-
-
-@pytest.mark.parametrize("name", ["w16", "int8-dynamic"])
-def test_what_is_defined_and_not_offered_is_refused(name: str) -> None:
-    assert name in PRECISIONS
-    with pytest.raises(RequestError, match=f"found '{name}'"):
-        precision_named(name)
 
 
 def test_the_rounding_is_half_the_distance_of_neighbours() -> None:

@@ -49,6 +49,8 @@ def test_an_input_that_nothing_can_hold_is_refused_at_once() -> None:
 
 def test_the_largest_and_the_smallest_values_are_taken() -> None:
     assert read({"resize": "4096x1"}).resize == (4096, 1)
+    assert not read({"resize": "4096x1"}).fits
+    assert (read({"resize": "fit"}).resize, read({"resize": "fit"}).fits) == (None, True)
     assert read({"mean": "0,1,0.5"}).mean == (0.0, 1.0, 0.5)
     assert read({"std": "0.001,1,1"}).std == (0.001, 1.0, 1.0)
 

@@ -70,3 +70,25 @@ def test_a_picture_has_as_many_pixels_as_pillow_takes(monkeypatch: pytest.Monkey
     assert crop(gradient(9, 9), data, (64, 48)).shape == (64, 48, 3)
     with pytest.raises(CalibrationError, match="that becomes 64x49: cut it"):
         crop(gradient(9, 9), data, (64, 49))
+
+
+@pytest.mark.parametrize(("width", "height", "taken"), [(90, 45, (32, 64)), (45, 90, (32, 16)), (7, 64, (32, 4))])
+def test_a_whole_picture_is_fitted_at_the_top_left_and_the_rest_is_the_mean(
+    width: int, height: int, taken: tuple[int, int]
+) -> None:
+    data = DataConfig(interpolation="bilinear", fits=True)
+    rows, cols = taken
+    picture = gradient(width, height)
+    found = crop(picture, data, (32, 64))
+    assert np.array_equal(found[:rows, :cols], np.asarray(picture.resize((cols, rows), Image.Resampling.BILINEAR)))
+    assert (found[rows:] == data.fill).all()
+    assert (found[:, cols:] == data.fill).all()
+    filled = normalise(np.full((1, 1, 1, 3), data.fill, np.uint8), data)
+    assert np.abs(filled).max() <= 0.5 / 255 / min(data.std)  # 0 but for the rounding to 8 bits
+
+
+def test_what_is_filled_of_a_label_map_has_no_class() -> None:
+    numbers = Image.fromarray(np.full((10, 20), 3, np.int32))
+    found = preprocess.crop_label_map(numbers, DataConfig(fits=True), (16, 16))
+    assert (found[:8] == 3).all()
+    assert (found[8:] == 255).all()

@@ -71,3 +71,11 @@ def test_kept_modules_and_kinds_stay_exact() -> None:
     assert [kind_of(layer) for layer in module] == ["linear", "convolution", "depthwise"]
     copied = simulated(Served(module[:1]), replace(WEIGHTS_ALONE, keep_fp32=("module.0",)), [])
     assert torch.equal(copied.module[0].weight, module[0].weight)
+
+
+def test_dynamic_activations_are_on_the_grid_of_their_own_range() -> None:
+    served = Served(nn.Sequential(linear([[1.0]])))
+    recipe = replace(INT8, activations="dynamic")
+    rounded = simulated(served, recipe, [])  # observes nothing
+    assert rounded(torch.tensor([[255.0], [0.4]])).flatten().tolist() == [255.0, 0.0]
+    assert rounded(torch.tensor([[2.55], [0.4]])).flatten().tolist() == pytest.approx([2.55, 0.4], abs=1e-6)

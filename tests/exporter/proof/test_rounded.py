@@ -7,7 +7,7 @@ from torch import nn
 
 from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
-from slide_export.core.precision import BF16, FP16, FP32, INT8
+from slide_export.core.precision import BF16, FP16, FP32, INT8, PRECISIONS
 from slide_export.proof.rounded import at_precision
 
 
@@ -71,5 +71,22 @@ def test_the_trained_model_is_left_alone(model: Model) -> None:
 
 
 def test_int8_has_no_floor_yet(model: Model) -> None:
-    with pytest.raises(RequestError, match="fp32, fp16 or bf16"):
+    with pytest.raises(RequestError, match="fp32, w16, fp16 or bf16"):
         at_precision(model.module, INT8)
+
+
+def test_w16_rounds_weights_alone_and_leaves_vectors() -> None:
+    layer, x = nn.Linear(300, 4), torch.randn(5, 300)
+    with torch.inference_mode():
+        found = at_precision(layer, PRECISIONS["w16"])(x)
+        expected = torch.nn.functional.linear(x, layer.weight.half().float(), layer.bias)
+    assert torch.equal(found, expected)  # bias and sums in float32
+    assert not torch.equal(layer.weight, layer.weight.half().float())  # the source is not changed
+
+
+def test_w16_keeps_what_it_is_told_to() -> None:
+    served, x = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)), torch.randn(3, 8)
+    kept = at_precision(served, PRECISIONS["w16"], ("0",))
+    assert torch.equal(kept.get_submodule("0").weight, served[0].weight)
+    assert not torch.equal(kept.get_submodule("1").weight, served[1].weight)
+    assert kept(x).shape == (3, 2)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from slide_export.core.errors import CalibrationError
-from slide_export.tasks.answers.average_precision import AveragePrecision, levels_of, listing
+from slide_export.tasks.answers.average_precision import AveragePrecision, levels_of, listing, within
 
 pytest.importorskip("pycocotools")
 CONFIG = SimpleNamespace(
@@ -50,7 +50,7 @@ def outputs(number: int, shift: float = 0.0) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def measured(path: Path, shift: float) -> AveragePrecision:
-    tally = AveragePrecision(None, CONFIG)  # type: ignore[arg-type]  # it reads no picture
+    tally = AveragePrecision(SimpleNamespace(placed=lambda _rows, _cols: (SIDE, SIDE)), CONFIG)  # type: ignore[arg-type]
     for file, truth in listing(path).items():
         tally.add(outputs(int(file.stem), shift), [np.zeros((1, SIDE, SIDE, 3), np.uint8)], [truth])
     return tally
@@ -90,3 +90,11 @@ def test_a_list_of_another_form_is_refused(tmp_path: Path) -> None:
 def test_levels_are_those_of_a_published_neck() -> None:
     config = SimpleNamespace(anchor_scales=(4.0,) * 3, anchor_ratios=(1.0,) * 3, anchor_strides=(8, 16, 32, 64, 128))
     assert levels_of((160, 224), config) == (5040, 1260, 315, 108, 36)
+
+
+def test_boxes_of_an_input_are_brought_to_the_part_that_the_picture_takes() -> None:
+    # A picture of 100 rows and 200 columns takes 32 rows and 64 columns of an input of 64 x 64.
+    boxes = within(
+        np.array([[0.0, 0.0, 64.0, 32.0], [32.0, 16.0, 70.0, 60.0]]), (32, 64), {"width": 200, "height": 100}
+    )
+    assert boxes.tolist() == [[0, 0, 200, 100], [100, 50, 200, 100]]

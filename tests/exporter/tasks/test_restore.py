@@ -77,10 +77,10 @@ def test_an_exact_image_has_a_figure_too() -> None:
 def test_before_and_after_are_drawn_side_by_side() -> None:
     assert RESTORE.picture is not None
     clean, noisy = pair()
-    drawn = RESTORE.picture({"restored": (clean / 255).transpose(2, 0, 1)[None]}, [noisy])
+    drawn = RESTORE.picture({"restored": (clean / 255).transpose(2, 0, 1)[None]}, [noisy], None)
     assert np.array_equal(drawn[:, :5], noisy)
     assert np.array_equal(drawn[:, 5:], clean)
-    gray = RESTORE.picture({"noise": np.zeros((1, 3, 4, 5))}, [noisy])
+    gray = RESTORE.picture({"noise": np.zeros((1, 3, 4, 5))}, [noisy], None)
     assert (gray[:, 5:] == 128).all()
 
 

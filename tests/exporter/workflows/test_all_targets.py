@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slide_export.backends import registry
+from slide_export.backends.interface import Availability
 from slide_export.cli import main as cli
 from slide_export.core import hidden
 from slide_export.core.artifact import ModelIO
@@ -91,6 +93,47 @@ def test_the_command_line_shows_a_row_a_target(
     shown = capfd.readouterr().err
     assert "coreml: not here" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def without(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a target look as if its package were not installed."""
+    told = registry.availability
+
+    def availability(target: str) -> Availability:
+        """What is installed, but for one target."""
+        found = told(target)
+        return replace(found, missing=("a-package",)) if target == missing else found
+
+    monkeypatch.setattr(registry, "availability", availability)
+
+
+def test_what_nobody_named_and_is_not_installed_is_a_row_and_no_failure(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "names", lambda: ("coreml", "onnx"))
+    without("coreml", monkeypatch)
+    assert cli.run([str(checkpoint), "--target", "all", "--out", str(tmp_path), "--image-count", "2"]) == 0
+    shown = capfd.readouterr()
+    assert shown.err.rstrip().splitlines()[-1].startswith("coreml: not installed: pip install")
+    assert shown.out.split() == [str(tmp_path / "small-onnx-fp32")]
+
+
+def test_a_named_target_that_is_not_installed_is_a_failure(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without("coreml", monkeypatch)
+    (absent,) = all_targets.export_all(ExportRequest(checkpoint, out=tmp_path), ("coreml",), 300)
+    assert absent.exit_code == 3
+    assert "found it not installed" in absent.message
+
+
+def test_nothing_installed_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "names", lambda: ("coreml",))
+    without("coreml", monkeypatch)
+    assert cli.run([str(checkpoint), "--target", "all", "--out", str(tmp_path)]) == 3
+    assert "expected a target that is installed, found none: pip install" in capfd.readouterr().err
 
 
 HALF = "tests.exporter.workflows.half_written"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from slide_export.calibration.images import bundled
 from slide_export.core.errors import RequestError
 from slide_export.core.request import AccuracyGoal
 from slide_export.proof import parity
+from slide_export.tasks.answers.average_precision import chosen
 from slide_export.tasks.answers.suppress import detections
-from slide_export.verification.bundle import measure_accuracy, task_in
+from slide_export.verification.bundle import measure_accuracy, rule_in, task_in
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_retinanet_golden import DETECTORS
 
@@ -70,6 +72,64 @@ def test_an_anchor_that_is_off_fails_the_proof(exported: Any, name: str) -> None
     assert not parity.check(reference, Off(), None, decision_axis=None).passed
 
 
+@pytest.fixture(scope="module")
+def choosing(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return export(checkpoint, "onnx", tmp_path_factory.mktemp("nms"), nms=True)
+
+
+def test_boxes_chosen_inside_are_upstreams_choice(choosing: Any) -> None:
+    manifest, config = choosing.manifest, choosing.manifest.model.config
+    assert manifest.options.nms
+    assert (manifest.outputs[2].name, manifest.outputs[2].shape) == ("detections", ("batch", config["detections"], 6))
+    assert [output.name for output in manifest.parity.outputs] == ["scores", "boxes"]
+    assert manifest.parity.rule.faults == 0
+    assert manifest.parity.rule.answers > 0
+    outputs = api.run(choosing.path, [bundled().files[0]]).answers[0].outputs
+    expected = chosen(outputs["scores"], outputs["boxes"], SMALL, SimpleNamespace(**config))
+    found = outputs["detections"][: len(expected.scores)]
+    assert not outputs["detections"][len(expected.scores) :].any()
+    assert np.array_equal(found[:, 4], expected.scores)
+    assert np.array_equal(found[:, 5], expected.labels)
+    assert np.array_equal(found[:, :4], expected.boxes)
+
+
+def test_a_choice_is_proved_again_from_the_bundle_alone(choosing: Any) -> None:
+    assert api.verify(choosing.path).rule == choosing.manifest.parity.rule
+
+
+def test_a_choice_that_leaves_out_its_best_is_refused(choosing: Any) -> None:
+    rule, golden_file = rule_in(choosing), store.golden(choosing)
+    outputs = {name: value[:1].copy() for name, value in golden_file.rounded.items()}
+    assert rule.judge(outputs, outputs).faults == 0
+    outputs["detections"] = np.roll(outputs["detections"], -1, axis=1)
+    outputs["detections"][:, -1] = 0
+    assert rule.judge(outputs, outputs).faults > 0
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("coreml", {}, "nms is not available for coreml, which runs no NonMaxSuppression: take onnx or openvino"),
+        ("onnx", {"output": "raw"}, "expected nms with boxes, found it with raw outputs"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(
+    checkpoint: Path, target: str, options: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        export(checkpoint, target, tmp_path, nms=True, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detectors_choice_is_proved(name: str, target: str, precision: str, tmp_path: Path) -> None:
+    found = golden(name)
+    made = export(write(found, tmp_path), target, tmp_path, precision=precision, nms=True, input_size=size(found))
+    assert made.manifest.parity.rule.faults == 0
+
+
 def test_a_detector_has_no_mask(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"of detect \(boxes, raw\), found 'mask'"):
         export(checkpoint, "onnx", tmp_path, output="mask")
@@ -77,9 +137,8 @@ def test_a_detector_has_no_mask(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_average_precision_is_measured_against_boxes(exported: Any, checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
-    file = bundled().files[0]
-    task, answer = task_in(exported), api.run(exported.path, [file]).answers[0]
-    Image.open(file).convert("RGB").resize((SMALL[1], SMALL[0])).save(tmp_path / "1.png")
+    Image.open(bundled().files[0]).convert("RGB").resize((SMALL[1], SMALL[0])).save(tmp_path / "1.png")
+    task, answer = task_in(exported), api.run(exported.path, [tmp_path / "1.png"]).answers[0]
     rows = [
         {"id": at, "image_id": 1, "category_id": label + 1, "bbox": box}
         for at, (box, label) in enumerate(detected(answer.outputs), start=1)
@@ -94,7 +153,7 @@ def test_average_precision_is_measured_against_boxes(exported: Any, checkpoint: 
     found = measure_accuracy(exported.path, checkpoint, AccuracyGoal(path))
     assert found.measured is not None
     assert found.measured.name == "AP"
-    assert found.measured.artifact > 50.0  # its own boxes, of a picture that was resized once more
+    assert found.measured.artifact > 50.0  # its own boxes
     assert abs(found.measured.pytorch - found.measured.artifact) <= 1.0
     assert task.measure is not None
 
@@ -109,7 +168,9 @@ def detected(outputs: Any) -> list[tuple[list[float], int]]:
 def test_an_answer_is_drawn_in_its_picture(exported: Any) -> None:
     answer = api.run(exported.path, [bundled().files[0]]).answers[0]
     drawn = task_in(exported).picture(
-        {name: value[None] for name, value in answer.outputs.items()}, (np.zeros((*SMALL, 3), np.uint8),)
+        {name: value[None] for name, value in answer.outputs.items()},
+        (np.zeros((*SMALL, 3), np.uint8),),
+        SimpleNamespace(palette=()),
     )
     assert drawn.shape == (*SMALL, 3)
     assert drawn.any() == (answer.outputs["scores"].max() > 0.3)

@@ -1,6 +1,7 @@
 """Segmenters of upstream's, exported: proved in every output, measured on label maps, read back, drawn."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from slide_export.core.errors import CalibrationError, RequestError
 from slide_export.core.request import AccuracyGoal
 from slide_export.proof import parity
 from slide_export.verification.bundle import measure_accuracy, task_in
+from slide_export.verification.drawing import GAP
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_dense_golden import SEGMENTERS
 
@@ -23,6 +25,8 @@ AGREED = 1e-4
 
 
 SMALL = (64, 96)
+
+PLAIN = SimpleNamespace(palette=())
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +158,27 @@ def test_an_answer_is_drawn_beside_its_picture(masked: Any) -> None:
     task = task_in(masked)
     rows, cols = masked.manifest.model.image_size
     picture = np.zeros((rows, cols, 3), np.uint8)
-    drawn = task.picture({name: value[None] for name, value in answer.outputs.items()}, (picture,))
+    drawn = task.picture({name: value[None] for name, value in answer.outputs.items()}, (picture,), PLAIN)
     assert drawn.shape == (rows, 2 * cols, 3)
     assert len(np.unique(drawn[:, cols:].reshape(-1, 3), axis=0)) == len(np.unique(answer.outputs["mask"]))
+
+
+def test_golden_answers_are_drawn_above_the_trained_models(masked: Any, tmp_path: Path) -> None:
+    rows, cols = masked.manifest.model.image_size
+    (found,) = api.verify_all([masked.path], draw=tmp_path / "drawn")
+    assert found.passed
+    golden_file = store.golden(masked)
+    files = sorted((tmp_path / "drawn").iterdir())
+    assert [file.name for file in files] == sorted(
+        f"{masked.path.name}-{Path(name).stem}.png" for name in golden_file.images
+    )
+    drawn = np.asarray(Image.open(files[0]))
+    assert drawn.shape == (2 * rows + GAP, 2 * cols, 3)
+    above, below = drawn[:rows], drawn[rows + GAP :]
+    assert np.array_equal(above[:, :cols], below[:, :cols])  # the picture itself
+    same = (above == below).all(axis=2).mean()
+    assert same >= 2 * masked.manifest.parity.top1 - 1  # of the pixels whose class agrees
+    assert len(np.unique(above[:, cols:].reshape(-1, 3), axis=0)) > 1
 
 
 @pytest.mark.slow

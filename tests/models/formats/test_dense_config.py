@@ -162,6 +162,23 @@ def test_colours_of_pictures_are_told_by_preprocessor_pipeline_or_norm() -> None
         assert (data.keep_aspect, data.scale, data.interpolation) == (False, 1.0, "bilinear")
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "kept"),
+    [
+        ([], True),
+        (SCALED, True),
+        (OLD, True),
+        ([{"type": "Resize", "scale": [512, 512]}], False),
+        ([{"type": "MultiScaleFlipAug", "img_scale": [512, 512], "transforms": [{"type": "Resize"}]}], True),
+        ([{"type": "Resize", "scale": [512, 512], "keep_ratio": False}], False),
+    ],
+)
+def test_the_ratio_of_pictures_is_kept_as_the_pipeline_does(pipeline: list[dict[str, Any]], kept: bool) -> None:
+    scenes = read_scenes({"test_pipeline": pipeline, "img_norm_cfg": {"mean": [127.5] * 3, "std": [51.0] * 3}})
+    assert scenes.data.fits == kept
+    assert bool(scenes.assumed) == kept
+
+
 def test_blue_before_red_is_refused() -> None:
     with pytest.raises(ShapeError, match="bgr_to_rgb False"):
         read_scenes({"data_preprocessor": {"mean": [0] * 3, "std": [1] * 3, "bgr_to_rgb": False}})

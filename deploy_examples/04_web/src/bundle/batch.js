@@ -7,9 +7,10 @@ const BATCH_SIZES = [1, 2, 3, 8]; // where a dynamic batch is checked: 0 and 1 a
  *
  * @param count of images
  * @param fixed the artifact's batch size, null for a dynamic one
+ * @param proved the sizes of a dynamic one that the export checked: fewer of large images
  */
-export function batches(count, fixed) {
-  const sizes = fixed ? [fixed] : BATCH_SIZES;
+export function batches(count, fixed, proved = BATCH_SIZES) {
+  const sizes = fixed ? [fixed] : BATCH_SIZES.filter((size) => size <= Math.max(...proved));
   const lists = sizes.map((size) => cycle(0, size, count));
   const last = sizes.at(-1);
   for (let start = last; start < count; start += last) lists.push(cycle(start, last, count));

@@ -7,7 +7,7 @@ import { SCHEMAS } from './schema.js';
 const GOLDEN = 'golden.safetensors';
 
 /**
- * Returns {manifest, manifestSha256, artifact: ArrayBuffer, golden: {images, feeds, exact}}.
+ * Returns {manifest, manifestSha256, artifact: ArrayBuffer, golden: {images, feeds, exact, margins}}.
  *
  * @param read from a path inside the bundle to its ArrayBuffer, or null where there is no such file; may be async
  * @param place what to call the bundle in a message
@@ -65,7 +65,8 @@ function golden(buffer) {
         .filter(([name]) => name.startsWith(prefix))
         .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
     );
-  return { images: JSON.parse(metadata.reference).images, feeds: part('input.'), exact: part('reference.') };
+  const { images } = JSON.parse(metadata.reference);
+  return { images, feeds: part('input.'), exact: part('reference.'), margins: part('margin.') };
 }
 
 /** Returns the hexadecimal SHA-256 of a buffer. */

@@ -3,6 +3,8 @@
 import { batches, rows } from './batch.js';
 
 const SIGNIFICANCE = 0.01;
+const UNDECIDED = ['detect', 'restore']; // no class of an image or a pixel
+const NONE = { top1: null, flips: [] };
 
 /**
  * Returns the proof, with the fields of the manifest's "parity" and a list `failures` of sentences, empty where equal.
@@ -15,20 +17,23 @@ const SIGNIFICANCE = 0.01;
  * @param progress called with the batches done and their number
  */
 export async function check({ manifest, golden }, run, evaluator, progress = () => {}) {
-  const { parity: said, options } = manifest;
-  const lists = batches(golden.images.length, options.batch);
+  const { parity: said, options, task } = manifest;
+  const decides = !options.features && !UNDECIDED.includes(task);
+  const lists = batches(golden.images.length, options.batch, said.batch_sizes);
   const found = said.outputs.map(() => []);
+  const decisions = Object.keys(golden.margins).map((name) => ({ name, parts: [] })); // classes of pixels
   for (const [done, indices] of lists.entries()) {
     progress(done, lists.length);
     const feeds = Object.entries(golden.feeds).map(([name, value]) => [name, rows(value, indices)]);
     const outputs = await run(Object.fromEntries(feeds));
     said.outputs.forEach(({ name }, i) => found[i].push(outputs[name].data));
+    decisions.forEach(({ name, parts }) => parts.push(outputs[name].data));
   }
   const picked = lists.flat();
   const outputs = said.outputs.map((limits, i) =>
-    compare(limits, found[i], rows(golden.exact[limits.name], picked), i === 0 && !options.features),
+    compare(limits, found[i], rows(golden.exact[limits.name], picked), i === 0 && decides),
   );
-  const top = options.features ? { top1: null, flips: [] } : flips(golden, said.outputs[0].name, found[0], picked);
+  const top = decided(golden, decisions, picked) ?? (decides ? flips(golden, said.outputs[0].name, found[0], picked) : NONE);
   const proof = {
     ...said,
     evaluator,
@@ -49,6 +54,7 @@ export async function check({ manifest, golden }, run, evaluator, progress = () 
 function compare(limits, parts, { data: expected, dims }, scores) {
   const length = expected.length / dims[0];
   const overall = mean(expected);
+  const plane = dims.slice(2).reduce((product, side) => product * side, 1);
   const flat = parts.flatMap((part) =>
     Array.from({ length: part.length / length }, (_, i) => part.subarray(i * length, (i + 1) * length)),
   );
@@ -63,7 +69,7 @@ function compare(limits, parts, { data: expected, dims }, scores) {
       own = 0,
       other = 0;
     const wantedRow = expected.subarray(image * length, (image + 1) * length);
-    const shared = length === 1 ? 0 : scores ? mean(wantedRow) : overall; // one score is judged as it is
+    const shared = length === 1 ? [0] : scores ? sharedOf(wantedRow, plane) : [overall]; // one score is judged as it is
     row.forEach((value, i) => {
       const wanted = expected[image * length + i];
       const error = Math.abs(value - wanted);
@@ -73,7 +79,7 @@ function compare(limits, parts, { data: expected, dims }, scores) {
       dot += value * wanted;
       own += value * value;
       other += wanted * wanted;
-      centred += (wanted - shared) ** 2;
+      centred += (wanted - shared[i % shared.length]) ** 2;
     });
     power += other;
     cosine = Math.min(cosine, dot / Math.sqrt(own * other));
@@ -94,22 +100,66 @@ function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Returns the share of images, over every batch that they were in, whose top class agrees, and those that do not. */
+/** Returns what all classes of a decision share, [plane]: the mean of its scores; of a single class nothing. */
+function sharedOf(row, plane) {
+  const classes = row.length / plane;
+  const found = new Float64Array(plane);
+  if (classes > 1) row.forEach((value, i) => (found[i % plane] += value / classes));
+  return found;
+}
+
+/**
+ * Returns the share of decisions, over every batch that an image was in, whose top class agrees, and of each image the
+ * surest of those that do not: a decision an image of scores [N, K], one a pixel of [N, K, h, w].
+ */
 function flips({ images, exact }, name, parts, picked) {
-  const classes = exact[name].dims[1];
-  const row = (data, index) => data.subarray(index * classes, (index + 1) * classes);
-  const found = parts.flatMap((part) => Array.from({ length: part.length / classes }, (_, i) => row(part, i)));
+  const [, classes, ...sides] = exact[name].dims;
+  const plane = sides.reduce((product, side) => product * side, 1);
+  const length = classes * plane;
+  const row = (data, index) => data.subarray(index * length, (index + 1) * length);
+  const found = parts.flatMap((part) => Array.from({ length: part.length / length }, (_, i) => row(part, i)));
   const wrong = new Map();
   let count = 0;
   picked.forEach((image, i) => {
     const reference = row(exact[name].data, image);
-    const [expected, top] = [argmax(reference), argmax(found[i])];
-    if (expected === top) return;
-    count += 1;
-    const [first, second = -Infinity] = [...reference].sort((a, b) => b - a);
-    wrong.set(image, { image: images[image], expected, found: top, margin: first - second });
+    for (let place = 0; place < plane; place++) {
+      const of = (data) => Array.from({ length: classes }, (_, number) => data[number * plane + place]);
+      const scores = of(reference);
+      const [expected, best] = [argmax(scores), argmax(of(found[i]))];
+      if (expected === best) continue;
+      count += 1;
+      const [first, second = -Infinity] = scores.sort((a, b) => b - a);
+      if (!(first - second < wrong.get(image)?.margin))
+        wrong.set(image, { image: images[image], expected, found: best, margin: first - second });
+    }
   });
-  return { top1: 1 - count / picked.length, flips: [...wrong.values()] };
+  return { top1: 1 - count / (picked.length * plane), flips: [...wrong.values()] };
+}
+
+/**
+ * Returns the share of pixels whose class agrees, and of each image the surest of those that do not; null where the
+ * outputs are no decisions.
+ */
+function decided({ images, exact, margins }, decisions, picked) {
+  if (!decisions.length) return null;
+  const wrong = new Map();
+  let [count, all] = [0, 0];
+  for (const { name, parts } of decisions) {
+    const length = exact[name].data.length / exact[name].dims[0];
+    const row = (data, index) => data.subarray(index * length, (index + 1) * length);
+    const found = parts.flatMap((part) => Array.from({ length: part.length / length }, (_, i) => row(part, i)));
+    picked.forEach((image, i) => {
+      const [expected, margin] = [row(exact[name].data, image), row(margins[name].data, image)];
+      all += length;
+      found[i].forEach((value, at) => {
+        if (value === expected[at]) return;
+        count += 1;
+        if (margin[at] < (wrong.get(image)?.margin ?? -1)) return;
+        wrong.set(image, { image: images[image], expected: expected[at], found: value, margin: margin[at] });
+      });
+    });
+  }
+  return { top1: 1 - count / all, flips: [...wrong.values()] };
 }
 
 /** Returns the index of the largest value. */

@@ -3,12 +3,14 @@
 import { resize } from './resize.js';
 
 /**
- * Returns the pixels that the model sees, {data, width, height} of 8-bit RGB: resized, then cropped at the centre.
+ * Returns the pixels that the model sees, {data, width, height} of 8-bit RGB: resized, then cropped at the centre; or
+ * whole at the top left, its ratio kept, and the rest filled with the mean's colour.
  *
  * @param picture {data: Uint8Array of height x width x 3 values, width, height}, upright
  * @param wanted the manifest's "preprocessing"
  */
 export function fit(picture, wanted) {
+  if (wanted.fits) return whole(picture, wanted);
   let [rows, columns] = wanted.resize;
   if (wanted.keep_aspect) {
     const factor = Math.max(rows / picture.height, columns / picture.width);
@@ -18,6 +20,20 @@ export function fit(picture, wanted) {
   const [height, width] = wanted.crop;
   const resized = resize(picture, columns, rows, wanted.interpolation);
   return crop(resized, halfEven((columns - width) / 2), halfEven((rows - height) / 2), width, height);
+}
+
+function whole(picture, { crop: [height, width], interpolation, mean }) {
+  const factor = Math.min(height / picture.height, width / picture.width);
+  const side = (own, most) => Math.min(most, Math.max(1, Math.trunc(own * factor + 0.5)));
+  const [rows, columns] = [side(picture.height, height), side(picture.width, width)];
+  const resized = resize(picture, columns, rows, interpolation);
+  const fill = mean.map((channel) => halfEven(255 * channel));
+  const data = new Uint8Array(width * height * 3);
+  for (let at = 0; at < data.length; at++) data[at] = fill[at % 3];
+  for (let row = 0; row < rows; row++) {
+    data.set(resized.data.subarray(row * columns * 3, (row + 1) * columns * 3), row * width * 3);
+  }
+  return { data, width, height };
 }
 
 /** Returns the integer next to a multiple of 0.5, the even one of two: Python's `round`, as in training. */

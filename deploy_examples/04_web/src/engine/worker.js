@@ -1,10 +1,10 @@
 /** The worker that holds a runtime: it answers one request after the other, so that nothing disturbs a measurement. */
 
+import { answer } from '../bundle/answer.js';
 import { rows } from '../bundle/batch.js';
 import { check } from '../bundle/parity.js';
 import { fit, tensor } from '../bundle/preprocess.js';
 import { Refusal } from '../bundle/refusal.js';
-import { top } from '../bundle/top.js';
 import { decode } from './decode.js';
 import { measure } from './measure.js';
 import { start } from './runtime.js';
@@ -39,8 +39,7 @@ const methods = {
     const began = performance.now();
     const outputs = await runtime.run(feeds);
     const ms = performance.now() - began;
-    const { data, dims } = outputs[manifest.outputs[0].name];
-    return { classes: top(data.subarray(0, dims[1]), manifest), seen, transparent, ms };
+    return { ...answer(outputs, seen, manifest), transparent, ms };
   },
 
   measure(_, progress) {

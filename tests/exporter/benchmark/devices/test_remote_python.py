@@ -14,7 +14,7 @@ def test_what_is_needed_is_what_the_bundles_were_made_with(onnx_bundle: Bundle, 
 
 
 def test_targets_without_a_runner_are_refused() -> None:
-    with pytest.raises(BackendUnavailable, match="expected a target of onnx, openvino for a device, found tensorrt"):
+    with pytest.raises(BackendUnavailable, match="of executorch, onnx, openvino for a device, found tensorrt"):
         remote_python.portable("tensorrt")
     with pytest.raises(RequestError, match="expected a target of"):
         remote_python.portable("no such target")

@@ -90,3 +90,42 @@ def test_a_gather_by_an_order_that_the_graph_sorts_is_no_im2col(sorted_by: bool)
     else:
         with pytest.raises(ExportError, match=r"found GatherElements \(culprit\)"):
             check(proto)
+
+
+def test_a_gather_by_what_is_kept_of_overlapping_boxes_is_none() -> None:
+    limits = [helper.make_tensor(name, kind, [1], [value]) for name, kind, value in LIMITS]
+    nodes = (
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "least"], ["kept"]),
+        helper.make_node("GatherND", ["scores", "kept"], ["values"]),
+        helper.make_node("ScatterND", ["scores", "kept", "values"], ["y"]),
+    )
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("boxes", (1, 7, 4)), ("scores", (1, 2, 7)))
+    ]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("y")], limits)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    check(onnx.shape_inference.infer_shapes(proto))
+    graph.node[2].input[1] = "fixed"
+    graph.initializer.append(helper.make_tensor("fixed", TensorProto.INT64, [1, 3], [0, 0, 0]))
+    graph.node[1].input[1] = "fixed"
+    with pytest.raises(ExportError, match="without Im2Col, found GatherND"):
+        check(
+            onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=proto.opset_import, ir_version=8))
+        )
+
+
+LIMITS = (
+    ("most", TensorProto.INT64, 3),
+    ("overlap", TensorProto.FLOAT, 0.5),
+    ("least", TensorProto.FLOAT, 0.05),
+)
+
+
+def test_an_index_that_is_computed_of_constants_is_no_order() -> None:
+    nodes = (
+        helper.make_node("Sub", ["index", "index"], ["moved"]),
+        helper.make_node("Gather", ["x", "moved"], ["y"]),
+    )
+    with pytest.raises(ExportError, match="without Im2Col, found Gather"):
+        check(graph_of(*nodes))

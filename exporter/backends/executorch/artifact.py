@@ -1,0 +1,169 @@
+"""ServedModel -> a program for XNNPACK and the settings that a session is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from slide_export.backends.interface import LoweringOptions, Option
+from slide_export.core.artifact import LARGEST_BATCH, Artifact
+from slide_export.core.errors import LoweringError, RequestError, option
+from slide_export.core.graph import TensorSpec
+from slide_export.core.precision import FP16
+from slide_export.core.proof import BATCH_SIZES
+from slide_export.core.text import foreign
+from slide_export.core.whole_number import is_number
+from slide_export.inference.served import ServedModel
+
+from .program import read_program
+from .settings import Settings
+from .vendor import quiet
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import GraphModule
+
+OPTIONS: Mapping[str, Option] = {
+    "max_batch": Option(str(BATCH_SIZES[-1]), "images in one call at most, where the batch is dynamic"),
+}
+BEYOND = 1
+"""Images that a program is planned for beyond those of a call: with a bound of 16, ExecuTorch 1.5.1 plans for 15."""
+
+
+def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Artifact:
+    """Write `model.pte`: the same bytes for the same model.
+
+    Raises:
+        RequestError: the bound is no number, or below what a proof runs.
+        LoweringError: the model cannot be expressed, quantized or run at its largest batch.
+    """
+    largest = _largest(source, options)
+    path = directory / "model.pte"
+    path.write_bytes(_program(source, options, None if options.interface.batch else largest))
+    read = read_program(path)
+    settings: Settings = {
+        "inputs": source.input_names,
+        "outputs": source.output_names,
+        "largest": largest,
+        "fixed": bool(options.interface.batch),
+        "delegates": len(read.parts),
+        "outside": dict(sorted(read.outside.items())),
+    }
+    found = _run_largest(source, path, settings)
+    batch = options.interface.batch or "batch"
+    inputs = tuple(
+        TensorSpec(name, str(fed.dtype).removeprefix("torch."), (batch, *fed.shape[1:]))
+        for name, fed in zip(source.input_names, source.example(), strict=True)
+    )
+    outputs = tuple(TensorSpec(name, str(value.dtype), (batch, *value.shape[1:])) for name, value in found.items())
+    return Artifact("executorch", options.precision, path, inputs, outputs, dict(settings))
+
+
+def _largest(source: ServedModel, options: LoweringOptions) -> int:
+    """Images in one call at most.
+
+    Raises:
+        RequestError: the option is no number, or below what a proof runs.
+    """
+    if options.interface.batch:
+        return options.interface.batch
+    text = options.options.get("max_batch", OPTIONS["max_batch"].default)
+    least, found = BATCH_SIZES[-1], int(text) if is_number(text) else 0
+    if not least <= found <= LARGEST_BATCH or found % source.coupled:
+        step = f", a multiple of {source.coupled}" if source.coupled > 1 else ""
+        raise RequestError(
+            f"expected max_batch of {least} to {LARGEST_BATCH}{step}, since a proof runs {least} images in one call; "
+            f"found {foreign(text)!r}: a smaller one is a fixed batch ({option('batch')})"
+        )
+    return found
+
+
+def _program(source: ServedModel, options: LoweringOptions, largest: int | None) -> bytes:
+    """The program's bytes.
+
+    Args:
+        largest: images in one call at most of a dynamic batch; None for a fixed one.
+    """
+    exported = _rewritten(source, options, largest)
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+        from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
+
+        try:
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            config = (
+                ExecutorchBackendConfig()
+                if largest is None
+                else ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
+            )
+            return bytes(edge.to_executorch(config).buffer)
+        except Exception as error:  # ExecuTorch raises what its passes do, and asserts
+            raise LoweringError(
+                f"expected a model that ExecuTorch can express, found {type(error).__name__}: "
+                f"{foreign(str(error), 300)}"
+            ) from error
+
+
+def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | None) -> ExportedProgram:
+    """The program in operators that XNNPACK has, in its precision."""
+    import torch
+
+    from slide_export.inference.foreign_module import export_program, foreign_module
+
+    from .half import in_half
+    from .quantize import quantized
+    from .rewrite import rewrite
+
+    module = foreign_module(source)
+    if options.precision == FP16:
+        _refuse_half(source)
+        module = in_half(module)
+    bound = None if largest is None else largest + BEYOND * source.coupled
+    with quiet():
+        graph = cast("GraphModule", export_program(source, module, largest=bound).module(check_guards=False))
+        rewrite(graph)
+        if options.quantization is not None:
+            fed = () if options.calibration is None else options.calibration
+            images = (source.tensors(feeds, torch.float32) for feeds in fed)
+            graph = quantized(graph, options.quantization, images)
+        return export_program(source, graph, largest=bound)
+
+
+def _refuse_half(source: ServedModel) -> None:
+    """Refuse float16 for a model with modules that it does not hold: a program here has one type throughout.
+
+    Raises:
+        LoweringError: names them.
+    """
+    if source.trained.float32:
+        raise LoweringError(
+            f"expected a model that float16 holds for executorch, {source.trained.family} keeps "
+            f"{', '.join(source.trained.float32)} in float32: take fp32 or int8-dynamic"
+        )
+
+
+def _run_largest(source: ServedModel, path: Path, settings: Settings) -> Mapping[str, Any]:
+    """Run the largest batch once: a program that is planned for less fails there, and not before.
+
+    Raises:
+        LoweringError: it fails, or gives another number of results.
+    """
+    import numpy as np
+
+    from slide_export.core.errors import BundleError
+
+    from .session import Session
+
+    images = [fed[:1].numpy().repeat(settings["largest"], axis=0) for fed in source.example()]
+    try:
+        found = Session(path, settings).run(dict(zip(source.input_names, images, strict=True)))
+    except BundleError as error:
+        raise LoweringError(
+            f"expected a program that runs {settings['largest']} images in one call, found it does not: {error}"
+        ) from error
+    if any(len(value) != settings["largest"] for value in found.values()):
+        counts = ", ".join(str(np.shape(value)) for value in found.values())
+        raise LoweringError(f"expected {settings['largest']} results in one call, found outputs of {counts}")
+    return found

@@ -1,0 +1,158 @@
+"""A `.tflite` file under LiteRT's interpreter, and the values inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.graph import Value
+from slide_export.core.text import foreign
+
+from . import flatbuffer
+
+CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Every value of the graph that depends on an input, in the order of execution.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    graph = flatbuffer.read(path)
+    merged = _merged(graph)
+    live = set(graph.inputs)
+    found = []
+    for operation in graph.operations:
+        takes = tuple(index for index in operation.inputs if index in live)
+        if takes:
+            live.update(operation.outputs)
+            names = tuple(graph.tensors[index].name for index in takes)
+            scope = _scope(graph, operation)
+            told = None if scope in merged else scope
+            found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
+    return tuple(found)
+
+
+def _scope(graph: flatbuffer.Graph, operation: flatbuffer.Operation) -> str | None:
+    """The module that computes an operation's result: of a layer, that of its weights where that is nearer.
+
+    Given    FULLY_CONNECTED -> blocks.0/822, with a reshape behind it folded in; weights blocks.0.attn.proj/45
+    Result   blocks.0.attn.proj
+    """
+    named = next((graph.tensors[index].scope for index in operation.outputs), None)
+    if operation.name in flatbuffer.PRODUCTS:
+        taken = operation.inputs[flatbuffer.PRODUCTS[operation.name]]
+        weights = graph.expanded_from(taken) or graph.tensors[taken]
+        scopes = flatbuffer.scopes_of(weights.name)
+        if weights.data is not None and len(scopes) == 1 and named and scopes[0].startswith(f"{named}."):
+            return scopes[0]
+    return named or None
+
+
+def _merged(graph: flatbuffer.Graph) -> frozenset[str]:
+    """Modules whose arithmetic the converter moved into the weights of another: what is left is not their result."""
+    constants = (flatbuffer.scopes_of(tensor.name) for tensor in graph.tensors if tensor.data is not None)
+    return frozenset(scopes[0] for scopes in constants if len(scopes) > 1)
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:
+    """Open a session that gives these values beside the outputs, by LiteRT's own kernels.
+
+    XNNPACK takes whole stretches of the graph over, and the tensors inside them are then never written.
+
+    Raises:
+        BundleError: see `Session`.
+    """
+    return Session(path, {**settings, "delegate": "none"}, names)
+
+
+class Session:
+    """A `.tflite` file under LiteRT's interpreter: XNNPACK's kernels, or LiteRT's own."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
+        import ai_edge_litert
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        kernels = OpResolverType.AUTO
+        if settings.get("delegate", "xnnpack") == "none":
+            kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self._interpreter = Interpreter(
+                model_content=path.read_bytes(),
+                num_threads=settings.get("threads"),
+                experimental_op_resolver_type=kernels,
+                experimental_preserve_all_tensors=bool(shown),
+            )
+            self._interpreter.allocate_tensors()
+        except OSError as error:
+            raise BundleError(f"expected a .tflite file at {path}, the system says: {error.strerror}") from error
+        except (
+            ValueError,
+            RuntimeError,
+        ) as error:  # what it says of bytes that are no model, or of an unknown operator
+            raise BundleError(
+                f"expected a .tflite file that LiteRT can load, {path.name} is none: {foreign(error, 300)}"
+            ) from error
+        self._inputs = {one["name"]: one for one in self._interpreter.get_input_details()}
+        self._outputs = {one["name"]: one["index"] for one in self._interpreter.get_output_details()}
+        self._shown = _numbers(self._interpreter, shown)
+        self._maps = _maps(path) if shown else frozenset()
+        told = "XNNPACK" if kernels == OpResolverType.AUTO else "its own kernels"
+        self.evaluator = f"LiteRT {ai_edge_litert.__version__} on CPU ({told})"
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Compute every output by name for the inputs by name, at the batch size of the file.
+
+        Raises:
+            RequestError: the feeds are not the inputs.
+        """
+        self._refuse_unfit(feeds)
+        for name, value in feeds.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], np.ascontiguousarray(value))
+        with _refusing():
+            self._interpreter.invoke()
+        found = {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}  # copies
+        for name, index in self._shown.items():
+            value = self._interpreter.get_tensor(index)
+            found[name] = value.transpose(0, 3, 1, 2) if name in self._maps else value
+        return found
+
+    def _refuse_unfit(self, feeds: Feeds) -> None:
+        expected = {name: (np.dtype(one["dtype"]), tuple(map(int, one["shape"]))) for name, one in self._inputs.items()}
+        found = {name: (value.dtype, value.shape) for name, value in feeds.items()}
+        if expected != found:
+            raise RequestError(f"expected the inputs {_told(expected)}, found {_told(found)}")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise BundleError(f"expected a .tflite file that LiteRT can run, it says: {foreign(error, 300)}") from error
+
+
+def _numbers(interpreter: Any, names: Sequence[str]) -> dict[str, int]:
+    """The number of each named tensor."""
+    if not names:
+        return {}
+    numbers = {one["name"]: one["index"] for one in interpreter.get_tensor_details()}
+    return {name: numbers[name] for name in names}
+
+
+def _maps(path: Path) -> frozenset[str]:
+    """Names of convolutions' results, [B, H, W, C] in LiteRT and shown as the model has them, [B, C, H, W]."""
+    graph = flatbuffer.read(path)
+    made = (one.outputs[0] for one in graph.operations if one.name in CONVOLUTIONS)
+    return frozenset(graph.tensors[index].name for index in made)
+
+
+def _told(tensors: Mapping[str, tuple[Any, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {kind}{list(shape)}" for name, (kind, shape) in tensors.items()) or "none"

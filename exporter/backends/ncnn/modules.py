@@ -1,0 +1,194 @@
+"""PyTorch module of each layer, found when a network is made and kept in the layers' names.
+
+pnnx drops the modules' names. They are found again by what does not change on the way:
+
+1. A layer that gives what a module gave for the same image, in the same order, is of it.
+2. A layer with weights is the module whose weights have the same bytes or, where it gives something else than that
+   module does, for pnnx has put the next one into it, the module around.
+3. Any other layer lies between two of those, the last before it and the first after it in the flow of data, and gets
+   what their names share: a softmax between `attn.qkv` and `attn.proj` is in `attn`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .network import Layer
+from .repair import renamed
+from .weights import Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slide_export.core.artifact import Array
+
+PREFIX = "wrapper.module."
+"""Of a model's modules inside `ForeignModule` and `ExportWrapper`."""
+SAME = 1e-3
+"""Of the largest value: float32 in another order, where other values of a model differ in their first digits."""
+TYPE = "/"
+"""Between a layer's module and its type, in its name."""
+
+
+def by_weights(container: Path, tensors: Sequence[Tensor]) -> dict[int, str]:
+    """Case 2: module by index of the layer, from pnnx's own file of weights, which names them.
+
+    Equal tensors are told apart by their order, which is the layers'.
+    """
+    known: dict[bytes, list[str]] = defaultdict(list)
+    with zipfile.ZipFile(container) as weights:
+        for name in weights.namelist():
+            known[weights.read(name)].append(name)
+    found: dict[int, str] = {}
+    for tensor in tensors:
+        names = known.get(tensor.values.tobytes(), [])
+        name = (names.pop(0) if len(names) > 1 else names[0]) if names else ""
+        if name.startswith(PREFIX) and tensor.layer not in found:
+            found[tensor.layer] = name.removeprefix(PREFIX).rpartition(".")[0]
+    return found
+
+
+def given(module: nn.Module, images: Sequence[Any]) -> list[tuple[str, Array]]:
+    """What each module of a model gives, in the order in which they end; of one that runs often, nothing."""
+    import torch
+
+    seen: dict[str, list[Array]] = defaultdict(list)
+
+    def keep(name: str) -> Any:
+        """Hook that stores a tensor under the module's name."""
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            """Store what is a tensor of numbers."""
+            if isinstance(output, torch.Tensor) and output.is_floating_point():
+                seen[name].append(output.numpy())
+
+        return hook
+
+    names = [name for name, _ in module.named_modules() if name.startswith(PREFIX)]
+    handles = [module.get_submodule(name).register_forward_hook(keep(name.removeprefix(PREFIX))) for name in names]
+    try:
+        with torch.inference_mode():
+            module(*images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [(name, outputs[0]) for name, outputs in seen.items() if len(outputs) == 1]
+
+
+class Outputs:
+    """Outputs of modules, to be found again by their values."""
+
+    def __init__(self, outputs: Sequence[tuple[str, Array]]) -> None:
+        self._sizes = {name: value.size for name, value in outputs}
+        self._by_size: dict[int, list[tuple[str, Array, float]]] = defaultdict(list)
+        for name, value in outputs:
+            self._by_size[value.size].append((name, value, float(value.max(initial=0.0))))
+
+    def module(self, blob: Array) -> str | None:
+        """Case 1: the module that gives a blob; the innermost, which ends first."""
+        largest = float(blob.max(initial=0.0))  # quickly told
+        return next(
+            (
+                name
+                for name, value, its_largest in self._by_size[blob.size]
+                if abs(largest - its_largest) <= SAME * abs(its_largest) and _same(blob, value)
+            ),
+            None,
+        )
+
+    def around(self, module: str, blob: Array) -> str:
+        """Case 2: the module that a blob is inside, which is not the output of the module whose weights made it."""
+        return module.rpartition(".")[0] if self._sizes.get(module) == blob.size else module
+
+
+def _same(blob: Array, value: Array) -> bool:
+    limit = SAME * float(np.abs(value).max(initial=0.0))
+    return bool(np.abs(blob.reshape(-1) - value.reshape(-1)).max(initial=0.0) <= limit)
+
+
+def scopes(layers: Sequence[Layer], own: Mapping[int, str]) -> list[str]:
+    """Case 3: the module of every layer, "" where nothing tells."""
+    before, after = _before(layers, own), _after(layers, own)
+    return [
+        own[index] if index in own else _shared(before.get(index, ""), after.get(index, ""))
+        for index in range(len(layers))
+    ]
+
+
+def _before(layers: Sequence[Layer], own: Mapping[int, str]) -> dict[int, str]:
+    """Last known module that each layer depends on."""
+    last: dict[str, tuple[int, str]] = {}
+    found: dict[int, str] = {}
+    for index, layer in enumerate(layers):
+        sources = [last[name] for name in layer.inputs if name in last]
+        if index in own:
+            sources.append((index, own[index]))
+        if sources:
+            found[index] = max(sources)[1]
+            last.update((name, max(sources)) for name in layer.outputs)
+    return found
+
+
+def _after(layers: Sequence[Layer], own: Mapping[int, str]) -> dict[int, str]:
+    """First known module that each layer flows into."""
+    first: dict[str, tuple[int, str]] = {}
+    found: dict[int, str] = {}
+    for index in reversed(range(len(layers))):  # users before what they take
+        layer = layers[index]
+        users = [first[name] for name in layer.outputs if name in first]
+        entry = (index, own[index]) if index in own else min(users, default=None)
+        if entry is not None:
+            found[index] = entry[1]
+            for name in layer.inputs:
+                first[name] = min(first.get(name, entry), entry)
+    return found
+
+
+def _shared(before: str, after: str) -> str:
+    """Longest path that both names have; of equal names, and of one alone, the parent.
+
+    Given   layers.0.attn.qkv before, layers.0.attn.proj after     Result  layers.0.attn
+    """
+    if not before or not after or before == after:
+        return (before or after).rpartition(".")[0]
+    shared: list[str] = []
+    for left, right in zip(before.split("."), after.split("."), strict=False):
+        if left != right:
+            break
+        shared.append(left)
+    return ".".join(shared)
+
+
+def named(layers: Sequence[Layer], own: Mapping[int, str], ends: Mapping[str, str]) -> tuple[Layer, ...]:
+    """The layers called after module and type, their blobs after them, the network's ends as the task calls them.
+
+        Given    Gemm gemm_5 1 1 500 501
+        Result   Gemm layers.0.blocks.0.mlp.fc1/Gemm 1 1 … layers.0.blocks.0.mlp.fc1/Gemm
+
+    Args:
+        own: modules by index, of cases 1 and 2.
+        ends: the task's name of each input and output, by pnnx's.
+    """
+    taken: dict[str, int] = defaultdict(int)
+    blobs: dict[str, str] = {}
+    found = []
+    for layer, scope in zip(layers, scopes(layers, own), strict=True):
+        stem = f"{scope}{TYPE}{layer.type}"
+        name = f"{stem}.{taken[stem]}" if taken[stem] else stem
+        taken[stem] += 1
+        for position, blob in enumerate(layer.outputs):
+            blobs[blob] = ends.get(blob, f"{name}:{position}" if position else name)
+        found.append(replace(layer, name=name))
+    return renamed(tuple(found), blobs)
+
+
+def module_of(layer: Layer) -> str:
+    """The module in a layer's name; "" where there is none."""
+    return layer.name.rpartition(TYPE)[0]

@@ -1,0 +1,105 @@
+"""Full-size segmenters and detectors to each target: time and memory of a whole export, with its proof on two images.
+
+    python -m tests.benchmarks.dense                                        every model, target and precision: hours
+    python -m tests.benchmarks.dense swin_tiny_upernet --targets onnx       one of them
+
+Goals: at most 10 minutes and less than 8 GiB an export on two cores. A row stands in dense.jsonl once it is known.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from slide_export.models import family_of
+from slide_export.models.dense import DENSE
+from tests.benchmarks.process import Cost, run_once
+from tests.models.golden_recipe import from_name
+
+MODELS = (
+    "swin_tiny_upernet",
+    "slide_swin_tiny_upernet",
+    "swin_tiny_semantic_fpn",
+    "slide_swin_tiny_semantic_fpn",
+    "pvt_small_upernet",
+    "slide_pvt_small_upernet",
+    "pvt_small_semantic_fpn",
+    "slide_pvt_small_semantic_fpn",
+    "swin_tiny_retinanet",
+    "slide_swin_tiny_retinanet",
+    "pvt_small_retinanet",
+    "slide_pvt_small_retinanet",
+)
+TARGETS, PRECISIONS = ("onnx", "openvino", "coreml", "tensorrt"), ("fp32", "fp16")
+IMAGES = 2
+ROWS = Path("dense.jsonl")
+
+
+def save(variant: str, directory: Path) -> Path:
+    """Write a checkpoint of the variant, each tensor drawn from its name."""
+    family = family_of(variant, DENSE)
+    module = family.build(family.variants[variant])
+    drawn = {key for key, _ in module.named_parameters()}
+    own = {key: value for key, value in module.state_dict().items() if not key.endswith("attn_mask")}
+    state = {_authors(key): _drawn(key, value, drawn) for key, value in own.items()}
+    path = directory / f"{variant}.pth"
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+def _authors(key: str) -> str:
+    """A name as the authors' segmenters have it: the norm of the last map is numbered like the others."""
+    return key.replace("backbone.norm.", "backbone.norm3.")
+
+
+def _drawn(key: str, like: torch.Tensor, drawn: set[str]) -> torch.Tensor:
+    """A parameter or a running statistic drawn from its name; a count, an index or a mask as it is."""
+    statistics = key.endswith(("running_mean", "running_var"))
+    return torch.from_numpy(from_name(key, tuple(like.shape))) if key in drawn or statistics else like
+
+
+def measured(checkpoint: Path, target: str, precision: str, out: Path) -> tuple[Cost, dict[str, object]]:
+    """Export in a process of its own; its cost, and what its manifest says."""
+    command = ["-m", "slide_export", str(checkpoint), "--target", target, "--precision", precision]
+    cost = run_once([*command, "--out", str(out), "--overwrite", "--image-count", str(IMAGES)])
+    manifest = json.loads((out / f"{checkpoint.stem}-{target}-{precision}" / "manifest.json").read_text())
+    size = sum(entry["bytes"] for name, entry in manifest["files"].items() if not name.startswith("golden"))
+    worst = max(output["max_abs"] / output["limit_max"] for output in manifest["parity"]["outputs"])
+    least = min(output["sqnr_db"] for output in manifest["parity"]["outputs"])
+    return cost, {"bytes": size, "of_limit": worst, "sqnr_db": least}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what is asked for, one export at a time."""
+    asked = _parse(arguments)
+    for variant in asked.models or MODELS:
+        with tempfile.TemporaryDirectory() as temporary:
+            checkpoint = save(variant, Path(temporary))
+            for target in asked.targets:
+                for precision in asked.precisions:
+                    row: dict[str, object] = {"variant": variant, "target": target, "precision": precision}
+                    try:
+                        cost, found = measured(checkpoint, target, precision, Path(temporary))
+                        row |= {**{name: round(value, 1) for name, value in vars(cost).items()}, **found}
+                    except RuntimeError as error:  # one that fails is a row too
+                        row["error"] = str(error)[-2000:]
+                    with asked.rows.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                    print(row, flush=True)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help=", ".join(MODELS))
+    parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
