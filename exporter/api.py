@@ -12,7 +12,7 @@ from .benchmark.plan import BenchOptions, BenchPlan, plan_of, refuse_no_time
 from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
-from .verification.place import TIMEOUT_S, PlaceOptions
+from .verification.place import TIMEOUT_S, BatchOptions, PlaceOptions
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -197,9 +197,8 @@ def verify_all(
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
     draw: Path | str | None = None,
-    jobs: int = 1,
     step: Progress | None = None,
-    **where: Unpack[PlaceOptions],
+    **where: Unpack[BatchOptions],
 ) -> tuple[VerifyResult, ...]:
     """Prove many bundles; one that fails does not stop the others.
 
@@ -209,9 +208,8 @@ def verify_all(
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
         draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
-        jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
-        where: see `PlaceOptions`.
+        where: see `BatchOptions`.
 
     Raises:
         RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
@@ -230,6 +228,7 @@ def verify_all(
         raise RequestError(
             f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
         )
+    jobs = where.pop("jobs", 1)
     _refuse_no_process(jobs)
     from .verification.batch import VerifyOptions, prove_each
     from .verification.bundle import in_this_process

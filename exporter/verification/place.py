@@ -20,3 +20,13 @@ class PlaceOptions(TypedDict, total=False):
     device: str | None
     keep: bool
     timeout_s: float
+
+
+class BatchOptions(PlaceOptions, total=False):
+    """Keywords of `slide_export.verify_all`.
+
+    Attributes:
+        jobs: processes that measure the accuracy, where there are images enough for several; 1.
+    """
+
+    jobs: int
