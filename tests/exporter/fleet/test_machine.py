@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,4 +36,4 @@ def test_what_measures_overlaps_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         assert [one for one in every if one != (start, end) and one[0] < end and start < one[1]] == []
     assert min(start for start, _ in spans["alone"]) < max(start for start, _ in spans["small"])  # not the last of all
     small = sorted(spans["small"])
-    assert any(later[0] < earlier[1] for earlier, later in zip(small, small[1:], strict=False))  # they do overlap
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(small))  # they do overlap
