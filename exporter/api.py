@@ -12,7 +12,7 @@ from .benchmark.plan import BenchOptions, BenchPlan, plan_of, refuse_no_time
 from .core.errors import RequestError, option
 from .core.preprocessing import PreprocessingOptions, written
 from .core.task import Known
-from .verification.place import TIMEOUT_S, PlaceOptions, VerifyAllOptions
+from .verification.place import TIMEOUT_S, BatchOptions, PlaceOptions
 from .workflows.options import ExportOptions, goal_of, request_of
 
 if TYPE_CHECKING:
@@ -196,9 +196,8 @@ def verify_all(
     *,
     max_drop: float | None = None,
     min_sqnr_db: float | None = None,
-    jobs: int = 1,
     step: Progress | None = None,
-    **where: Unpack[VerifyAllOptions],
+    **where: Unpack[BatchOptions],
 ) -> tuple[VerifyResult, ...]:
     """Prove many bundles; one that fails does not stop the others.
 
@@ -207,9 +206,8 @@ def verify_all(
         against: derive the references from this checkpoint anew.
         evaluation: measure accuracy too, beside the checkpoint's own; see `ExportOptions` for it and its limits.
         min_sqnr_db: without `evaluation`, what the proof asks of every output, whatever the bundle's own recipe asks.
-        jobs: processes that measure the accuracy, where there are images enough for several.
         step: told of each stage or, where there are many bundles, of each bundle.
-        where: see `VerifyAllOptions`.
+        where: see `BatchOptions`.
 
     Raises:
         RequestError: evaluation images without a checkpoint or with a device, or a limit without images.
@@ -228,6 +226,7 @@ def verify_all(
         raise RequestError(
             f"expected {option('evaluation', 'eval')} without {option('device')}: accuracy is measured on this machine"
         )
+    jobs = where.pop("jobs", 1)
     _refuse_no_process(jobs)
     from .verification.batch import VerifyOptions, prove_each
     from .verification.bundle import in_this_process

@@ -137,7 +137,7 @@ def _excludes(rule: Mapping[str, Any], checkpoint: str, target: str, options: Ma
 def _refuse(
     target: str, options: Mapping[str, Any], source: Source, images: Path | None, judged: dict[str, None]
 ) -> None:
-    """Refuse what the request alone decides, once for each combination; what is not installed is the workers' affair."""
+    """Refuse what the request alone decides, once a combination; what is not installed is the workers' affair."""
     what = repr((target, sorted((name, repr(value)) for name, value in options.items() if name != "name")))
     if what in judged:
         return

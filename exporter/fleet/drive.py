@@ -187,7 +187,8 @@ class Drive:
         found = {}
         for key, (stage, spec) in resume.specs(self._database, keys).items():
             outputs = {need: self._jobs.outputs.get(need) for need in self._jobs.needs.get(key, ())}
-            more = _encode({"outputs": outputs, **self._order(stage, spec)})
+            passing = [need for need in outputs if STAGES[self._jobs.stages[need]].ephemeral]
+            more = _encode({"outputs": outputs, "passing": passing, **self._order(stage, spec)})
             found[key] = f'{{"key":"{key}","stage":"{stage}","spec":{spec},{more[1:]}'
         return found
 
@@ -268,6 +269,7 @@ class Drive:
             if verdict.answer is not None and verdict.answer.output is not None:
                 self._jobs.outputs[key] = verdict.answer.output
         self._ready.settle_all([(key, verdict.state == "done") for key, verdict in final])
+        self._forget([key for key, _ in final])
         for key, verdict in final:
             self._told(str(verdict.state), key, verdict.answer.message if verdict.answer else "")
         while self._blocked:
@@ -279,6 +281,17 @@ class Drive:
                         "FROM job WHERE key = ?) || ', which has no output' WHERE key = ?",
                         (need, key),
                     )
+            self._forget([key for key, _ in blocked])
+
+    def _forget(self, settled: list[str]) -> None:
+        """Remove outputs that were for jobs which are all settled now."""
+        for key in settled:
+            for need in self._jobs.needs.get(key, ()):
+                self._readers[need] -= 1
+                output = self._jobs.outputs.get(need)
+                passing = STAGES[self._jobs.stages[need]].ephemeral
+                if passing and not self._readers[need] and output is not None and self._store is not None:
+                    self._store.remove(output)
 
     def _obey(self) -> None:
         """What was asked for meanwhile."""

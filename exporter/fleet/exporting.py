@@ -32,11 +32,11 @@ INPUT, PREPARED, OUT = Path("in"), Path("prepared"), Path("out")
 def request(options: Mapping[str, Any], target: str) -> ExportRequest:
     """An export's request whose files are in this directory."""
     given: dict[str, Any] = {**options, "out": OUT}
-    if images := _only(INPUT / "images"):
+    if images := only(INPUT / "images"):
         given["images"] = images
     if "input_size" in given and given["input_size"] is not None:
         given["input_size"] = tuple(given["input_size"])
-    checkpoint = _only(INPUT / "checkpoint") or INPUT / "checkpoint" / "none"
+    checkpoint = only(INPUT / "checkpoint") or INPUT / "checkpoint" / "none"
     return request_of(checkpoint, target, given)  # type: ignore[arg-type]
 
 
@@ -89,6 +89,6 @@ def reproducible(target: str) -> bool:
     return bool(getattr(registry.load(target), "REPRODUCIBLE", True))
 
 
-def _only(directory: Path) -> Path | None:
+def only(directory: Path) -> Path | None:
     """The one entry of a directory; None where there is no directory."""
     return next(iter(directory.iterdir()), None) if directory.is_dir() else None

@@ -7,11 +7,13 @@ prepare ── export ┬─ verify
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from slide_export.core import typed_json
 from slide_export.core.precision import PRECISIONS
 
 from . import environment
@@ -21,6 +23,7 @@ from .plan import SweepPlan
 from .sources import Source
 from .stages import STAGES
 
+PROTOCOL = ("batch", "rounds", "calls", "threads", "sitting", "timeout_s")
 TARGET = "target:"
 """Before the name of a target in what a worker offers: it is installed there."""
 
@@ -31,26 +34,33 @@ class Planner:
 
     Attributes:
         images: of proof and calibration; None takes the photographs that come with slide-export.
+        evaluation: what accuracy is measured on; None measures none.
         most_gib: memory that a worker has at most, where that is known: a stage's own estimate is not above it.
         varied: names of options that tell artifacts apart.
     """
 
     plan: SweepPlan
     images: Source | None
+    evaluation: Source | None = None
     most_gib: float | None = None
     varied: Sequence[str] = ()
     _prepared: dict[str, Job] = field(default_factory=dict)
 
     def jobs(self, cells: Sequence[Cell]) -> Iterator[Job]:
         """Every job of the plan's artifacts."""
-        for cell in cells:
-            prepared = self._prepare(cell)
-            if prepared.key not in self._prepared:
-                self._prepared[prepared.key] = prepared
-                yield prepared
-            export = self._export(cell, prepared)
-            yield export
-            yield from self._verify(cell, export)
+        for checkpoint, group in itertools.groupby(cells, key=lambda cell: cell.checkpoint):
+            exports: list[tuple[Cell, Job]] = []
+            for cell in group:
+                prepared = self._prepare(cell)
+                if prepared.key not in self._prepared:
+                    self._prepared[prepared.key] = prepared
+                    yield prepared
+                export = self._export(cell, prepared)
+                exports.append((cell, export))
+                yield export
+                yield from self._verify(cell, export)
+                yield from self._accuracy(cell, prepared, export)
+            yield from self._bench(checkpoint, exports)
 
     def offer(self, stage: str, target: str = "", on: Mapping[str, Any] | None = None) -> dict[str, float]:
         """What a job takes of its worker: labels with a value as "board:pi5"."""
@@ -96,6 +106,58 @@ class Planner:
             environment=_of_target(cell.target, quantized),
             needs=(prepared.key,),
         )
+
+    def _accuracy(self, cell: Cell, prepared: Job, export: Job) -> Iterator[Job]:
+        """Shards of the evaluation, and what puts them together; the trained model's answers once a checkpoint."""
+        part = self.plan.evaluate
+        if part is None or self.evaluation is None:
+            return
+        shards = max(1, -(-len(self.evaluation.files or (None,)) // part.shard_images))
+        cut = {"shard_images": part.shard_images, "shards": shards}
+        shared = {"prepared": prepared.key, "evaluation": self.evaluation.sha256}
+        counts = []
+        for shard in range(shards):
+            named, options = f"{shard + 1} of {shards}", {**cut, "shard": shard}
+            reference = Job.of(
+                "reference", STAGES["reference"].version, f"{cell.checkpoint} {named}", self.offer("reference"),
+                options=options, inputs=shared, environment=_packages(), needs=(prepared.key,),
+            )  # fmt: skip
+            if reference.key not in self._prepared:
+                self._prepared[reference.key] = reference
+                yield reference
+            evaluate = Job.of(
+                "evaluate", STAGES["evaluate"].version, f"{cell.subject(self.varied)} {named}",
+                self.offer("evaluate", cell.target), options=options,
+                inputs={**shared, "bundle": export.key, "reference": reference.key},
+                environment=_of_target(cell.target, False), needs=(prepared.key, export.key, reference.key),
+            )  # fmt: skip
+            counts.append(evaluate)
+            yield evaluate
+        keys = tuple(one.key for one in counts)
+        yield Job.of(
+            "merge", STAGES["merge"].version, cell.subject(self.varied), self.offer("merge"),
+            options={"max_drop": part.max_drop, "min_sqnr_db": part.min_sqnr_db},
+            inputs={**shared, "counts": list(keys)}, environment=_packages(), needs=(prepared.key, *keys),
+        )  # fmt: skip
+
+    def _bench(self, checkpoint: str, exports: Sequence[tuple[Cell, Job]]) -> Iterator[Job]:
+        """The sittings of one checkpoint: its bundles beside each other, one sitting a place."""
+        for part in self.plan.bench:
+            taken = [
+                job.key
+                for cell, job in exports
+                if (not part.targets or cell.target in part.targets)
+                and (not part.precisions or cell.precision in part.precisions)
+            ]
+            if not taken:
+                continue
+            protocol = {name: value for name, value in typed_json.plain(part).items() if name in PROTOCOL}
+            place = " ".join(f"{name}={value}" for name, value in part.on.items())
+            yield Job.of(
+                "bench", STAGES["bench"].version, f"{checkpoint} {place}".strip(), self.offer("bench", on=part.on),
+                options={**protocol, "on": dict(part.on)}, inputs={"bundles": taken}, environment=_packages(),
+                needs=tuple(taken),
+            )  # fmt: skip
 
     def _verify(self, cell: Cell, export: Job) -> Iterator[Job]:
         for part in self.plan.verify:

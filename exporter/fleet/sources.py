@@ -71,7 +71,9 @@ class Digests:
     def __init__(self, database: Database) -> None:
         self._database = database
         rows = database.rows("SELECT path, bytes, changed, sha256 FROM digest")
-        self._known = {(str(path), size, changed): str(sha256) for path, size, changed, sha256 in rows}
+        self._known = {
+            (str(path), int(str(size)), int(str(changed))): str(sha256) for path, size, changed, sha256 in rows
+        }
 
     def of(self, files: Iterable[Path]) -> list[str]:
         """sha256 of each file, in their order; what is known is not read again."""
@@ -148,7 +150,7 @@ def named(pattern: str, beside: Path) -> list[Path]:
         RequestError: there is none.
     """
     place = str(beside / pattern)
-    found = sorted(Path(one) for one in glob(place, recursive=True)) if has_magic(pattern) else [Path(place)]
+    found = sorted(Path(one) for one in glob(place, recursive=True)) if has_magic(pattern) else [Path(place)]  # noqa: PTH207  # of absolute ones too
     if not found or not found[0].exists():
         what = "a file that matches" if has_magic(pattern) else "a checkpoint at"
         raise RequestError(f"expected {what} {foreign(place, 300)}, found none")

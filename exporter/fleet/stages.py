@@ -35,7 +35,13 @@ class Stage:
 STAGES = {
     "prepare": Stage(1, "slide_export.fleet.exporting:prepare_one", "prepared", 4.0),
     "export": Stage(1, "slide_export.fleet.exporting:export_one", "bundle", 4.0, of_target=True),
-    "verify": Stage(1, "slide_export.fleet.exporting:verify_one", memory_gib=2.0, of_target=True, deterministic=False),
+    "verify": Stage(1, "slide_export.fleet.exporting:verify_one", memory_gib=2.0, of_target=True),
+    "reference": Stage(1, "slide_export.fleet.evaluating:reference_one", "reference", 2.0, ephemeral=True),
+    "evaluate": Stage(1, "slide_export.fleet.evaluating:evaluate_one", "counts", 2.0, of_target=True),
+    "merge": Stage(1, "slide_export.fleet.evaluating:merge_one", memory_gib=2.0),
+    "bench": Stage(
+        1, "slide_export.fleet.measuring:bench_one", memory_gib=2.0, exclusive=True, deterministic=False, lenient=True
+    ),
     # What a sweep is measured with and its faults are caused by.
     "simulated": Stage(1, "slide_export.fleet.simulated:in_child", memory_gib=0.0),
 }

@@ -87,14 +87,19 @@ def planned(path: Path, database: Database, options: SweepOptions, step: Progres
         checkpoints = _checkpoints(plan, beside, digests, store)
         images_at = None if plan.images is None else named(plan.images, beside)[0]
         images = None if images_at is None else of_images(images_at, digests)
+        evaluation = None if plan.evaluate is None else _evaluation(named(plan.evaluate.images, beside)[0], digests)
     with step("plan the jobs"):
         found = tuple(cells(plan, checkpoints, images_at))
-        planner = Planner(plan, images, options.most_gib, varied=tuple(plan.options))
+        planner = Planner(plan, images, evaluation, options.most_gib, varied=tuple(plan.options))
         jobs = tuple(planner.jobs(found))
     sources = {source.sha256: source for _, source, _ in checkpoints}
-    if images is not None:
-        sources[images.sha256] = images
+    sources |= {one.sha256: one for one in (images, evaluation) if one is not None}
     return Planned(text, plan, url, found, jobs, sources)
+
+
+def _evaluation(path: Path, digests: Digests) -> Source:
+    """Images with all that stands beside them: labels, masks, lists."""
+    return of_images(path, digests) if path.suffix.lower() == ".csv" else of_path(path, digests)
 
 
 def _checkpoints(

@@ -1,6 +1,6 @@
 """What a worker does: `run(order) -> answer`. Only JSON text crosses; nothing of a job stays on the worker.
 
-{"key", "stage", "spec", "outputs", "sources", "store", "timeout_s", "memory_gib"}
+{"key", "stage", "spec", "outputs", "passing", "sources", "store", "timeout_s", "memory_gib"}
 └─ an answer in the store?  ── yes ─> that
 └─ versions as planned?     ── no ──> handed back
 └─ a child process: inputs fetched, the stage run, limits kept

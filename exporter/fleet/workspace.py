@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from slide_export.core import hidden, typed_json
+from slide_export.core.errors import RequestError
 
 from . import archive, cache, cas
 from .job import Answer
@@ -75,13 +76,17 @@ class Workspace:
                 if one in self._order["sources"]:
                     source = self._order["sources"][one]
                     yield f"{place}/{source['name']}", str(self._source(source))
-                elif self._order["outputs"].get(one) is not None:
-                    yield place, str(self._output(self._order["outputs"][one]))
+                elif (output := self._order["outputs"].get(one)) is not None and not self._passed(one, output):
+                    yield place, str(self._output(output))
+
+    def _passed(self, key: str, output: str) -> bool:
+        """Whether an output was removed meanwhile that is kept only for a while: the stage does without it."""
+        return key in self._order["passing"] and self._store is not None and not self._store.has(output)
 
     def _source(self, source: Mapping[str, Any]) -> Path:
         """A checkpoint or images: where the plan says on this machine, or fetched from the store."""
         if "path" in source:
-            return Path(source["path"])
+            return _unchanged(Path(source["path"]), source["seen"])
         assert self._store is not None
         fetched = cache.fetched(self._store, source["sha256"], archive.unpack if source["packed"] else None)
         return fetched / source["name"] if source["packed"] else fetched
@@ -116,3 +121,18 @@ class Workspace:
         # What was committed first counts; where its output was removed since, this one takes its place.
         counts = before if before.output is None or self._store.has(before.output) else answer
         return replace(counts, ours=False, differs=differs, peak_mib=answer.peak_mib)
+
+
+def _unchanged(place: Path, seen: list[int]) -> Path:
+    """A file of this machine as it was when its content was read.
+
+    Raises:
+        RequestError: it is another one now: what came of it would stand under the wrong key.
+    """
+    try:
+        status = place.stat()
+    except OSError as error:
+        raise RequestError(f"expected {place} as it was planned, the system says: {error.strerror}") from error
+    if seen and seen != [status.st_size, status.st_mtime_ns]:
+        raise RequestError(f"expected {place} as it was planned, it has changed since: run the same command again")
+    return place

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +69,11 @@ def read(path: Path) -> dict[str, Outputs]:
     """
     known: dict[str, dict[str, NDArray[np.generic]]] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in arrays.files:
                 key, _, output = name.partition("/")
                 known.setdefault(key, {})[output] = arrays[name]
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         raise BundleError(
             f"expected recorded answers in {path}, it cannot be read: {error}: record them again"
         ) from error

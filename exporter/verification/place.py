@@ -23,11 +23,13 @@ class PlaceOptions(TypedDict, total=False):
     timeout_s: float
 
 
-class VerifyAllOptions(PlaceOptions, total=False):
+class BatchOptions(PlaceOptions, total=False):
     """Keywords of `verify_all` alone, beside those of a place.
 
     Attributes:
         draw: directory for the golden images' answers as pictures, PNG, the artifact's above the PyTorch model's.
+        jobs: processes that measure the accuracy, where there are images enough for several; 1.
     """
 
     draw: Path | str | None
+    jobs: int

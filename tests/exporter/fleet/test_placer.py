@@ -115,7 +115,7 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     calm = tmp_path / "calm.db"
-    sweep(calm, jobs(40, 0.0 if False else 0.3), InlineEngine(), str(tmp_path / "other"))
+    sweep(calm, jobs(40, 0.3), InlineEngine(), str(tmp_path / "other"))
     assert rows(path) == rows(calm)
     twice = Counter(len(outcomes) for outcomes in attempts(path).values())
     assert sum(count * (times - 1) for times, count in twice.items()) <= kills * SLOTS
