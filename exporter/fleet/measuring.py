@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from slide_export.backends import optional, registry
 from slide_export.benchmark import bundles as benchmark
 from slide_export.benchmark import result_file
 from slide_export.benchmark.devices import connect
-from slide_export.benchmark.plan import THIS_MACHINE, plan_of
+from slide_export.benchmark.plan import THIS_MACHINE, BenchOptions, plan_of
 from slide_export.bundle import store
 from slide_export.core import typed_json
 from slide_export.core.errors import BackendUnavailable
@@ -37,7 +37,8 @@ def bench_one(order: Mapping[str, Any]) -> dict[str, Any]:
             f"expected a worker on which one of {len(found)} bundles runs natively, found none of their runtimes"
         )
     asked = {name: options[name] for name in PROTOCOL if options[name] is not None}
-    plan = plan_of(None, {**asked, "batches": (options["batch"],), "device": device, "timeout_s": options["timeout_s"]})
+    asked |= {"batches": (options["batch"],), "device": device, "timeout_s": options["timeout_s"]}
+    plan = plan_of(None, cast("BenchOptions", asked))
     with connect(plan.device) as opened:
         result = benchmark.bench(list(measured.values()), plan, opened)
     runs = list(zip(measured, result.runs, strict=True))

@@ -12,16 +12,13 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future as Later
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slide_export.core.errors import CRASHED, TimeLimitError
 
 from . import work
 from .engine import Capacity
 from .job import Answer, Ended, Submission
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 GIVE_UP_S = 900.0  # for a scheduler that is gone to be started again
 FETCHED = 0  # no attempt's number: answers have come
@@ -32,21 +29,21 @@ class DaskEngine:
     """Jobs on the workers of one scheduler.
 
     Args:
-        client: connected.
+        client: connected, of dask's own type, which tells types of little.
         reconnect: makes a new client where the old one has given up; raises OSError while there is no scheduler.
         watch: called now and then, for a cluster of our own to be looked after.
     """
 
     def __init__(
         self,
-        client: Client,
+        client: Any,
         reconnect: Any = None,
         watch: Any = lambda _workers: None,
         give_up_s: float = GIVE_UP_S,
     ) -> None:
         self._client, self._reconnect, self._watch = client, reconnect, watch
         self._give_up_s = give_up_s
-        self._futures: dict[int, tuple[Submission, Future[str]]] = {}
+        self._futures: dict[int, tuple[Submission, Any]] = {}
         self._told: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._gathering: list[tuple[list[int], Later[dict[int, str]]]] = []
         self._gone_since: float | None = None
@@ -166,7 +163,7 @@ class DaskEngine:
             found: dict[int, str] = await self._client.gather(futures, errors="skip", asynchronous=True)
             return found
 
-        later = asyncio.run_coroutine_threadsafe(fetch(), self._client.loop.asyncio_loop)
+        later: Later[dict[int, str]] = asyncio.run_coroutine_threadsafe(fetch(), self._client.loop.asyncio_loop)
         later.add_done_callback(_teller(self._told, FETCHED))
         return later
 
@@ -206,7 +203,7 @@ def _teller(told: queue.SimpleQueue[int], number: int) -> Any:
     return tell
 
 
-def _without_answer(submission: Submission, future: Future[str]) -> Ended:
+def _without_answer(submission: Submission, future: Any) -> Ended:
     """The end of an attempt that gave none: its worker died, the scheduler forgot it, or it could not be begun."""
     from distributed import KilledWorker
 

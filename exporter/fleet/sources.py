@@ -71,7 +71,9 @@ class Digests:
     def __init__(self, database: Database) -> None:
         self._database = database
         rows = database.rows("SELECT path, bytes, changed, sha256 FROM digest")
-        self._known = {(str(path), size, changed): str(sha256) for path, size, changed, sha256 in rows}
+        self._known = {
+            (str(path), int(str(size)), int(str(changed))): str(sha256) for path, size, changed, sha256 in rows
+        }
 
     def of(self, files: Iterable[Path]) -> list[str]:
         """sha256 of each file, in their order; what is known is not read again."""

@@ -93,4 +93,4 @@ def _answered(answer: Answer, history: History, limits: Limits) -> Verdict:
     if outcome == "lost":  # stopped by a wish to stop all: it runs again
         return Verdict("lost", None, history, answer, worker)
     final = cast("State", outcome)  # done, refused, failed, cancelled are states too
-    return Verdict(outcome, final, history, answer, worker)
+    return Verdict(cast("Outcome", outcome), final, history, answer, worker)
