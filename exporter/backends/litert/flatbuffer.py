@@ -199,7 +199,7 @@ def _code(code: Any) -> str:
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # Source: LiteRT's schema_utils.cc, GetBuiltinCode
     name = next(name for name, value in vars(schema.BuiltinOperator).items() if value == number)
     if name != "CUSTOM":
-        return name
+        return str(name)
     return f"custom {foreign((code.CustomCode() or b'').decode(), 60)}"
 
 
