@@ -25,6 +25,7 @@ from slide_export.workflows.prepare import prepare
 from slide_export.workflows.resolve import resolve
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_retinanet_golden import DETECTORS
+from tests.targets import batch_of, made_here
 
 AGREED = 1e-4
 """Largest error of an artifact over the output's deviation; float32's own is 5e-6 here."""
@@ -199,16 +200,13 @@ def test_an_answer_is_drawn_in_its_picture(exported: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["boxes", "raw"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("target", registry.names())
+@pytest.mark.parametrize(("target", "precision"), made_here(("fp32", "fp16")))
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_is_proved_everywhere(
     name: str, target: str, precision: str, output: str, tmp_path: Path
 ) -> None:
-    if not registry.availability(target).ready:
-        pytest.skip(f"{target} is not installed")
     found = golden(name)
-    asked = {"precision": precision, "output": output, "input_size": size(found)}
+    asked = {"precision": precision, "output": output, "input_size": size(found), "batch": batch_of(target)}
     made = export(write(found, tmp_path), target, tmp_path, **asked)
     assert made.manifest.parity.passed
     if precision == "fp16" or output == "raw":

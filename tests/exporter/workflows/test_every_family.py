@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_export.backends import registry as backends
 from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import LoweringError, RequestError
 from slide_export.core.request import ExportRequest
 from slide_export.diagnosis import diagnose
@@ -29,6 +29,7 @@ from slide_export.models.twins import TwinsConfig
 from slide_export.workflows import export as pipeline
 from tests.conftest import randomise
 from tests.models import dat_configs
+from tests.targets import batch_of, made_here
 
 DEPTHS, HEADS = (1, 1, 1, 1), (2, 2, 4, 4)
 CSWIN = CSwinConfig(16, DEPTHS, HEADS, stripes=(1, 2, 2, 0), image_size=(64, 64), num_classes=10)
@@ -90,7 +91,8 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
-    recipe = ExportRequest(checkpoint, target=target, precision=precision, out=out, image_count=2)
+    io = ModelIO(batch=batch_of(target))
+    recipe = ExportRequest(checkpoint, target=target, precision=precision, out=out, image_count=2, interface=io)
     bundle = pipeline.export(recipe)
     assert bundle.manifest.parity.passed
     assert bundle.manifest.parity.top1 == (None if bundle.manifest.task == "restore" else 1.0)
@@ -123,16 +125,10 @@ NOT_CONVERTED = {
     ("ncnn", "nbnet"): "does not have: aten::clamp_min",
 }
 """What a target does not express of a family, by the words of its refusal."""
-PROVED = [
-    (target, precision)
-    for target in backends.names()
-    for precision in ("fp32", "fp16")
-    if precision in backends.load(target).PRECISIONS
-]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "precision"), PROVED)
+@pytest.mark.parametrize(("target", "precision"), made_here(("fp32", "fp16")))
 def test_family_is_proved_everywhere(small: Path, target: str, precision: str, tmp_path: Path) -> None:
     reason = NOT_CONVERTED.get((target, small.stem))
     if reason is None:

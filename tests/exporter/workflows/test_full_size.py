@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_export.backends import registry as backends
+from slide_export.core.artifact import ModelIO
 from slide_export.core.request import ExportRequest
 from slide_export.models import family_of, variants
 from slide_export.workflows import export as pipeline
+from tests.targets import batch_of, made_here
 
 HALF_GOAL_DB = 50.0  # SQNR of fp16 against float64 on real images
 EVALUATOR_GOAL = 1e-5  # CoreML in float32 against float64 PyTorch
@@ -24,10 +25,10 @@ def full_size(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("target", backends.names())
+@pytest.mark.parametrize(("target", "precision"), made_here(("fp32", "fp16")))
 def test_variant_is_proved(full_size: Path, target: str, precision: str, tmp_path: Path) -> None:
-    recipe = ExportRequest(full_size, target=target, precision=precision, out=tmp_path, image_count=IMAGES)
+    io = ModelIO(batch=batch_of(target))
+    recipe = ExportRequest(full_size, target, precision, out=tmp_path, image_count=IMAGES, interface=io)
     parity = pipeline.export(recipe).manifest.parity
     (output,) = parity.outputs
     assert parity.passed

@@ -19,6 +19,7 @@ from slide_export.verification.bundle import measure_accuracy, task_in
 from slide_export.verification.drawing import GAP
 from tests.models.dense_cases import VALUES, golden, size, write
 from tests.models.test_dense_golden import SEGMENTERS
+from tests.targets import batch_of, made_here
 
 AGREED = 1e-4
 """Largest error of an artifact over the output's deviation; float32's own is 5e-6 here."""
@@ -182,14 +183,19 @@ def test_golden_answers_are_drawn_above_the_trained_models(masked: Any, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("target", registry.names())
+@pytest.mark.parametrize(("target", "precision"), made_here(("fp32", "fp16")))
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_every_segmenter_is_proved_everywhere(name: str, target: str, precision: str, tmp_path: Path) -> None:
-    if not registry.availability(target).ready:
-        pytest.skip(f"{target} is not installed")
     found = golden(name)
-    made = export(write(found, tmp_path), target, tmp_path, precision=precision, output="mask", input_size=size(found))
+    made = export(
+        write(found, tmp_path),
+        target,
+        tmp_path,
+        precision=precision,
+        output="mask",
+        input_size=size(found),
+        batch=batch_of(target),
+    )
     assert made.manifest.parity.passed
     if precision == "fp16":
         return
