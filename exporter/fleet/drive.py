@@ -65,41 +65,53 @@ class SweepEnd:
     message: str = ""
 
 
+def _told_nobody(_state: str, _key: str, _message: str) -> None:
+    """What settles is only written down."""
+
+
+@dataclass(frozen=True)
+class DriveOptions:
+    """How long a run goes on, and who hears of it.
+
+    Attributes:
+        stop_after_s: no job begins later.
+        wait_for_workers_s: how long a class may be without a worker before its jobs are blocked.
+        told: told of each settled job: state, key, message.
+    """
+
+    stop_after_s: float = float("inf")
+    wait_for_workers_s: float = 600.0
+    told: Callable[[str, str, str], None] = _told_nobody
+
+
 class Drive:
     """One run of a plan.
 
     Args:
         order: stage and spec -> the rest of the order for `work.run`.
-        wait_for_workers_s: how long a class may be without a worker before its jobs are blocked.
-        told: told of each settled job: state, subject, message.
+        settled: jobs that are done or never will be, and whether they are done.
     """
 
     def __init__(
         self,
         database: Database,
-        plan: int,
+        plan: tuple[int, Limits],
         engine: Engine,
         store: Store | None,
-        limits: Limits,
         order: Callable[[str, str], dict[str, Any]],
-        *,
-        settled: Mapping[str, bool] | None = None,
-        stop_after_s: float = float("inf"),
-        wait_for_workers_s: float = 600.0,
-        wishes: Wishes | None = None,
-        told: Callable[[str, str, str], None] = lambda _state, _key, _message: None,
+        settled: Mapping[str, bool],
+        wishes: Wishes,
+        options: DriveOptions,
     ) -> None:
-        self._database, self._plan, self._engine, self._store = database, plan, engine, store
-        self._limits, self._order, self._told = limits, order, told
-        self._wishes = wishes or Wishes()
-        self._air = Airspace(limits)
-        self._until = time.monotonic() + stop_after_s
-        self._patience_s = wait_for_workers_s
+        self._database, (self._plan, self._limits) = database, plan
+        self._engine, self._store, self._order, self._wishes = engine, store, order, wishes
+        self._told = options.told
+        self._air = Airspace(self._limits)
+        self._until = time.monotonic() + options.stop_after_s
+        self._patience_s = options.wait_for_workers_s
         self._blocked: list[tuple[str, str]] = []
-        self._jobs = resume.load(database, plan)
-        self._readers = Counter(
-            need for key, needs in self._jobs.needs.items() for need in needs if key not in (settled or {})
-        )
+        self._jobs = resume.load(database, self._plan)
+        self._readers = Counter(need for key, needs in self._jobs.needs.items() for need in needs if key not in settled)
         self._ready = ReadyJobs(
             self._jobs.classes,
             self._jobs.needs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from . import plan as plans
 from .axes import Cell, cells
 from .cas import Store
 from .database import Database
-from .drive import Drive, SweepEnd, Wishes
+from .drive import Drive, DriveOptions, SweepEnd, Wishes
 from .engine import Engine
 from .job import Job
 from .jobs import Planner
@@ -145,38 +145,22 @@ def run(
         store = cas.open(made.store_url)
         with step("see what is done already"):
             settled = resume.reconcile(database, number, store, options.retry)
-        if len(settled) == len(made.jobs):
-            return _drive(database, number, _NoEngine(), store, made, options, settled, wishes, told)
-        with engine(made) as workers:
-            return _drive(database, number, workers, store, made, options, settled, wishes, told)
+        numbered, order = (number, made.plan.limits), _orders(made, store, options)
+        how = DriveOptions(options.stop_after_s, options.wait_for_workers_s, _by_subject(made, told))
+        with nullcontext(_NoEngine()) if len(settled) == len(made.jobs) else engine(made) as workers:
+            return Drive(database, numbered, workers, store, order, settled, wishes or Wishes(), how).run()
 
 
-def _drive(
-    database: Database,
-    number: int,
-    engine: Engine,
-    store: Store,
-    made: Planned,
-    options: SweepOptions,
-    settled: Mapping[str, bool],
-    wishes: Wishes | None,
-    told: Callable[[str, str, str], None] | None,
-) -> SweepEnd:
-    say = told or (lambda _state, _subject, _message: None)
+def _by_subject(made: Planned, told: Callable[[str, str, str], None] | None) -> Callable[[str, str, str], None]:
+    """The listener, told stage and subject in the place of a job's key."""
     subjects = {job.key: f"{job.stage} {job.subject}" for job in made.jobs}
-    return Drive(
-        database,
-        number,
-        engine,
-        store,
-        made.plan.limits,
-        _orders(made, store, options),
-        settled=settled,
-        stop_after_s=options.stop_after_s,
-        wait_for_workers_s=options.wait_for_workers_s,
-        wishes=wishes,
-        told=lambda state, key, message: say(state, subjects.get(key, key), message),
-    ).run()
+
+    def by_subject(state: str, key: str, message: str) -> None:
+        """Hand one settled job on."""
+        if told is not None:
+            told(state, subjects.get(key, key), message)
+
+    return by_subject
 
 
 def _orders(made: Planned, store: Store, options: SweepOptions) -> Callable[[str, str], dict[str, Any]]:

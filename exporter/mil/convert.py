@@ -27,6 +27,7 @@ from torch.jit._trace import TracerWarning
 
 from slide_export.calibration.recipe import QuantizationRecipe
 
+from . import vendor
 from .compress import compress
 from .errors import MilError
 from .package import MODULES
@@ -91,6 +92,7 @@ def save(
     Raises:
         MilError: coremltools cannot convert the module.
     """
+    vendor.prepare()
     with no_progress():
         try:
             model = _convert(module, path, form)

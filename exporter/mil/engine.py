@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import vendor
 from .errors import MilError
 from .evaluator import Evaluator, Mode
 from .features import Array
@@ -69,6 +70,7 @@ class Predicted:
     """
 
     def __init__(self, path: Path, units: str, labels: Sequence[str]) -> None:
+        vendor.prepare()
         import coremltools as ct
 
         self.name = f"predicted on macOS ({units})"

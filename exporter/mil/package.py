@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import decode
+from . import decode, vendor
 from .blob import BlobFile
 from .errors import MilError
 from .program import Feature, Literal, Operation, Program, Value
@@ -113,6 +113,7 @@ def _specification_path(package: Path) -> Path:
 
 
 def _specification(path: Path) -> decode.Message:
+    vendor.prepare()
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from slide_export.fleet import cas, resume
 from slide_export.fleet.database import Database
-from slide_export.fleet.drive import Drive, SweepEnd
+from slide_export.fleet.drive import Drive, DriveOptions, SweepEnd, Wishes
 from slide_export.fleet.engine import Engine
 from slide_export.fleet.job import Job
 from slide_export.fleet.plan import Limits
@@ -43,7 +43,8 @@ def sweep(
         database.add_jobs(plan, jobs)
         store = None if url is None else cas.open(url)
         settled = resume.reconcile(database, plan, store, tuple(retry))
-        return Drive(database, plan, engine, store, limits, order, settled=settled, **options).run()
+        wishes = options.pop("wishes", None) or Wishes()
+        return Drive(database, (plan, limits), engine, store, order, settled, wishes, DriveOptions(**options)).run()
 
 
 def rows(path: Path) -> dict[str, tuple[str, object]]:
