@@ -12,7 +12,7 @@ from typing import cast
 from slide_export import backends
 from slide_export.core.errors import BackendUnavailable, RequestError
 
-from . import isolation, optional
+from . import optional
 from .interface import Availability, Backend
 
 OURS = frozenset({"interface", "isolation", "optional", "profile", "registry"})
@@ -102,11 +102,14 @@ def availability(target: str) -> Availability:
         if not found:
             missing.append(alternatives[0])
     reason = "not installed" if missing else optional.unavailable_reason(backend)
-    isolated = optional.environment(backend)
-    made = None if isolated is None else isolation.installed(target, isolated) is not None
+    isolated, made = optional.environment(backend), None
     install, precisions = optional.install_command(backend), tuple(backend.PRECISIONS)
-    if made is False:
-        install = isolation.command(target) if not missing else f"{install} && {isolation.command(target)}"
+    if isolated is not None:
+        from . import isolation  # makes environments, which a device never does
+
+        made = isolation.installed(target, isolated) is not None
+        if not made:
+            install = isolation.command(target) if not missing else f"{install} && {isolation.command(target)}"
     return Availability(target, precisions, versions, tuple(missing), install, reason, backend.OPTIONS, made)
 
 

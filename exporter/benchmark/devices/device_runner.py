@@ -48,9 +48,11 @@ MODULES = (
     "benchmark/worker",
 )
 PLACEHOLDERS = {
-    "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n'
+    "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n',
+    "inference/foreign_module": '"""For converters; a device converts nothing."""\n',
+    "backends/isolation": '"""Environments of converters; a device converts nothing."""\n',
 }
-"""Modules that a backend names and a device never runs: the real ones need torch and Pillow."""
+"""Modules that a backend names and a device never runs: the real ones need torch, Pillow or a cache."""
 MAIN = f"""import sys
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("expected Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later, found %d.%d" % sys.version_info[:2])
