@@ -208,7 +208,7 @@ def _build(room: Path, target: str, environment: IsolatedEnvironment) -> None:
 
 
 def _place(target: str, environment: IsolatedEnvironment) -> Path:
-    told = json.dumps(_made_from(environment), sort_keys=True).encode()
+    told = json.dumps(_made_from(environment), sort_keys=True, allow_nan=False).encode()
     return root() / f"{target}-{hashlib.sha256(told).hexdigest()[:16]}"
 
 

@@ -39,7 +39,7 @@ def cancel(path: Path, names: Sequence[str]) -> tuple[int, bool]:
         raise RequestError(f"expected jobs that are not settled, found none that {names[0]!r} names")
     running = any(claim.is_held(str(host), int(str(pid)), str(started)) for host, pid, started in holder)
     if running:
-        files.write(file_of(path), json.dumps(chosen))
+        files.write(file_of(path), json.dumps(chosen, allow_nan=False))
         return len(chosen), True
     with Database.claimed(path) as database, database.transaction() as db:
         said = Answer("cancelled", OUT_OF_TIME, "it was cancelled")

@@ -92,8 +92,8 @@ def save(
     Raises:
         MilError: coremltools cannot convert the module.
     """
-    vendor.prepare()
     with no_progress():
+        vendor.prepare()
         try:
             model = _convert(module, path, form)
             names = module_names(model._mil_program, module)  # its only way from an operation to a module

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
                     except RuntimeError as error:  # one that fails is a row too
                         row["error"] = str(error)[-2000:]
                     with asked.rows.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+                        file.write(json.dumps(row, allow_nan=False) + "\n")
                     print(row, flush=True)
 
 

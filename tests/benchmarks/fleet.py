@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure(asked.jobs[0], asked.workers[0], stored=asked.stored)))
+        print(json.dumps(measure(asked.jobs[0], asked.workers[0], stored=asked.stored), allow_nan=False))
         return
     print(f"{HEAD}\n|{' --- |' * HEAD.count(' |')}")
     for workers in asked.workers:

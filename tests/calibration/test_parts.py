@@ -54,6 +54,9 @@ class Pictures:
     def picture(self, file: Path) -> np.ndarray:
         return np.random.default_rng(int(file.stem)).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 
+    def placed(self, rows: int, cols: int) -> tuple[int, int]:
+        return SIDE, SIDE
+
     def label_map(self, file: Path) -> np.ndarray:
         return np.random.default_rng(int(file.stem) + 1).integers(0, 3, (SIDE, SIDE), np.int32)
 

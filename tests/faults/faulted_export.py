@@ -153,6 +153,7 @@ class Exports:
         )
         order = {
             "request": all_targets.plain(request), "prepared": str(self.room / which), "action": action, "at": at,
+            "jobs": 1,
             "error": error, "below": str(out), "exchange": scenario.exchange, "rejected": scenario.rejected,
         }  # fmt: skip
         return self._nursery.run(f"{HERE}:finish", order, TIMEOUT_S)

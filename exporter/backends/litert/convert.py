@@ -87,7 +87,7 @@ def main(job: Path, answer: Path) -> None:
     """Do a job and write its answer."""
     warnings.simplefilter("ignore")
     asked = json.loads(job.read_text())
-    answer.write_text(json.dumps({"convert": convert, "quantize": quantize}[asked["do"]](asked)))
+    answer.write_text(json.dumps({"convert": convert, "quantize": quantize}[asked["do"]](asked), allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,8 @@ def test_severity_depends_on_the_target() -> None:
     assert {(f.targets, f.severity, f.confirmed) for f in found} == {
         (("onnx",), "warning", True),
         (("coreml",), "warning", False),
+        (("executorch",), "warning", True),
+        (("litert",), "warning", True),
         (("tensorrt",), "hint", True),
     }
 

@@ -137,16 +137,16 @@ def test_one_wrong_image_fails_wherever_it_stands(wrong: int, batch: int | None,
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "expected"),
+    ("count", "sizes", "expected"),
     [
-        (9, None, [[0], [0, 1], [0, 1, 2], list(range(8)), [8, 0, 1, 2, 3, 4, 5, 6]]),
-        (2, None, [[0], [0, 1], [0, 1, 0], [0, 1, 0, 1, 0, 1, 0, 1]]),
-        (3, 2, [[0, 1], [2, 0]]),
-        (4, 2, [[0, 1], [2, 3]]),
+        (9, (1, 2, 3, 8), [[0], [0, 1], [0, 1, 2], list(range(8)), [8, 0, 1, 2, 3, 4, 5, 6]]),
+        (2, (1, 2, 3, 8), [[0], [0, 1], [0, 1, 0], [0, 1, 0, 1, 0, 1, 0, 1]]),
+        (3, (2,), [[0, 1], [2, 0]]),
+        (4, (2,), [[0, 1], [2, 3]]),
     ],
 )
-def test_every_image_is_in_a_batch(count: int, batch: int | None, expected: list[list[int]]) -> None:
-    assert [list(found) for found in parity._batches(count, batch)] == expected
+def test_every_image_is_in_a_batch(count: int, sizes: tuple[int, ...], expected: list[list[int]]) -> None:
+    assert [list(found) for found in parity._batches(count, sizes)] == expected
 
 
 def test_what_float32_holds_exactly_has_the_floor_of_float32(reference: Reference) -> None:

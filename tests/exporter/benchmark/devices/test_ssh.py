@@ -271,7 +271,9 @@ def test_a_target_without_a_runner_is_refused_before_anything_is_copied(
     other = Path(shutil.copytree(onnx_bundle.path, tmp_path / "other"))
     settings = {"compute_units": "ALL", "mode": "float32", "bytes": False, "labels": []}
     restate(other, target="coreml", artifact=replace(onnx_bundle.manifest.artifact, settings=settings))
-    with pytest.raises(BackendUnavailable, match="expected a target of executorch, litert, onnx, openvino for a device, found coreml"):
+    with pytest.raises(
+        BackendUnavailable, match="expected a target of executorch, litert, onnx, openvino for a device, found coreml"
+    ):
         slide_export.bench([other], device=device.url)
 
 
