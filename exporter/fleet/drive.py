@@ -15,10 +15,10 @@ from typing import Any
 
 from slide_export.core.errors import OUT_OF_TIME, UNWRITABLE, WriteError, worst
 
-from . import resume, work
+from . import resume
 from .cas import Store
 from .database import Database
-from .engine import CLIENT, Capacity, Engine
+from .engine import Capacity, Engine
 from .flight import Airspace, Flying
 from .job import Answer, Ended, Submission
 from .plan import Limits
@@ -122,7 +122,6 @@ class Drive:
         self._capacity = Capacity(0)
         self._looked = self._listened = -LOOK_S
         self._lacking: dict[str, float] = {}
-        self._by_client: list[Ended] = []
         self._why_over = ""
         self._code_over = 0
 
@@ -131,14 +130,13 @@ class Drive:
         try:
             self._write([])  # what is blocked from the start
             while self._ready.unsettled and not (self._over() and not self._air.flying):
-                batch = [*self._engine.next_batch(self._pause()), *self._by_client]
-                self._by_client = []
+                batch = self._engine.next_batch(self._pause())
                 self._look()
                 with self._database.transaction():  # one flush of the disk for all that a turn writes
                     self._take_in(batch)
                     self._obey()
                     submissions = self._hand_over()
-                self._submit(submissions)
+                self._engine.submit(submissions)
         except WriteError as error:
             self._give_up(str(error), UNWRITABLE)
             self._await_flying()
@@ -158,8 +156,6 @@ class Drive:
         self._why_over, self._code_over = why, code
 
     def _pause(self) -> float:
-        if self._by_client:
-            return 0.0
         return 0.2 if self._air.flying else 0.05
 
     def _hand_over(self) -> list[Submission]:
@@ -169,8 +165,6 @@ class Drive:
         if self._over():
             return []
         chosen = [*self._air.choose(self._ready, self._capacity)]
-        by_client = self._ready.take(CLIENT, self._limits.in_flight) if self._ready.waiting(CLIENT) else []
-        chosen += [(key, CLIENT, False) for key in by_client]
         if not chosen:
             return []
         numbers = self._database.begin([key for key, _, _ in chosen])
@@ -181,13 +175,6 @@ class Drive:
             avoid = self._avoided(key, worker_class)
             submissions.append(Submission(number, key, worker_class, orders[key], avoid))
         return submissions
-
-    def _submit(self, submissions: list[Submission]) -> None:
-        """Hand chosen jobs to the engine; those of this process are done here."""
-        self._engine.submit([one for one in submissions if one.worker_class != CLIENT])
-        for one in submissions:
-            if one.worker_class == CLIENT:
-                self._by_client.append(Ended(one.number, one.key, work.parsed(work.run(one.order))))
 
     def _avoided(self, key: str, worker_class: str) -> frozenset[str]:
         """Workers that handed a job back or crashed with it, unless there are no others."""
@@ -209,7 +196,7 @@ class Drive:
         if self._over():
             return
         now = time.monotonic()
-        wanted = {*self._ready.classes(), *(worker_class for _, worker_class in self._air.suspects)} - {CLIENT}
+        wanted = {*self._ready.classes(), *(worker_class for _, worker_class in self._air.suspects)}
         if now - self._looked < LOOK_S and wanted <= self._capacity.by_class.keys():
             return
         self._looked, self._capacity = now, self._engine.capacity(wanted)

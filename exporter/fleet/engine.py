@@ -10,9 +10,6 @@ from typing import Protocol
 from . import work
 from .job import Ended, Submission
 
-CLIENT = '{"client":1}'
-"""The class of jobs that the sweep's own process does: they only read answers."""
-
 
 @dataclass(frozen=True)
 class Capacity:

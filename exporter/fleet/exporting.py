@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_export.backends import registry
 from slide_export.bundle import staging
 from slide_export.calibration.images import bundled, find
 from slide_export.calibration.quantization import NumericFormat
@@ -82,11 +81,6 @@ def verify_one(_order: Mapping[str, Any]) -> dict[str, Any]:
     (outcome,) = prove_each([INPUT / "bundle"])
     told = as_plain([replace(outcome, seconds=0.0)])
     return {"exit_code": outcome.exit_code, "message": outcome.message, "result": told}
-
-
-def reproducible(target: str) -> bool:
-    """Whether a target's artifact has the same bytes each time that it is made."""
-    return bool(getattr(registry.load(target), "REPRODUCIBLE", True))
 
 
 def only(directory: Path) -> Path | None:

@@ -16,7 +16,6 @@ from slide_export.core.typed_json import FieldError, Least, Size
 
 SCHEMA = "slide-export/plan/1"
 CHUNK = 48  # images of a chunk of the evaluation: shards are cut at its multiples
-SECTIONS = ("store", "checkpoints", "targets", "precisions", "options", "exclude", "images")
 Names = tuple[str, ...]
 Seconds = Annotated[float, Least(0)]
 

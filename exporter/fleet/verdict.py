@@ -12,7 +12,6 @@ from .plan import Limits
 
 STORE_WAITS_S = (1.0, 10.0, 60.0)
 """Before each new try where the artifact store failed; after the last the sweep stops."""
-NOT_HERE = 3  # a target that is not installed, a device that is not to be had
 
 
 @dataclass(frozen=True)
