@@ -116,33 +116,29 @@ def _store_in_8_bits(proto: onnx.ModelProto, nodes: Collection[str]) -> None:
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
-    first: list[onnx.NodeProto] = []
-    for node in proto.graph.node:
-        if node.name not in nodes:
+    chosen = [node for node in proto.graph.node if node.name in set(nodes)]
+    names = {node.input[1] for node in chosen}
+    added, made = [], list[onnx.NodeProto]()
+    for tensor in proto.graph.initializer:
+        if tensor.name not in names:
             continue
-        tensor = weights[node.input[1]]
         values = numpy_helper.to_array(tensor)
         scale = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True) / LEVELS
         scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)  # of a channel of zeros
-        integers, steps = f"{tensor.name}_quantized", f"{tensor.name}_scale"
-        proto.graph.initializer.extend(
-            [
-                numpy_helper.from_array(np.rint(values / scale).astype(np.int8), integers),
-                numpy_helper.from_array(scale, steps),
-            ]
-        )
-        first += [
-            helper.make_node(
-                "Cast", [integers], [f"{integers}_float"], f"{node.name}_weight_Cast", to=TensorProto.FLOAT
-            ),
-            helper.make_node("Mul", [f"{integers}_float", steps], [f"{tensor.name}_8_bits"], f"{node.name}_weight_Mul"),
-        ]
-        node.input[1] = f"{tensor.name}_8_bits"
-        proto.graph.initializer.remove(tensor)
+        integers, floats, steps = (f"{tensor.name}_{part}" for part in ("quantized", "quantized_float", "scale"))
+        added.append(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), integers))
+        added.append(numpy_helper.from_array(scale, steps))
+        module = next(node.name for node in chosen if node.input[1] == tensor.name)
+        made.append(helper.make_node("Cast", [integers], [floats], f"{module}_weight_Cast", to=TensorProto.FLOAT))
+        made.append(helper.make_node("Mul", [floats, steps], [f"{tensor.name}_8_bits"], f"{module}_weight_Mul"))
+    for node in chosen:
+        node.input[1] = f"{node.input[1]}_8_bits"
+    read = {name for node in proto.graph.node for name in node.input}
+    kept = [one for one in proto.graph.initializer if one.name not in names or one.name in read]
     others = list(proto.graph.node)
-    del proto.graph.node[:]
-    proto.graph.node.extend([*first, *others])
+    del proto.graph.initializer[:], proto.graph.node[:]
+    proto.graph.initializer.extend([*kept, *added])
+    proto.graph.node.extend([*made, *others])
 
 
 class _Ranges:

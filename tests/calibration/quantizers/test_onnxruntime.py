@@ -134,3 +134,13 @@ def test_what_dynamic_weights_stand_for_is_read_back() -> None:
     assert stored.above.max() < np.abs(weight).max() / 100
     stats = count(found)
     assert (stats.computed, stats.marked) == ({"int8": 1}, 1)
+
+
+def test_one_weight_of_two_convolutions_is_stored_once() -> None:
+    proto = convolutions(2)
+    proto.graph.node[-1].input[1] = "w0"
+    del proto.graph.initializer[1]
+    onnxruntime._store_in_8_bits(proto, ["first", "last"])
+    onnx.checker.check_model(proto, full_check=True)
+    assert [one.name for one in proto.graph.initializer] == ["w0_quantized", "w0_scale"]
+    assert {node.input[1] for node in proto.graph.node if node.op_type == "Conv"} == {"w0_8_bits"}
