@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Protocol
 
 from slide_export.core import hidden
 from slide_export.core.errors import RequestError, StoreError, WriteError
-from slide_export.core.files import flush, write_refusal
+from slide_export.core.files import flush, sha256_of, write_refusal
 
 SHA256 = re.compile("[0-9a-f]{64}")
 SCHEME = re.compile("([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -71,8 +71,7 @@ class Store:
 
     def put(self, path: Path) -> str:
         """Store a file's content; its sha256. What is there already is not written again."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if self._medium.size(_content(sha256)) == path.stat().st_size:
             return sha256
         if self._medium.add(_content(sha256), path) != sha256:
@@ -95,7 +94,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             with found, hidden.directory(path.parent) as scratch:
                 partial = scratch / "content"
-                if (read := _copied(found, partial)) != sha256:
+                if (read := copied(found, partial)) != sha256:
                     raise StoreError(
                         f"expected {_content(sha256)} of {self.url} to be what its name says, its sha256 is {read}: "
                         "remove it there, then run the same again, which makes it anew"
@@ -174,7 +173,7 @@ def unwritten(error: OSError, place: Path, url: str) -> WriteError:
     return WriteError(f"{said}; nothing was kept")
 
 
-def _copied(source: BinaryIO, path: Path) -> str:
+def copied(source: BinaryIO, path: Path) -> str:
     """sha256 of what was copied to a file."""
     digest = hashlib.sha256()
     with path.open("wb") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import BinaryIO
 from slide_export.core import hidden
 from slide_export.core.files import flush
 
-from .cas import PIECE_BYTES, unwritten
+from .cas import copied, unwritten
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 SCRATCH, LOCK = "tmp", "lock"
@@ -28,15 +27,12 @@ class Directory:
     def add(self, name: str, source: Path) -> str:
         """Copy a file beside its place, flush it and rename it there."""
         with self._writing(name) as (partial, place):
-            digest = hashlib.sha256()
-            with source.open("rb") as content, partial.open("wb") as file:
-                while piece := content.read(PIECE_BYTES):
-                    digest.update(piece)
-                    file.write(piece)
+            with source.open("rb") as content:
+                sha256 = copied(content, partial)
             flush(partial)
             partial.replace(place)
             flush(place.parent)
-        return digest.hexdigest()
+        return sha256
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file whole and link it to its name, which the system does for one writer alone."""

@@ -5,7 +5,6 @@ Credentials and endpoints are those of each machine's environment (AWS_PROFILE, 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from slide_export.core.errors import RequestError, SlideExportError, WriteError
+from slide_export.core.files import sha256_of
 from slide_export.core.text import foreign
-
-from .cas import PIECE_BYTES
 
 Found = TypeVar("Found")
 
@@ -48,13 +46,10 @@ class Remote:
 
     def add(self, name: str, source: Path) -> str:
         """Upload a file; the service shows it once it is whole."""
-        digest = hashlib.sha256()
         with self._asked("write", name):
-            with source.open("rb") as file:
-                while piece := file.read(PIECE_BYTES):
-                    digest.update(piece)
+            sha256 = sha256_of(source)
             self._system.put_file(str(source), self._path(name))
-        return digest.hexdigest()
+        return sha256
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a name on the condition that it is free (S3: If-None-Match)."""
