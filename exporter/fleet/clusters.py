@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from slide_export.backends import registry
 from slide_export.core.errors import BackendUnavailable, DeviceError, RequestError, option
+from slide_export.workflows.child import threads_each
 
 from . import certificates
 from .placer import DaskEngine, offered
@@ -77,8 +78,7 @@ def embedded(
     import dask
     from distributed import Client, LocalCluster
 
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    variables = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), **(environment or {})}
+    variables = {"OMP_NUM_THREADS": threads_each(workers), **(environment or {})}
     resources = offered(1, memory_gib() / workers, offers or {}, targets_here())
     with (
         _quiet(),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from slide_export.core.errors import RequestError
 from slide_export.core.orphan import end_with_parent
+from slide_export.workflows.child import threads_each
 
 from . import certificates
 from .clusters import HERE, memory_gib, refuse_open, require, targets_here
@@ -75,8 +76,7 @@ def command(address: str, slots: int, offer: Mapping[str, float], tls: Path | No
 def run(made: Sequence[str], slots: int, device: str | None) -> None:
     """Keep a worker running until this process is ended."""
     require()
-    threads = str(max(1, (os.cpu_count() or 1) // slots))
-    variables = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), PARENT: str(os.getpid())}
+    variables = {**os.environ, "OMP_NUM_THREADS": threads_each(slots), PARENT: str(os.getpid())}
     if device is not None:
         variables[DEVICE] = device
     while True:

@@ -23,7 +23,7 @@ from slide_export.core.errors import BackendUnavailable, RequestError, SlideExpo
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal, ExportRequest
 
-from .child import JobEnd, Nursery
+from .child import JobEnd, Nursery, threads_each
 from .resolve import resolve
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
@@ -106,12 +106,11 @@ def _not_installed(absent: Availability) -> TargetResult:
 
 
 def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: Progress) -> Sequence[TargetResult]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     with (
         tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
-        Nursery(PRELOAD, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}) as nursery,
+        Nursery(PRELOAD, {"OMP_NUM_THREADS": threads_each(jobs)}) as nursery,
     ):
-        order = {"request": plain(_dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
+        order = {"request": plain(dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):
             first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
         if first["exit_code"]:
@@ -133,7 +132,7 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
             return list(pool.map(finish, requests))
 
 
-def _dynamic_first(requests: Sequence[ExportRequest]) -> ExportRequest:
+def dynamic_first(requests: Sequence[ExportRequest]) -> ExportRequest:
     """The request that the checkpoint is prepared for: what is dynamic there can be fixed for a target."""
     return min(requests, key=lambda one: one.interface.batch is not None)
 

@@ -58,6 +58,11 @@ class JobEnd:
     peak_mib: float | None = None
 
 
+def threads_each(processes: int) -> str:
+    """OMP_NUM_THREADS of each of so many processes: as the user says, else their share of the cores."""
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+
+
 class Nursery:
     """Run jobs, each a process of its own, several at a time.
 

@@ -17,7 +17,7 @@ from slide_export.proof import accuracy
 from slide_export.verification.apart import Runners
 from slide_export.verification.bundle import verify
 
-from .all_targets import for_target, installed
+from .all_targets import dynamic_first, for_target, installed
 from .finish import finish
 from .prepare import Prepared, prepare
 from .resolve import resolve
@@ -72,7 +72,7 @@ def run_demo(out: Path, step: Progress = no_progress) -> tuple[DemoRow, ...]:
     if not plans:
         return ()
     with step(f"load the checkpoint and run it on {PARITY_IMAGES} held-out images in float64"):
-        prepared = prepare(min(plans, key=lambda plan: plan.source.io.batch is not None).source)
+        prepared = prepare(plans[requests.index(dynamic_first(requests))].source)
     with step("PyTorch: classify all held-out images"):
         scores = accuracy.of_pytorch(prepared.served)
         rows = [DemoRow("PyTorch", _top1(scores, prepared))]

@@ -9,7 +9,6 @@ The parent has what it needs to judge and computes nothing meanwhile, so that as
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from slide_export.proof.session import open_session
 from slide_export.verification.bundle import OpenedBundle, served_by
 from slide_export.verification.opening import artifact_of
 
-from .child import Nursery
+from .child import Nursery, threads_each
 
 if TYPE_CHECKING:
     from .prepare import Prepared
@@ -106,11 +105,11 @@ def _counted(
     chunk, files = chunk_of(served.task.measure), len(data.images.files)
     chunks = -(-files // chunk)
     parts = ranges(files, chunk, -(-chunks // jobs) * chunk)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // jobs))
+    threads = threads_each(jobs)
 
     def part(files: FileRange) -> Mapping[str, Any]:
         """Have one part counted."""
-        asked = {**order, "files": [files.start, files.stop], "threads": threads}
+        asked = {**order, "files": [files.start, files.stop], "threads": int(threads)}
         end = nursery.run(function, asked, NO_LIMIT_S)
         if end.result is None:
             raise CrashError(f"expected an artifact that runs, found that {end.message}; evaluate it in one process")
@@ -120,7 +119,7 @@ def _counted(
         return counted
 
     with (
-        Nursery(PRELOAD, {"OMP_NUM_THREADS": str(threads)}) as nursery,
+        Nursery(PRELOAD, {"OMP_NUM_THREADS": threads}) as nursery,
         ThreadPoolExecutor(len(parts)) as pool,
     ):
         try:
