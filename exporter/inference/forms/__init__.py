@@ -35,6 +35,8 @@ FORMS: dict[str, Form] = {
     "taps": _form("taps", "TapsSlideAttention"),
     # The same between products in token layout, for channels-last convolutions.
     "token_taps": _form("token_taps", "TokenTapsSlideAttention"),
+    # The same with a head's sums as convolutions, where those are faster than reductions.
+    "summed_taps": _form("token_taps", "SummedTapsSlideAttention"),
     # Nothing leaves the blocked channels-first layout of AVX2.
     "shifts": _form("shifts", "ShiftsSlideAttention"),
     # Nor of AVX-512 and ARM64, at the price of logits without a tap.

@@ -5,11 +5,13 @@ them for free. The sum over a head's channels is over the last axis, and a tap's
 what vector units are for. q, k and v are products of their own, so nothing is split.
 """
 
+import torch
 from torch import Tensor, nn
 
 from slide_export.models.slide_attention import FusedSlideAttention
 
 from .folding import linears
+from .gemm_per_tap import head_sums
 from .taps import attend, tap_convolutions
 
 
@@ -27,13 +29,32 @@ class TokenTapsSlideAttention(nn.Module):
         """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         k, v = (layer(x).permute(0, 3, 1, 2) for layer in (self.k, self.v))  # [B, C, H, W]
-        q = self._by_head(self.q(x))
-        keys, values = (
-            [self._by_head(conv(part).permute(0, 2, 3, 1)) for conv in convs]
-            for part, convs in ((k, self.keys), (v, self.values))
-        )
-        out = attend([(q * key).sum(dim=-1, keepdim=True) for key in keys], values)  # [B, HW, nH, d]
+        logits = self._logits(self.q(x), k)
+        values = [self._by_head(conv(v).permute(0, 2, 3, 1)) for conv in self.values]
+        out = attend(logits, values)  # [B, HW, nH, d]
         return self.proj(out.reshape(-1, rows, cols, self.heads * self.width))
+
+    def _logits(self, q: Tensor, k: Tensor) -> list[Tensor]:
+        """Of every tap but the middle one, [B, HW, nH, 1], from q [B, H, W, C] and k [B, C, H, W]."""
+        q = self._by_head(q)
+        return [(q * self._by_head(conv(k).permute(0, 2, 3, 1))).sum(dim=-1, keepdim=True) for conv in self.keys]
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[1] * x.shape[2], self.heads, self.width)  # [B, HW, nH, d]
+
+
+class SummedTapsSlideAttention(TokenTapsSlideAttention):
+    """The same with the sum over a head's channels as a 1x1 convolution of ones, grouped by head.
+
+    OpenVINO's reduction over a last axis of d reads a fifth of what its convolution does in the same time, and with
+    bfloat16 it has float32 reorders around it.
+    """
+
+    def __init__(self, fused: FusedSlideAttention) -> None:
+        super().__init__(fused)
+        self.head_sum = head_sums(fused, torch.ones_like(fused.proj.bias)[None])
+
+    def _logits(self, q: Tensor, k: Tensor) -> list[Tensor]:
+        q = q.permute(0, 3, 1, 2)
+        sums = (self.head_sum(q * conv(k)).permute(0, 2, 3, 1) for conv in self.keys)  # [B, H, W, nH]
+        return [logit.reshape(-1, logit.shape[1] * logit.shape[2], self.heads, 1) for logit in sums]

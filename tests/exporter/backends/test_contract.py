@@ -43,15 +43,20 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
 def test_auto_is_the_form_of_the_measured_table() -> None:
     """tests/benchmarks/RESULTS.md has the times of half a block of each form, 56x56 and 28x28, under two runtimes.
 
-    OpenVINO's is the fastest in both. ONNX Runtime's is the fastest where a block of its layout has 16 floats, and no
-    slower than `taps` elsewhere. The other two were not timed: grouped is the smallest graph.
+    OpenVINO's is the fastest of all but one in both, and that one, which came later, is faster in a table of its own.
+    ONNX Runtime's is the fastest where a block of its layout has 16 floats, and no slower than `taps` elsewhere. CoreML's
+    and TensorRT's were not timed: grouped is the smallest graph.
     """
-    table = re.findall(r"^\| `(\w+)` \|(.+)\|$", RESULTS.read_text().split("Half a slide block")[1], re.MULTILINE)
-    times = {form: [float(cell.strip(" *")) for cell in cells.split("|")] for form, cells in table if form in FORMS}
-    assert set(times) == set(FORMS)
+    later, times = (
+        {form: [float(cell.strip(" *")) for cell in cells.split("|")] for form, cells in table if form in FORMS}
+        for text in RESULTS.read_text().split("alf a slide block")[1:3]
+        for table in [re.findall(r"^\| `(\w+)` \|(.+)\|$", text, re.MULTILINE)]
+    )
+    assert set(times) | set(later) == set(FORMS)
     chosen = {target: optional.default_form(backends.load(target)) for target in backends.names()}
     assert chosen["onnx"] == min(times, key=lambda form: sum(times[form][:2]))
-    assert chosen["openvino"] == min(times, key=lambda form: sum(times[form][2:4]))
+    best = min(times, key=lambda form: sum(times[form][2:4]))
+    assert all(new < old for new, old in zip(later[chosen["openvino"]], later[best], strict=True))
     assert (chosen["coreml"], chosen["tensorrt"]) == ("grouped", "grouped")
 
 

@@ -67,7 +67,7 @@ def change_a_weight(artifact: Artifact) -> None:
 
 @pytest.fixture(scope="module")
 def graph(model: Model) -> OnnxGraph:
-    return onnx_graph.export(in_form(choose(fuse(model), "token_taps"), ModelIO(labels=LABELS)))
+    return onnx_graph.export(in_form(choose(fuse(model), "summed_taps"), ModelIO(labels=LABELS)))
 
 
 @pytest.fixture(scope="module")
