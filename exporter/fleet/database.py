@@ -205,11 +205,6 @@ class Database:
         """What the running sweep told."""
         return {str(name): json.loads(str(value)) for name, value in self.rows("SELECT name, value FROM note")}
 
-    def copy_to(self, path: Path) -> None:
-        """Write a copy of all that was committed, without its journal, to a file that is not there yet."""
-        with _told(path):
-            self._db.execute("VACUUM INTO ?", (str(path),))
-
 
 def _json(value: object) -> str | None:
     return None if value is None else json.dumps(value, allow_nan=False)

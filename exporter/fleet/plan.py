@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from slide_export.calibration.parts import CHUNK_IMAGES
 from slide_export.calibration.plain_yaml import read_mapping
 from slide_export.core import typed_json
 from slide_export.core.errors import RequestError
@@ -15,7 +16,6 @@ from slide_export.core.text import foreign
 from slide_export.core.typed_json import FieldError, Least, Size
 
 SCHEMA = "slide-export/plan/1"
-CHUNK = 48  # images of a chunk of the evaluation: shards are cut at its multiples
 Names = tuple[str, ...]
 Seconds = Annotated[float, Least(0)]
 
@@ -153,9 +153,9 @@ def parse(text: str, name: str) -> SweepPlan:
         plan = typed_json.read(SweepPlan, content)
     except FieldError as error:
         raise RequestError(f"{name}: {_worded(error)}") from error
-    if plan.evaluate is not None and plan.evaluate.shard_images % CHUNK:
+    if plan.evaluate is not None and plan.evaluate.shard_images % CHUNK_IMAGES:
         raise RequestError(
-            f"{name}: expected evaluate.shard_images to be a multiple of {CHUNK}, the images of a chunk, found "
+            f"{name}: expected evaluate.shard_images to be a multiple of {CHUNK_IMAGES}, the images of a chunk, found "
             f"{plan.evaluate.shard_images}"
         )
     for section, found in (

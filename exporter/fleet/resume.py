@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slide_export.core import typed_json
 
@@ -23,6 +23,7 @@ class PlannedJobs:
         classes, stages, states: by key.
         needs: keys that a job needs.
         outputs: sha256 of what was made, by key.
+        settled: jobs that are done or never will be, and whether they are done.
     """
 
     classes: Mapping[str, str]
@@ -30,6 +31,7 @@ class PlannedJobs:
     states: Mapping[str, str]
     needs: Mapping[str, tuple[str, ...]]
     outputs: dict[str, str]
+    settled: Mapping[str, bool]
 
 
 def load(database: Database, plan: int) -> PlannedJobs:
@@ -52,11 +54,12 @@ def load(database: Database, plan: int) -> PlannedJobs:
         {str(row[0]): states[str(row[3])] for row in rows},
         {key: tuple(sorted(needed)) for key, needed in needs.items()},
         {str(row[0]): str(row[4]) for row in rows if row[4] is not None},
+        {},
     )
 
 
-def reconcile(database: Database, plan: int, store: Store | None, retry: Collection[str] = ()) -> dict[str, bool]:
-    """Bring the database in line with the store; whether a job that is settled has an output, by key.
+def reconcile(database: Database, plan: int, store: Store | None, retry: Collection[str] = ()) -> PlannedJobs:
+    """Bring the database in line with the store; the jobs of a plan, with what is settled.
 
     Args:
         retry: final states that are tried again.
@@ -82,7 +85,8 @@ def reconcile(database: Database, plan: int, store: Store | None, retry: Collect
             again.append(key)
     again += _removed(jobs, settled, found, store)
     _write(database, again, found)
-    return settled
+    outputs = {key: answer.output for key, answer in found.items() if answer.output is not None}
+    return replace(jobs, outputs={**jobs.outputs, **outputs}, settled=settled)
 
 
 def _read(store: Store | None, key: str) -> Answer | None:

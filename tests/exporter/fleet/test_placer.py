@@ -3,29 +3,27 @@
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 
 from slide_export.core.errors import DeviceError, RequestError
 from slide_export.fleet import certificates, clusters
-from slide_export.fleet.drive import Wishes
 from slide_export.fleet.engine import InlineEngine
 from slide_export.fleet.placer import fits
 from slide_export.fleet.plan import Limits
+from slide_export.fleet.wishes import Wishes
+from tests.exporter.fleet import processes
 from tests.exporter.fleet.client import SLOTS, jobs
 from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 
-CLIENT = [sys.executable, "-m", "tests.exporter.fleet.client"]
 FAST = Limits(timeout_s=60)
 GONE_S = 2.0  # in which nothing of a killed or cancelled sweep may be left
 
@@ -103,14 +101,14 @@ def test_a_killed_client_loses_nothing_and_runs_at_most_its_slots_twice(tmp_path
 def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
     """Kill a client at random moments of one sweep, and compare with a run that nothing disturbed."""
     path, store = tmp_path / "fleet.db", tmp_path / "store"
-    command = [*CLIENT, str(path), str(store), "40", "0.3"]
+    command = [*processes.CLIENT, str(path), str(store), "40", "0.3"]
     moments = random.Random(seed)
     for _ in range(kills):
-        with _client(command) as process:
+        with processes.client(command) as process:
             time.sleep(moments.uniform(0.0, 1.5))
             workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()
-            _, left = psutil.wait_procs(workers, GONE_S + 3)
+            _, left = psutil.wait_procs(workers, GONE_S)
             assert left == []
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -124,12 +122,19 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
 @pytest.mark.slow
 def test_a_scheduler_that_dies_is_waited_for(tmp_path: Path) -> None:
     """Scheduler and workers as their supervisors run them: started again whenever they end."""
-    port = _free_port()
-    with _supervised(port, tmp_path) as scheduler:
-        command = [*CLIENT, str(tmp_path / "fleet.db"), str(tmp_path / "store"), "40", "0.3", f"tcp://127.0.0.1:{port}"]
-        with _client(command) as process:
+    port = processes.free_port()
+    with processes.supervised(port) as (scheduler, _):
+        command = [
+            *processes.CLIENT,
+            str(tmp_path / "fleet.db"),
+            str(tmp_path / "store"),
+            "40",
+            "0.3",
+            f"tcp://127.0.0.1:{port}",
+        ]
+        with processes.client(command) as process:
             time.sleep(2)
-            scheduler[0].kill()
+            scheduler.kill()
             output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     calm = tmp_path / "calm.db"
@@ -176,16 +181,58 @@ def test_a_cancelled_job_s_processes_are_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_parted_worker_s_job_runs_again_and_its_late_answer_harms_nothing(tmp_path: Path) -> None:
+    """A stopped process answers nobody, as one behind a broken cable; then it goes on and commits."""
+    path, store = tmp_path / "fleet.db", tmp_path / "store"
+    named = [job(f"job {n}", seconds=3.0) for n in range(4)]
+
+    def part(pids: list[int]) -> None:
+        """Stop one worker in its first job, for longer than the scheduler waits for it."""
+        time.sleep(2)
+        os.kill(pids[0], signal.SIGSTOP)
+        time.sleep(20)
+        os.kill(pids[0], signal.SIGCONT)
+
+    with dask.config.set({"distributed.scheduler.worker-ttl": "6s"}), clusters.embedded(SLOTS) as engine:
+        pids = [worker["pid"] for worker in _asked(engine).values()]
+        thread = threading.Thread(target=part, args=(pids,))
+        thread.start()
+        end = sweep(path, named, engine, str(store))
+        thread.join()
+        time.sleep(3)  # for the late answer
+    assert end.states == {"done": 4}
+    assert sorted(outcomes[0] for outcomes in attempts(path).values()) == ["died", "done", "done", "done"]
+    assert len(list((store / "jobs").iterdir())) == 4
+    again = sweep(tmp_path / "other.db", named, InlineEngine(), str(store))
+    assert (again.states, attempts(tmp_path / "other.db")) == ({"done": 4}, {})
+    assert rows(path) == rows(tmp_path / "other.db")
+
+
+@pytest.mark.slow
+def test_what_measures_overlaps_nothing_of_its_sweep(tmp_path: Path) -> None:
+    log = tmp_path / "spans"
+    options = {"seconds": 0.2, "log": str(log)}
+    named = [job(f"job {n}", **options) for n in range(16)]
+    named[5:5] = [job(f"alone {n}", stage="simulated alone", **options) for n in range(3)]
+    with clusters.embedded(SLOTS) as engine:
+        end = sweep(tmp_path / "fleet.db", named, engine, str(tmp_path / "store"))
+    assert end.states == {"done": 19}
+    spans = {key: (float(start), float(stop)) for key, start, stop in map(str.split, log.read_text().splitlines())}
+    assert len(spans) == 19
+    for one in (measured.key for measured in named if measured.stage == "simulated alone"):
+        start, stop = spans.pop(one)
+        assert [other for other in spans.values() if other[0] < stop and start < other[1]] == []
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(sorted(spans.values())))  # others do overlap
+
+
+@pytest.mark.slow
 def test_a_client_without_the_fleet_s_certificates_is_refused(tmp_path: Path) -> None:
     ours, foreign = tmp_path / "ours", tmp_path / "foreign"
     certificates.make(ours)
     certificates.make(foreign)
-    port = _free_port()
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://127.0.0.1:{port}",
-               "--no-dashboard", "--tls-ca-file", str(ours / "ca.pem"), "--tls-cert", str(ours / "scheduler.pem"),
-               "--tls-key", str(ours / "scheduler.key")]  # fmt: skip
-    with _process(command):
-        _await_port(port)
+    port = processes.free_port()
+    with processes.process(processes.scheduler_of(port, ours)):
+        processes.await_port(port)
         with clusters.remote(f"tls://127.0.0.1:{port}", ours) as engine:
             assert engine.capacity(['{"slot":1}']).total == 0
         for address, pairs in ((f"tls://127.0.0.1:{port}", foreign), (f"tcp://127.0.0.1:{port}", None)):
@@ -205,76 +252,3 @@ def _is_job(process: psutil.Process) -> bool:
         return os.getsid(process.pid) == process.pid
     except ProcessLookupError:
         return False
-
-
-@contextmanager
-def _client(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def _supervised(port: int, directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A scheduler that is started again when it dies, and `sweep worker`, which does so itself."""
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tcp://127.0.0.1:{port}",
-                 "--no-dashboard"]  # fmt: skip
-    worker = [sys.executable, "-m", "slide_export", "sweep", "worker", f"tcp://127.0.0.1:{port}", "--slots", "2"]
-    running = [subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-    over = threading.Event()
-
-    def again() -> None:
-        """Start the scheduler again whenever it ends."""
-        while not over.is_set():
-            if running[0].poll() is not None:
-                running[0] = subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(0.5)
-
-    supervisor = threading.Thread(target=again)
-    supervisor.start()
-    try:
-        _await_port(port)
-        with _process(worker):
-            yield running
-    finally:
-        over.set()
-        supervisor.join()
-        running[0].kill()
-        running[0].wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on {port}")
