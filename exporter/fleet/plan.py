@@ -55,12 +55,14 @@ class BenchPart:
     Attributes:
         on: what a worker has to offer: {board: pi5}, {gpu: 1}.
         targets, precisions: those that are measured; all without.
+        together: bundles of all checkpoints in one sitting; else a sitting each.
         sitting: another number measures again.
     """
 
     on: Mapping[str, str | float | int] = field(default_factory=dict)
     targets: Names = ()
     precisions: Names = ()
+    together: bool = False
     batch: Size = 1
     rounds: Size = 6
     calls: Size = 20
@@ -111,6 +113,7 @@ class SweepPlan:
         options: each an axis: the values that an option of an export takes in turn.
         exclude: what is not made: target, precision, checkpoint (a glob) and options that go together.
         images: of the proof and the calibration.
+        pins: what else artifacts depend on, by name, as its hash: a pin of a target's name is of that target's alone.
         verify: of every bundle, where its target runs; an empty list proves nothing again.
     """
 
@@ -122,6 +125,7 @@ class SweepPlan:
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     exclude: tuple[Mapping[str, Any], ...] = ()
     images: str | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
     verify: tuple[VerifyPart, ...] = (VerifyPart(),)
     evaluate: EvaluatePart | None = None
     bench: tuple[BenchPart, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from slide_export.core import typed_json
@@ -13,6 +14,9 @@ from .job import Answer, State
 from .stages import STAGES
 
 KEPT = ("refused", "failed", "poison", "cancelled")
+COMMITTED = {"done": True, "refused": False}
+"""States of jobs whose answers are in the store, and whether they have an output."""
+READERS = 16  # threads that ask the store
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,17 @@ def reconcile(database: Database, plan: int, store: Store | None, retry: Collect
     """
     jobs = load(database, plan)
     committed = None if store is None else store.keys()
+    found = {} if store is None or committed is None else _unknown(store, jobs.states, committed, retry)
     settled: dict[str, bool] = {}
-    again, found = [], {}
+    again = []
     for key, state in jobs.states.items():
         if committed is not None and key in committed:
-            if state == "done":
-                settled[key] = True
-            elif state in retry or (answer := _read(store, key)) is None:
-                again.append(key)
+            if state in COMMITTED and state not in retry:
+                settled[key] = COMMITTED[state]
+            elif key in found:
+                settled[key] = found[key].outcome == "done"
             else:
-                found[key] = answer
-                settled[key] = answer.outcome == "done"
+                again.append(key)
         elif state == "done" and committed is None:
             settled[key] = True
         elif state in KEPT and state not in retry:
@@ -89,9 +93,14 @@ def reconcile(database: Database, plan: int, store: Store | None, retry: Collect
     return replace(jobs, outputs={**jobs.outputs, **outputs}, settled=settled)
 
 
-def _read(store: Store | None, key: str) -> Answer | None:
-    told = None if store is None else store.answer(key)
-    return None if told is None else typed_json.read(Answer, told)
+def _unknown(
+    store: Store, states: Mapping[str, str], committed: Collection[str], retry: Collection[str]
+) -> dict[str, Answer]:
+    """Answers that the database does not have yet, read several at a time: each is a request to a store elsewhere."""
+    keys = [key for key, state in states.items() if key in committed and state not in COMMITTED and state not in retry]
+    with ThreadPoolExecutor(READERS) as pool:
+        told = zip(keys, pool.map(store.answer, keys), strict=True)
+        return {key: typed_json.read(Answer, one) for key, one in told if one is not None}
 
 
 def _removed(

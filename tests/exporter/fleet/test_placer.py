@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import threading
 import time
@@ -10,7 +9,6 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-import dask
 import psutil
 import pytest
 
@@ -178,34 +176,6 @@ def test_a_cancelled_job_s_processes_are_gone(tmp_path: Path) -> None:
         _, left = psutil.wait_procs(found, GONE_S)
     assert left == []
     assert (end.states, end.exit_code) == ({"cancelled": SLOTS}, 75)
-
-
-@pytest.mark.slow
-def test_a_parted_worker_s_job_runs_again_and_its_late_answer_harms_nothing(tmp_path: Path) -> None:
-    """A stopped process answers nobody, as one behind a broken cable; then it goes on and commits."""
-    path, store = tmp_path / "fleet.db", tmp_path / "store"
-    named = [job(f"job {n}", seconds=3.0) for n in range(4)]
-
-    def part(pids: list[int]) -> None:
-        """Stop one worker in its first job, for longer than the scheduler waits for it."""
-        time.sleep(2)
-        os.kill(pids[0], signal.SIGSTOP)
-        time.sleep(20)
-        os.kill(pids[0], signal.SIGCONT)
-
-    with dask.config.set({"distributed.scheduler.worker-ttl": "6s"}), clusters.embedded(SLOTS) as engine:
-        pids = [worker["pid"] for worker in _asked(engine).values()]
-        thread = threading.Thread(target=part, args=(pids,))
-        thread.start()
-        end = sweep(path, named, engine, str(store))
-        thread.join()
-        time.sleep(3)  # for the late answer
-    assert end.states == {"done": 4}
-    assert sorted(outcomes[0] for outcomes in attempts(path).values()) == ["died", "done", "done", "done"]
-    assert len(list((store / "jobs").iterdir())) == 4
-    again = sweep(tmp_path / "other.db", named, InlineEngine(), str(store))
-    assert (again.states, attempts(tmp_path / "other.db")) == ({"done": 4}, {})
-    assert rows(path) == rows(tmp_path / "other.db")
 
 
 @pytest.mark.slow

@@ -1,20 +1,25 @@
 """`sweep worker` on its own: over TLS, by what it offers; what nobody offers is named and holds up nothing."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from slide_export.core.errors import RequestError
 from slide_export.fleet import certificates, clusters, worker
 from slide_export.fleet.database import Database
+from slide_export.fleet.engine import InlineEngine
 from slide_export.fleet.placer import DaskEngine
 from tests.exporter.fleet import processes
-from tests.exporter.fleet.sweeps import attempts, job, sweep
+from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 
 START_S = 120.0
+IMPATIENT = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+"""A scheduler that misses a worker soon, and leaves it to the sweep to try its job again."""
 
 
 def test_offers_are_numbers_or_labels() -> None:
@@ -44,6 +49,41 @@ def test_jobs_go_to_the_workers_that_offer_what_they_need(tmp_path: Path) -> Non
     assert attempts(tmp_path / "fleet.db")["newer"][-1] == "done"
 
 
+@pytest.mark.slow
+def test_a_parted_worker_s_job_runs_again_and_its_late_answer_harms_nothing(tmp_path: Path) -> None:
+    """Stopped processes answer nobody, as a machine behind a broken cable; then they go on and commit."""
+    path, store, port = tmp_path / "fleet.db", tmp_path / "store", processes.free_port()
+    address, named = f"tcp://127.0.0.1:{port}", [job(f"job {n}", seconds=4.0) for n in range(4)]
+    with ExitStack() as stack:
+        stack.enter_context(processes.process(processes.scheduler_of(port), IMPATIENT))
+        processes.await_port(port)
+        workers = [stack.enter_context(processes.process(processes.worker_of(address))) for _ in range(2)]
+        engine = stack.enter_context(clusters.remote(address, None))
+        _await_workers(engine, 2)
+        thread = threading.Thread(target=_part, args=(workers[0].pid,))
+        thread.start()
+        end = sweep(path, named, engine, str(store))
+        thread.join()
+        time.sleep(5)  # for the late answer
+    assert end.states == {"done": 4}
+    assert sorted(outcomes[0] for outcomes in attempts(path).values()) == ["died", "done", "done", "done"]
+    assert len(list((store / "jobs").iterdir())) == 4
+    again = sweep(tmp_path / "other.db", named, InlineEngine(), str(store))
+    assert (again.states, attempts(tmp_path / "other.db")) == ({"done": 4}, {})
+    assert rows(path) == rows(tmp_path / "other.db")
+
+
+def _part(supervisor: int) -> None:
+    """Stop all of a worker in the midst of its first job, for longer than the scheduler waits for it."""
+    time.sleep(2)
+    stopped = psutil.Process(supervisor).children(recursive=True)
+    for process in stopped:
+        process.suspend()
+    time.sleep(20)
+    for process in stopped:
+        process.resume()
+
+
 @contextmanager
 def _rack(tmp_path: Path) -> Iterator[DaskEngine]:
     """A scheduler and two workers over TLS, of one slot each; the second has a newer package."""
@@ -57,11 +97,15 @@ def _rack(tmp_path: Path) -> Iterator[DaskEngine]:
             command = processes.worker_of(address, "--tls", str(tls), "--offer", offer)
             stack.enter_context(processes.process(command, {"PYTHONPATH": str(_with_package(tmp_path, version))}))
         engine = stack.enter_context(clusters.remote(address, tls))
-        deadline = time.monotonic() + START_S
-        while engine.capacity([]).total < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        _await_workers(engine, 2)
         yield engine
+
+
+def _await_workers(engine: DaskEngine, slots: int) -> None:
+    deadline = time.monotonic() + START_S
+    while engine.capacity([]).total < slots:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _with_package(tmp_path: Path, version: str) -> Path:
