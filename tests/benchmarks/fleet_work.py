@@ -26,7 +26,7 @@ from tests.exporter.fleet.sweeps import sweep
 from tests.s3_server import BUCKET, serving
 
 DIGITS = Path(__file__).parents[2] / "deploy_examples/00_digits"
-COPIES = 12  # of 500 images
+COPIES = 8  # of 500 images
 PLAN = """schema: slide-export/plan/1
 checkpoints: [{checkpoint}]
 targets: [onnx, openvino]

@@ -9,6 +9,7 @@ import random
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,12 +33,16 @@ GONE_S = 2.0
 
 
 def run(seed: int, index: int, room: Path) -> Outcome:
-    """One sweep under kills, against one without."""
-    chance = random.Random(f"{seed}:{index}")
-    faults = [name for name, times in KILLS.items() for _ in range(times)]
+    """One sweep under all kills, against one without."""
+    return killed(random.Random(f"{seed}:{index}"), room, KILLS, JOBS)
+
+
+def killed(chance: random.Random, room: Path, kills: Mapping[str, int], count: int) -> Outcome:
+    """A sweep of so many jobs under kills, against one without."""
+    faults = [name for name, times in kills.items() for _ in range(times)]
     chance.shuffle(faults)
     port, path = processes.free_port(), room / "fleet.db"
-    command = [*processes.CLIENT, str(path), str(room / "store"), str(JOBS), str(SECONDS), f"tcp://127.0.0.1:{port}"]
+    command = [*processes.CLIENT, str(path), str(room / "store"), str(count), str(SECONDS), f"tcp://127.0.0.1:{port}"]
     orphans: list[str] = []
     with processes.supervised(port) as (scheduler, worker):
         while faults and not orphans:
@@ -59,7 +64,9 @@ def run(seed: int, index: int, room: Path) -> Outcome:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=END_S)
     if orphans:
         return Outcome("left", f"processes of a killed worker after {GONE_S:g} s: {', '.join(orphans)}")
-    return _judged(path, room) if done.returncode == 0 else Outcome("crash", done.stderr[-500:])
+    if done.returncode:
+        return Outcome("crash", done.stderr[-500:])
+    return _judged(room, count, sum(kills.values()) * SLOTS)
 
 
 def _kill_worker(supervisor: int, chance: random.Random) -> list[str]:
@@ -77,16 +84,15 @@ def _kill_worker(supervisor: int, chance: random.Random) -> list[str]:
     return [str(process) for process in left]
 
 
-def _judged(path: Path, room: Path) -> Outcome:
+def _judged(room: Path, count: int, most: int) -> Outcome:
     """The rows against those of a sweep that nothing disturbs, and how often jobs ran again."""
-    calm = room / "calm.db"
+    path, calm = room / "fleet.db", room / "calm.db"
     with patch.object(simulated.time, "sleep"):
-        sweep(calm, jobs(JOBS, SECONDS), InlineEngine(), str(room / "other"))
+        sweep(calm, jobs(count, SECONDS), InlineEngine(), str(room / "other"))
     if rows(path) != rows(calm):
         states = Counter(state for state, _ in rows(path).values())
         return Outcome("lost", f"other rows than without kills: {dict(states)}")
     tried = attempts(path)
     again = sum(len(outcomes) - 1 for outcomes in tried.values())
-    most = sum(KILLS.values()) * SLOTS
     told = f"{sum(map(len, tried.values()))} attempts at {len(tried)} jobs, {again} more than one each"
     return Outcome("fine", told) if again <= most else Outcome("silent", f"{told}: expected at most {most}")
