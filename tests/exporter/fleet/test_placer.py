@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from slide_export.core.errors import DeviceError, RequestError
+from slide_export.core.errors import DeviceError, RequestError, TimeLimitError
 from slide_export.fleet import certificates, clusters
 from slide_export.fleet.engine import InlineEngine
-from slide_export.fleet.placer import fits
+from slide_export.fleet.placer import DaskEngine, fits
 from slide_export.fleet.plan import Limits
 from slide_export.fleet.wishes import Wishes
 from tests.exporter.fleet import processes
@@ -32,6 +33,17 @@ def test_a_worker_fits_as_often_as_its_scarcest_offer_lasts() -> None:
     assert fits(offer, '{"memory_gib":2,"slot":1}') == 3
     assert fits(offer, '{"board:pi5":1,"slot":1}') == 1
     assert fits(offer, '{"gpu":1,"slot":1}') == 0
+
+
+def test_a_scheduler_that_stays_away_ends_the_sweep_with_75(tmp_path: Path) -> None:
+    def reconnect() -> None:
+        raise OSError("nobody listens")
+
+    client = SimpleNamespace(status="closed", close=lambda timeout: None)
+    with pytest.raises(TimeLimitError, match="start it, and run the same command again") as ended:
+        sweep(tmp_path / "fleet.db", [job("a")], DaskEngine(client, reconnect, give_up_s=0.1))
+    assert ended.value.exit_code == 75
+    assert rows(tmp_path / "fleet.db")["a"][0] == "planned"
 
 
 @pytest.mark.parametrize("address", ["tcp://rack:8786", "tcp://10.0.0.7:8786"])
