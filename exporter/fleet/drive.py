@@ -102,7 +102,7 @@ class Drive:
             while self._ready.unsettled and not (self._over() and not self._air.flying):
                 batch = self._engine.next_batch(self._pause())
                 self._look()
-                with self._database.transaction():  # one flush of the disk for all that a turn writes
+                with self._database.transaction():  # one for all that a turn writes
                     self._take_in(batch)
                     self._obey()
                     submissions = self._hand_over()

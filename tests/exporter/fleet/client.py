@@ -7,6 +7,7 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from slide_export.cli.sweep import _wishes
 from slide_export.fleet import clusters
 from slide_export.fleet.engine import Engine
 from slide_export.fleet.job import Job
@@ -28,9 +29,9 @@ def main(database: str, store: str, count: str, seconds: str, scheduler: str = "
     """Run or resume it."""
     opened: AbstractContextManager[Engine]
     opened = clusters.remote(scheduler, None) if scheduler else clusters.embedded(SLOTS)
-    with opened as engine:
+    with opened as engine, _wishes() as wishes:
         print("up", flush=True)
-        end = sweep(Path(database), jobs(int(count), float(seconds)), engine, store)
+        end = sweep(Path(database), jobs(int(count), float(seconds)), engine, store, wishes=wishes)
     print(dict(end.states), flush=True)
 
 

@@ -19,7 +19,9 @@ CLIENT = [sys.executable, "-m", "tests.exporter.fleet.client"]
 @contextmanager
 def client(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A sweep as a program, once its workers are there."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -188,6 +189,29 @@ def test_a_cancelled_job_s_processes_are_gone(tmp_path: Path) -> None:
         _, left = psutil.wait_procs(found, GONE_S)
     assert left == []
     assert (end.states, end.exit_code) == ({"cancelled": SLOTS}, 75)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_is_the_sweep_s_alone(times: int, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to every process of a command: once it waits for its jobs, twice it ends them."""
+    path, seconds = tmp_path / "fleet.db", 3.0 if times == 1 else 60.0
+    with processes.client([*processes.CLIENT, str(path), str(tmp_path / "store"), "40", str(seconds)]) as client:
+        below = psutil.Process(client.pid).children(recursive=True)
+        while "running" not in {state for state, _ in rows(path).values()}:
+            time.sleep(0.1)
+        time.sleep(1)
+        for _ in range(times):
+            os.killpg(client.pid, signal.SIGINT)
+            time.sleep(0.5)
+        output, errors = client.communicate(timeout=60)
+        _, left = psutil.wait_procs(below, GONE_S)
+    assert left == []
+    assert "jobs that run are waited for" in errors
+    assert "planned" in output
+    ended = list(attempts(path).values())
+    assert len(ended) == SLOTS
+    assert {outcome for (outcome,) in ended} <= ({"done", "refused"} if times == 1 else {"lost"})
 
 
 @pytest.mark.slow
