@@ -20,7 +20,7 @@ from .schema import TABLES, VERSION
 
 BATCH = 5000  # rows in a transaction: a few MB of journal
 JOURNAL_PAGES = 8000  # of 4 KiB, before they are written to the database itself
-CACHE_KIB = 16 << 10
+CACHE_KIB = 32 << 10
 FULL = ("full", "disk I/O error", "readonly")
 """Words of SQLite where a place cannot be written."""
 
@@ -109,6 +109,11 @@ class Database:
         """Rows of a query."""
         with _told(self.path):
             return self._db.execute(query, values).fetchall()
+
+    def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[object, ...]]:
+        """Rows of a query, one after the other: for tables that are long."""
+        with _told(self.path):
+            yield from self._db.execute(query, values)
 
     def last_plan(self) -> tuple[int, str, str] | None:
         """Number, text and sha256 of the plan that was run last."""

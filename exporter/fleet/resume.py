@@ -39,25 +39,29 @@ class PlannedJobs:
 
 
 def load(database: Database, plan: int) -> PlannedJobs:
-    """The jobs of a plan."""
-    rows = database.rows(
-        "SELECT job.key, class, stage, state, output FROM plan_job JOIN job ON job.key = job WHERE plan = ? "
-        "ORDER BY place",
-        (plan,),
-    )
+    """The jobs of a plan.
+
+    Tables are read as they lie and put in order here: looking up one key after the other costs many times as much.
+    """
+    order = [str(job) for (job,) in database.rows("SELECT job FROM plan_job WHERE plan = ? ORDER BY place", (plan,))]
+    one = {key: key for key in order}  # one text of each, however often it is named
+    found: dict[str, tuple[str, str, str, str | None]] = {}
+    for key, *told in database.each("SELECT key, class, stage, state, output FROM job"):
+        if key in one:
+            *named, output = told
+            worker_class, stage, state = (one.setdefault(str(name), str(name)) for name in named)
+            found[str(key)] = (worker_class, stage, state, None if output is None else str(output))
     needs: dict[str, list[str]] = {}
-    for job, need in database.rows(
-        "SELECT job, needs FROM edge WHERE job IN (SELECT job FROM plan_job WHERE plan = ?)", (plan,)
-    ):
-        needs.setdefault(str(job), []).append(str(need))
-    names = {str(row[1]): str(row[1]) for row in rows} | {str(row[2]): str(row[2]) for row in rows}  # one text each
-    states = {state: state for state in {str(row[3]) for row in rows}}
+    for job, need in database.each("SELECT job, needs FROM edge"):
+        if job in one:
+            needs.setdefault(one[str(job)], []).append(one[str(need)])
+    rows = [(key, *found[key]) for key in order]
     return PlannedJobs(
-        {str(row[0]): names[str(row[1])] for row in rows},
-        {str(row[0]): names[str(row[2])] for row in rows},
-        {str(row[0]): states[str(row[3])] for row in rows},
+        {key: worker_class for key, worker_class, *_ in rows},
+        {key: stage for key, _, stage, *_ in rows},
+        {key: state for key, _, _, state, _ in rows},
         {key: tuple(sorted(needed)) for key, needed in needs.items()},
-        {str(row[0]): str(row[4]) for row in rows if row[4] is not None},
+        {key: output for key, *_, output in rows if output is not None},
         {},
     )
 

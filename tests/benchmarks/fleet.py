@@ -23,9 +23,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import dask
-from distributed import Client, LocalCluster
-
 from slide_export.fleet import clusters, simulated
 from slide_export.fleet.engine import Engine, InlineEngine
 from slide_export.fleet.placer import DaskEngine, offered
@@ -39,6 +36,9 @@ HEAD = "| jobs | workers | wall s | CPU ms a job, all processes | client peak Mi
 @contextmanager
 def within(slots: int) -> Iterator[DaskEngine]:
     """A scheduler and one worker in this process: what dask itself costs, without processes that wait for a core."""
+    import dask  # inside: a row without an engine is of a process without it
+    from distributed import Client, LocalCluster
+
     with (
         dask.config.set(clusters.NO_RETRIES),
         LocalCluster(

@@ -40,7 +40,10 @@ Found = TypeVar("Found")
 
 
 def shards(room: Path) -> None:
-    """Wall and processor seconds of one evaluation, by processes and threads of each."""
+    """Wall and processor seconds of one evaluation by one command, and the span of the same shards in a sweep.
+
+    `verify` has its artifact in a process of its own, beside the trained model: with one process both cores have work.
+    """
     images = room / "images"
     for copy in range(COPIES):
         for file in (DIGITS / "heldout").rglob("*.png"):
@@ -55,6 +58,27 @@ def shards(room: Path) -> None:
         command = [*COMMAND, "verify", str(bundle), "--against", str(DIGITS / "digits.pth"), "--eval", str(images)]
         wall_s, cpu_s = _timed([*command, "--jobs", str(processes)], OMP_NUM_THREADS=str(threads))
         print(f"| {processes} | {threads} | {wall_s:.1f} | {cpu_s:.1f} |", flush=True)
+    spans = [_span(room / f"sweep{workers}", images, workers) for workers in (1, 2)]
+    print(f"a sweep's shards: {spans[0]:.1f} s by one worker, {spans[1]:.1f} s by two: {spans[0] / spans[1]:.2f} times")
+
+
+def _span(place: Path, images: Path, workers: int) -> float:
+    """Seconds from the first shard's begin to the last one's end, of one artifact that is there already."""
+    place.mkdir()
+    plan, command = place / "plan.yaml", [*COMMAND, "sweep", str(place / "plan.yaml"), "--workers", str(workers)]
+    text = (
+        PLAN.format(checkpoint=DIGITS / "digits.pth").replace("[onnx, openvino]", "[onnx]").replace("fp32, fp16, ", "")
+    )
+    plan.write_text(text)
+    _timed(command, OMP_NUM_THREADS="1")
+    plan.write_text(f"{text}evaluate: {{images: {images}, shard_images: 480}}\n")
+    _timed([*command, "--resume"], OMP_NUM_THREADS="1")
+    with Database.read_only(place / "fleet.db") as database:
+        ((begin, end),) = database.rows(
+            "SELECT min(submitted), max(ended) FROM attempt JOIN job ON key = job "
+            "WHERE stage IN ('reference', 'evaluate')"
+        )
+    return float(str(end)) - float(str(begin))
 
 
 def jobs(room: Path) -> None:

@@ -78,7 +78,9 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     assert process.stdout is not None
     assert process.stdout.readline() == "claimed\n"
     yield process
-    end(process)
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 def end(process: subprocess.Popen[str]) -> None:
