@@ -53,7 +53,10 @@ def killed(chance: random.Random, room: Path, kills: Mapping[str, int], count: i
                     if fault == "scheduler":
                         scheduler.kill()
                     elif fault == "worker":
-                        orphans += _kill_worker(worker.pid, chance)
+                        left = _kill_worker(worker.pid, chance)
+                        if left is None:
+                            faults.append(fault)  # it is being started again: later
+                        orphans += left or []
                     else:
                         break  # which kills the client
                 else:
@@ -69,17 +72,17 @@ def killed(chance: random.Random, room: Path, kills: Mapping[str, int], count: i
     return _judged(room, count, sum(kills.values()) * SLOTS)
 
 
-def _kill_worker(supervisor: int, chance: random.Random) -> list[str]:
-    """Kill one process of a worker, whichever it is; what it had begun and is still there later."""
+def _kill_worker(supervisor: int, chance: random.Random) -> list[str] | None:
+    """Kill one process of a worker, whichever it is; what it had begun and is still there later, None without one."""
     below = psutil.Process(supervisor).children(recursive=True)
     if not below:
-        return []  # it is being started again
+        return None
     killed = chance.choice(below)
     try:
         begun = killed.children(recursive=True)
         killed.kill()
     except psutil.NoSuchProcess:
-        return []
+        return None
     _, left = psutil.wait_procs(begun, GONE_S)
     return [str(process) for process in left]
 
