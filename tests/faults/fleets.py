@@ -26,7 +26,7 @@ from .outcome import Outcome
 NAME = "fleets"
 CASES = 1
 KILLS = {"client": 10, "worker": 10, "scheduler": 5}
-JOBS, SECONDS = 300, 0.3
+JOBS, SECONDS = 700, 0.3
 BETWEEN_S = (0.3, 2.0)
 END_S = 300.0
 GONE_S = 2.0
