@@ -19,9 +19,10 @@ from slide_export.core.errors import RequestError
 from .options import DIRECTORY, FILE, Names, as_json
 
 if TYPE_CHECKING:
-    from slide_export.fleet.drive import SweepEnd, Wishes
+    from slide_export.fleet.drive import SweepEnd
     from slide_export.fleet.engine import Engine
     from slide_export.fleet.sweep import Planned
+    from slide_export.fleet.wishes import Wishes
 
 RETRIED = ("failed", "poison", "refused", "cancelled")
 WATCH_S = 2.0
@@ -177,7 +178,7 @@ def _estimate(plan: Path, options: Any, as_json: bool) -> int:
 @contextmanager
 def _wishes() -> Iterator[Wishes]:
     """Ctrl-C once begins no new job and waits for those that run; twice kills them."""
-    from slide_export.fleet.drive import Wishes
+    from slide_export.fleet.wishes import Wishes
 
     wishes = Wishes()
 

@@ -95,6 +95,7 @@ def embedded(
             resources=resources,
             local_directory=scratch,
             env=variables,
+            preload=["slide_export.fleet.uninterrupted"],
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -19,6 +19,8 @@ from .local_disk import refuse_elsewhere
 from .schema import TABLES, VERSION
 
 BATCH = 5000  # rows in a transaction: a few MB of journal
+JOURNAL_PAGES = 8000  # of 4 KiB, before they are written to the database itself
+CACHE_KIB = 32 << 10
 FULL = ("full", "disk I/O error", "readonly")
 """Words of SQLite where a place cannot be written."""
 
@@ -107,6 +109,11 @@ class Database:
         """Rows of a query."""
         with _told(self.path):
             return self._db.execute(query, values).fetchall()
+
+    def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[object, ...]]:
+        """Rows of a query, one after the other: for tables that are long."""
+        with _told(self.path):
+            yield from self._db.execute(query, values)
 
     def last_plan(self) -> tuple[int, str, str] | None:
         """Number, text and sha256 of the plan that was run last."""
@@ -205,23 +212,22 @@ class Database:
         """What the running sweep told."""
         return {str(name): json.loads(str(value)) for name, value in self.rows("SELECT name, value FROM note")}
 
-    def copy_to(self, path: Path) -> None:
-        """Write a copy of all that was committed, without its journal, to a file that is not there yet."""
-        with _told(path):
-            self._db.execute("VACUUM INTO ?", (str(path),))
-
 
 def _json(value: object) -> str | None:
     return None if value is None else json.dumps(value, allow_nan=False)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for others, flushes each transaction, and has the tables."""
+    """A connection that waits for others and has the tables."""
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         _refuse_other(connection, path, new=True)
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        # Without power a machine may lose the last transactions, never half of one: answers are in the artifact store
+        # before they are here, and are found there. A flush of the disk a job would cost more than all the rest.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={JOURNAL_PAGES}")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:

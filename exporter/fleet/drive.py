@@ -6,48 +6,29 @@ written down can be found again in the artifact store, so it may be killed at an
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from slide_export.core.errors import OUT_OF_TIME, UNWRITABLE, WriteError, worst
 
-from . import resume
 from .cas import Store
 from .database import Database
 from .engine import Capacity, Engine
 from .flight import Airspace, Flying
 from .job import Answer, Ended, Submission
+from .ledger import Ledger
 from .plan import Limits
-from .ready import ReadyJobs
-from .stages import STAGES
+from .resume import PlannedJobs
 from .verdict import Verdict, judge
-from .wishes import asked
+from .wishes import Wishes, asked
 
 LISTEN_S = 0.5  # between two looks for wishes of other processes
 LOOK_S = 2.0  # between two looks at the workers that are there
 NO_WORKER = 3
 SWEEP_ENDED = "the sweep ended before it did"
-_encode = json.JSONEncoder(allow_nan=False).encode
-
-
-@dataclass
-class Wishes:
-    """What the one who started a sweep asks of it meanwhile, from a signal or another process.
-
-    Attributes:
-        no_more: no new jobs; those in flight are waited for.
-        at_once: kill them.
-        cancel: jobs that are not wanted any more; None stands for all.
-    """
-
-    no_more: bool = False
-    at_once: bool = False
-    cancel: list[str] | None = None
-    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,7 @@ class SweepEnd:
 
     Attributes:
         states: how many jobs are in each.
-        exit_code: the worst of all jobs; 75 where some were not run.
+        exit_code: the worst of all jobs; of why it ended where some were not run: whoever sees it goes on.
         message: why it ended early; empty where it did not.
     """
 
@@ -89,7 +70,6 @@ class Drive:
 
     Args:
         order: stage and spec -> the rest of the order for `work.run`.
-        settled: jobs that are done or never will be, and whether they are done.
     """
 
     def __init__(
@@ -99,26 +79,17 @@ class Drive:
         engine: Engine,
         store: Store | None,
         order: Callable[[str, str], dict[str, Any]],
-        settled: Mapping[str, bool],
+        jobs: PlannedJobs,
         wishes: Wishes,
         options: DriveOptions,
     ) -> None:
         self._database, (self._plan, self._limits) = database, plan
-        self._engine, self._store, self._order, self._wishes = engine, store, order, wishes
-        self._told = options.told
+        self._engine, self._order, self._wishes = engine, order, wishes
         self._air = Airspace(self._limits)
         self._until = time.monotonic() + options.stop_after_s
         self._patience_s = options.wait_for_workers_s
-        self._blocked: list[tuple[str, str]] = []
-        self._jobs = resume.load(database, self._plan)
-        self._readers = Counter(need for key, needs in self._jobs.needs.items() for need in needs if key not in settled)
-        self._ready = ReadyJobs(
-            self._jobs.classes,
-            self._jobs.needs,
-            lenient={key for key, stage in self._jobs.stages.items() if STAGES[stage].lenient},
-            settled=settled,
-            blocked=lambda job, need: self._blocked.append((job, need)),
-        )
+        self._ledger = Ledger(database, store, jobs, options.told)
+        self._ready = self._ledger.ready
         self._capacity = Capacity(0)
         self._looked = self._listened = -LOOK_S
         self._lacking: dict[str, float] = {}
@@ -128,11 +99,10 @@ class Drive:
     def run(self) -> SweepEnd:
         """Run until every job has a final state, or the sweep is to end."""
         try:
-            self._write([])  # what is blocked from the start
             while self._ready.unsettled and not (self._over() and not self._air.flying):
                 batch = self._engine.next_batch(self._pause())
                 self._look()
-                with self._database.transaction():  # one flush of the disk for all that a turn writes
+                with self._database.transaction():  # one for all that a turn writes
                     self._take_in(batch)
                     self._obey()
                     submissions = self._hand_over()
@@ -167,8 +137,8 @@ class Drive:
         chosen = [*self._air.choose(self._ready, self._capacity)]
         if not chosen:
             return []
-        numbers = self._database.begin([key for key, _, _ in chosen])
-        orders = self._orders([key for key, _, _ in chosen])
+        keys = [key for key, _, _ in chosen]
+        numbers, orders = self._ledger.begin(keys), self._ledger.orders(keys, self._order)
         submissions = []
         for number, (key, worker_class, alone) in zip(numbers, chosen, strict=True):
             self._air.flying[number] = Flying(number, key, worker_class, alone)
@@ -181,15 +151,6 @@ class Drive:
         elsewhere = self._air.history(key).elsewhere
         able = self._capacity.able.get(worker_class, frozenset())
         return elsewhere if able - elsewhere else frozenset()
-
-    def _orders(self, keys: list[str]) -> dict[str, str]:
-        found = {}
-        for key, (stage, spec) in resume.specs(self._database, keys).items():
-            outputs = {need: self._jobs.outputs.get(need) for need in self._jobs.needs.get(key, ())}
-            passing = [need for need in outputs if STAGES[self._jobs.stages[need]].ephemeral]
-            more = _encode({"outputs": outputs, "passing": passing, **self._order(stage, spec)})
-            found[key] = f'{{"key":"{key}","stage":"{stage}","spec":{spec},{more[1:]}'
-        return found
 
     def _look(self) -> None:
         """See which workers are there, and block what none of them could run for too long."""
@@ -209,22 +170,14 @@ class Drive:
             said = f"no worker offers {worker_class}: start one that does, and run the same command again"
             keys = self._ready.take(worker_class, self._ready.waiting(worker_class))
             waiting = [key for key, suspect_class in self._air.suspects if suspect_class == worker_class]
-            self._air.suspects = type(self._air.suspects)(one for one in self._air.suspects if one[1] != worker_class)
-            self._block([*keys, *waiting], said)
+            self._air.suspects = deque(one for one in self._air.suspects if one[1] != worker_class)
+            self._ledger.write_off([*keys, *waiting], "blocked", Answer("failed", NO_WORKER, said))
 
     def _note(self) -> None:
         now = time.monotonic()
         lacking = {one: round(now - since) for one, since in self._lacking.items()}
         told = {"slots": self._capacity.total, "by_class": dict(self._capacity.by_class), "lacking": lacking}
-        self._database.note("workers", told)
-
-    def _block(self, keys: list[str], said: str) -> None:
-        """Settle jobs that nobody can run."""
-        with self._database.transaction() as db:
-            told = Answer("failed", NO_WORKER, said)
-            self._database.settle(db, [(key, "blocked", told) for key in keys])
-        self._ready.settle_all([(key, False) for key in keys])
-        self._write([])
+        self._ledger.note("workers", told)
 
     def _take_in(self, batch: list[Ended]) -> None:
         """Judge what ended and write it down."""
@@ -236,7 +189,7 @@ class Drive:
             verdict = judge(one, self._air.history(one.key), self._limits, alone=alone)
             verdicts.append((flying, self._placed(flying, verdict)))
         if verdicts:
-            self._write(verdicts)
+            self._ledger.write(verdicts)
 
     def _placed(self, flying: Flying, verdict: Verdict) -> Verdict:
         """A verdict whose job waits where it has to; one that no worker can do is blocked."""
@@ -256,42 +209,6 @@ class Drive:
             self._air.delayed.append((time.monotonic() + verdict.wait_s, key, flying.worker_class))
         return verdict
 
-    def _write(self, verdicts: list[tuple[Flying, Verdict]]) -> None:
-        """Write ends in one transaction, then settle them; what they block is written in the next."""
-        with self._database.transaction() as db:
-            self._database.end(db, [(one.number, v.outcome, v.worker, v.answer) for one, v in verdicts])
-            self._database.settle(
-                db, [(one.key, v.state or "planned", v.answer if v.state else None) for one, v in verdicts]
-            )
-        final = [(flying.key, verdict) for flying, verdict in verdicts if verdict.state is not None]
-        for key, verdict in final:
-            if verdict.answer is not None and verdict.answer.output is not None:
-                self._jobs.outputs[key] = verdict.answer.output
-        self._ready.settle_all([(key, verdict.state == "done") for key, verdict in final])
-        self._forget([key for key, _ in final])
-        for key, verdict in final:
-            self._told(str(verdict.state), key, verdict.answer.message if verdict.answer else "")
-        while self._blocked:
-            blocked, self._blocked = self._blocked, []
-            with self._database.transaction() as db:
-                for key, need in blocked:
-                    db.execute(
-                        "UPDATE job SET state = 'blocked', message = 'it needs ' || (SELECT stage || ' of ' || subject "
-                        "FROM job WHERE key = ?) || ', which has no output' WHERE key = ?",
-                        (need, key),
-                    )
-            self._forget([key for key, _ in blocked])
-
-    def _forget(self, settled: list[str]) -> None:
-        """Remove outputs that were for jobs which are all settled now."""
-        for key in settled:
-            for need in self._jobs.needs.get(key, ()):
-                self._readers[need] -= 1
-                output = self._jobs.outputs.get(need)
-                passing = STAGES[self._jobs.stages[need]].ephemeral
-                if passing and not self._readers[need] and output is not None and self._store is not None:
-                    self._store.remove(output)
-
     def _obey(self) -> None:
         """What was asked for meanwhile."""
         wishes = self._wishes
@@ -304,7 +221,7 @@ class Drive:
             self._give_up("it was interrupted", OUT_OF_TIME)
         if wishes.cancelled:
             wishes.cancelled = False
-            self._cancel(set(self._jobs.classes) if wishes.cancel is None else set(wishes.cancel))
+            self._cancel(self._ledger.keys if wishes.cancel is None else set(wishes.cancel))
 
     def _cancel(self, keys: set[str]) -> None:
         """Kill and write off jobs that nobody wants any more."""
@@ -313,17 +230,14 @@ class Drive:
         dropped = self._ready.drop(keys)
         dropped += [key for key, _ in self._air.suspects if key in keys]
         dropped += [key for _, key, _ in self._air.delayed if key in keys]
-        self._air.suspects = type(self._air.suspects)(one for one in self._air.suspects if one[0] not in keys)
+        self._air.suspects = deque(one for one in self._air.suspects if one[0] not in keys)
         self._air.delayed = [one for one in self._air.delayed if one[1] not in keys]
         said = Answer("cancelled", OUT_OF_TIME, "it was cancelled")
-        gone = [*dropped, *(one.key for one in flying)]
-        with self._database.transaction() as db:
-            self._database.end(db, [(one.number, "cancelled", "", said) for one in flying])
-            self._database.settle(db, [(key, "cancelled", said) for key in gone])
         for one in flying:
             self._air.flying.pop(one.number)
-        self._ready.settle_all([(key, False) for key in gone])
-        self._write([])
+        with self._database.transaction():
+            self._ledger.cut_short(flying, "cancelled", said)
+            self._ledger.write_off([*dropped, *(one.key for one in flying)], "cancelled", said)
 
     def _await_flying(self) -> None:
         """Wait for jobs in flight without writing: their answers are in the store."""
@@ -339,23 +253,18 @@ class Drive:
         self._engine.stop([one.key for one in flying])
         self._air.flying.clear()
         try:
-            with self._database.transaction() as db:
-                said = Answer("lost", message=SWEEP_ENDED)
-                self._database.end(db, [(one.number, "lost", "", said) for one in flying])
-                self._database.settle(db, [(one.key, "planned", None) for one in flying])
+            self._ledger.cut_short(flying, "lost", Answer("lost", message=SWEEP_ENDED))
         except WriteError:
             self._give_up("the database cannot be written", UNWRITABLE)
 
     def _end(self) -> SweepEnd:
         """Counts and the exit code."""
-        rows = self._database.rows(
-            "SELECT state, exit_code, count(*) FROM plan_job JOIN job ON job.key = job WHERE plan = ? GROUP BY 1, 2",
-            (self._plan,),
-        )
         states: Counter[str] = Counter()
-        codes = {self._code_over}
-        for state, code, count in rows:
-            states[str(state)] += int(str(count))
+        codes = set()
+        for (state, code), count in self._ledger.counts(self._plan).items():
+            states[state] += count
             if state not in ("done", "planned", "running") and code is not None:
-                codes.add(int(str(code)))
-        return SweepEnd(states, worst(codes), self._why_over)
+                codes.add(code)
+        if states["planned"] + states["running"]:
+            return SweepEnd(states, self._code_over, self._why_over)
+        return SweepEnd(states, worst(codes))

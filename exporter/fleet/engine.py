@@ -54,7 +54,7 @@ class InlineEngine:
 
     def capacity(self, classes: Collection[str]) -> Capacity:
         """As many as are to be handed over at a time, of any class."""
-        here = frozenset({"here"})
+        here = frozenset({work.own_name()})
         return Capacity(self._in_flight, dict.fromkeys(classes, self._in_flight), dict.fromkeys(classes, here))
 
     def submit(self, submissions: Sequence[Submission]) -> None:

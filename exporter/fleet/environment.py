@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from slide_export.backends import registry
 
 ALWAYS = ("slide-export", "torch", "numpy")
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 OVERFLOWS = "8-bit products overflow"
 """Whether ranges are reduced for this processor: it changes the bytes of an int8 artifact; see `recipe.overflows`."""
 
@@ -45,7 +48,20 @@ def version(distribution: str) -> str | None:
 
 @cache
 def overflows() -> bool:
-    """See `calibration.recipe.overflows`, which takes torch to tell."""
-    from slide_export.calibration.recipe import overflows as on_this_machine
+    """The answer of `calibration.recipe.overflows`, without torch where the system tells the processor's flags."""
+    if platform.machine() != "x86_64":
+        return False
+    if flags := _flags():
+        return not flags & VNNI
+    from slide_export.calibration.recipe import overflows as by_torch
 
-    return on_this_machine()
+    return by_torch()
+
+
+def _flags() -> frozenset[str]:
+    """What the processor can do, as Linux names it; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())

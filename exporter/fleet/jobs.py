@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from slide_export.backends import registry
 from slide_export.core import typed_json
 from slide_export.core.precision import PRECISIONS
 
 from . import environment
 from .axes import Cell
 from .job import Job
+from .keys import sha256_of
 from .plan import SweepPlan
 from .sources import Source
 from .stages import STAGES
 
 PROTOCOL = ("batch", "rounds", "calls", "threads", "sitting", "timeout_s")
+ALL = "all checkpoints"
 TARGET = "target:"
 """Before the name of a target in what a worker offers: it is installed there."""
 
@@ -48,6 +51,7 @@ class Planner:
 
     def jobs(self, cells: Sequence[Cell]) -> Iterator[Job]:
         """Every job of the plan's artifacts."""
+        every: list[tuple[Cell, Job]] = []
         for checkpoint, group in itertools.groupby(cells, key=lambda cell: cell.checkpoint):
             exports: list[tuple[Cell, Job]] = []
             for cell in group:
@@ -60,7 +64,9 @@ class Planner:
                 yield export
                 yield from self._verify(cell, export)
                 yield from self._accuracy(cell, prepared, export)
-            yield from self._bench(checkpoint, exports)
+            every += exports
+            yield from self._bench(checkpoint, exports, together=False)
+        yield from self._bench(ALL, every, together=True)
 
     def offer(self, stage: str, target: str = "", on: Mapping[str, Any] | None = None) -> dict[str, float]:
         """What a job takes of its worker: labels with a value as "board:pi5"."""
@@ -82,6 +88,12 @@ class Planner:
     def _images(self) -> dict[str, str]:
         return {} if self.images is None else {"images": self.images.sha256}
 
+    def _pins(self, target: str = "") -> dict[str, str]:
+        """What the plan pins of artifacts of a target, or of what all of them come from, as one hash."""
+        others = set(registry.names()) - {target}
+        pinned = {name: value for name, value in self.plan.pins.items() if name not in others}
+        return {"pins": sha256_of(pinned)} if pinned else {}
+
     def _prepare(self, cell: Cell) -> Job:
         return Job.of(
             "prepare",
@@ -89,7 +101,7 @@ class Planner:
             cell.checkpoint,
             self.offer("prepare"),
             options=cell.prepared_with(),
-            inputs={"checkpoint": cell.source.sha256, **self._images()},
+            inputs={"checkpoint": cell.source.sha256, **self._images(), **self._pins()},
             environment=_packages(),
         )
 
@@ -102,7 +114,7 @@ class Planner:
             cell.subject(self.varied),
             self.offer("export", cell.target),
             options={"target": cell.target, "export": dict(cell.options)},
-            inputs={"prepared": prepared.key, **(self._images() if fed else {})},
+            inputs={"prepared": prepared.key, **(self._images() if fed else {}), **self._pins(cell.target)},
             environment=_of_target(cell.target, quantized),
             needs=(prepared.key,),
         )
@@ -140,9 +152,11 @@ class Planner:
             inputs={**shared, "counts": list(keys)}, environment=_packages(), needs=(prepared.key, *keys),
         )  # fmt: skip
 
-    def _bench(self, checkpoint: str, exports: Sequence[tuple[Cell, Job]]) -> Iterator[Job]:
-        """The sittings of one checkpoint: its bundles beside each other, one sitting a place."""
+    def _bench(self, checkpoint: str, exports: Sequence[tuple[Cell, Job]], *, together: bool) -> Iterator[Job]:
+        """The sittings of one checkpoint or all: the bundles beside each other, one sitting a place."""
         for part in self.plan.bench:
+            if part.together != together:
+                continue
             taken = [
                 job.key
                 for cell, job in exports

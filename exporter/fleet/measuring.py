@@ -6,7 +6,9 @@ in/bundles/0 ...    -> bench    a result of `bench`, and which runs are of which
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +20,9 @@ from slide_export.benchmark.plan import THIS_MACHINE, BenchOptions, plan_of
 from slide_export.bundle import store
 from slide_export.core import typed_json
 from slide_export.core.errors import BackendUnavailable
+from slide_export.core.measurement import BenchmarkResult
 
+from . import strangers
 from .exporting import INPUT
 from .worker import DEVICE
 
@@ -39,12 +43,20 @@ def bench_one(order: Mapping[str, Any]) -> dict[str, Any]:
     asked = {name: options[name] for name in PROTOCOL if options[name] is not None}
     asked |= {"batches": (options["batch"],), "device": device, "timeout_s": options["timeout_s"]}
     plan = plan_of(None, cast("BenchOptions", asked))
+    before, start = strangers.running(), time.monotonic()
     with connect(plan.device) as opened:
         result = benchmark.bench(list(measured.values()), plan, opened)
+    if device == THIS_MACHINE:
+        result = _marked(result, strangers.disturbances(before, strangers.running(), time.monotonic() - start))
     runs = list(zip(measured, result.runs, strict=True))
     p50 = {f"p50_ms {key}": (run.p50_ms.value, run.p50_ms.low, run.p50_ms.high) for key, run in runs}
     told = {"exports": list(measured), "result": typed_json.parse(result_file.to_json(result))}
     return {"exit_code": 0, "message": "", "result": told, "measures": p50}
+
+
+def _marked(result: BenchmarkResult, doubts: tuple[str, ...]) -> BenchmarkResult:
+    """A result whose environment says what else was not quiet; the sitting is kept."""
+    return replace(result, environment=replace(result.environment, warnings=(*result.environment.warnings, *doubts)))
 
 
 def _runs_here(place: Path) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from slide_export.calibration.parts import CHUNK_IMAGES
 from slide_export.calibration.plain_yaml import read_mapping
 from slide_export.core import typed_json
 from slide_export.core.errors import RequestError
@@ -15,7 +16,6 @@ from slide_export.core.text import foreign
 from slide_export.core.typed_json import FieldError, Least, Size
 
 SCHEMA = "slide-export/plan/1"
-CHUNK = 48  # images of a chunk of the evaluation: shards are cut at its multiples
 Names = tuple[str, ...]
 Seconds = Annotated[float, Least(0)]
 
@@ -55,12 +55,14 @@ class BenchPart:
     Attributes:
         on: what a worker has to offer: {board: pi5}, {gpu: 1}.
         targets, precisions: those that are measured; all without.
+        together: bundles of all checkpoints in one sitting; else a sitting each.
         sitting: another number measures again.
     """
 
     on: Mapping[str, str | float | int] = field(default_factory=dict)
     targets: Names = ()
     precisions: Names = ()
+    together: bool = False
     batch: Size = 1
     rounds: Size = 6
     calls: Size = 20
@@ -111,6 +113,7 @@ class SweepPlan:
         options: each an axis: the values that an option of an export takes in turn.
         exclude: what is not made: target, precision, checkpoint (a glob) and options that go together.
         images: of the proof and the calibration.
+        pins: what else artifacts depend on, by name, as its hash: a pin of a target's name is of that target's alone.
         verify: of every bundle, where its target runs; an empty list proves nothing again.
     """
 
@@ -122,6 +125,7 @@ class SweepPlan:
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     exclude: tuple[Mapping[str, Any], ...] = ()
     images: str | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
     verify: tuple[VerifyPart, ...] = (VerifyPart(),)
     evaluate: EvaluatePart | None = None
     bench: tuple[BenchPart, ...] = ()
@@ -153,9 +157,9 @@ def parse(text: str, name: str) -> SweepPlan:
         plan = typed_json.read(SweepPlan, content)
     except FieldError as error:
         raise RequestError(f"{name}: {_worded(error)}") from error
-    if plan.evaluate is not None and plan.evaluate.shard_images % CHUNK:
+    if plan.evaluate is not None and plan.evaluate.shard_images % CHUNK_IMAGES:
         raise RequestError(
-            f"{name}: expected evaluate.shard_images to be a multiple of {CHUNK}, the images of a chunk, found "
+            f"{name}: expected evaluate.shard_images to be a multiple of {CHUNK_IMAGES}, the images of a chunk, found "
             f"{plan.evaluate.shard_images}"
         )
     for section, found in (

@@ -200,7 +200,7 @@ def _sittings(database: Database, plan: int, artifacts: Mapping[str, ArtifactRow
         ]
         if runs:
             told = (json.loads(result) or {}).get("result", {})
-            sittings.append(Sitting(subject, _device(told), _judged(runs), tuple(told.get("warnings", ()))))
+            sittings.append(Sitting(subject, _device(told), _judged(runs), _doubts(told)))
     return tuple(sittings)
 
 
@@ -212,6 +212,10 @@ def _device(result: Mapping[str, Any]) -> str:
     environment = result.get("environment", {})
     named = [str(environment[name]) for name in ("device", "cpu") if environment.get(name)]
     return ", ".join(dict.fromkeys(named)) or "a machine that tells nothing of itself"
+
+
+def _doubts(result: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one) for one in result.get("environment", {}).get("warnings", ()))
 
 
 def _judged(runs: Sequence[Run]) -> tuple[Run, ...]:

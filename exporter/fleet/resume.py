@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from slide_export.core import typed_json
 
@@ -13,6 +14,9 @@ from .job import Answer, State
 from .stages import STAGES
 
 KEPT = ("refused", "failed", "poison", "cancelled")
+COMMITTED = {"done": True, "refused": False}
+"""States of jobs whose answers are in the store, and whether they have an output."""
+READERS = 16  # threads that ask the store
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class PlannedJobs:
         classes, stages, states: by key.
         needs: keys that a job needs.
         outputs: sha256 of what was made, by key.
+        settled: jobs that are done or never will be, and whether they are done.
     """
 
     classes: Mapping[str, str]
@@ -30,50 +35,56 @@ class PlannedJobs:
     states: Mapping[str, str]
     needs: Mapping[str, tuple[str, ...]]
     outputs: dict[str, str]
+    settled: Mapping[str, bool]
 
 
 def load(database: Database, plan: int) -> PlannedJobs:
-    """The jobs of a plan."""
-    rows = database.rows(
-        "SELECT job.key, class, stage, state, output FROM plan_job JOIN job ON job.key = job WHERE plan = ? "
-        "ORDER BY place",
-        (plan,),
-    )
+    """The jobs of a plan.
+
+    Tables are read as they lie and put in order here: looking up one key after the other costs many times as much.
+    """
+    order = [str(job) for (job,) in database.rows("SELECT job FROM plan_job WHERE plan = ? ORDER BY place", (plan,))]
+    one = {key: key for key in order}  # one text of each, however often it is named
+    found: dict[str, tuple[str, str, str, str | None]] = {}
+    for key, *told in database.each("SELECT key, class, stage, state, output FROM job"):
+        if key in one:
+            *named, output = told
+            worker_class, stage, state = (one.setdefault(str(name), str(name)) for name in named)
+            found[str(key)] = (worker_class, stage, state, None if output is None else str(output))
     needs: dict[str, list[str]] = {}
-    for job, need in database.rows(
-        "SELECT job, needs FROM edge WHERE job IN (SELECT job FROM plan_job WHERE plan = ?)", (plan,)
-    ):
-        needs.setdefault(str(job), []).append(str(need))
-    names = {str(row[1]): str(row[1]) for row in rows} | {str(row[2]): str(row[2]) for row in rows}  # one text each
-    states = {state: state for state in {str(row[3]) for row in rows}}
+    for job, need in database.each("SELECT job, needs FROM edge"):
+        if job in one:
+            needs.setdefault(one[str(job)], []).append(one[str(need)])
+    rows = [(key, *found[key]) for key in order]
     return PlannedJobs(
-        {str(row[0]): names[str(row[1])] for row in rows},
-        {str(row[0]): names[str(row[2])] for row in rows},
-        {str(row[0]): states[str(row[3])] for row in rows},
+        {key: worker_class for key, worker_class, *_ in rows},
+        {key: stage for key, _, stage, *_ in rows},
+        {key: state for key, _, _, state, _ in rows},
         {key: tuple(sorted(needed)) for key, needed in needs.items()},
-        {str(row[0]): str(row[4]) for row in rows if row[4] is not None},
+        {key: output for key, *_, output in rows if output is not None},
+        {},
     )
 
 
-def reconcile(database: Database, plan: int, store: Store | None, retry: Collection[str] = ()) -> dict[str, bool]:
-    """Bring the database in line with the store; whether a job that is settled has an output, by key.
+def reconcile(database: Database, plan: int, store: Store | None, retry: Collection[str] = ()) -> PlannedJobs:
+    """Bring the database in line with the store; the jobs of a plan, with what is settled.
 
     Args:
         retry: final states that are tried again.
     """
     jobs = load(database, plan)
     committed = None if store is None else store.keys()
+    found = {} if store is None or committed is None else _unknown(store, jobs.states, committed, retry)
     settled: dict[str, bool] = {}
-    again, found = [], {}
+    again = []
     for key, state in jobs.states.items():
         if committed is not None and key in committed:
-            if state == "done":
-                settled[key] = True
-            elif state in retry or (answer := _read(store, key)) is None:
-                again.append(key)
+            if state in COMMITTED and state not in retry:
+                settled[key] = COMMITTED[state]
+            elif key in found:
+                settled[key] = found[key].outcome == "done"
             else:
-                found[key] = answer
-                settled[key] = answer.outcome == "done"
+                again.append(key)
         elif state == "done" and committed is None:
             settled[key] = True
         elif state in KEPT and state not in retry:
@@ -82,12 +93,18 @@ def reconcile(database: Database, plan: int, store: Store | None, retry: Collect
             again.append(key)
     again += _removed(jobs, settled, found, store)
     _write(database, again, found)
-    return settled
+    outputs = {key: answer.output for key, answer in found.items() if answer.output is not None}
+    return replace(jobs, outputs={**jobs.outputs, **outputs}, settled=settled)
 
 
-def _read(store: Store | None, key: str) -> Answer | None:
-    told = None if store is None else store.answer(key)
-    return None if told is None else typed_json.read(Answer, told)
+def _unknown(
+    store: Store, states: Mapping[str, str], committed: Collection[str], retry: Collection[str]
+) -> dict[str, Answer]:
+    """Answers that the database does not have yet, read several at a time: each is a request to a store elsewhere."""
+    keys = [key for key, state in states.items() if key in committed and state not in COMMITTED and state not in retry]
+    with ThreadPoolExecutor(READERS) as pool:
+        told = zip(keys, pool.map(store.answer, keys), strict=True)
+        return {key: typed_json.read(Answer, one) for key, one in told if one is not None}
 
 
 def _removed(

@@ -29,6 +29,5 @@ CREATE TABLE client(one INTEGER PRIMARY KEY CHECK(one = 1), host TEXT NOT NULL, 
 CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE digest(path TEXT NOT NULL, bytes INT NOT NULL, changed INT NOT NULL, sha256 TEXT NOT NULL,
   PRIMARY KEY(path, bytes, changed)) WITHOUT ROWID;
-CREATE INDEX job_state ON job(state, class);
 CREATE INDEX attempt_job ON attempt(job);
 """

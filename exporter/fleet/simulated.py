@@ -2,6 +2,7 @@
 
     {"act": "end", "refused": 0.01, "seconds": 0.0}    one key in a hundred is refused, by its key
     {"act": "die"}                                     kills its worker, as often as it runs
+    {"log": "/tmp/spans"}                              adds when it ran to a file
 
 Seconds and outcome come from key and options alone: the same in every run.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,12 +28,16 @@ ARTIFACTS, SHARDS = 4, 4
 
 def perform(key: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a job with these options comes to, in the process that calls."""
+    start = time.monotonic()
     if seconds := options.get("seconds"):
         time.sleep(seconds)
     act = options.get("act", "end")
     if act not in ACTS:
         raise RequestError(f"expected an act of {', '.join(ACTS)} to simulate, found {act!r}")
     ACTS[act](options)
+    if log := options.get("log"):
+        with Path(log).open("a") as file:  # of one clock for all processes of a machine
+            file.write(f"{key} {start} {time.monotonic()}\n")
     if int(key[:8], 16) / 16**8 < options.get("refused", 0.0):
         return {"exit_code": 1, "message": "refused, as its key has it"}
     return {"exit_code": 0, "message": "", "result": {"number": int(key[:8], 16)}}
@@ -70,13 +76,27 @@ def _hang(_: Mapping[str, Any]) -> None:
         time.sleep(1)
 
 
+def _hang_beside(options: Mapping[str, Any]) -> None:
+    """Never end, beside a process of its own whose number is at `mark`."""
+    Path(options["mark"]).write_text(str(subprocess.Popen(("sleep", "1000")).pid))
+    _hang(options)
+
+
 def _eat(options: Mapping[str, Any]) -> None:
     """Fill memory that the job did not ask for."""
-    kept = [bytearray(1 << 20) for _ in range(int(options.get("mib", 1 << 20)))]
+    kept = [bytes(1 << 20) for _ in range(int(options.get("mib", 1 << 20)))]
     del kept
 
 
-ACTS = {"end": _end, "die": _die, "die once": _die_once, "crash": _crash, "hang": _hang, "eat": _eat}
+ACTS = {
+    "end": _end,
+    "die": _die,
+    "die once": _die_once,
+    "crash": _crash,
+    "hang": _hang,
+    "hang beside": _hang_beside,
+    "eat": _eat,
+}
 
 
 def jobs(checkpoints: int, *, seconds: float = 0.0, refused: float = 0.01) -> Iterator[Job]:

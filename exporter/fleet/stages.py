@@ -43,5 +43,6 @@ STAGES = {
         1, "slide_export.fleet.measuring:bench_one", memory_gib=2.0, exclusive=True, deterministic=False, lenient=True
     ),
     # What a sweep is measured with and its faults are caused by.
-    "simulated": Stage(1, "slide_export.fleet.simulated:in_child", memory_gib=0.0),
+    "simulated": Stage(1, "slide_export.fleet.simulated:in_child"),
+    "simulated alone": Stage(1, "slide_export.fleet.simulated:in_child", exclusive=True),
 }

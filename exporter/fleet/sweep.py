@@ -17,7 +17,7 @@ from . import plan as plans
 from .axes import Cell, cells
 from .cas import Store
 from .database import Database
-from .drive import Drive, DriveOptions, SweepEnd, Wishes
+from .drive import Drive, DriveOptions, SweepEnd
 from .engine import Engine
 from .job import Job
 from .jobs import Planner
@@ -25,6 +25,7 @@ from .keys import sha256_of
 from .plan import Checkpoints, SweepPlan
 from .sources import URL, Digests, Source, distinct, named, of_images, of_path
 from .stages import STAGES
+from .wishes import Wishes
 
 DATABASE = "fleet.db"
 
@@ -144,11 +145,11 @@ def run(
             database.add_jobs(number, made.jobs)
         store = cas.open(made.store_url)
         with step("see what is done already"):
-            settled = resume.reconcile(database, number, store, options.retry)
+            jobs = resume.reconcile(database, number, store, options.retry)
         numbered, order = (number, made.plan.limits), _orders(made, store, options)
         how = DriveOptions(options.stop_after_s, options.wait_for_workers_s, _by_subject(made, told))
-        with nullcontext(_NoEngine()) if len(settled) == len(made.jobs) else engine(made) as workers:
-            return Drive(database, numbered, workers, store, order, settled, wishes or Wishes(), how).run()
+        with nullcontext(_NoEngine()) if len(jobs.settled) == len(made.jobs) else engine(made) as workers:
+            return Drive(database, numbered, workers, store, order, jobs, wishes or Wishes(), how).run()
 
 
 def _by_subject(made: Planned, told: Callable[[str, str, str], None] | None) -> Callable[[str, str, str], None]:

@@ -1,9 +1,10 @@
-"""What is asked of a running sweep by another process, `sweep cancel` say: a file beside its database."""
+"""What is asked of a running sweep: by a signal, or by another process in a file beside its database."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,6 +14,22 @@ from slide_export.core.errors import OUT_OF_TIME, RequestError
 from . import claim
 from .database import Database
 from .job import Answer
+
+
+@dataclass
+class Wishes:
+    """What the one who started a sweep asks of it meanwhile, from a signal or another process.
+
+    Attributes:
+        no_more: no new jobs; those in flight are waited for.
+        at_once: kill them.
+        cancel: jobs that are not wanted any more; None stands for all.
+    """
+
+    no_more: bool = False
+    at_once: bool = False
+    cancel: list[str] | None = None
+    cancelled: bool = False
 
 
 def file_of(database: Path) -> Path:

@@ -70,9 +70,6 @@ def close() -> None:
     children = Children()
 
 
-_encode = json.JSONEncoder(allow_nan=False).encode
-
-
 def own_name() -> str:
     """What this worker is called: by its engine, or host and process."""
     if "distributed" in sys.modules:
@@ -84,7 +81,7 @@ def own_name() -> str:
 
 
 def _answer(asked: Mapping[str, Any]) -> Answer:
-    if asked["stage"] == "simulated" and asked["store"] is None and not asked["spec"]["options"].get("child"):
+    if _is_play(asked) and asked["store"] is None:
         return _of(simulated.perform(asked["key"], asked["spec"]["options"]), STAGES["simulated"])
     with Workspace(asked) as workspace:
         if (found := workspace.committed()) is not None:
@@ -97,10 +94,15 @@ def _answer(asked: Mapping[str, Any]) -> Answer:
         return workspace.commit(answer, deterministic=stage.deterministic)
 
 
+def _is_play(asked: Mapping[str, Any]) -> bool:
+    """Whether a job is simulated in this process itself."""
+    return asked["stage"].startswith("simulated") and not asked["spec"]["options"].get("child")
+
+
 def _performed(asked: Mapping[str, Any], stage: Stage, workspace: Workspace) -> Answer:
     """How the stage's own work ended, with its output in the store."""
     options = asked["spec"]["options"]
-    if asked["stage"] == "simulated" and not options.get("child"):
+    if _is_play(asked):
         return _of(simulated.perform(asked["key"], options), stage)
     order = {**asked, "place": str(workspace.place), "links": workspace.links()}
     end = children.run(asked["key"], "slide_export.fleet.child:perform", order, asked["timeout_s"])

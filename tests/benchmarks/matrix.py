@@ -4,36 +4,38 @@
     make matrix VARIANTS="nat_tiny slide_nat_tiny" TARGETS=onnx PRECISIONS=fp32
     make matrix LATENCY=no                                   proofs alone: then the machine need not be quiet
 
-A model and the one with slide attention that replaces it are measured in one sitting, so their ratio means something.
-Every export is a process of its own, and its bundle is deleted after it was measured. Rows stand in matrix.jsonl beside
-this file (delete it to begin anew); from them come MATRIX.md and models/proved.json.
+A model and the one with slide attention that replaces it are a sweep of their own, whose plan stands in build/matrix
+until its rows are finished; what was killed goes on where it ended. They are measured in one sitting, so their ratio
+means something. A plan pins the versions, and the code of family and backends: an edit elsewhere redoes nothing. Rows
+stand in matrix.jsonl beside this file (delete it to begin anew); from them come MATRIX.md and models/proved.json.
 """
 
 import argparse
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
-from slide_export.benchmark import bundles as benchmark
-from slide_export.core import typed_json
-from slide_export.core.errors import MeasurementError
-from slide_export.core.request import ExportRequest
+from slide_export.fleet import sweep as sweeps
+from slide_export.fleet.engine import InlineEngine
 from slide_export.models import variants
-from slide_export.workflows.all_targets import TargetResult, export_all
 from tests.benchmarks.export_cost import save_random
 from tests.benchmarks.machine import machine
 from tests.benchmarks.matrix_rows import Row
 
-from . import matrix_rows
+from . import matrix_code, matrix_rows, matrix_sweep
 
 ROOT = Path(__file__).parents[2]
+ROOM = ROOT / "build" / "matrix"
 ROWS = Path(__file__).with_name("matrix.jsonl")
 TABLE = Path(__file__).with_name("MATRIX.md")
 PROVED = ROOT / "models/proved.json"
@@ -47,19 +49,25 @@ SLIDE = "slide_"  # what the name of a model has before that of the one it repla
 def main(arguments: Sequence[str]) -> int:
     """Runs what is asked for and not done; returns 0 if every row of it was proved."""
     asked = _parse(arguments)
+    timed = [target for target in asked.targets if asked.latency == "yes" and can_be_timed(target)]
     for group in groups(asked.variants):
-        for target in asked.targets:
-            timed = asked.latency == "yes" and can_be_timed(target)
-            for precision in asked.precisions:
-                done = {row.key for row in matrix_rows.read(ROWS) if row.finished and (row.timed or not timed)}
-                if not all((variant, target, precision) in done for variant in group):
-                    rows = run_group(group, target, precision, timed)
-                    matrix_rows.append(ROWS, [replace(row, commit=_commit()) for row in rows])
-                    _write()
+        done = {row.key for row in matrix_rows.read(ROWS) if _is_done(row, timed)}
+        cells = [(target, precision) for target in asked.targets for precision in asked.precisions]
+        left = [cell for cell in cells if not all((variant, *cell) in done for variant in group)]
+        if left:
+            rows = run_group(group, left, timed)
+            matrix_rows.append(ROWS, [replace(row, commit=_commit()) for row in rows])
+            _write()
     keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
     proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
     _write()
     return 0 if keys <= proved else 1
+
+
+def _is_done(row: Row, timed: Sequence[str]) -> bool:
+    """Whether a row is finished, with its latency where that is asked for, and of the code that is here."""
+    here = row.code in ("", matrix_code.code_of(row.variant, row.target))
+    return row.finished and here and (row.timed or row.target not in timed)
 
 
 def _commit() -> str:
@@ -80,49 +88,71 @@ def groups(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(sorted(group, key=lambda name: name.startswith(SLIDE))) for group in found.values()]
 
 
-def run_group(group: Sequence[str], target: str, precision: str, timed: bool) -> list[Row]:
-    """The rows of models that are measured together; nothing of them stays on the disk."""
-    with tempfile.TemporaryDirectory() as temporary:
-        out, results = Path(temporary), []
-        for variant in group:
-            print(f"{variant} {target} {precision}", file=sys.stderr, flush=True)
+def run_group(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Sequence[str]) -> list[Row]:
+    """The rows of models that are measured together; once all are finished, nothing of them stays on the disk.
+
+    Args:
+        cells: targets with precisions.
+        timed: targets that are measured.
+    """
+    print(f"{' '.join(group)}: {', '.join(' '.join(cell) for cell in cells)}", file=sys.stderr, flush=True)
+    room = ROOM / group[0]
+    room.mkdir(parents=True, exist_ok=True)
+    for variant in group:
+        if not (room / f"{variant}.pth").exists():
             with multiprocessing.get_context("spawn").Pool(1) as pool:  # gives the memory of the weights back
-                checkpoint = pool.apply(save_random, (variant, out))
-            recipe = ExportRequest(checkpoint, target, precision, out=out, variant=variant, image_count=IMAGES)
-            results += export_all(recipe, (target,), TIMEOUT_S, jobs=1)
-            checkpoint.unlink()
-        rows = [_row(*pair, precision) for pair in zip(group, results, strict=True)]
-        return _timed(rows, [result.bundle.path for result in results if result.bundle]) if timed else rows
+                pool.apply(save_whole, (variant, room))
+    (room / "plan.yaml").write_text(yaml.safe_dump(plan_of(group, cells, timed), sort_keys=False))
+    options = sweeps.SweepOptions(resume=True, retry=("failed", "poison"))
+    sweeps.run(room / "plan.yaml", lambda _: closing(InlineEngine(1)), options)
+    rows = [
+        replace(row, code=matrix_code.code_of(row.variant, row.target))
+        for row in matrix_sweep.rows(room / "fleet.db", room / "fleet")
+    ]
+    if all(row.finished for row in rows):
+        shutil.rmtree(room)
+    return rows
 
 
-def _row(variant: str, result: TargetResult, precision: str) -> Row:
-    row = Row(variant, result.target, precision, result.exit_code, result.message, round(result.seconds, 1))
-    if result.bundle is None:
-        return row
-    manifest = result.bundle.manifest
-    size, parameters = manifest.artifact.bytes, manifest.model.parameters
-    return replace(row, parameters=parameters, bytes=size, parity=typed_json.finite(typed_json.plain(manifest.parity)))
+def save_whole(variant: str, folder: Path) -> None:
+    """Writes a checkpoint of random weights that stands there whole or not at all."""
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    save_random(variant, scratch).rename(folder / f"{variant}.pth")
+
+
+def plan_of(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Sequence[str]) -> dict[str, object]:
+    """The plan of models that are measured together."""
+    targets = list(dict.fromkeys(target for target, _ in cells))
+    precisions = list(dict.fromkeys(precision for _, precision in cells))
+    left_out = [
+        {"target": target, "precision": precision}
+        for target in targets
+        for precision in precisions
+        if (target, precision) not in cells or precision not in backends.load(target).PRECISIONS
+    ]
+    return {
+        "schema": "slide-export/plan/1",
+        "checkpoints": [{"path": f"{variant}.pth", "variant": variant} for variant in group],
+        "targets": targets,
+        "precisions": precisions,
+        "exclude": left_out,
+        "options": {"image_count": [IMAGES]},
+        "pins": matrix_code.pins(group, targets),
+        "verify": [],
+        "bench": [
+            {"targets": [target], "precisions": [precision], "together": True, "timeout_s": TIMEOUT_S}
+            for target, precision in cells
+            if target in timed
+        ],
+        "limits": {"timeout_s": TIMEOUT_S},
+    }
 
 
 def can_be_timed(target: str) -> bool:
     """Whether the target's own runtime runs here."""
     backend = backends.load(target)
     return not optional.unavailable_reason(backend) and not optional.substitute_runtime(backend)
-
-
-def _timed(rows: Sequence[Row], bundles: Sequence[Path]) -> list[Row]:
-    """The rows with their latency; as they are where a row has no bundle or a process failed."""
-    if len(bundles) < len(rows):
-        return list(rows)
-    try:
-        result = benchmark.bench(bundles)
-    except MeasurementError as error:
-        print(f"not measured: {error}", file=sys.stderr)
-        return list(rows)
-    timed = [replace(row, latency_ms=run.p50_ms.value) for row, run in zip(rows, result.runs, strict=True)]
-    for comparison in result.comparisons:  # the parent stands first: a is what slides
-        timed[comparison.a] = replace(timed[comparison.a], over_parent=comparison.ratio.value)
-    return timed
 
 
 def _write() -> None:

@@ -31,6 +31,7 @@ class Row:
         latency_ms: median of a call at batch 1, None where nothing was measured.
         over_parent: its time over that of the model which it replaces, measured in one sitting.
         commit: of the code that made it, "" where it was not told.
+        code: hash of its family's and its backend's code, "" where it was not told.
     """
 
     variant: str
@@ -45,6 +46,7 @@ class Row:
     latency_ms: float | None = None
     over_parent: float | None = None
     commit: str = ""
+    code: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -8,17 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from slide_export.benchmark import statistics
-from slide_export.bundle.store import Bundle
 from slide_export.core import typed_json
-from slide_export.core.errors import MeasurementError
-from slide_export.core.measurement import ArtifactInfo, ArtifactTiming, BenchmarkResult, BenchProtocol, Environment
-from slide_export.core.request import ExportRequest
+from slide_export.fleet import plan
+from slide_export.fleet.database import Database
+from slide_export.fleet.job import Answer, Job, State
 from slide_export.models import variants
-from slide_export.workflows.all_targets import TargetResult
 from tests import bundles
-from tests.benchmarks import matrix, matrix_rows
+from tests.benchmarks import matrix, matrix_code, matrix_rows, matrix_sweep
 from tests.benchmarks.matrix_rows import Row
 
 OUTPUT = {"name": "logits", "max_abs": 1e-6, "limit_max": 4e-6, "sqnr_db": 130.26}
@@ -26,113 +24,99 @@ ROW = Row(
     "nat_tiny", "onnx", "fp32", 0, "", 30.0, 28_000_000, 2**27, {"outputs": [OUTPUT], "evaluator": "ONNX Runtime"}
 )
 BLANK = bundles.minimal()
-PROVED = {
-    "nat_tiny": replace(BLANK.parity, outputs=(replace(bundles.OUTPUT, **OUTPUT),), evaluator="ONNX Runtime"),
-    "slide_nat_tiny": replace(BLANK.parity, outputs=()),
-}
-PARITY = {name: typed_json.finite(typed_json.plain(parity)) for name, parity in PROVED.items()}
-CALL_MS = {"nat_tiny": 40.0, "slide_nat_tiny": 30.0}
 GROUP = ("nat_tiny", "slide_nat_tiny")
-UNTIMED = [
-    Row("nat_tiny", "onnx", "fp16", 0, "", 31.3, 28, 112, PARITY["nat_tiny"]),
-    Row("slide_nat_tiny", "onnx", "fp16", 0, "", 31.3, 29, 116, PARITY["slide_nat_tiny"]),
-]
+CELLS = [("onnx", "fp16"), ("coreml", "fp16")]
 
 
-class Fakes:
-    """In the place of what takes minutes: exports write small files, and what was exported has `CALL_MS`.
+def export(variant: str, target: str = "onnx") -> Job:
+    options = {"target": target, "export": {"name": variant, "precision": "fp16"}}
+    subject = f"{variant} {target} fp16"
+    return Job.of("export", 1, subject, {"slot": 1}, options=options, inputs={}, environment={})
 
-    Attributes:
-        failing: variant -> (exit code, message) of an export that makes no bundle.
-        error: of the measurement, None where it goes well.
-        folder: where everything was written.
-        measured: the variants whose bundles were timed, in their order.
-    """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.failing: dict[str, tuple[int, str]] = {}
-        self.measured: list[str] = []
-        self.error: MeasurementError | None = None
-        monkeypatch.setattr(matrix.multiprocessing, "get_context", lambda _method: SimpleNamespace(Pool=ThreadPool))
-        monkeypatch.setattr(matrix, "save_random", self.save)
-        monkeypatch.setattr(matrix, "export_all", self.export)
-        monkeypatch.setattr(matrix.benchmark, "bench", self.bench)
+def written(path: Path, ends: Sequence[tuple[Job, State, Answer | None]]) -> None:
+    """A sweep's database with jobs and what came of them."""
+    with Database.claimed(path) as database:
+        database.add_jobs(database.add_plan("a plan", "0" * 64), [job for job, *_ in ends])
+        with database.transaction() as db:
+            database.settle(db, [(job.key, state, answer) for job, state, answer in ends])
 
-    def save(self, variant: str, folder: Path) -> Path:
-        self.folder, path = folder, folder / f"{variant}.pth"
-        path.write_text("weights")
-        return path
 
-    def export(
-        self, recipe: ExportRequest, targets: Sequence[str], _timeout_s: float, jobs: int
-    ) -> tuple[TargetResult, ...]:
-        assert [path.name for path in recipe.out.glob("*.pth")] == [recipe.checkpoint.name]  # one at a time on the disk
-        assert (recipe.variant, recipe.precision, targets, jobs) == (recipe.checkpoint.stem, "fp16", ("onnx",), 1)
-        if recipe.variant in self.failing:
-            return (TargetResult("onnx", *self.failing[recipe.variant], 2.0, None),)
-        path, size = recipe.out / f"{recipe.variant}-bundle", 28 + GROUP.index(recipe.variant)
-        path.mkdir()
-        manifest = replace(
-            BLANK,
-            artifact=replace(BLANK.artifact, bytes=4 * size),
-            model=replace(BLANK.model, parameters=size),
-            parity=PROVED[recipe.variant],
-        )
-        return (TargetResult("onnx", 0, "", 31.26, Bundle(path, manifest)),)
-
-    def bench(self, bundles: Sequence[Path]) -> BenchmarkResult:
-        assert all(path.is_dir() for path in bundles)
-        self.measured = [path.name.removesuffix("-bundle") for path in bundles]
-        if self.error:
-            raise self.error
-        protocol = BenchProtocol(6, 3, 1)
-        runs = tuple(map(self.run, self.measured))
-        return BenchmarkResult("", Environment("", ""), protocol, runs, tuple(statistics.comparisons(runs, protocol)))
-
-    def run(self, variant: str) -> ArtifactTiming:
-        rounds = ((CALL_MS[variant],) * 3,) * 6
-        subject = ArtifactInfo(variant, "onnx", "fp16", "nat", variant, (224, 224))
-        figures = vars(statistics.summarize(rounds, 1, 0.95))
-        told = {"warmup_calls": 1, "stable": True, "load_ms": 1.0, "first_ms": 1.0}
-        return ArtifactTiming(subject=subject, evaluator="", batch=1, rounds_ms=rounds, **told, **figures)
+def sitting(jobs: Sequence[Job], times: Sequence[float], ratio: float) -> tuple[Job, State, Answer]:
+    """A measurement of exports, the later one over the first."""
+    runs = [{"p50_ms": {"value": time}} for time in times]
+    compared = [{"a": len(jobs) - 1, "b": 0, "ratio": {"value": ratio}}] if len(jobs) > 1 else []
+    told = {"exports": [job.key for job in jobs], "result": {"runs": runs, "comparisons": compared}}
+    job = Job.of("bench", 1, "all", {"slot": 1}, options={}, inputs={}, environment={})
+    return job, "done", Answer("done", result=told)
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
-    return Fakes(monkeypatch)
+def parity(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the manifest of every artifact says of its proof."""
+    manifest = bundles.minimal()
+    monkeypatch.setattr(matrix_sweep, "_manifest", lambda _store, _output: manifest)
+    found: dict[str, object] = typed_json.finite(typed_json.plain(manifest.parity))
+    return found
 
 
-def test_what_slides_is_timed_over_its_parent(fakes: Fakes) -> None:
-    parent, slide = UNTIMED
-    timed = [replace(parent, latency_ms=40.0), replace(slide, latency_ms=30.0, over_parent=0.75)]
-    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == timed
-    assert not fakes.folder.exists()
+def test_rows_are_the_exports_of_a_sweep(tmp_path: Path, parity: dict[str, object]) -> None:
+    parent, slide, other = export("nat_tiny"), export("slide_nat_tiny"), export("nat_tiny", "coreml")
+    made = Answer("done", output="0" * 64, kind="bundle", seconds=31.26)
+    failed = Answer("refused", 1, "not equal", output="1" * 64, seconds=2.0)
+    ends = [(parent, "done", made), (slide, "done", made), (other, "refused", failed)]
+    written(tmp_path / "fleet.db", [*ends, sitting([parent, slide], [40.0, 30.0], 0.75)])  # type: ignore[list-item]
+    parent_row = Row("nat_tiny", "onnx", "fp16", 0, "", 31.3, BLANK.model.parameters, 7, parity, latency_ms=40.0)
+    assert matrix_sweep.rows(tmp_path / "fleet.db", tmp_path / "store") == [
+        parent_row,
+        replace(parent_row, variant="slide_nat_tiny", latency_ms=30.0, over_parent=0.75),
+        Row("nat_tiny", "coreml", "fp16", 1, "not equal", 2.0),
+    ]
 
 
-def test_a_model_alone_has_no_ratio(fakes: Fakes) -> None:
-    assert matrix.run_group(GROUP[1:], "onnx", "fp16", timed=True) == [replace(UNTIMED[1], latency_ms=30.0)]
+def test_what_could_not_be_begun_is_no_end(tmp_path: Path) -> None:
+    written(tmp_path / "fleet.db", [(export("nat_tiny"), "blocked", None)])
+    (row,) = matrix_sweep.rows(tmp_path / "fleet.db", tmp_path / "store")
+    assert not row.finished
 
 
-def test_nothing_is_timed_unless_asked_for(fakes: Fakes) -> None:
-    assert matrix.run_group(GROUP, "onnx", "fp16", timed=False) == UNTIMED
-    assert (fakes.measured, fakes.folder.exists()) == ([], False)
+def test_a_group_is_a_plan_of_its_own(tmp_path: Path) -> None:
+    text = yaml.safe_dump(matrix.plan_of(GROUP, CELLS, ["onnx"]))
+    found = plan.parse(text, "plan.yaml")
+    assert [one.path for one in found.checkpoints] == ["nat_tiny.pth", "slide_nat_tiny.pth"]
+    assert (found.targets, found.precisions) == (("onnx", "coreml"), ("fp16",))
+    assert [(part.targets, part.precisions, part.together) for part in found.bench] == [(("onnx",), ("fp16",), True)]
+    assert set(found.pins) == {"family of nat_tiny", "family of slide_nat_tiny", "onnx", "coreml"}
 
 
-@pytest.mark.parametrize("failed", [0, 1])
-def test_a_failed_export_is_its_own_row_and_the_other_one_stays_untimed(fakes: Fakes, failed: int) -> None:
-    fakes.failing[GROUP[failed]] = (1, "not equal")
-    expected = [*UNTIMED]
-    expected[failed] = Row(GROUP[failed], "onnx", "fp16", 1, "not equal", 2.0)
-    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == expected
-    assert (fakes.measured, fakes.folder.exists()) == ([], False)
+@pytest.mark.parametrize("exit_code", [0, 70])
+def test_nothing_of_a_finished_group_stays(exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(matrix, "ROOM", tmp_path)
+    monkeypatch.setattr(matrix.multiprocessing, "get_context", lambda _method: SimpleNamespace(Pool=ThreadPool))
+    monkeypatch.setattr(matrix, "save_random", _saved)
+    monkeypatch.setattr(matrix.sweeps, "run", lambda path, *_: ran.append(path))
+    monkeypatch.setattr(matrix.matrix_sweep, "rows", lambda *_: [replace(ROW, exit_code=exit_code)])
+    (row,) = matrix.run_group(GROUP, CELLS, [])
+    assert row.code == matrix_code.code_of("nat_tiny", "onnx")
+    assert ran == [tmp_path / "nat_tiny" / "plan.yaml"]
+    left = {"nat_tiny.pth", "slide_nat_tiny.pth", "plan.yaml", "scratch"}
+    assert {path.name for path in tmp_path.rglob("nat_tiny/*")} == (left if exit_code else set())
 
 
-def test_a_failed_measurement_leaves_the_proofs(fakes: Fakes, capsys: pytest.CaptureFixture[str]) -> None:
-    fakes.error = MeasurementError("its process crashed")
-    assert matrix.run_group(GROUP, "onnx", "fp16", timed=True) == UNTIMED
-    assert fakes.measured == list(GROUP)
-    assert "not measured: its process crashed" in capsys.readouterr().err
-    assert not fakes.folder.exists()
+def _saved(variant: str, folder: Path) -> Path:
+    path = folder / f"{variant}.pth"
+    path.write_text("weights")
+    return path
+
+
+def test_another_code_makes_a_row_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = replace(ROW, code=matrix_code.code_of(ROW.variant, ROW.target))
+    assert matrix._is_done(here, [])
+    assert matrix._is_done(ROW, [])  # of an earlier day, which told none
+    assert not matrix._is_done(here, ["onnx"])
+    monkeypatch.setattr(matrix_code, "of_backend", lambda target: f"another {target}")
+    assert not matrix._is_done(here, [])
 
 
 def test_a_model_is_measured_with_the_one_that_replaces_its_attention() -> None:
@@ -156,15 +140,15 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(matrix, name, tmp_path / name)
     ran = []
 
-    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
-        ran.append((*group, target, precision, timed))
-        return [replace(ROW, variant=variant, target=target, precision=precision) for variant in group]
+    def run_group(group: tuple[str, ...], cells: list[tuple[str, str]], timed: list[str]) -> list[Row]:
+        ran.append((group, cells, timed))
+        return [replace(ROW, variant=variant, target=t, precision=p) for variant in group for t, p in cells]
 
     monkeypatch.setattr(matrix, "run_group", run_group)
     matrix_rows.append(tmp_path / "ROWS", [ROW])
     asked = ["--variants", "nat_tiny", "--targets", "onnx", "openvino", "--precisions", "fp32", "--latency", "no"]
     assert matrix.main(asked) == 0
-    assert ran == [("nat_tiny", "openvino", "fp32", False)]
+    assert ran == [(("nat_tiny",), [("openvino", "fp32")], [])]
     assert matrix.main(asked) == 0
     assert len(ran) == 1
     assert json.loads((tmp_path / "PROVED").read_text())["nat_tiny"].keys() == {"onnx", "openvino"}
@@ -179,16 +163,16 @@ def test_a_proof_without_latency_is_run_again_for_it_once(tmp_path: Path, monkey
         monkeypatch.setattr(matrix, name, tmp_path / name)
     ran = []
 
-    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
-        ran.append((*group, target, precision, timed))
-        return [replace(ROW, target=target, latency_ms=12.5 if timed else None)]
+    def run_group(group: tuple[str, ...], cells: list[tuple[str, str]], timed: list[str]) -> list[Row]:
+        ran.append((group, cells, timed))
+        return [replace(ROW, target=target, latency_ms=12.5 if target in timed else None) for target, _ in cells]
 
     monkeypatch.setattr(matrix, "run_group", run_group)
     monkeypatch.setattr(matrix, "can_be_timed", lambda target: target == "onnx")
     matrix_rows.append(tmp_path / "ROWS", [ROW, replace(ROW, target="coreml")])
     asked = ["--variants", "nat_tiny", "--targets", "onnx", "coreml", "--precisions", "fp32"]
     assert [matrix.main(asked), matrix.main(asked)] == [0, 0]
-    assert ran == [("nat_tiny", "onnx", "fp32", True)]
+    assert ran == [(("nat_tiny",), [("onnx", "fp32")], ["onnx"])]
 
 
 def test_a_lost_proof_leaves_the_table_and_others_stay() -> None:

@@ -80,7 +80,7 @@ class Made:
                 for job, pair in exports
             }
             warnings = ["another process took a third of the processor"] if number else []
-            told = {"result": {"environment": {"device": device, "cpu": cpu}, "warnings": warnings}}
+            told = {"result": {"environment": {"device": device, "cpu": cpu, "warnings": warnings}}}
             bench = _job("bench", f"{checkpoint} {label}", tuple(job for job, _ in exports), on=label)
             self.add(bench, measures=times, result=told)
 

@@ -1,24 +1,33 @@
 """Small sweeps for tests: simulated jobs of any behaviour, and the rows that they leave."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from slide_export.fleet import cas, resume
 from slide_export.fleet.database import Database
-from slide_export.fleet.drive import Drive, DriveOptions, SweepEnd, Wishes
+from slide_export.fleet.drive import Drive, DriveOptions, SweepEnd
 from slide_export.fleet.engine import Engine
 from slide_export.fleet.job import Job
 from slide_export.fleet.plan import Limits
 from slide_export.fleet.stages import STAGES
+from slide_export.fleet.wishes import Wishes
 
 
-def job(name: str, *needs: Job, offer: Mapping[str, float] | None = None, **options: Any) -> Job:
+def job(
+    name: str,
+    *needs: Job,
+    offer: Mapping[str, float] | None = None,
+    stage: str = "simulated",
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Job:
     """One simulated job."""
     keys = tuple(one.key for one in needs)
     return Job.of(
-        "simulated", STAGES["simulated"].version, name, offer or {"slot": 1}, options={**options, "name": name},
-        inputs={"jobs": list(keys)}, environment={}, needs=keys,
+        stage, STAGES[stage].version, name, offer or {"slot": 1}, options={**options, "name": name},
+        inputs={"jobs": list(keys)}, environment=environment or {}, needs=keys,
     )  # fmt: skip
 
 
@@ -42,9 +51,15 @@ def sweep(
         plan = database.add_plan("simulated", "0" * 64)
         database.add_jobs(plan, jobs)
         store = None if url is None else cas.open(url)
-        settled = resume.reconcile(database, plan, store, tuple(retry))
+        planned = resume.reconcile(database, plan, store, tuple(retry))
         wishes = options.pop("wishes", None) or Wishes()
-        return Drive(database, (plan, limits), engine, store, order, settled, wishes, DriveOptions(**options)).run()
+        return Drive(database, (plan, limits), engine, store, order, planned, wishes, DriveOptions(**options)).run()
+
+
+def order(job: Job, url: str | None, **more: Any) -> str:
+    """What a worker is told of one job that needs no other."""
+    told = {"key": job.key, "stage": job.stage, "spec": json.loads(job.spec), "outputs": {}, "passing": []}
+    return json.dumps({**told, "sources": {}, "store": url, "timeout_s": 60, "memory_gib": 0, **more})
 
 
 def rows(path: Path) -> dict[str, tuple[str, object]]:

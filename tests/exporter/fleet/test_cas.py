@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,19 +15,13 @@ import pytest
 from slide_export.core.errors import CRASHED, UNWRITABLE, RequestError, SlideExportError, StoreError, WriteError
 from slide_export.fleet import cas, cas_directory
 from slide_export.fleet.cas import Store
-from tests.s3_server import BUCKET, S3Server, serving
+from tests.s3_server import BUCKET, S3Server
 
 KEY = hashlib.sha256(b"key").hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
 CONTENT = b"content " * 300_000  # more than a piece
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 WRITERS = 8
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(params=["directory", "file URL", "memory", "s3"])
@@ -208,20 +202,6 @@ def test_what_a_killed_writer_left_is_no_answer_and_goes(tmp_path: Path) -> None
     assert (store.answer(KEY), store.keys(), len(_in(tmp_path / "tmp"))) == (None, set(), 1)
     assert store.commit(KEY, {"whole": 1}) == ({"whole": 1}, True)
     assert _in(tmp_path / "tmp") == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    if sys.platform != "linux" or os.geteuid():
-        pytest.skip("mounting a small disk needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def _refused(ask: Callable[[], object], said: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,57 @@ with Database.claimed(Path(sys.argv[1])) as database:
 """
 
 
+KILLED = """
+import os, random, signal, sqlite3, sys, time
+from pathlib import Path
+from slide_export.fleet import simulated
+from slide_export.fleet.database import Database
+from slide_export.fleet.job import Answer
+path, chance, last = Path(sys.argv[1]), random.Random(0), 0
+jobs = list(simulated.jobs(2))
+for kill in range(int(sys.argv[2])):
+    ready, written = os.pipe()
+    child = os.fork()
+    if not child:
+        with Database.claimed(path) as database:
+            database.add_jobs(database.add_plan("text", "0" * 64), jobs)
+            os.write(written, b"1")
+            while True:
+                keys = [job.key for job in chance.sample(jobs, 5)]
+                numbers = database.begin(keys)
+                told = Answer("done", result={"n": 1})
+                with database.transaction() as db:
+                    database.end(db, [(number, "done", "w", told) for number in numbers])
+                    database.settle(db, [(key, "done", told) for key in keys])
+    if kill % 3:  # else while it opens the database and writes its jobs
+        os.read(ready, 1)
+    time.sleep(chance.uniform(0.0, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(ready)
+    os.close(written)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    if connection.execute("PRAGMA user_version").fetchone()[0]:
+        (count,) = connection.execute("SELECT count(*) FROM attempt").fetchone()
+        (whole,) = connection.execute("SELECT count(*) FROM job").fetchone()
+        assert count >= last and count % 5 == 0 and whole in (0, len(jobs)), (count, last, whole)
+        last = count
+    connection.close()
+print(last)
+"""
+
+
 @pytest.fixture
-def writer(tmp_path: Path) -> subprocess.Popen[str]:
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "fleet.db")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "claimed\n"
-    return process
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -67,6 +112,14 @@ def test_a_killed_writer_leaves_whole_transactions(writer: subprocess.Popen[str]
         assert database.rows("PRAGMA integrity_check") == [("ok",)]
         notes = database.notes()
         assert notes.get("a") == notes.get("b")
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_at_any_moment_leave_whole_transactions(kills: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "fleet.db"), str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0  # attempts were written
 
 
 def test_a_process_of_the_same_number_is_another_one() -> None:
@@ -106,9 +159,6 @@ def test_what_came_of_a_job_is_written(tmp_path: Path) -> None:
         assert database.rows("SELECT outcome, worker, peak_mib FROM attempt") == [("done", "w1", 33.0)]
         assert database.rows("SELECT name, value, low, high FROM measure") == [("drop", 0.5, 0.1, None)]
         assert database.rows("SELECT message FROM finding") == [("a second execution differs in output",)]
-        copy = tmp_path / "copy.db"
-        database.copy_to(copy)
-    assert sqlite3.connect(copy).execute("SELECT state FROM job").fetchall() == [("done",)]
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but a text of some length" * 30, None])

@@ -8,9 +8,9 @@ import pytest
 from slide_export.core.errors import WriteError
 from slide_export.fleet import cas, simulated
 from slide_export.fleet.database import Database
-from slide_export.fleet.drive import Wishes
 from slide_export.fleet.engine import Capacity, InlineEngine
 from slide_export.fleet.job import Answer, Ended, Job, Submission
+from slide_export.fleet.wishes import Wishes
 from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 
 

@@ -3,29 +3,28 @@
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from slide_export.core.errors import DeviceError, RequestError
+from slide_export.core.errors import DeviceError, RequestError, TimeLimitError
 from slide_export.fleet import certificates, clusters
-from slide_export.fleet.drive import Wishes
 from slide_export.fleet.engine import InlineEngine
-from slide_export.fleet.placer import fits
+from slide_export.fleet.placer import DaskEngine, fits
 from slide_export.fleet.plan import Limits
+from slide_export.fleet.wishes import Wishes
+from tests.exporter.fleet import processes
 from tests.exporter.fleet.client import SLOTS, jobs
 from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 
-CLIENT = [sys.executable, "-m", "tests.exporter.fleet.client"]
 FAST = Limits(timeout_s=60)
 GONE_S = 2.0  # in which nothing of a killed or cancelled sweep may be left
 
@@ -36,6 +35,17 @@ def test_a_worker_fits_as_often_as_its_scarcest_offer_lasts() -> None:
     assert fits(offer, '{"memory_gib":2,"slot":1}') == 3
     assert fits(offer, '{"board:pi5":1,"slot":1}') == 1
     assert fits(offer, '{"gpu":1,"slot":1}') == 0
+
+
+def test_a_scheduler_that_stays_away_ends_the_sweep_with_75(tmp_path: Path) -> None:
+    def reconnect() -> None:
+        raise OSError("nobody listens")
+
+    client = SimpleNamespace(status="closed", close=lambda timeout: None)
+    with pytest.raises(TimeLimitError, match="start it, and run the same command again") as ended:
+        sweep(tmp_path / "fleet.db", [job("a")], DaskEngine(client, reconnect, give_up_s=0.1))
+    assert ended.value.exit_code == 75
+    assert rows(tmp_path / "fleet.db")["a"][0] == "planned"
 
 
 @pytest.mark.parametrize("address", ["tcp://rack:8786", "tcp://10.0.0.7:8786"])
@@ -103,14 +113,14 @@ def test_a_killed_client_loses_nothing_and_runs_at_most_its_slots_twice(tmp_path
 def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
     """Kill a client at random moments of one sweep, and compare with a run that nothing disturbed."""
     path, store = tmp_path / "fleet.db", tmp_path / "store"
-    command = [*CLIENT, str(path), str(store), "40", "0.3"]
+    command = [*processes.CLIENT, str(path), str(store), "40", "0.3"]
     moments = random.Random(seed)
     for _ in range(kills):
-        with _client(command) as process:
+        with processes.client(command) as process:
             time.sleep(moments.uniform(0.0, 1.5))
             workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()
-            _, left = psutil.wait_procs(workers, GONE_S + 3)
+            _, left = psutil.wait_procs(workers, GONE_S)
             assert left == []
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -124,12 +134,19 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
 @pytest.mark.slow
 def test_a_scheduler_that_dies_is_waited_for(tmp_path: Path) -> None:
     """Scheduler and workers as their supervisors run them: started again whenever they end."""
-    port = _free_port()
-    with _supervised(port, tmp_path) as scheduler:
-        command = [*CLIENT, str(tmp_path / "fleet.db"), str(tmp_path / "store"), "40", "0.3", f"tcp://127.0.0.1:{port}"]
-        with _client(command) as process:
+    port = processes.free_port()
+    with processes.supervised(port) as (scheduler, _):
+        command = [
+            *processes.CLIENT,
+            str(tmp_path / "fleet.db"),
+            str(tmp_path / "store"),
+            "40",
+            "0.3",
+            f"tcp://127.0.0.1:{port}",
+        ]
+        with processes.client(command) as process:
             time.sleep(2)
-            scheduler[0].kill()
+            scheduler.kill()
             output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     calm = tmp_path / "calm.db"
@@ -176,21 +193,66 @@ def test_a_cancelled_job_s_processes_are_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_is_the_sweep_s_alone(times: int, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to every process of a command: once it waits for its jobs, twice it ends them."""
+    path, how = tmp_path / "fleet.db", ["3.0"] if times == 1 else ["60.0", "children"]
+    command = [*processes.CLIENT, str(path), str(tmp_path / "store"), "40", *how]
+    with processes.client(command) as client:
+        while not _runs(path):
+            time.sleep(0.1)
+        time.sleep(1)
+        below = psutil.Process(client.pid).children(recursive=True)
+        for _ in range(times):
+            os.killpg(client.pid, signal.SIGINT)
+            time.sleep(0.5)
+        output, errors = client.communicate(timeout=120)
+        _, left = psutil.wait_procs(below, GONE_S)
+    assert left == []
+    assert "jobs that run are waited for" in errors
+    assert "planned" in output
+    ended = list(attempts(path).values())
+    assert len(ended) == SLOTS
+    assert {outcome for (outcome,) in ended} <= ({"done", "refused"} if times == 1 else {"lost"})
+
+
+@pytest.mark.slow
+def test_what_measures_overlaps_nothing_of_its_sweep(tmp_path: Path) -> None:
+    log = tmp_path / "spans"
+    options = {"seconds": 0.2, "log": str(log)}
+    named = [job(f"job {n}", **options) for n in range(16)]
+    named[5:5] = [job(f"alone {n}", stage="simulated alone", **options) for n in range(3)]
+    with clusters.embedded(SLOTS) as engine:
+        end = sweep(tmp_path / "fleet.db", named, engine, str(tmp_path / "store"))
+    assert end.states == {"done": 19}
+    spans = {key: (float(start), float(stop)) for key, start, stop in map(str.split, log.read_text().splitlines())}
+    assert len(spans) == 19
+    for one in (measured.key for measured in named if measured.stage == "simulated alone"):
+        start, stop = spans.pop(one)
+        assert [other for other in spans.values() if other[0] < stop and start < other[1]] == []
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(sorted(spans.values())))  # others do overlap
+
+
+@pytest.mark.slow
 def test_a_client_without_the_fleet_s_certificates_is_refused(tmp_path: Path) -> None:
     ours, foreign = tmp_path / "ours", tmp_path / "foreign"
     certificates.make(ours)
     certificates.make(foreign)
-    port = _free_port()
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://127.0.0.1:{port}",
-               "--no-dashboard", "--tls-ca-file", str(ours / "ca.pem"), "--tls-cert", str(ours / "scheduler.pem"),
-               "--tls-key", str(ours / "scheduler.key")]  # fmt: skip
-    with _process(command):
-        _await_port(port)
+    port = processes.free_port()
+    with processes.process(processes.scheduler_of(port, ours)):
+        processes.await_port(port)
         with clusters.remote(f"tls://127.0.0.1:{port}", ours) as engine:
             assert engine.capacity(['{"slot":1}']).total == 0
         for address, pairs in ((f"tls://127.0.0.1:{port}", foreign), (f"tcp://127.0.0.1:{port}", None)):
             with pytest.raises(DeviceError, match="expected a scheduler at"), clusters.remote(address, pairs):
                 pass
+
+
+def _runs(path: Path) -> bool:
+    """Whether a job of a sweep is in flight; no sweep has a database before it has jobs."""
+    with suppress(RequestError):
+        return "running" in {state for state, _ in rows(path).values()}
+    return False
 
 
 def _asked(engine: object) -> dict[str, dict[str, int]]:
@@ -205,76 +267,3 @@ def _is_job(process: psutil.Process) -> bool:
         return os.getsid(process.pid) == process.pid
     except ProcessLookupError:
         return False
-
-
-@contextmanager
-def _client(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def _supervised(port: int, directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """A scheduler that is started again when it dies, and `sweep worker`, which does so itself."""
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tcp://127.0.0.1:{port}",
-                 "--no-dashboard"]  # fmt: skip
-    worker = [sys.executable, "-m", "slide_export", "sweep", "worker", f"tcp://127.0.0.1:{port}", "--slots", "2"]
-    running = [subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-    over = threading.Event()
-
-    def again() -> None:
-        """Start the scheduler again whenever it ends."""
-        while not over.is_set():
-            if running[0].poll() is not None:
-                running[0] = subprocess.Popen(scheduler, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(0.5)
-
-    supervisor = threading.Thread(target=again)
-    supervisor.start()
-    try:
-        _await_port(port)
-        with _process(worker):
-            yield running
-    finally:
-        over.set()
-        supervisor.join()
-        running[0].kill()
-        running[0].wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on {port}")

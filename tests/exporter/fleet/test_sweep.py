@@ -12,7 +12,11 @@ from slide_export.cli import main as cli
 from slide_export.core import typed_json
 from slide_export.fleet.database import Database
 from slide_export.fleet.sources import distinct
+from tests.deploy_examples.conftest import require
+from tests.exporter.benchmark.devices.sshd import Device
+from tests.targets import missing
 
+TARGETS = ("onnx", "openvino", "coreml", "tensorrt")
 DIGITS = Path(slide_export.__file__).parents[1] / "deploy_examples/00_digits"
 DIGITS = DIGITS if DIGITS.is_dir() else Path(__file__).parents[3] / "deploy_examples/00_digits"
 
@@ -123,3 +127,52 @@ def test_a_sweep_s_accuracy_is_the_serial_one_bit_for_bit_and_is_resumed_for_not
         assert database.rows("SELECT count(*) FROM attempt") == tried
     assert cli.run(["sweep", "report", str(tmp_path / "fleet.db"), "-o", str(tmp_path / "report.html")]) == 0
     assert "digits openvino fp32" in (tmp_path / "report.html").read_text()
+
+
+@missing("onnx")
+@missing("openvino")
+@missing("coreml")
+@missing("tensorrt")
+@pytest.mark.slow
+def test_the_digits_from_a_plan_to_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All pairs of four targets and precisions that exist, accuracy in shards, speed over ssh."""
+    require("openssh-client", "openssh-server", "rsync")
+    monkeypatch.setenv("SLIDE_EXPORT_FLEET_CACHE", str(tmp_path / "cache"))
+    plan = written(
+        tmp_path,
+        targets=f"[{', '.join(TARGETS)}]",
+        precisions="[fp32, fp16, int8, w8]",
+        exclude="[{target: tensorrt, precision: w8}, {target: coreml, precision: int8}]",
+        images=str(DIGITS / "heldout"),
+        evaluate=f"{{images: {DIGITS / 'heldout'}, shard_images: 288, max_drop: 2.0}}",
+        bench="[{targets: [onnx, openvino], precisions: [fp32, int8], rounds: 2, calls: 2}]",
+    )
+    (tmp_path / "device").mkdir()
+    device = Device(tmp_path / "device")
+    monkeypatch.setenv("SLIDE_EXPORT_SSH", device.options)
+    try:
+        code = cli.run(["sweep", str(plan), "--workers", "2", "--device", device.url])
+        assert device.left() == []
+    finally:
+        device.stop()
+    assert code == 0, capsys.readouterr().err
+    with Database.read_only(tmp_path / "fleet.db") as database:
+        states = Counter(database.rows("SELECT stage, state FROM job"))
+        ((sitting,),) = database.rows("SELECT result FROM job WHERE stage = 'bench'")
+    shards = -(-sum(1 for _ in (DIGITS / "heldout").rglob("*.png")) // 288)
+    pairs = 4 * len(TARGETS) - 2
+    assert states == {
+        ("prepare", "done"): 1, ("export", "done"): pairs, ("verify", "done"): pairs, ("reference", "done"): shards,
+        ("evaluate", "done"): pairs * shards, ("merge", "done"): pairs, ("bench", "done"): 1,
+    }  # fmt: skip
+    measured = json.loads(str(sitting))["result"]
+    assert measured["environment"]["device"] == device.url
+    assert len(measured["runs"]) == 4
+    outs = [tmp_path / f"report.{kind}" for kind in ("html", "md", "csv")]
+    command = ["sweep", "report", str(tmp_path / "fleet.db")]
+    assert cli.run([*command, *(word for out in outs for word in ("-o", str(out)))]) == 0
+    for out in outs:
+        assert "coreml" in out.read_text()
+    assert len(outs[2].read_text().splitlines()) >= 1 + pairs
