@@ -43,9 +43,8 @@ def test_it_states_what_it_takes_and_has(target: str) -> None:
 def test_auto_is_the_form_of_the_measured_table() -> None:
     """tests/benchmarks/RESULTS.md has the times of half a block of each form, 56x56 and 28x28, under two runtimes.
 
-    OpenVINO's is the fastest of all but one in both, and that one, which came later, is faster in a table of its own.
-    ONNX Runtime's is the fastest where a block of its layout has 16 floats, and no slower than `taps` elsewhere. CoreML's
-    and TensorRT's were not timed: grouped is the smallest graph.
+    OpenVINO's is faster than the fastest of them in a later table. ONNX Runtime's is the fastest where a block of its
+    layout has 16 floats, and no slower than `taps` elsewhere. The others were not timed: grouped is the smallest graph.
     """
     later, times = (
         {form: [float(cell.strip(" *")) for cell in cells.split("|")] for form, cells in table if form in FORMS}
