@@ -22,8 +22,13 @@ ROOT = Path("exported/arm64")
 DEBIAN, QEMU, WHEELS = ROOT / "debian", ROOT / "qemu", ROOT / "wheels"
 RELEASE, PYTHON = "trixie", "3.13"
 GLIBC = 41  # of that release, 2.41: wheels for any version up to it will do
-NEEDED = ("numpy", "onnxruntime", "onnx", "openvino")
-BUNDLES = tuple((target, precision) for target in ("onnx", "openvino") for precision in ("fp32", "fp16", "int8"))
+NEEDED = ("numpy", "onnxruntime", "onnx", "openvino", "torch", "executorch", "ai-edge-litert", "ncnn")
+BUNDLES = (
+    *((target, precision) for target in ("onnx", "openvino") for precision in ("fp32", "fp16", "int8")),
+    *(("executorch", precision) for precision in ("fp32", "fp16", "int8-dynamic")),
+    *(("litert", precision) for precision in ("fp32", "w16", "int8-dynamic")),
+    *(("ncnn", precision) for precision in ("fp32", "w16")),
+)
 DIGITS = Path(train.__file__).parent
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from slide_export.backends.native_text import native_text
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import Value
@@ -84,13 +85,14 @@ class Session:
         if settings.get("delegate", "xnnpack") == "none":
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter = Interpreter(
-                model_content=path.read_bytes(),
-                num_threads=settings.get("threads"),
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=bool(shown),
-            )
-            self._interpreter.allocate_tensors()
+            with native_text():  # it announces its delegate; what is wrong with a file, it raises as well
+                self._interpreter = Interpreter(
+                    model_content=path.read_bytes(),
+                    num_threads=settings.get("threads"),
+                    experimental_op_resolver_type=kernels,
+                    experimental_preserve_all_tensors=bool(shown),
+                )
+                self._interpreter.allocate_tensors()
         except OSError as error:
             raise BundleError(f"expected a .tflite file at {path}, the system says: {error.strerror}") from error
         except (

@@ -1,6 +1,8 @@
 """The kept digits bundle is proved with the runtime alone; an altered weight is not the model."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,15 @@ def test_both_kernels_give_the_model(digits_bundle: Path) -> None:
         found[delegate] = np.array(rows)
         assert np.abs(found[delegate] - golden.exact["logits"]).max() <= GOAL * largest
     assert (found["xnnpack"] != found["none"]).any()  # they are two
+
+
+def test_nothing_of_a_delegate_is_announced_on_the_terminal(digits_bundle: Path) -> None:
+    script = (
+        "from pathlib import Path; from slide_export.backends import litert; "
+        f"litert.Session(Path({str(digits_bundle / 'model.tflite')!r}), {SETTINGS!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_one_weight_off_by_a_percent_is_not_the_model(copied: Path) -> None:
