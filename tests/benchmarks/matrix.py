@@ -38,7 +38,7 @@ ROWS = Path(__file__).with_name("matrix.jsonl")
 TABLE = Path(__file__).with_name("MATRIX.md")
 PROVED = ROOT / "models/proved.json"
 NO_CODE = tuple(f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "w16")  # of these, what a target has
 IMAGES = 2
 TIMEOUT_S = 3600.0
 SLIDE = "slide_"  # what the name of a model has before that of the one it replaces
@@ -50,16 +50,21 @@ def main(arguments: Sequence[str]) -> int:
     for group in groups(asked.variants):
         for target in asked.targets:
             timed = asked.latency == "yes" and can_be_timed(target)
-            for precision in asked.precisions:
+            for precision in had(target, asked.precisions):
                 done = {row.key for row in matrix_rows.read(ROWS) if row.finished and (row.timed or not timed)}
                 if not all((variant, target, precision) in done for variant in group):
                     rows = run_group(group, target, precision, timed)
                     matrix_rows.append(ROWS, [replace(row, commit=_commit()) for row in rows])
                     _write()
-    keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
+    keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in had(t, asked.precisions)}
     proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
     _write()
     return 0 if keys <= proved else 1
+
+
+def had(target: str, precisions: Sequence[str]) -> tuple[str, ...]:
+    """Those of the precisions that a target has."""
+    return tuple(precision for precision in precisions if precision in backends.load(target).PRECISIONS)
 
 
 def _commit() -> str:
