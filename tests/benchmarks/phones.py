@@ -31,13 +31,14 @@ from slide_export.workflows.resolve import resolve
 from tests.benchmarks.export_cost import save_random
 from tests.benchmarks.machine import machine
 
-PRECISIONS = {
-    "onnx": ("fp32",),
-    "executorch": ("fp32", "fp16", "int8-dynamic", "int8"),
-    "litert": ("fp32", "w16", "int8-dynamic", "w8", "int8"),
-    "ncnn": ("fp32", "w16"),
-}
-VARIANTS = ("slide_swin_tiny", "swin_tiny")
+TARGETS = ("onnx", "ncnn", "litert", "executorch")
+FP32 = tuple((target, "fp32") for target in TARGETS)
+SMALLER = (
+    *(("executorch", precision) for precision in ("int8-dynamic", "int8", "fp16")),
+    *(("litert", precision) for precision in ("int8-dynamic", "w16", "w8", "int8")),
+    ("ncnn", "w16"),
+)
+VARIANTS = {"slide_swin_tiny": FP32 + SMALLER, "swin_tiny": FP32}
 ROUNDS, CALLS, THREADS = 10, 2, (1, 2)
 BESIDE = "onnx-fp32"
 SETTLED_S = 0.05  # longer than idle threads of any of them wait actively
@@ -50,7 +51,7 @@ def export(directory: Path, variants: Sequence[str]) -> None:
         if not checkpoint.exists():
             save_random(variant, directory)
         prepared = None
-        for target, precision in ((target, one) for target, some in PRECISIONS.items() for one in some):
+        for target, precision in VARIANTS[variant]:
             if any((directory / f"{variant}-{target}-{precision}{end}").exists() for end in ("", ".rejected")):
                 continue
             io, images = ModelIO(batch=1), bundled().root
@@ -185,7 +186,7 @@ def _slide_over_parent(found: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     word, *rest = sys.argv[1:]
     if word == "prepare":
-        export(Path(rest[0]), rest[1:] or VARIANTS)
+        export(Path(rest[0]), rest[1:] or tuple(VARIANTS))
     elif word == "serve":
         serve(Path(rest[0]), int(rest[1]))
     else:

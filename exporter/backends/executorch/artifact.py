@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact
 from slide_export.core.errors import LoweringError, RequestError, option
 from slide_export.core.graph import TensorSpec
-from slide_export.core.precision import FP16
+from slide_export.core.precision import FP16, FP32
 from slide_export.core.proof import BATCH_SIZES
 from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
@@ -21,6 +22,7 @@ from .settings import Settings
 from .vendor import quiet
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.export import ExportedProgram
 
 OPTIONS: Mapping[str, Option] = {
@@ -28,6 +30,9 @@ OPTIONS: Mapping[str, Option] = {
 }
 BEYOND = 1
 """Images that a program is planned for beyond those of a call: with a bound of 16, ExecuTorch 1.5.1 plans for 15."""
+_float32: weakref.WeakKeyDictionary[nn.Module, tuple[object, bytes]] = weakref.WeakKeyDictionary()
+"""The float32 program of each module that lives, and what it was made for: each lower precision is held against it, and
+lowering takes minutes."""
 
 
 def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Artifact:
@@ -39,7 +44,7 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     """
     largest = _largest(source, options)
     path = directory / "model.pte"
-    path.write_bytes(_program(source, options, None if options.interface.batch else largest))
+    path.write_bytes(_known_program(source, options, None if options.interface.batch else largest))
     read = read_program(path)
     settings: Settings = {
         "inputs": source.input_names,
@@ -76,6 +81,17 @@ def _largest(source: ServedModel, options: LoweringOptions) -> int:
             f"found {foreign(text)!r}: a smaller one is a fixed batch ({option('batch')})"
         )
     return found
+
+
+def _known_program(source: ServedModel, options: LoweringOptions, largest: int | None) -> bytes:
+    """The program's bytes, of a float32 one made once while its module lives."""
+    if options.precision != FP32:
+        return _program(source, options, largest)
+    made_for = (source.io, source.task, source.trained.data, largest)
+    known = _float32.get(source.module)
+    if known is None or known[0] != made_for:
+        known = _float32[source.module] = (made_for, _program(source, options, largest))
+    return known[1]
 
 
 def _program(source: ServedModel, options: LoweringOptions, largest: int | None) -> bytes:
