@@ -13,8 +13,8 @@ from .program import HEAVY, PRODUCTS, Part, read_program
 
 CONVOLUTIONS = HEAVY - {"XNNFullyConnected"}
 TAKEN_IN_FLOAT32 = "float32 of float16 convolutions"
-"""Filters and biases of convolutions that compute in float16: XNNPACK takes them in float32 alone, and rounds them as it
-loads (executorch 1.5.1, backends/xnnpack/operators/op_conv2d.py: `force_fp32`). Nobody can ask for another type, so
+"""Filters and biases of convolutions that compute in float16: XNNPACK takes them in float32 alone, and rounds them as
+it loads (executorch 1.5.1, backends/xnnpack/operators/op_conv2d.py: `force_fp32`). Nobody can ask for another type, so
 they are counted apart, and no part of the share by which a precision is judged."""
 
 

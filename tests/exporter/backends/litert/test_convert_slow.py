@@ -15,6 +15,7 @@ from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.core.errors import LoweringError
 from slide_export.core.request import ExportRequest
+from slide_export.diagnosis import diagnose
 from slide_export.digits import train
 from slide_export.models import FAMILIES, family_of
 from slide_export.models.config_tree import write_config
@@ -102,7 +103,11 @@ def test_every_family_is_proved_or_refused_by_name(name: str, tmp_path: Path) ->
         with pytest.raises(LoweringError, match=REFUSED[family_name]):
             pipeline.export(asked)
         return
-    assert pipeline.export(asked).manifest.parity.passed
+    bundle = pipeline.export(asked)
+    assert bundle.manifest.parity.passed
+    found = diagnose(bundle.path, path)
+    assert found.culprit is None, found.verdict
+    assert found.rows
 
 
 @pytest.mark.parametrize("variant", ["slide_swin_tiny", "swin_tiny"])

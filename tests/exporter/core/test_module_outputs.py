@@ -1,7 +1,7 @@
 """The value that leaves a module is its output, whatever the artifact calls it."""
 
 from slide_export.core.graph import Value
-from slide_export.proof.module_outputs import outputs_of
+from slide_export.core.module_outputs import outputs_of
 
 MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")
 CHAIN = (
