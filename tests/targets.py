@@ -11,7 +11,7 @@ from slide_export.backends import optional, registry
 def made_here(precisions: Sequence[str]) -> list[ParameterSet]:
     """(target, precision) of all that have it.
 
-    Without targets that are converted in an environment of their own: the tests' cache has none, and the tests of such a
+    Without targets that are converted in an environment of their own: the tests' cache has none, and those of such a
     target, which install it, take every family themselves.
     """
     return [

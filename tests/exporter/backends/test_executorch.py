@@ -293,7 +293,15 @@ def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
 def test_a_changed_program_is_none_that_a_bundle_runs(tiny: Model) -> None:
     from slide_export.core.typed_json import FieldError
 
-    good = {"inputs": ["images"], "outputs": ["logits"], "largest": 1, "fixed": True, "delegates": 1, "outside": {}}
+    good = {
+        "inputs": ["images"],
+        "outputs": ["logits"],
+        "largest": 1,
+        "fixed": True,
+        "delegates": 1,
+        "outside": {},
+        "shown": {},
+    }
     backend.refuse_settings(good, None)
     for wrong in ({**good, "path": "/etc/passwd"}, {**good, "largest": "8"}, {"inputs": []}):
         with pytest.raises(FieldError):
