@@ -60,7 +60,7 @@ def export(directory: Path, variants: Sequence[str]) -> None:
                     checkpoint,
                     target,
                     precision,
-                    directory,
+                    out=directory,
                     variant=variant,
                     images=images,
                     image_count=2,

@@ -87,5 +87,5 @@ def _given(node: Node, program: ExportedProgram) -> Iterator[tuple[int, Node]]:
 
 def _marked(node: Node) -> tuple[str, ...]:
     stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack", {})
-    told = stack[KEY][0] if KEY in stack else ""
+    told = next((path for key, (path, _) in stack.items() if key.endswith(KEY)), "")  # tracing again puts more in front
     return tuple(name.removeprefix(WRAPPED) for name in told.split(JOINED) if name)

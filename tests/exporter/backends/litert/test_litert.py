@@ -14,6 +14,7 @@ from slide_export import api
 from slide_export.backends import litert, optional, registry
 from slide_export.backends.litert import flatbuffer, halves
 from slide_export.backends.litert.quantize import quantized
+from slide_export.backends.litert.session import hidden
 from slide_export.bundle import store
 from slide_export.calibration import recipe
 from slide_export.cli import main as cli
@@ -116,6 +117,20 @@ def test_diagnose_names_the_layer(copied: Path, digits_bundle: Path) -> None:
     culprit = api.diagnose(copied, DIGITS / "digits.pth").culprit
     assert culprit is not None
     assert culprit.module == "layers.1.blocks.0.mlp.fc1"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        (("a.fc",), set()),
+        (("a.norm", "a.fc"), {"a.norm"}),
+        (("a", "a.attn.proj"), {"a.attn", "a.attn.proj"}),  # a scale of the block's, behind its attention
+        (("", "embed.norm", ""), {"embed", "embed.norm"}),  # a table of the model's, added to a norm
+        (("a.attn.proj", "ab"), {"a.attn.proj"}),
+    ],
+)
+def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: set[str]) -> None:
+    assert hidden([scopes]) == expected
 
 
 def test_it_stores_and_computes_float32(digits_bundle: Path) -> None:
