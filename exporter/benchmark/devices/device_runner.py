@@ -23,6 +23,7 @@ MODULES = (
     "core/graph",
     "core/lint",
     "core/measurement",
+    "core/module_outputs",
     "core/orphan",
     "core/plain_load",
     "core/precision",
