@@ -34,8 +34,8 @@ LEAST_DB = {"w16": 60.0, "int8-dynamic": 35.0, "w8": 40.0, "int8": 25.0}
 """SQNR on the digits; seen with 64 images: 76, 44, 49 and 32."""
 
 BLAMED = {"nat": "levels.0.blocks.0"}
-"""An open fault: a module that a diagnosis blames though the proof passes. The converter puts the block's scale into the
-layers before it, and another value is taken for the block's."""
+"""An open fault: a module that a diagnosis blames though the proof passes. The converter puts the block's scale into
+the layers before it; which value is then taken for the block's is not known."""
 
 REFUSED: dict[str, str] = {}
 """Families that the converter does not take, with its reason."""
