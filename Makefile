@@ -8,7 +8,7 @@
 # make counts         parameters and multiply-adds of every variant, for `slide-export variants`
 # make faults         damaged files, killed processes, failed system calls: one figure a suite; resumable; also SUITES=... CASES=... SEED=...
 # make mutants        the modules that decide, changed in one place at a time; hours; resumable; also FILES=... REST=... SEED=...
-# make arm64          verify the digits' bundles with ARM64 kernels, emulated; minutes; needs Debian's mmdebstrap, as root
+# make arm64          verify the digits' bundles with ARM64 kernels, emulated; minutes a target; needs Debian's mmdebstrap, as root; also TARGETS=...
 # make bench          the measurements of tests/benchmarks/; nothing else should run meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -51,7 +51,7 @@ mutants: $(DEV_READY)
 
 arm64: $(DEV_READY)
 	command -v mmdebstrap || apt-get install -qq --no-install-recommends mmdebstrap
-	$(BIN)/python -m tests.benchmarks.arm64
+	$(BIN)/python -m tests.benchmarks.arm64 $(TARGETS)
 
 counts: $(DEV_READY)
 	$(BIN)/python -m tests.benchmarks.counts

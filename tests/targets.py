@@ -9,10 +9,15 @@ from slide_export.backends import optional, registry
 
 
 def made_here(precisions: Sequence[str]) -> list[ParameterSet]:
-    """(target, precision) of all that have it."""
+    """(target, precision) of all that have it.
+
+    Without targets that are converted in an environment of their own: the tests' cache has none, and those of such a
+    target, which install it, take every family themselves.
+    """
     return [
         pytest.param(target, precision, marks=missing(target), id=f"{target}-{precision}")
         for target in registry.names()
+        if optional.environment(registry.load(target)) is None
         for precision in precisions
         if precision in registry.load(target).PRECISIONS
     ]

@@ -19,6 +19,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     harmless_settings()    settings without files outside of the bundle   without: as the manifest has them
     companions()           files read beside an artifact that is a file   without: none
     FIXED_BATCHES          batch sizes of which an artifact has one       without: any of them, and a dynamic one
+    ONE_BY_ONE             no batch axis: a session loops over images        without: an artifact has one
     ENVIRONMENT            packages of `lower` that clash with ours       without: it needs none
     PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
 """

@@ -103,6 +103,11 @@ def fixed_batches(backend: Backend) -> range | None:
     return cast("range | None", getattr(backend, "FIXED_BATCHES", None))
 
 
+def one_by_one(backend: Backend) -> bool:
+    """Whether artifacts have no batch axis, so that a session runs images one by one, as many as there are."""
+    return bool(getattr(backend, "ONE_BY_ONE", False))
+
+
 def refuse_batch(backend: Backend, batch: int | None) -> None:
     """Refuse a batch that the backend makes no artifact for.
 
@@ -112,10 +117,15 @@ def refuse_batch(backend: Backend, batch: int | None) -> None:
     Raises:
         RequestError: names those that it does.
     """
-    sizes = fixed_batches(backend)
+    sizes, name = fixed_batches(backend), name_of(backend)
+    if one_by_one(backend) and batch not in (None, 1):
+        raise RequestError(
+            f"{name} has no batch axis: expected {option('batch')} of 1, or none, for images that go through one by "
+            f"one; found {batch}"
+        )
     if sizes is None or batch in sizes:
         return
-    name, most = name_of(backend), sizes[-1]
+    most = sizes[-1]
     able = f"one fixed batch size, 1 to {most}" if most > 1 else "one image at a time"
     found = "a dynamic batch" if batch is None else f"a batch of {batch}"
     what = "1" if most == 1 else "one"

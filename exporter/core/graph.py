@@ -41,11 +41,14 @@ class Value:
         scope: dotted path of the PyTorch module that computed it, perhaps with a tail that is no module; None where the
             artifact does not tell.
         takes: names of the values that it is computed from.
+        output_of: modules whose output it is, where the artifact shows few values and says so itself; None where
+            scopes have to tell.
     """
 
     name: str
     scope: str | None
     takes: tuple[str, ...]
+    output_of: tuple[str, ...] | None = None
 
 
 ROUND = re.compile(r"(.+)\.rounds\.\d+")

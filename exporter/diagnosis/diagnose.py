@@ -15,6 +15,7 @@ from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.core.artifact import Array, Feeds
 from slide_export.core.errors import LoweringError
+from slide_export.core.module_outputs import outputs_of
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
@@ -22,7 +23,6 @@ from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
 from slide_export.models.sorting import round_names
 from slide_export.proof import reference
-from slide_export.proof.module_outputs import outputs_of
 from slide_export.proof.orders_inside import following_all, order_values, orders_of
 from slide_export.proof.reference import told_by
 from slide_export.verification import bundle as verification

@@ -16,9 +16,9 @@ from slide_export.backends.interface import Backend
 from slide_export.core.artifact import Array, Feeds, Outputs
 from slide_export.core.errors import ParityError
 from slide_export.core.graph import Value
+from slide_export.core.module_outputs import outputs_of
 from slide_export.models.sorting import following, round_names, sortings
 
-from .module_outputs import outputs_of
 from .permutation import is_permutation
 from .reference import model_inside
 from .session import ArtifactValues, look_inside

@@ -80,7 +80,7 @@ class Runners:
         """The values of a bundle's artifact, which the process shows; see `proof.session.look_inside`."""
         with self._asked(made) as (process, job, room):
             found = process.ask({"look": job})["values"]
-            values = tuple(Value(name, scope, tuple(takes)) for name, scope, takes in found)
+            values = tuple(_value(*told) for told in found)
 
             def show(names: Sequence[str]) -> Session:
                 """The artifact loaded with these values beside its outputs."""
@@ -173,6 +173,10 @@ def inside_apart(made: Bundle) -> Iterator[ArtifactValues]:
     """The values of a bundle's artifact, in a process of its own; see `opened_apart`."""
     with Runners() as runners, runners.inside(made) as values:
         yield values
+
+
+def _value(name: str, scope: str | None, takes: Sequence[str], output_of: Sequence[str] | None) -> Value:
+    return Value(name, scope, tuple(takes), None if output_of is None else tuple(output_of))
 
 
 def _crash(code: int, message: str) -> SlideExportError:

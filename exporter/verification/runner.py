@@ -3,7 +3,7 @@
 Questions come on standard input, answers go to standard output, one JSON object a line:
 
     {"open": {"target", "path", "graph", "settings"}}      {"evaluator", "census": {"stored", "computed", ...}}
-    {"look": the same}                                     {"values": [[name, scope, takes], ...]}
+    {"look": the same}                                     {"values": [[name, scope, takes, output_of], ...]}
     {"show": [names of values]}                            {"evaluator"}
     {"plain": true}                                        {"plain": what a load without settings computes, "loaded"}
     {"orders": [names of rounds]}                          {"evaluator"}
@@ -82,7 +82,7 @@ class Runner:
         """The values that an artifact computes."""
         backend, path, graph = self._begin(job)
         self._inside = look_inside(backend, path, graph, job["settings"])
-        return {"values": [[value.name, value.scope, value.takes] for value in self._inside.values]}
+        return {"values": [[one.name, one.scope, one.takes, one.output_of] for one in self._inside.values]}
 
     def _show(self, names: Sequence[str]) -> dict[str, Any]:
         """Load it with these values beside its outputs."""

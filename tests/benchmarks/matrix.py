@@ -40,7 +40,7 @@ ROWS = Path(__file__).with_name("matrix.jsonl")
 TABLE = Path(__file__).with_name("MATRIX.md")
 PROVED = ROOT / "models/proved.json"
 NO_CODE = tuple(f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "w16")  # of these, what a target has
 IMAGES = 2
 TIMEOUT_S = 3600.0
 SLIDE = "slide_"  # what the name of a model has before that of the one it replaces
@@ -52,13 +52,13 @@ def main(arguments: Sequence[str]) -> int:
     timed = [target for target in asked.targets if asked.latency == "yes" and can_be_timed(target)]
     for group in groups(asked.variants):
         done = {row.key for row in matrix_rows.read(ROWS) if _is_done(row, timed)}
-        cells = [(target, precision) for target in asked.targets for precision in asked.precisions]
+        cells = [(target, precision) for target in asked.targets for precision in had(target, asked.precisions)]
         left = [cell for cell in cells if not all((variant, *cell) in done for variant in group)]
         if left:
             rows = run_group(group, left, timed)
             matrix_rows.append(ROWS, [replace(row, commit=_commit()) for row in rows])
             _write()
-    keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in asked.precisions}
+    keys = {(v, t, p) for v in asked.variants for t in asked.targets for p in had(t, asked.precisions)}
     proved = {row.key for row in matrix_rows.read(ROWS) if row.exit_code == 0}
     _write()
     return 0 if keys <= proved else 1
@@ -68,6 +68,11 @@ def _is_done(row: Row, timed: Sequence[str]) -> bool:
     """Whether a row is finished, with its latency where that is asked for, and of the code that is here."""
     here = row.code in ("", matrix_code.code_of(row.variant, row.target))
     return row.finished and here and (row.timed or row.target not in timed)
+
+
+def had(target: str, precisions: Sequence[str]) -> tuple[str, ...]:
+    """Those of the precisions that a target has."""
+    return tuple(precision for precision in precisions if precision in backends.load(target).PRECISIONS)
 
 
 def _commit() -> str:

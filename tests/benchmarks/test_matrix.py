@@ -175,6 +175,21 @@ def test_a_proof_without_latency_is_run_again_for_it_once(tmp_path: Path, monkey
     assert ran == [(("nat_tiny",), [("onnx", "fp32")], ["onnx"])]
 
 
+def test_a_target_is_asked_for_the_precisions_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROWS", "TABLE", "PROVED"):
+        monkeypatch.setattr(matrix, name, tmp_path / name)
+    ran = []
+
+    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
+        ran.append((target, precision))
+        return [replace(ROW, target=target, precision=precision)]
+
+    monkeypatch.setattr(matrix, "run_group", run_group)
+    asked = ["--variants", "nat_tiny", "--targets", "onnx", "ncnn", "--precisions", "--latency", "no"]
+    assert matrix.main(asked) == 0
+    assert ran == [("onnx", "fp32"), ("onnx", "fp16"), ("ncnn", "fp32"), ("ncnn", "w16")]
+
+
 def test_a_lost_proof_leaves_the_table_and_others_stay() -> None:
     proof = {"sqnr_db": 130.3, "evaluator": "ONNX Runtime"}
     before = {"nat_tiny": {"onnx": {"fp32": proof, "fp16": proof}}, "swin_tiny": {"onnx": {"fp32": proof}}}

@@ -11,10 +11,11 @@ products and sums; what it has no operator for, LayerNorm above all, runs in Exe
     program.py    reading a saved program: what is inside and outside of XNNPACK's parts
     dtypes.py     dtype_stats
     constants.py  stored
-    inside.py     profile
+    shown.py      which values between parts are whose outputs
+    inside.py     profile, values, intermediates
     lint.py       what fails or runs badly on ExecuTorch alone, and in a saved program
 
-XNNPACK shows no value inside its parts, so a program cannot be diagnosed module by module.
+XNNPACK shows no value inside its parts; what goes from one to the next is what a diagnosis sees.
 """
 
 from slide_export.inference.served import ServedModel
@@ -22,7 +23,7 @@ from slide_export.inference.served import ServedModel
 from .artifact import OPTIONS, lower
 from .constants import stored
 from .dtypes import dtype_stats
-from .inside import profile
+from .inside import intermediates, profile, values
 from .lint import FACTS as LINT
 from .lint import is_artifact, lint_artifact
 from .plain import plain_load
@@ -40,6 +41,7 @@ __all__ = [
     "RUNTIME",
     "Session",
     "dtype_stats",
+    "intermediates",
     "is_artifact",
     "lint_artifact",
     "lower",
@@ -47,6 +49,7 @@ __all__ = [
     "profile",
     "refuse_settings",
     "stored",
+    "values",
 ]
 
 ACCEPTS = ServedModel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact
 from slide_export.core.errors import LoweringError, RequestError, option
 from slide_export.core.graph import TensorSpec
-from slide_export.core.precision import FP16
+from slide_export.core.precision import FP16, FP32
 from slide_export.core.proof import BATCH_SIZES
 from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
@@ -21,6 +23,7 @@ from .settings import Settings
 from .vendor import quiet
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.export import ExportedProgram
 
 OPTIONS: Mapping[str, Option] = {
@@ -28,6 +31,19 @@ OPTIONS: Mapping[str, Option] = {
 }
 BEYOND = 1
 """Images that a program is planned for beyond those of a call: with a bound of 16, ExecuTorch 1.5.1 plans for 15."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A program's bytes, and which of the values between its parts are outputs of modules; see `shown`."""
+
+    content: bytes
+    shown: Mapping[str, tuple[str, ...]]
+
+
+_float32: weakref.WeakKeyDictionary[nn.Module, tuple[object, _Made]] = weakref.WeakKeyDictionary()
+"""The float32 program of each module that lives, and what it was made for: each lower precision is held against it, and
+lowering takes minutes."""
 
 
 def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Artifact:
@@ -39,7 +55,8 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     """
     largest = _largest(source, options)
     path = directory / "model.pte"
-    path.write_bytes(_program(source, options, None if options.interface.batch else largest))
+    made = _known_program(source, options, None if options.interface.batch else largest)
+    path.write_bytes(made.content)
     read = read_program(path)
     settings: Settings = {
         "inputs": source.input_names,
@@ -48,6 +65,7 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
         "fixed": bool(options.interface.batch),
         "delegates": len(read.parts),
         "outside": dict(sorted(read.outside.items())),
+        "shown": made.shown,
     }
     found = _run_largest(source, path, settings)
     batch = options.interface.batch or "batch"
@@ -78,8 +96,19 @@ def _largest(source: ServedModel, options: LoweringOptions) -> int:
     return found
 
 
-def _program(source: ServedModel, options: LoweringOptions, largest: int | None) -> bytes:
-    """The program's bytes.
+def _known_program(source: ServedModel, options: LoweringOptions, largest: int | None) -> _Made:
+    """The program; a float32 one is made once while its module lives."""
+    if options.precision != FP32:
+        return _program(source, options, largest)
+    made_for = (source.io, source.task, source.trained.data, largest)
+    known = _float32.get(source.module)
+    if known is None or known[0] != made_for:
+        known = _float32[source.module] = (made_for, _program(source, options, largest))
+    return known[1]
+
+
+def _program(source: ServedModel, options: LoweringOptions, largest: int | None) -> _Made:
+    """Lower a model.
 
     Args:
         largest: images in one call at most of a dynamic batch; None for a fixed one.
@@ -90,6 +119,8 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
         from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
         from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 
+        from .shown import shown
+
         try:
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             config = (
@@ -97,12 +128,14 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
                 if largest is None
                 else ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
             )
-            return bytes(edge.to_executorch(config).buffer)
+            made = edge.to_executorch(config)
         except Exception as error:  # ExecuTorch raises what its passes do, and asserts
             raise LoweringError(
                 f"expected a model that ExecuTorch can express, found {type(error).__name__}: "
                 f"{foreign(str(error), 300)}"
             ) from error
+    instructions = made.executorch_program.execution_plan[0].chains[0].instructions
+    return _Made(bytes(made.buffer), shown(made.exported_program(), len(instructions)))
 
 
 def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | None) -> ExportedProgram:
@@ -114,6 +147,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
     from .half import in_half
     from .quantize import quantized
     from .rewrite import rewrite
+    from .shown import mark
 
     module = foreign_module(source)
     if options.precision == FP16:
@@ -129,6 +163,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
                 examples(source, options.interface.batch or source.coupled)  # weights are observed in a call too
             ]
             graph = quantized(graph, options.quantization, images)
+        mark(graph)
         return export_program(source, graph, largest=bound)
 
 

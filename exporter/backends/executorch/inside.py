@@ -1,4 +1,4 @@
-"""Times inside a program, by the tracer that ExecuTorch's own runtime has."""
+"""Inside a program, by the tracer that ExecuTorch's own runtime has: times, and the values between its parts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slide_export.backends.profile import WARM, lines
-from slide_export.core.artifact import Feeds
-from slide_export.core.errors import BundleError
+from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.graph import Value
 from slide_export.core.measurement import Executed, ModuleTime, Product
 
+from .program import read_program
+from .session import Session
 from .vendor import quiet
 
 KERNEL = "native_call_"
 """In front of the name of ExecuTorch's own kernels; the events around them and around XNNPACK's parts hold both."""
+SLACK = 1 << 20
 NUMBER = re.compile(r" #\d+$")
 PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Fully Connected"), "dense"),
@@ -25,6 +31,54 @@ PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Batch Matrix Multiply"), "activations"),
 )
 """XNNPACK's names of its operators; the first that fits. A 1x1 convolution is a GEMM there, another one IGEMM."""
+
+
+CALLS = frozenset({"DELEGATE_CALL", "OPERATOR_CALL"})
+"""Events of one instruction each, in the order of execution; they have the values, a part's behind what it takes."""
+
+
+def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
+    """The values between the parts that are outputs of modules.
+
+    Raises:
+        RequestError: there is none, or the bundle is of a version that did not note them.
+    """
+    shown: Mapping[str, Sequence[str]] = settings.get("shown", {})
+    if not shown:
+        raise RequestError(
+            f"diagnose is not available for {path.name}: no value between its parts is the output of a module"
+        )
+    return tuple(Value(name, None, (), tuple(modules)) for name, modules in shown.items())
+
+
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Shown:
+    """A session that gives these values."""
+    return Shown(path, settings, names)
+
+
+class Shown:
+    """A program whose tracer keeps what goes from part to part."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> None:
+        self._path, self._settings, self._names = path, settings, tuple(names)
+        self._bytes = 2 * read_program(path).traced_bytes + SLACK  # an operator's is kept twice
+        self.evaluator = Session(path, settings).evaluator
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """The values by name.
+
+        Raises:
+            BundleError: the program does not run.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            trace = Path(directory, "trace.etdp")
+            _run(self._path, self._settings, feeds, 1, trace, self._bytes)
+            calls = [event.debug_data for event in _blocks(trace, values=True) if event.name in CALLS]
+        found = {}
+        for name in self._names:
+            instruction, place = map(int, name.split("."))
+            found[name] = np.array(calls[instruction][place].float().numpy())
+        return found
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
@@ -39,14 +93,18 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         return lines([_executed(event) for event in _events(trace)])
 
 
-def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trace: Path) -> None:
-    """Run a program so often and write what its tracer saw."""
+def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trace: Path, keeps: int = 0) -> None:
+    """Run a program so often and write what its tracer saw.
+
+    Args:
+        keeps: bytes of values that it keeps at most.
+    """
     import torch
 
     with quiet():
         from executorch.runtime import Runtime
     try:
-        program = Runtime.get().load_program(path, enable_etdump=True)
+        program = Runtime.get().load_program(path, enable_etdump=True, debug_buffer_size=keeps)
         method = program.load_method("forward")
         fed = [torch.from_numpy(feeds[name]) for name in settings["inputs"]]
         for _ in range(calls):
@@ -58,12 +116,21 @@ def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trac
 
 def _events(trace: Path) -> Sequence[Any]:
     """What was executed in each call, without the events that hold others."""
+    return [
+        event
+        for event in _blocks(trace)
+        if event.perf_data and (event.is_delegated_op or event.name.startswith(KERNEL))
+    ]
+
+
+def _blocks(trace: Path, *, values: bool = False) -> list[Any]:
+    """Every event of the calls, in the order of execution."""
     with quiet():
         from executorch.devtools import Inspector
 
-        blocks = Inspector(etdump_path=str(trace)).event_blocks
-    executed = [event for block in blocks if block.name == "Execute" for event in block.events]
-    return [event for event in executed if event.perf_data and (event.is_delegated_op or event.name.startswith(KERNEL))]
+        kept = str(trace.with_suffix(".values")) if values else None
+        blocks = Inspector(etdump_path=str(trace), debug_buffer_path=kept).event_blocks
+    return [event for block in blocks if block.name == "Execute" for event in block.events]
 
 
 def _executed(event: Any) -> Executed:

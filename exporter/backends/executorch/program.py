@@ -91,11 +91,13 @@ class SavedProgram:
         parts: what XNNPACK runs.
         outside: operators between the parts, and how often each is called.
         constants: that those take.
+        traced_bytes: of all tensors that instructions take and give, at the largest batch.
     """
 
     parts: tuple[Part, ...]
     outside: Mapping[str, int]
     constants: tuple[Constant, ...]
+    traced_bytes: int
 
     def every_constant(self) -> tuple[Constant, ...]:
         """Constants of the parts and between them, once each."""
@@ -126,7 +128,7 @@ def _read(path: Path, _changed: int, _size: int) -> SavedProgram:
         }  # fmt: skip
         blobs = [_blob(file.program, delegate) for delegate in plan.delegates]
         parts = tuple(_part(blob, graph, named) for blob, graph in zip(blobs, _graphs(blobs), strict=True))
-        return SavedProgram(parts, _outside(plan), _constants(file.program, plan))
+        return SavedProgram(parts, _outside(plan), _constants(file.program, plan), _traced(plan))
     except Exception as error:  # a flatbuffer's reader raises whatever it stumbles over
         raise BundleError(f"expected an ExecuTorch program for XNNPACK, {path.name} is none: {error}") from error
 
@@ -236,3 +238,16 @@ def _constants(program: Any, plan: Any) -> tuple[Constant, ...]:
             kind = SCALARS[tensor.scalar_type.name]
             found[tensor.data_buffer_idx] = Constant(_hash(data), kind, _array(data, kind, list(tensor.sizes)))
     return tuple(found.values())
+
+
+def _traced(plan: Any) -> int:
+    """Bytes of the tensors that the plan's instructions take and give."""
+    taken = (
+        index for chain in plan.chains for one in chain.instructions for index in getattr(one.instr_args, "args", ())
+    )
+    tensors = (plan.values[index].val for index in taken)
+    return sum(
+        math.prod(tensor.sizes) * np.dtype(SCALARS[tensor.scalar_type.name]).itemsize
+        for tensor in tensors
+        if hasattr(tensor, "scalar_type")
+    )

@@ -142,7 +142,8 @@ def _refuse_tanh(_module: GraphModule, node: Node) -> None:
 def module_of(node: Node) -> str:
     """Name of the innermost PyTorch module that a node was traced in, as the model knows it."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    return "" if not stack else str(stack[-1][0]).removeprefix(WRAPPED)
+    path = "" if not stack else str(stack[-1][0])
+    return path.removeprefix(WRAPPED) if path.startswith(WRAPPED) else ""
 
 
 def _in_float32(module: GraphModule, stored: Node) -> Node:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from slide_export.backends.native_text import native_text
 from slide_export.core.artifact import Array, Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError, option
 
@@ -23,11 +24,12 @@ class Session:
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
             from executorch.runtime import Runtime
 
-        if "threads" in settings:
-            _unsafe_reset_threadpool(int(settings["threads"]))  # one pool a process; no program runs at this time
         try:
-            program = Runtime.get().load_program(path)
-            self._method = program.load_method("forward")
+            with native_text():  # it remarks on the number of processors; what is wrong with a file, it raises as well
+                if "threads" in settings:
+                    _unsafe_reset_threadpool(int(settings["threads"]))  # one pool a process; no program runs now
+                program = Runtime.get().load_program(path)
+                self._method = program.load_method("forward")
         except (RuntimeError, KeyError, OSError) as error:
             raise BundleError(f"expected an ExecuTorch program, {path.name} is none that runs here: {error}") from error
         self._program, self._settings = program, settings

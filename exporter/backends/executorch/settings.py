@@ -17,6 +17,7 @@ class Settings(TypedDict):
         largest: images in one call at most; memory is planned for that many.
         fixed: whether a call takes that many and no other number.
         delegates: parts that XNNPACK runs.
+        shown: PyTorch modules by the value between parts that is their output, "INSTRUCTION.PLACE".
         outside: operators between them, by name and how often; each is a call of ExecuTorch's own kernels.
     """
 
@@ -26,6 +27,7 @@ class Settings(TypedDict):
     fixed: bool
     delegates: Count
     outside: Mapping[str, Count]
+    shown: Mapping[str, tuple[str, ...]]
 
 
 def refuse_settings(settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slide_export.backends.native_text import native_text
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import Value
+from slide_export.core.module_outputs import outputs_of
 from slide_export.core.text import foreign
 
 from . import flatbuffer
@@ -37,7 +41,55 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
             scope = _scope(graph, operation)
             told = None if scope in merged else scope
             found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
-    return tuple(found)
+    return _called(found, hidden(_joined(graph)))
+
+
+def _called(values: Sequence[Value], without: frozenset[str]) -> tuple[Value, ...]:
+    """The values with the modules whose outputs they are; `without` are modules that no value is the output of."""
+    names = {name for one in values for name in accumulate((one.scope or "").split("."), "{}.{}".format)}
+    modules: dict[str, list[str]] = {}
+    for module, value in outputs_of(values, sorted(names - without - {""})).items():
+        modules.setdefault(value, []).append(module)
+    return tuple(replace(one, output_of=tuple(modules.get(one.name, ()))) for one in values)
+
+
+def _joined(graph: flatbuffer.Graph) -> Iterator[Sequence[str]]:
+    """The modules of each constant; of weights that are called after the module around a layer, of their result too.
+
+    Given    FULLY_CONNECTED with weights block/16 -> block.mlp.fc2;;block/252     a scale of the block's is in them
+    """
+    yield from (flatbuffer.scopes_of(one.name) for one in graph.tensors if one.data is not None)
+    for operation, _, weights in graph.products():
+        result = flatbuffer.scopes_of(graph.tensors[operation.outputs[0]].name)
+        if weights.data is not None and flatbuffer.scopes_of(weights.name) == (min(result, key=len),):
+            yield result
+
+
+def hidden(constants: Iterable[Sequence[str]]) -> frozenset[str]:
+    """Modules whose results are nowhere in a file, for a constant of theirs is one with that of another.
+
+    1. One of them is around all the others: its own arithmetic came behind theirs, and what they give, and what modules
+       in between give, is no value any more.
+    2. They stand side by side: the first was taken in by the other.
+
+        Given    block;;block.attn.proj (a scale behind the projection)      norm;;fc1
+        Result   block.attn.proj, block.attn                                 norm
+
+    Args:
+        constants: the modules that each constant is of.
+    """
+    found: set[str] = set()
+    for scopes in constants:
+        outer = min(scopes, key=len)
+        inner = [one for one in scopes if one != outer]
+        if not inner:
+            continue
+        if all(not outer or one.startswith(f"{outer}.") for one in inner):  # Case 1
+            paths = (path for one in inner for path in accumulate(one.split("."), "{}.{}".format))
+            found.update(path for path in paths if len(path) > len(outer))
+        else:  # Case 2
+            found.add(scopes[0])
+    return frozenset(found)
 
 
 def _scope(graph: flatbuffer.Graph, operation: flatbuffer.Operation) -> str | None:
@@ -84,13 +136,14 @@ class Session:
         if settings.get("delegate", "xnnpack") == "none":
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter = Interpreter(
-                model_content=path.read_bytes(),
-                num_threads=settings.get("threads"),
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=bool(shown),
-            )
-            self._interpreter.allocate_tensors()
+            with native_text():  # it announces its delegate; what is wrong with a file, it raises as well
+                self._interpreter = Interpreter(
+                    model_content=path.read_bytes(),
+                    num_threads=settings.get("threads"),
+                    experimental_op_resolver_type=kernels,
+                    experimental_preserve_all_tensors=bool(shown),
+                )
+                self._interpreter.allocate_tensors()
         except OSError as error:
             raise BundleError(f"expected a .tflite file at {path}, the system says: {error.strerror}") from error
         except (

@@ -5,6 +5,7 @@ from release to release. What pnnx writes is repaired, its layers are called aft
 of layer is looked up in the runtime before anything is called done.
 
     convert.py   trace, and pnnx's program
+    probe.py     a network that may crash ncnn, run apart first
     network.py   the text: layers, read and written
     weights.py   the weights that each layer reads
     repair.py    constant shapes, no batch axis at rank 5
@@ -36,8 +37,10 @@ from .settings import refuse_settings
 __all__ = [
     "ACCEPTS",
     "DEFAULT_FORM",
+    "DEVICE",
     "DISTRIBUTIONS",
     "LINT",
+    "ONE_BY_ONE",
     "OPTIONS",
     "PRECISIONS",
     "RUNTIME",
@@ -60,3 +63,5 @@ PRECISIONS = {"fp32": False, "w16": False}  # pnnx converts the PyTorch model, t
 DEFAULT_FORM = "shifts"
 DISTRIBUTIONS = ("ncnn", "pnnx")
 RUNTIME = ("ncnn",)
+DEVICE = ("numpy", "ncnn")
+ONE_BY_ONE = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import Artifact
-from slide_export.core.errors import BundleError, LoweringError, RequestError, option
+from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.graph import TensorSpec
 from slide_export.core.precision import W16
 from slide_export.inference.served import ServedModel
@@ -20,6 +20,7 @@ from .convert import Converted, convert
 from .lint import unknown
 from .modules import Outputs, by_weights, given, module_of, named
 from .network import Layer, weights_of
+from .probe import refuse_crash
 from .repair import drop_batch_reshapes, drop_unused, fix_shapes
 from .runtime import EXACT, extract, extractor, open_net, shapes
 from .settings import MOST_THREADS
@@ -37,10 +38,10 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     """Write `model.param` and `model.bin`: the same bytes for the same model.
 
     Raises:
-        RequestError: the options ask for more than one image a call, or for no number of threads.
+        RequestError: the model takes several images a call, or the options tell no number of threads.
         LoweringError: pnnx or ncnn cannot express the model.
     """
-    _refuse_batches(source)
+    _refuse_coupled(source)
     settings = _settings(source, options)
     with tempfile.TemporaryDirectory() as made:
         converted = convert(source, Path(made))
@@ -60,12 +61,7 @@ def companions(path: Path) -> tuple[Path, ...]:
     return (weights_of(path),)
 
 
-def _refuse_batches(source: ServedModel) -> None:
-    if source.io.batch not in (None, 1):
-        raise RequestError(
-            f"ncnn has no batch axis: expected {option('batch')} of 1, or none, for images that go through one by one; "
-            f"found {source.io.batch}"
-        )
+def _refuse_coupled(source: ServedModel) -> None:
     if source.coupled > 1:
         raise RequestError(
             f"ncnn has no batch axis: expected a model whose images do not change each other's outputs, found one that "
@@ -91,9 +87,11 @@ def _network(converted: Converted, source: ServedModel) -> tuple[tuple[Layer, ..
     data = converted.weights.read_bytes()
     images = _images(converted)
     try:
-        net = _opened(converted, layers)
         own = by_weights(converted.graph_weights, tuple(weights.read(layers, data)))
-        _refuse_failing(named(layers, own, {}), layers, extractor(net, images, keep=True), source)
+        called = named(layers, own, {})
+        refuse_crash(_rewritten(converted, layers), images, layers, called)
+        net = _opened(converted, layers)
+        _refuse_failing(called, layers, extractor(net, images, keep=True), source)
         layers = drop_unused(fix_shapes(layers, lambda names: shapes(net, images, names)))
         own = by_weights(converted.graph_weights, tuple(weights.read(layers, data)))  # fewer layers now
         outputs = Outputs(given(converted.module, converted.images))
@@ -105,8 +103,12 @@ def _network(converted: Converted, source: ServedModel) -> tuple[tuple[Layer, ..
 
 def _opened(converted: Converted, layers: tuple[Layer, ...]) -> Any:
     """The layers as they are now, loaded with the weights as they came."""
+    return open_net(_rewritten(converted, layers), EXACT, 1)
+
+
+def _rewritten(converted: Converted, layers: tuple[Layer, ...]) -> Path:
     converted.param.write_text(network.render(layers), "utf-8")
-    return open_net(converted.param, EXACT, 1)
+    return converted.param
 
 
 def _images(converted: Converted) -> dict[str, Array]:

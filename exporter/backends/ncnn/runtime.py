@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slide_export.backends.native_text import native_text
 from slide_export.core.errors import BundleError
 from slide_export.core.text import foreign
 
@@ -55,7 +53,7 @@ def open_net(path: Path, options: Mapping[str, bool], threads: int) -> Any:
     net.opt.use_vulkan_compute = False
     for name, value in options.items():
         setattr(net.opt, name, value)
-    with _heard() as said:
+    with native_text() as said:
         refused = next((file for file, load in _steps(net, path) if load(str(file))), None)
     if refused:  # a net that did not load crashes the process when it is asked for anything
         raise BundleError(f"expected a network that ncnn {ncnn.__version__} loads: {_why(refused, said())}")
@@ -71,22 +69,6 @@ def _why(refused: Path, said: str) -> str:
     if unknown := UNKNOWN_LAYER.findall(said):
         return f"{refused.name} has a layer of the type {foreign(unknown[0])}, which it does not have"
     return f"it refuses {refused.name}" + (f" ({foreign(said)})" if said else "")
-
-
-@contextmanager
-def _heard() -> Iterator[Any]:
-    """What native code prints to stderr meanwhile, which is all that ncnn tells of a fault."""
-    with tempfile.TemporaryFile() as kept:
-        saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        texts: list[str] = []
-        try:
-            yield lambda: "".join(texts).strip()
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            kept.seek(0)
-            texts.append(kept.read().decode("utf-8", "replace"))
 
 
 def extractor(net: Any, images: Mapping[str, Array], *, keep: bool = False) -> Any:

@@ -23,6 +23,7 @@ MODULES = (
     "core/graph",
     "core/lint",
     "core/measurement",
+    "core/module_outputs",
     "core/orphan",
     "core/plain_load",
     "core/precision",
@@ -33,6 +34,7 @@ MODULES = (
     "core/typed_json",
     "core/whole_number",
     "backends/interface",
+    "backends/native_text",
     "backends/optional",
     "backends/profile",
     "backends/registry",
@@ -50,7 +52,9 @@ MODULES = (
 PLACEHOLDERS = {
     "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n',
     "inference/foreign_module": '"""For converters; a device converts nothing."""\n',
-    "backends/isolation": '"""Environments of converters; a device converts nothing."""\n',
+    "backends/isolation": '"""Environments of converters; a device converts nothing."""\n'
+    "def installed(*_):\n    return None\n"
+    'def command(target):\n    return f"slide-export targets install {target}"\n',
 }
 """Modules that a backend names and a device never runs: the real ones need torch, Pillow or a cache."""
 MAIN = f"""import sys

@@ -127,5 +127,8 @@ def needs(manifests: Sequence[Manifest]) -> dict[str, str]:
     versions: dict[str, str] = {}
     for manifest in manifests:
         for name in optional.device_distributions(portable(manifest.target)):
-            versions.setdefault(name, manifest.versions.get(name, ""))
+            asked = (
+                manifest.versions.get(one, "") for one in (name, name.replace("_", "-"))
+            )  # as a module, as published
+            versions.setdefault(name, next(filter(None, asked), ""))
     return versions

@@ -26,6 +26,7 @@ from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.lint import Finding
 from slide_export.core.model import Model
 from slide_export.core.precision import FP32, W16, precision_named
+from slide_export.core.request import ExportRequest
 from slide_export.core.typed_json import FieldError
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
@@ -34,6 +35,7 @@ from slide_export.models import FAMILIES
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof import stored as proof_stored
 from slide_export.proof.precision import satisfies, share
+from slide_export.workflows.resolve import resolve
 from tests.conftest import randomise
 
 SHIFTED = SwinConfig(  # one slide block; two window blocks, of which the second is shifted: rank 5 with the batch
@@ -238,10 +240,12 @@ def test_outputs_of_another_shape_stop_an_export(shifted: Model, plain: Artifact
         lowering._refuse_other_shapes(plain.path, Made(), served(shifted))  # type: ignore[arg-type]
 
 
-def test_more_than_one_image_a_call_is_refused(shifted: Model, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="ncnn has no batch axis: expected batch of 1, or none"):
-        lower(served(shifted, ModelIO(batch=2)), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_more_than_one_image_a_call_is_refused_before_any_work(tmp_path: Path) -> None:
+    asked = ExportRequest(tmp_path / "absent.pth", "ncnn", out=tmp_path, interface=ModelIO(batch=2))
+    with pytest.raises(RequestError, match=r"ncnn has no batch axis: expected batch of 1, or none, .*; found 2"):
+        resolve(asked)
+    for batch in (None, 1):
+        assert resolve(replace(asked, interface=ModelIO(batch=batch))).source.io.batch == batch
 
 
 @pytest.mark.parametrize("threads", ["0", "two", "9999", "-1"])

@@ -1,6 +1,8 @@
 """The kept digits bundle is proved with the runtime alone; an altered weight is not the model."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from slide_export import api
 from slide_export.backends import isolation, litert, optional, registry
 from slide_export.backends.litert import flatbuffer, halves
 from slide_export.backends.litert.quantize import quantized
+from slide_export.backends.litert.session import hidden
 from slide_export.bundle import store
 from slide_export.calibration import recipe
 from slide_export.cli import main as cli
@@ -76,6 +79,15 @@ def test_both_kernels_give_the_model(digits_bundle: Path) -> None:
     assert (found["xnnpack"] != found["none"]).any()  # they are two
 
 
+def test_nothing_of_a_delegate_is_announced_on_the_terminal(digits_bundle: Path) -> None:
+    script = (
+        "from pathlib import Path; from slide_export.backends import litert; "
+        f"litert.Session(Path({str(digits_bundle / 'model.tflite')!r}), {SETTINGS!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_one_weight_off_by_a_percent_is_not_the_model(copied: Path) -> None:
     def larger(values: Any) -> None:
         values[0] *= 1.01
@@ -105,6 +117,20 @@ def test_diagnose_names_the_layer(copied: Path, digits_bundle: Path) -> None:
     culprit = api.diagnose(copied, DIGITS / "digits.pth").culprit
     assert culprit is not None
     assert culprit.module == "layers.1.blocks.0.mlp.fc1"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        (("a.fc",), set()),
+        (("a.norm", "a.fc"), {"a.norm"}),
+        (("a", "a.attn.proj"), {"a.attn", "a.attn.proj"}),  # a scale of the block's, behind its attention
+        (("", "embed.norm", ""), {"embed", "embed.norm"}),  # a table of the model's, added to a norm
+        (("a.attn.proj", "ab"), {"a.attn.proj"}),
+    ],
+)
+def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: set[str]) -> None:
+    assert hidden([scopes]) == expected
 
 
 def test_it_stores_and_computes_float32(digits_bundle: Path) -> None:

@@ -2,7 +2,7 @@
 
 A value belongs to the module in whose scope it was computed, and so to every module around that one. What leaves a
 module is its value that something outside uses. No module or layer is known here by name: the artifact says its scopes,
-the trained model its modules.
+the trained model its modules. An artifact that shows a few values alone says itself whose outputs they are.
 """
 
 from collections import defaultdict
@@ -18,6 +18,9 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
         values: of the artifact, in the order of execution.
         modules: dotted names of the trained model's modules.
     """
+    told = {module: value.name for value in values for module in value.output_of or ()}
+    if any(value.output_of is not None for value in values):
+        return {module: told[module] for module in modules if module in told}
     owners = _owners(values, frozenset(modules))
     users: dict[str, set[str]] = defaultdict(set)
     for value in values:

@@ -1,7 +1,7 @@
 """The value that leaves a module is its output, whatever the artifact calls it."""
 
 from slide_export.core.graph import Value
-from slide_export.proof.module_outputs import outputs_of
+from slide_export.core.module_outputs import outputs_of
 
 MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")
 CHAIN = (
@@ -41,3 +41,13 @@ def test_the_last_layer_without_a_scope_belongs_to_what_it_is_computed_from() ->
 def test_names_that_begin_alike_are_apart() -> None:
     values = (Value("a", "layers.1", ("x",)), Value("b", "layers.10", ("a",)))
     assert outputs_of(values, ("layers.1", "layers.10")) == {"layers.1": "a", "layers.10": "b"}
+
+
+def test_an_artifact_that_says_whose_outputs_its_values_are_is_believed() -> None:
+    """A sum in the middle of `a` would pass for the output of `a`, which the artifact does not show."""
+    values = (
+        Value("middle", None, (), ()),
+        Value("normed", None, (), ("a.norm",)),
+        Value("last", None, (), ("b", "b.fc")),
+    )
+    assert outputs_of(values, ("a", "a.norm", "b", "b.fc")) == {"a.norm": "normed", "b": "last", "b.fc": "last"}

@@ -1,0 +1,91 @@
+"""Which values between a program's parts are outputs of which PyTorch modules, found while it is lowered.
+
+XNNPACK shows no value inside its parts, but what goes from part to part the runtime's tracer keeps. A program has no
+names of modules, so a manifest says them. Whose output a value is has to be known before parts are cut: of what is left
+afterwards a sum in the middle of a block looks like the block's. So:
+
+    mark     the exported graph: each node that is a module's output gets its name beside its module stack
+    parts    are cut; nodes keep their stacks
+    shown    the values between parts that such a node computes
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from slide_export.core.graph import Value
+from slide_export.core.module_outputs import outputs_of
+
+from .rewrite import WRAPPED, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch.export import ExportedProgram
+    from torch.fx import GraphModule, Node
+
+KEY, JOINED = "output_of", ";"
+"""The entry of a node's module stack that `mark` adds, and what is between its names."""
+VIEW = "view"
+SILENT = frozenset({"alloc", "getitem"})
+"""Nodes of a lowered graph that are no instructions; a view is one where its shape is dynamic."""
+DELEGATE = "executorch_call_delegate"
+
+
+def mark(module: GraphModule) -> None:
+    """Note at each node whose outputs it is; the stack is what every later pass hands on."""
+    nodes = [node for node in module.graph.nodes if node.op == "call_function"]
+    scopes = {node: module_of(node) for node in nodes}
+    names = {name for scope in scopes.values() for name in accumulate(scope.split("."), "{}.{}".format)}
+    values = [Value(node.name, scopes[node], tuple(one.name for one in node.all_input_nodes)) for node in nodes]
+    outputs: dict[str, list[str]] = defaultdict(list)
+    for name, value in outputs_of(values, sorted(names - {""})).items():
+        outputs[value].append(name)
+    for node in nodes:
+        stack = dict(node.meta.get("nn_module_stack", {}))
+        if stack and outputs[node.name]:
+            told = JOINED.join(f"{WRAPPED}{name}" for name in outputs[node.name])
+            node.meta["nn_module_stack"] = {**stack, KEY: (told, "")}
+
+
+def shown(program: ExportedProgram, count: int) -> dict[str, tuple[str, ...]]:
+    """Modules by the value that is their output, "INSTRUCTION.PLACE": which of what the tracer keeps of it.
+
+    Args:
+        program: as it is written.
+        count: instructions in the file; where the graph has another number, nothing tells which is which.
+    """
+    nodes = [node for node in program.graph.nodes if node.op == "call_function" and _name(node) not in SILENT]
+    without_views = [node for node in nodes if _name(node) != VIEW]
+    instructions = next((some for some in (nodes, without_views) if len(some) == count), [])
+    found: dict[str, tuple[str, ...]] = {}
+    for index, node in enumerate(instructions):
+        for place, source in _given(node, program):
+            if names := _marked(source):
+                found[f"{index}.{place}"] = names
+    return found
+
+
+def _name(node: Node) -> str:
+    return "getitem" if node.target is operator.getitem else str(getattr(node.target, "__name__", node.target))
+
+
+def _given(node: Node, program: ExportedProgram) -> Iterator[tuple[int, Node]]:
+    """Place and node of each value that an instruction gives; of a part, behind what it takes."""
+    arguments: Any = node.args
+    if _name(node) != DELEGATE:
+        yield 0, node
+        return
+    part: Any = getattr(program.graph_module, str(arguments[0].target))
+    (given,) = (one for one in part.original_module.graph.nodes if one.op == "output")
+    for place, source in enumerate(given.args[0]):
+        yield len(arguments) - 1 + place, source
+
+
+def _marked(node: Node) -> tuple[str, ...]:
+    stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack", {})
+    told = next((path for key, (path, _) in stack.items() if key.endswith(KEY)), "")  # tracing again puts more in front
+    return tuple(name.removeprefix(WRAPPED) for name in told.split(JOINED) if name)
