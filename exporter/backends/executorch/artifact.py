@@ -111,7 +111,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
 
     from slide_export.inference.foreign_module import examples, export_program, foreign_module
 
-    from .half import in_half
+    from slide_export.inference.half import in_half
     from .quantize import quantized
     from .rewrite import rewrite
 
