@@ -45,7 +45,11 @@ PRODUCTS = frozenset(
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that a program stores, in the order of its operations."""
+    """A tensor that a program stores.
+
+    Attributes:
+        name: hash of its type, its shape and its bytes.
+    """
 
     name: str
     kind: str
@@ -76,7 +80,7 @@ class Asset:
     """A saved program, read.
 
     Attributes:
-        constants: every tensor, small ones and those that stand apart.
+        constants: every tensor, small ones and those that stand apart, once each.
         products: element type of each convolution and matrix product.
         counts: operations by name; constants are none.
     """
@@ -112,13 +116,18 @@ def _read(path: Path, _changed: int, _size: int) -> Asset:
 
 
 def _constants(found: list[Operation], apart: dict[str, memoryview]) -> Iterator[Constant]:
-    """Constants called by their place: a program has no names of the model's tensors."""
-    stored = (one for one in found if one.value is not None)
-    for index, one in enumerate(stored):
+    """Constants, once each: a program repeats the small ones, and has no names of the model's tensors."""
+    seen = set[str]()
+    for one in found:
+        if one.value is None:
+            continue
         shape, kind = _tensor(one.gives[0])
-        name = APART.match(str(one.value))
-        values = _inline(one.value, shape) if name is None else np.frombuffer(apart[name["name"]], kind).reshape(shape)
-        yield Constant(f"constant{index}", kind, values)
+        stands = APART.match(str(one.value))
+        values = _inline(one.value, shape) if stands is None else np.frombuffer(apart[stands["name"]], kind)
+        name = hashlib.sha256(f"{kind}{shape}".encode() + values.tobytes()).hexdigest()
+        if name not in seen:
+            seen.add(name)
+            yield Constant(name, kind, values.reshape(shape))
 
 
 def _inline(value: Any, shape: tuple[int, ...]) -> Array:

@@ -12,7 +12,9 @@ from .asset import read_asset
 
 
 def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
-    """Every tensor of a program, under its place among them: no other name is in the file.
+    """Every tensor of a program, under the hash of its bytes: no other name is in the file.
+
+    Tensors of two programs that differ by a precision have other hashes, and find each other by their values.
 
     Raises:
         BundleError: the asset cannot be read.
