@@ -41,7 +41,7 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     from coreai.runtime import NDArray
 
     if manifest["precision"]["name"] != "fp32":
-        raise BadInputError("expected a bundle in fp32: float16 takes this interpreter minutes an image, run it on a device")
+        raise BadInputError("expected a bundle in fp32: this interpreter takes minutes for an image in float16")
     (fed,) = (entry["name"] for entry in manifest["inputs"])
 
     async def load() -> Any:

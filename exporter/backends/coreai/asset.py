@@ -1,9 +1,10 @@
 """A saved asset: the folder, its checks, what it stores and what it computes.
 
-    model.aimodel/
-      main.mlirb      the program, bytecode of MLIR
-      main.hash       sha256 of that file, 32 bytes
-      metadata.json   who made it
+Given a folder `model.aimodel`:
+
+    main.mlirb      the program, bytecode of MLIR
+    main.hash       sha256 of that file, 32 bytes
+    metadata.json   who made it
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ SHAPES = frozenset({"get_shape", "broadcast_shapes", "gather_nd", "reduce_produc
 MOST_SHAPES = 0.05
 """Of the operations: a Slide-Swin-T of a fixed batch has 4 in 100, from sizes that its windows do not divide."""
 
+
 def is_artifact(path: Path) -> bool:
     """Whether a path is an asset of Core AI, by its ending."""
     return path.suffix == SUFFIX and path.is_dir()
