@@ -12,17 +12,16 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
+from .data_tree import WHOLE_IMAGE, data_from_tree
 from .family import Family, Published, ShapeError, State, classes, classifier, clusters, depths, slides
 from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, ChannelsLast
 from .model_value import ModelValue, ValueKind, numbers, trained_size
 from .slide_attention import SlideBlock
 from .stripe_attention import StripeBlock, stripes
-from .swin import data_from_tree
 
 BLOCK = r"stage(\d+)\.(\d+)\."
 NARROW = 2  # stripes up to this width stay when the input grows
-WHOLE_IMAGE = 384  # from this side on nothing is cropped
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from .dat_blocks import DepthwiseMlp, LayerScale, LocalAttention, PerceptionUnit
 from .dat_config import FACTORS, PATCH, STRIDES, DatConfig
 from .dat_format import infer, matches, read_config
 from .data import DataConfig
+from .data_tree import WHOLE_IMAGE, data_from_tree
 from .deformable_attention import ChannelNorm, DeformableAttention
 from .family import Family, Published, State
 from .layers import Numbered
 from .neighborhood_attention import NeighborhoodAttention
-from .swin import WHOLE_IMAGE, data_from_tree
 from .window_attention import resize_table
 
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration

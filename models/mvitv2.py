@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from . import config_tree, mvitv2_tree
 from .data import DataConfig
+from .data_tree import data_from_tree
 from .family import Family, Published, ShapeError, State, classes, classifier
 from .layers import Mlp
 from .pooling_attention import EPS, PoolingAttention, PoolingShape, pooled
-from .swin import data_from_tree
 
 PATCH = 4
 POOLED = 2  # stride of the queries where a stage starts

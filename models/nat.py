@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from . import config_tree
 from .data import DataConfig
+from .data_tree import data_from_tree
 from .family import Family, Published, ShapeError, State, classes, classifier, depths, slides
 from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, Mlp
 from .model_value import ACTIVATION, ModelValue, numbers, trained_size
 from .neighborhood_attention import NeighborhoodAttention, grown
 from .slide_attention import SlideAttention
-from .swin import data_from_tree
 
 SLIDE_KERNEL = 3
 

@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from . import config_tree, pyramid
 from .data import DataConfig
+from .data_tree import data_from_tree
 from .family import Family, Published, ShapeError, State, classes, classifier, handed_on, slides
 from .layers import NORM_EPS, ConvEmbed, Mlp
 from .model_value import ACTIVATION, IMAGE_SIZE, ModelValue
 from .slide_attention import SlideAttention
 from .spatial_reduction import EPS, ReducedAttention, ReducedBlock
-from .swin import data_from_tree
 
 PATCH = 4
 

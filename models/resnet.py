@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from .batch_norm import NormedConvolution
 from .data import DataConfig
+from .data_tree import data_from_tree
 from .family import ShapeError, State, classes, classifier, depths
-from .swin import data_from_tree
 
 STAGES = 4
 CIFAR_SIDE = 32

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import swin
 from .data import DataConfig
+from .data_tree import data_from_tree
 from .family import Published, State, slides
 
 
@@ -24,7 +25,7 @@ def read_data(tree: Mapping[str, Any] | None, _config: swin.SwinConfig) -> DataC
 
     Source: slide_transformer/data/build.py, build_transform: `Resize((size, size))`, so the aspect is not kept.
     """
-    return swin.data_from_tree(tree, DataConfig(keep_aspect=False))
+    return data_from_tree(tree, DataConfig(keep_aspect=False))
 
 
 SIZES = ("tiny", "small", "base")

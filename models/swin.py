@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import config_tree, swin_tree
 from .data import DataConfig
+from .data_tree import WHOLE_IMAGE, data_from_tree
 from .family import (
     Family,
     Published,
@@ -31,13 +32,10 @@ from .feature_norms import FeatureNorms
 from .layers import NORM_EPS, PatchEmbed, PatchMerging
 from .model_value import ACTIVATION, WINDOW, ModelValue, one_of, trained_size
 from .slide_attention import SlideBlock
-from .typed_value import typed
 from .window_attention import SmallMaps, WindowBlock, WindowRule, Windows, resize_table, window_size
 from .window_tables import TABLE, check_window, is_square, told_window
 
 PATCH = 4
-WHOLE_IMAGE = 384  # from this side on nothing is cropped
-OTHER_FILTERS = ("hamming", "lanczos")  # that upstream knows beside
 REBUILT = (".relative_position_index", ".attn_mask")  # buffers that follow from the configuration
 
 
@@ -265,36 +263,6 @@ def read_data(tree: Mapping[str, Any] | None, config: SwinConfig) -> DataConfig:
     told = "CROP" in config_tree.branch(tree, "TEST")
     whole = min(config.image_size) >= WHOLE_IMAGE and not told
     return data_from_tree(tree, DataConfig(keep_aspect=False, scale=1.0) if whole else DataConfig())
-
-
-def data_from_tree(tree: Mapping[str, Any] | None, default: DataConfig) -> DataConfig:
-    """Override `default` with the image settings of upstream's config tree.
-
-    Source: timm 0.3.2, _pil_interp, which Swin data/build.py calls: a name that it does not know is bilinear.
-
-    Raises:
-        ShapeError: the tree's mean or standard deviation is not that of three channels, or its filter is another one.
-    """
-    data = config_tree.branch(tree, "DATA")
-    if not typed(config_tree.branch(tree, "TEST").get("CROP", True), bool, "TEST.CROP"):
-        default = replace(default, keep_aspect=False, scale=1.0)
-    named = typed(data.get("INTERPOLATION", default.interpolation), str, "DATA.INTERPOLATION")
-    if named in OTHER_FILTERS:
-        raise ShapeError(f"DATA.INTERPOLATION {named!r}, where bicubic or bilinear is expected")
-    return replace(
-        default,
-        mean=_channels(data, "MEAN", default.mean),
-        std=_channels(data, "STD", default.std),
-        interpolation="bicubic" if named == "bicubic" else "bilinear",
-    )
-
-
-def _channels(data: Mapping[str, Any], name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    told = data.get(name, default)
-    if not isinstance(told, list | tuple) or len(told) != len(default):
-        raise ShapeError(f"DATA.{name} {told!r}, where three numbers are expected")
-    red, green, blue = (typed(value, float, f"DATA.{name}") for value in told)
-    return red, green, blue
 
 
 def adapt(state: State, trained: SwinConfig, wanted: SwinConfig) -> State:

@@ -7,6 +7,7 @@ Source: LeapLabTHU/Slide-Transformer 6b1e184, slide_transformer/{main_ema,optimi
 import copy
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,14 @@ def accuracy(model: nn.Module, grays: Tensor, classes: Tensor, side: int = SIDE)
     return 100 * int((guesses == classes).sum()) / len(classes)
 
 
-def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int, side: int = SIDE) -> nn.Module:
+def train(
+    model: nn.Module,
+    grays: Tensor,
+    classes: Tensor,
+    epochs: int,
+    side: int = SIDE,
+    augmented: Callable[[Tensor], Tensor] = augment,
+) -> nn.Module:
     """The EMA of the weights after training `model` in place."""
     ema, optimizer = copy.deepcopy(model), optimizer_of(model)
     steps = epochs * math.ceil(len(grays) / BATCH)
@@ -178,7 +186,7 @@ def train(model: nn.Module, grays: Tensor, classes: Tensor, epochs: int, side: i
     for epoch in range(epochs):
         losses = []
         for chosen in torch.split(torch.randperm(len(grays)), BATCH):
-            logits = model(normalise(augment(grays[chosen]), side))
+            logits = model(normalise(augmented(grays[chosen]), side))
             loss = functional.cross_entropy(logits, classes[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slide_export.core import files, hidden, orphan, telemetry
+from slide_export.core import cache, files, hidden, orphan, telemetry
 from slide_export.core.errors import BackendUnavailable, LoweringError, RequestError, WriteError
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.text import foreign
@@ -70,8 +70,7 @@ def command(target: str) -> str:
 
 def root() -> Path:
     """Directory of all environments; it may not exist."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "slide-export" / "environments"
+    return cache.place("environments")
 
 
 def installed(target: str, environment: IsolatedEnvironment) -> Path | None:

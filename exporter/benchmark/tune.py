@@ -8,7 +8,6 @@ precision that the graph carries is not written into these: they are measured in
 import hashlib
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -21,9 +20,9 @@ from torch import Tensor, nn
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import LoweringOptions
-from slide_export.core import files
+from slide_export.core import cache, files
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import RequestError, SlideExportError, option
+from slide_export.core.errors import RequestError, SlideExportError, WriteError, option
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, StageTimes
 from slide_export.core.model import FusedModel
@@ -175,23 +174,19 @@ def _fingerprint(target: str, order: LoweringOptions, layer: nn.Module, size: tu
     return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def cache() -> Path | None:
-    """The file of what was measured here before, None for a user who has no home directory.
+def remembered() -> Path:
+    """The file of what was measured here before.
 
-    Source: XDG base directory specification.
+    Raises:
+        WriteError: there is no place for it.
     """
-    given = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(given) if given else Path.home() / ".cache") / "slide-export" / "lowerings.json"
-    except RuntimeError:
-        return None
+    return cache.place("lowerings.json")
 
 
 def _read() -> dict[str, dict[str, float]]:
-    place = cache()
     try:
-        content = {} if place is None else json.loads(place.read_text())
-    except (OSError, ValueError):
+        content = json.loads(remembered().read_text())
+    except (OSError, ValueError, WriteError):
         return {}  # none yet, or not ours any more: what it held is measured again
     return content if isinstance(content, dict) else {}
 
@@ -203,11 +198,7 @@ def _recall(key: str, forms: Collection[str]) -> dict[str, float] | None:
 
 def _remember(key: str, times: Mapping[str, float]) -> None:
     """Add to the file, written whole: two runs at once lose at most one's times; a place that fails costs no result."""
-    place = cache()
-    if place is None:
-        log.warning("the times are not remembered: there is no home directory; XDG_CACHE_HOME names another place")
-        return
     try:
-        files.write(place, json.dumps({**_read(), key: dict(times)}, indent=2, allow_nan=False))
+        files.write(remembered(), json.dumps({**_read(), key: dict(times)}, indent=2, allow_nan=False))
     except SlideExportError as error:
         log.warning("the times are not remembered: %s", error)

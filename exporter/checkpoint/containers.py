@@ -22,10 +22,11 @@ from .changes import Stamp, stamp
 from .folders import WeightFiles, find_weights
 from .numpy_pickle import is_numpy_pickle, read_numpy_pickle
 from .openmmlab_text import read_config_text
+from .prefixes import IsModel, nothing_known
 from .tensor_files import StoredTensor, is_safetensors, read_safetensors, read_torch
 from .text import listed
 from .unread import unread
-from .wrappers import IsModel, Unwrapped, nothing_known, unwrap
+from .wrappers import Unwrapped, unwrap
 
 URL = re.compile(r"([a-z][a-z\d+.-]*:)/+(\S+)|((?:hf-hub|hf_hub|timm|local-dir):)(\S+)")
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slide_export.core import hidden
+from slide_export.core import cache, hidden
 
 if TYPE_CHECKING:
     from .cas import Store
@@ -26,8 +26,7 @@ IN_USE_S = 3600.0  # what was used since is not removed: a job may be reading it
 def root() -> Path:
     """The cache's directory."""
     given = os.environ.get(PLACE)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "slide-export" / "fleet"
+    return Path(given) if given else cache.place("fleet")
 
 
 def jobs() -> Path:

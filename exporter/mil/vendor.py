@@ -2,17 +2,21 @@
 
 import sys
 
+UNUSED = ("executorch", "torchao")  # its `_deps` imports each of them whole, where it is installed
+
 
 def prepare() -> None:
-    """Import coremltools as if ExecuTorch were not installed.
+    """Import coremltools as if ExecuTorch and torchao were not installed.
 
-    It looks for ExecuTorch and imports all of it, to take its programs too, which this package never hands over. That
-    takes half as long again as coremltools itself.
+    It takes their programs and weights too, which this package never hands over. ExecuTorch, which brings torchao,
+    takes half as long again to import as coremltools itself, and torchao warns of its own use of torch.
     """
-    if "coremltools" in sys.modules or "executorch" in sys.modules:
+    if "coremltools" in sys.modules:
         return
-    sys.modules["executorch"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not there", to the import system
     try:
         import coremltools  # noqa: F401
     finally:
-        del sys.modules["executorch"]
+        for name in hidden:
+            del sys.modules[name]

@@ -168,3 +168,13 @@ def goal_of(evaluation: Path | str | None, max_drop: float | None, min_sqnr_db: 
     from slide_export.core.request import AccuracyGoal
 
     return AccuracyGoal(Path(evaluation), **given)
+
+
+def refuse_no_process(jobs: int) -> None:
+    """Refuse a number of processes that could do nothing.
+
+    Raises:
+        RequestError: it is below 1.
+    """
+    if jobs < 1:
+        raise RequestError(f"expected at least 1 process for {option('jobs')}, found {jobs}")

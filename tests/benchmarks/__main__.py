@@ -2,7 +2,7 @@
 
 from tests.benchmarks.machine import machine
 
-from . import batches, export_cost, limits, speed, systems
+from . import batches, export_cost, limits, peers, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
@@ -10,6 +10,8 @@ print()
 speed.main()
 print()
 systems.main()
+print()
+peers.main()
 print()
 batches.main()
 print()

@@ -1,13 +1,15 @@
-"""Is bf16 worth it, and how far from the limit is it? Slide-Swin-T and Swin-T under OpenVINO, beside the peaks.
+"""How far from the limit is an artifact, and what does a precision gain? Slide-Swin-T and Swin-T beside the peaks.
 
-    python -m tests.benchmarks.limits [ROUNDS]
+    python -m tests.benchmarks.limits [ROUNDS] [TARGET ...]
 
-Random weights cost the same. Goals: bf16 at most 0.55 of fp32 with AMX, fp32 at most 1.5 of the limit, Slide-Swin-T
-at most Swin-T in each precision.
+Random weights cost the same; int8 is calibrated on the bundled photographs. Goals: bf16 at most 0.55 of fp32 with AMX,
+int8 at most 0.65 (ONNX Runtime) and 0.60 (OpenVINO) with VNNI, fp32 at most 1.5 of the limit under OpenVINO,
+Slide-Swin-T at most Swin-T in each precision.
 """
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,58 +21,76 @@ from slide_export.benchmark import rounds as latency
 from slide_export.benchmark.plan import BenchPlan
 from slide_export.benchmark.profile import by_group
 from slide_export.benchmark.roofline import roofline
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
+from slide_export.calibration.images import bundled
+from slide_export.calibration.quantization import NumericFormat, in_precision
+from slide_export.calibration.recipe import default
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core.artifact import ModelIO
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
-from slide_export.core.precision import BF16, FP32
+from slide_export.core.precision import BF16, FP32, INT8
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
-from slide_export.inference.served import in_form
+from slide_export.inference.served import in_form, serve
 from tests.benchmarks.speed import random_model, ratio
 
-TARGET, VARIANTS, PRECISIONS = "openvino", ("slide_swin_tiny", "swin_tiny"), (FP32, BF16)  # bf16 where it is computed
+TARGETS, VARIANTS, PRECISIONS = ("onnx", "openvino"), ("slide_swin_tiny", "swin_tiny"), (FP32, BF16, INT8)
 ROUNDS, CALLS, THREADS = 20, 3, 2
 
 
-def measured(rounds: int) -> BenchmarkResult:
-    """Every variant in every precision, in interleaved rounds, with the machine's peaks and profiles."""
-    backend, candidates = backends.require(TARGET, FP32.name), []
-    precisions = [one for one in PRECISIONS if optional.precision_obstacle(backend, one.name) is None]
+def candidates(target: str, room: Path) -> Iterator[latency.Candidate]:
+    """Every variant in every precision that the target computes on this machine."""
+    backend = backends.require(target, FP32.name)
+    precisions = [
+        one
+        for one in PRECISIONS
+        if one.name in backend.PRECISIONS and optional.precision_obstacle(backend, one.name) is None
+    ]
     images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
+    for variant in VARIANTS:
+        model = random_model(variant)
+        fused = fuse(model)
+        graph = onnx_graph.export(in_form(choose(fused, "auto", auto=backends.default_form(target)), ModelIO()))
+        pictures = FedImages(
+            cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds
+        )
+        for precision in precisions:
+            place = room / f"{target}-{variant}-{precision}"
+            place.mkdir()
+            recipe = default(target, "int8") if precision is INT8 else None
+            numbers = NumericFormat(precision, recipe).on_this_machine()
+            # A bfloat16 artifact holds the float32 graph: its runtime rounds.
+            reduced = graph if recipe is None else in_precision(graph, numbers, pictures)[0]
+            options = LoweringOptions(precision, ModelIO(), backends.complete_options(target, {}))
+            artifact = backend.lower(reduced, place, options)
+            subject = ArtifactInfo(
+                variant,
+                target,
+                precision.name,
+                variant,
+                variant,
+                (224, 224),
+                weights="random",
+                lowering="" if variant == "swin_tiny" else backends.default_form(target),
+                macs=macs_of(fused, 1),
+                artifact_bytes=sum(file.stat().st_size for file in place.iterdir()),
+                computed=optional.dtype_stats(backend, artifact.path, artifact.settings).computed,
+            )
+            yield latency.Candidate(subject, artifact.path, artifact.settings, {graph.inputs[0].name: images})
+
+
+def measured(target: str, rounds: int) -> BenchmarkResult:
+    """All of a target in interleaved rounds, with the machine's peaks and profiles."""
     with tempfile.TemporaryDirectory() as temporary:
-        for variant in VARIANTS:
-            fused = fuse(random_model(variant))
-            graph = onnx_graph.export(in_form(choose(fused, "auto", auto=backends.default_form(TARGET)), ModelIO()))
-            for precision in precisions:
-                place = Path(temporary) / f"{variant}-{precision}"
-                place.mkdir()
-                options = LoweringOptions(precision, ModelIO(), backends.complete_options(TARGET, {}))
-                artifact = backend.lower(graph, place, options)
-                subject = ArtifactInfo(
-                    variant,
-                    TARGET,
-                    precision.name,
-                    variant,
-                    variant,
-                    (224, 224),
-                    weights="random",
-                    lowering="" if variant == "swin_tiny" else backends.default_form(TARGET),
-                    macs=macs_of(fused, 1),
-                    artifact_bytes=sum(file.stat().st_size for file in place.iterdir()),
-                    computed=optional.dtype_stats(backend, artifact.path, artifact.settings).computed,
-                )
-                feeds = {graph.inputs[0].name: images}
-                candidates.append(latency.Candidate(subject, artifact.path, artifact.settings, feeds))
         plan = BenchPlan(rounds=rounds, calls=CALLS, threads=THREADS, profile=True, roofline=True)
-        return latency.measure(candidates, plan)
+        return latency.measure(list(candidates(target, Path(temporary))), plan)
 
 
-def main(rounds: int = ROUNDS) -> None:
-    """Print the tables in Markdown."""
-    result = measured(rounds)
+def show(target: str, result: BenchmarkResult, rounds: int) -> None:
+    """Print a target's table in Markdown."""
     machine, peaks = result.environment, result.peaks
-    print(f"## {machine.cpu} ({' '.join(machine.flags)}), {THREADS} threads, {rounds} interleaved rounds\n")
+    print(f"## {target}, {machine.cpu} ({' '.join(machine.flags)}), {THREADS} threads, {rounds} interleaved rounds\n")
     if peaks is not None:
         print(f"Peaks, 1e9 multiply-adds a second: {peaks.gmacs_per_s}; 1e9 bytes a second: {peaks.read_gb_per_s}\n")
     print("| | ms | of fp32 | of Swin-T | limit ms | × of the limit | where |\n|---|---|---|---|---|---|---|")
@@ -81,8 +101,15 @@ def main(rounds: int = ROUNDS) -> None:
         far = ["-", "-"] if limit is None else [f"{limit.limit_ms:.1f}", f"{limit.factor:.2f}"]
         where = ", ".join(f"{group} {ms:.1f}" for group, ms in by_group(run).items())
         cells = [f"{run.p50_ms.value:.1f}", *(f"{one:.2f}" for one in beside), *far, where]
-        print(f"| {variant} {precision} | {' | '.join(cells)} |")
+        print(f"| {variant} {precision} | {' | '.join(cells)} |", flush=True)
+    print()
+
+
+def main(rounds: str = str(ROUNDS), *targets: str) -> None:
+    """Print a table a target."""
+    for target in targets or TARGETS:
+        show(target, measured(target, int(rounds)), int(rounds))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

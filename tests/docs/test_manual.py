@@ -44,9 +44,7 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
 
 def test_every_verb_and_every_error_is_in_the_reference(site: Path) -> None:
     text = page(site, "reference/python")
-    verbs = {name for name, value in vars(api).items() if getattr(value, "__module__", "") == api.__name__}
-    public = {name for name in verbs if not name.startswith("_")}
-    assert all(f'id="slide_export.api.{name}"' in text for name in public)
+    assert all(f'id="slide_export.api.{name}"' in text for name in api.__all__)
     raised = {name for name, value in vars(errors).items() if isinstance(value, type) and name.endswith("Error")}
     assert all(f'id="slide_export.core.errors.{name}"' in text for name in raised)
 

@@ -53,7 +53,7 @@ def test_every_form_of_every_stage_is_measured(model: Model) -> None:
     stages = tune.tune(fuse(model), "onnx", ORDER)
     assert [(stage.size, set(stage.ms)) for stage in stages] == [((16, 16, 16), set(TWO)), ((8, 8, 32), set(TWO))]
     assert all(ms > 0 for stage in stages for ms in stage.ms.values())
-    assert len(json.loads(tune.cache().read_text())) == 2
+    assert len(json.loads(tune.remembered().read_text())) == 2
 
 
 def test_what_was_measured_is_remembered_and_the_fastest_is_taken(model: Model, no_measurement: None) -> None:
@@ -69,8 +69,8 @@ def test_the_choice_and_its_times_are_in_the_manifest(model: Model, checkpoint: 
 
 
 def test_a_damaged_memory_is_measured_anew(model: Model) -> None:
-    tune.cache().parent.mkdir(parents=True)
-    tune.cache().write_text('{"half a file')
+    tune.remembered().parent.mkdir(parents=True)
+    tune.remembered().write_text('{"half a file')
     assert len(tune.tune(fuse(model), "onnx", ORDER)) == 2
 
 
@@ -91,8 +91,8 @@ def test_a_memory_that_cannot_be_written_costs_no_measurement(
     (tmp_path / "cache").write_text("in the way")
     if place == "no home":
         monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setattr(tune.Path, "home", classmethod(lambda _: (_ for _ in ()).throw(RuntimeError("no home"))))
+        monkeypatch.setattr(Path, "home", classmethod(lambda _: (_ for _ in ()).throw(RuntimeError("no home"))))
     remember(model, {"taps": 1.0, "grouped": 2.0}, {"taps": 2.0, "grouped": 1.0})
-    said = "there is no home directory" if place == "no home" else f"expected to write {tmp_path / 'cache'}"
+    said = "expected a home directory" if place == "no home" else f"expected to write {tmp_path / 'cache'}"
     assert len(caplog.messages) == 2
     assert all(message.startswith(f"the times are not remembered: {said}") for message in caplog.messages)

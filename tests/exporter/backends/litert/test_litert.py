@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from slide_export import api
-from slide_export.backends import litert, optional, registry
+from slide_export.backends import isolation, litert, optional, registry
 from slide_export.backends.litert import flatbuffer, halves
 from slide_export.backends.litert.quantize import quantized
 from slide_export.bundle import store
@@ -154,7 +154,7 @@ def test_a_halved_file_with_one_wrong_value_is_found(digits_bundle: Path, tmp_pa
 
 
 def test_a_dynamic_batch_is_refused_by_name_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry.isolation, "installed", lambda *_: Path("made"))
+    monkeypatch.setattr(isolation, "installed", lambda *_: Path("made"))
     with pytest.raises(RequestError, match="litert takes one fixed batch size"):
         resolve(ExportRequest(DIGITS / "digits.pth", target="litert"))
     assert cli.run(["export", str(DIGITS / "digits.pth"), "--target", "litert"]) == 2
