@@ -79,7 +79,7 @@ def save_widened(path: Path, wide: Path) -> None:
     from .wide import widened
 
     read = AIModelAsset.load(path).program._module._mlir_module
-    text = widened(read.operation.get_asm(large_elements_limit=None, enable_debug_info=False))
+    text = widened(str(read.operation.get_asm(large_elements_limit=None, enable_debug_info=False)))
     made = Module.parse(text, Context()._mlir_context)
     AIProgram._from_mlir_module(made).save_asset(wide)
 
