@@ -35,17 +35,24 @@ class BadInputError(Exception):
 def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     """What runs one batch, started with the settings that the bundle was proved with, and its name."""
     import asyncio
+    import atexit
+    import hashlib
     import importlib.metadata
+    import time
 
     from coreai.authoring import AIModelAsset
     from coreai.runtime import NDArray
 
     if manifest["precision"]["name"] != "fp32":
         raise BadInputError("expected a bundle in fp32: this interpreter takes minutes for an image in float16")
+    asset = bundle / manifest["artifact"]["path"]
+    if hashlib.sha256((asset / "main.mlirb").read_bytes()).digest() != (asset / "main.hash").read_bytes():
+        raise BadInputError(f"expected an asset of Core AI, {asset} is not what its main.hash says")  # else it aborts
+    atexit.register(time.sleep, 0.5)  # the runtime's threads come back a moment after an answer: an exit before aborts
     (fed,) = (entry["name"] for entry in manifest["inputs"])
 
     async def load() -> Any:
-        async with AIModelAsset.load(bundle / manifest["artifact"]["path"]).executable() as model:
+        async with AIModelAsset.load(asset).executable() as model:
             return model.load_function("main")
 
     async def call(images: Array) -> list[Array]:

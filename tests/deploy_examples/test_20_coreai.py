@@ -1,6 +1,7 @@
 """Core AI's Python program on a digits bundle, run as a user runs it; Swift as its grammar sees it."""
 
 import ast
+import hashlib
 import os
 import re
 import shutil
@@ -8,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tree_sitter_swift
 
 pytest.importorskip("coreai", reason="coreai-core is not installed")
 pytest.importorskip("coreai_torch", reason="coreai-torch is not installed")
 
+from slide_export.backends.coreai import bytecode
 from slide_export.core.artifact import ModelIO
 from slide_export.core.request import ExportRequest
 from slide_export.digits import train
@@ -57,8 +60,11 @@ def test_an_image_is_answered_after_the_proof(bundle: Path, seven: Path) -> None
 @pytest.mark.slow
 def test_another_model_is_not_equal_and_nothing_is_answered(bundle: Path, seven: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(bundle, tmp_path / "altered"))
-    golden = (copied / "golden.safetensors").read_bytes()
-    (copied / "golden.safetensors").write_bytes(golden[:-8] + b"\0\0\0\0\0\0\x10@")  # the last number is 4.0
+    program = copied / "model.aimodel" / "main.mlirb"
+    data = program.read_bytes()
+    largest = max((bytes(blob) for _, blob in bytecode.blobs(bytecode.read(program))), key=len)
+    program.write_bytes(data.replace(largest, (np.frombuffer(largest, "<f4") * np.float32(1.1)).tobytes()))
+    program.with_name("main.hash").write_bytes(hashlib.sha256(program.read_bytes()).digest())
     done = classify(copied, seven)
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
     assert done.stdout.startswith("✗ NOT equal to the trained model")
@@ -70,7 +76,7 @@ def test_what_is_no_artifact_is_refused(bundle: Path, tmp_path: Path) -> None:
     (copied / "model.aimodel" / "main.mlirb").write_bytes(b"nothing")
     done = classify(copied, "--check")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: expected an asset of Core AI, it says: ")
+    assert done.stderr.splitlines()[-1].startswith("error: expected an asset of Core AI, ")
 
 
 @pytest.mark.slow

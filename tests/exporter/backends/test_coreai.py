@@ -122,6 +122,19 @@ def test_a_session_runs_where_a_loop_runs_already(fixed: tuple[Artifact, ServedM
     np.testing.assert_array_equal(asyncio.run(notebook()), answers(fixed[0], images(2)))
 
 
+def test_a_process_may_end_at_once_after_an_answer(fixed: tuple[Artifact, ServedModel]) -> None:
+    """The runtime's threads come back to Python a moment later, and aborted five processes of eight."""
+    code = (
+        "import sys, numpy, pathlib; from slide_export.backends import coreai;"
+        "session = coreai.Session(pathlib.Path(sys.argv[1]),"
+        "{'inputs': ['images'], 'outputs': ['logits'], 'batch': 2, 'operations': 1});"
+        "feeds = {'images': numpy.zeros((2, 3, 32, 32), 'float32')};"
+        "[session.run(feeds) for _ in range(3)]; sys.exit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, fixed[0].path], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
 def test_the_same_model_gives_the_same_bytes(fixed: tuple[Artifact, ServedModel], tmp_path: Path) -> None:
     artifact, source = fixed
     again = lowered(source, tmp_path)
