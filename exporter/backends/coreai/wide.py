@@ -1,7 +1,7 @@
 """A float16 program in float32: what is stored in half stays that, and is computed with in float32.
 
-Core AI's interpreter on Linux takes 2 to 25 times its time for float32 of tiny models in float16, and for a
-Slide-Swin-T more than nine minutes an image. So what is proved here of a float16 asset is this: its own program and
+Core AI's interpreter on Linux takes 6 to 25 times its time for float32 of tiny models in float16, and for a
+Slide-Swin-T more than seven minutes an image. So what is proved here of a float16 asset is this: its own program and
 weights, without the rounding of each result.
 
     Given    coreai.constant dense<0xFC00> : tensor<f16>        coreai.cast %2 : tensor<?x4xf16> to tensor<?x4xf32>
