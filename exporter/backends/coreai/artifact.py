@@ -23,6 +23,8 @@ from .vendor import converted, functions, save
 
 FOLDER = "model.aimodel"
 OPTIONS: Mapping[str, Option] = {}
+ABORTS = frozenset({"mvitv2"})
+"""Families of which coreai-torch 0.4.3 ends the whole process: "LLVM ERROR: Failed to infer result type(s)"."""
 DATED = "creationDate"
 """What `metadata.json` has of the clock, whatever it is told; an asset loads without it."""
 
@@ -33,6 +35,11 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     Raises:
         LoweringError: torch.export or Core AI cannot express the model, or cannot run it.
     """
+    if source.trained.family in ABORTS:
+        raise LoweringError(
+            f"expected a model that Core AI can express, found {source.trained.family}: its converter ends the process at "
+            "a sum whose shape it cannot infer; take another target"
+        )
     path, batch = directory / FOLDER, options.interface.batch
     program = _program(source, options)
     try:
