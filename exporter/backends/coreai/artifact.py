@@ -37,8 +37,8 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     """
     if source.trained.family in ABORTS:
         raise LoweringError(
-            f"expected a model that Core AI can express, found {source.trained.family}: its converter ends the process at "
-            "a sum whose shape it cannot infer; take another target"
+            f"expected a model that Core AI can express, found {source.trained.family}: its converter ends the process "
+            "at a sum whose shape it cannot infer; take another target"
         )
     path, batch = directory / FOLDER, options.interface.batch
     program = _program(source, options)
