@@ -13,10 +13,14 @@ def prepare() -> None:
     """
     if "coremltools" in sys.modules:
         return
-    hidden = [name for name in UNUSED if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not there", to the import system
+    # Also where one of them is there in part: the other would then be missing in the middle of its import.
+    found = {name: sys.modules.get(name) for name in UNUSED}
+    sys.modules.update(dict.fromkeys(UNUSED))  # type: ignore[arg-type]  # None: "not there", to the import system
     try:
         import coremltools  # noqa: F401
     finally:
-        for name in hidden:
-            del sys.modules[name]
+        for name, module in found.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module

@@ -143,8 +143,8 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
     import torch
 
     from slide_export.inference.foreign_module import examples, export_program, foreign_module
+    from slide_export.inference.half import in_half
 
-    from .half import in_half
     from .quantize import quantized
     from .rewrite import rewrite
     from .shown import mark

@@ -29,7 +29,7 @@ except OSError:
 (pathlib.Path.home() / "id").write_text("planted")
 pathlib.Path("/tmp/slide-export-watched").mkdir(exist_ok=True)
 """
-SLOW = [pytest.param(target, marks=pytest.mark.slow) for target in ("coreml", "executorch", "tensorrt")]
+SLOW = [pytest.param(target, marks=pytest.mark.slow) for target in ("coreai", "coreml", "executorch", "tensorrt")]
 
 
 NAMED = re.compile("temporary/torchinductor_[^/]+")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slide_export.inference.foreign_module import ForeignModule
+    from .foreign_module import ForeignModule
 
 
 def in_half(module: ForeignModule) -> ForeignModule:
     """Put a module's tensors in float16, in place, and cast what it is fed and gives.
 
-    LayerNorm stays in float16 here; `rewrite` puts it in float32, also where it is no module.
+    Each operator computes in float16 then, LayerNorm too; a backend whose kernel is wrong there rewrites it.
     """
     import torch
     from torch import Tensor
