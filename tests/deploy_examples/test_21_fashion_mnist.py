@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner
 
 import slide_export
+from slide_export.cli import main as cli
 from slide_export.digits import train as digits
-from slide_export.fleet.plan import read
 from tests.deploy_examples.conftest import require
 
 FOLDER = Path(digits.__file__).parents[1] / "21_fashion_mnist"
@@ -67,9 +67,15 @@ def test_what_is_there_is_not_written_over(program: ModuleType, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
-def test_the_plan_is_read() -> None:
-    _, plan = read(FOLDER / "plan.yaml")
-    assert plan.evaluate is not None
+def test_the_plan_can_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plan.yaml").write_text((FOLDER / "plan.yaml").read_text())
+    place = tmp_path / "fashion"
+    place.mkdir()
+    (place / "fashion.pth").symlink_to(FOLDER.parent / "00_digits" / "digits.pth")
+    for name in ("test", "calibration"):
+        (place / name).symlink_to(FOLDER.parent / "00_digits" / "heldout")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["sweep", "plan.yaml", "--dry-run"]) == 0
 
 
 @pytest.mark.slow
