@@ -1,6 +1,7 @@
 """The directory that ships: what is in it, written by `staging`, and read back for verification."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ GOLDEN_IMAGES = 8  # the largest batch that is checked
 FEED, EXACT, ROUNDED, MARGIN = "input.", "reference.", "rounded.", "margin."  # prefixes of the golden file's tensors
 METADATA = "reference"  # of the golden file
 ATTEMPTS = 8  # at a bundle that exports replace meanwhile
+PAUSE_S = 0.005  # before the second attempt, twice as long before each later one
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def read(path: Path) -> Bundle:
         except (BundleError, FileNotFoundError):
             if attempt == ATTEMPTS - 1 or _identity(path) == before:
                 raise
+        time.sleep(PAUSE_S * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 

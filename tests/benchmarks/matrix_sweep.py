@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from slide_export.bundle import store as bundles
 from slide_export.bundle.manifest import Manifest
@@ -55,11 +56,10 @@ def _told(row: Row, manifest: Manifest) -> Row:
     return replace(row, parameters=manifest.model.parameters, bytes=manifest.artifact.bytes, parity=parity)
 
 
-def _time(found: dict[str, Row], exports: list[str], result: dict[str, object]) -> None:
+def _time(found: dict[str, Row], exports: list[str], result: dict[str, Any]) -> None:
     """Writes a sitting's latencies to its rows; the parent stands first: a is what slides."""
-    told = json.loads(json.dumps(result))
-    for key, run in zip(exports, told["runs"], strict=True):
+    for key, run in zip(exports, result["runs"], strict=True):
         found[key] = replace(found[key], latency_ms=run["p50_ms"]["value"])
-    for comparison in told["comparisons"]:
+    for comparison in result["comparisons"]:
         slides = exports[comparison["a"]]
         found[slides] = replace(found[slides], over_parent=comparison["ratio"]["value"])

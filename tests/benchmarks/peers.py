@@ -130,7 +130,7 @@ def work(way: str, variant: str) -> None:
         call = WAYS[way](model, image, Path(room))
         for _ in range(UNTIMED + CALLS):
             call()
-        print(json.dumps("ready"), flush=True)
+        print(json.dumps("ready", allow_nan=False), flush=True)
         for _line in sys.stdin:
             call()  # wakes its threads
             times = []
@@ -138,7 +138,7 @@ def work(way: str, variant: str) -> None:
                 start = time.perf_counter()
                 call()
                 times.append((time.perf_counter() - start) * 1e3)
-            print(json.dumps(times), flush=True)
+            print(json.dumps(times, allow_nan=False), flush=True)
 
 
 class Way:

@@ -105,7 +105,7 @@ def serve(path: Path, threads: int) -> None:
         for _ in range(CALLS):
             session.run(feeds)
         wall = time.perf_counter() - start
-        print(json.dumps([wall / CALLS, (_spent() - before) / CALLS]), flush=True)
+        print(json.dumps([wall / CALLS, (_spent() - before) / CALLS], allow_nan=False), flush=True)
 
 
 def _spent() -> float:

@@ -180,9 +180,9 @@ def test_a_target_is_asked_for_the_precisions_that_it_has(tmp_path: Path, monkey
         monkeypatch.setattr(matrix, name, tmp_path / name)
     ran = []
 
-    def run_group(group: tuple[str, ...], target: str, precision: str, timed: bool) -> list[Row]:
-        ran.append((target, precision))
-        return [replace(ROW, target=target, precision=precision)]
+    def run_group(_group: Sequence[str], cells: Sequence[tuple[str, str]], _timed: Sequence[str]) -> list[Row]:
+        ran.extend(cells)
+        return [replace(ROW, target=target, precision=precision) for target, precision in cells]
 
     monkeypatch.setattr(matrix, "run_group", run_group)
     asked = ["--variants", "nat_tiny", "--targets", "onnx", "ncnn", "--precisions", "--latency", "no"]

@@ -104,7 +104,7 @@ def _make_steady(path: Path, names: tuple[str, ...]) -> None:
     (path / HASH).write_bytes(digest(program))
     told = json.loads(metadata.read_text("utf-8"))
     told.pop(DATED, None)
-    metadata.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", "utf-8")
+    metadata.write_text(json.dumps(told, indent=2, sort_keys=True, allow_nan=False) + "\n", "utf-8")
 
 
 def _run_once(source: ServedModel, path: Path, settings: Settings) -> Outputs:

@@ -51,6 +51,7 @@ MODULES = (
 )
 PLACEHOLDERS = {
     "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n',
+    "inference/half": '"""For lowering; a device lowers nothing."""\n',
     "inference/foreign_module": '"""For converters; a device converts nothing."""\n',
     "backends/isolation": '"""Environments of converters; a device converts nothing."""\n'
     "def installed(*_):\n    return None\n"

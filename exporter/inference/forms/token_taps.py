@@ -5,7 +5,6 @@ them for free. The sum over a head's channels is over the last axis, and a tap's
 what vector units are for. q, k and v are products of their own, so nothing is split.
 """
 
-import torch
 from torch import Tensor, nn
 
 from slide_export.models.slide_attention import FusedSlideAttention
@@ -52,7 +51,7 @@ class SummedTapsSlideAttention(TokenTapsSlideAttention):
 
     def __init__(self, fused: FusedSlideAttention) -> None:
         super().__init__(fused)
-        self.head_sum = head_sums(fused, torch.ones_like(fused.proj.bias)[None])
+        self.head_sum = head_sums(fused, fused.proj.weight.new_ones(1, self.heads * self.width))
 
     def _logits(self, q: Tensor, k: Tensor) -> list[Tensor]:
         q = q.permute(0, 3, 1, 2)
