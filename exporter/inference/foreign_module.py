@@ -16,7 +16,7 @@ import copy
 import inspect
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,15 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.graph import TensorSpec
 from slide_export.core.text import foreign
 
 from .served import TRACE_BATCH, ServedModel
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+    from slide_export.core.artifact import Array
 
     from .export_wrapper import ExportWrapper
 
@@ -116,6 +119,23 @@ def _make_contiguous(root: nn.Module) -> None:
 def examples(served: ServedModel, batch: int) -> tuple[Tensor, ...]:
     """Zero inputs of a batch, of the right shape and type."""
     return tuple(image[:1].expand(batch, *image.shape[1:]).clone() for image in served.example())
+
+
+def specs(
+    served: ServedModel, given: Mapping[str, Array], batch: int | None
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of an artifact.
+
+    Args:
+        given: what the artifact gave, any number of images in front.
+        batch: None takes any.
+    """
+    size = batch or "batch"
+    inputs = tuple(
+        TensorSpec(name, str(fed.dtype).removeprefix("torch."), (size, *fed.shape[1:]))
+        for name, fed in zip(served.input_names, served.example(), strict=True)
+    )
+    return inputs, tuple(TensorSpec(name, str(one.dtype), (size, *one.shape[1:])) for name, one in given.items())
 
 
 def export_program(served: ServedModel, module: nn.Module, *, largest: int | None = None) -> ExportedProgram:

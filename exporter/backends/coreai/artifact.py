@@ -10,7 +10,6 @@ from typing import Any
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact, Outputs
 from slide_export.core.errors import BundleError, LoweringError
-from slide_export.core.graph import TensorSpec
 from slide_export.core.precision import FP16
 from slide_export.core.text import foreign
 from slide_export.inference.served import ServedModel
@@ -35,6 +34,8 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     Raises:
         LoweringError: torch.export or Core AI cannot express the model, or cannot run it.
     """
+    from slide_export.inference.foreign_module import specs
+
     if source.trained.family in ABORTS:
         raise LoweringError(
             f"expected a model that Core AI can express, found {source.trained.family}: its converter ends the process "
@@ -55,13 +56,7 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
         "operations": count,
     }
     found = _run_once(source, path, settings)
-    size = batch or "batch"
-    inputs = tuple(
-        TensorSpec(name, str(fed.dtype).removeprefix("torch."), (size, *fed.shape[1:]))
-        for name, fed in zip(source.input_names, source.example(), strict=True)
-    )
-    outputs = tuple(TensorSpec(name, str(value.dtype), (size, *value.shape[1:])) for name, value in found.items())
-    return Artifact("coreai", options.precision, path, inputs, outputs, dict(settings))
+    return Artifact("coreai", options.precision, path, *specs(source, found, batch), dict(settings))
 
 
 def _program(source: ServedModel, options: LoweringOptions) -> Any:

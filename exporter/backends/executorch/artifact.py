@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact
 from slide_export.core.errors import LoweringError, RequestError, option
-from slide_export.core.graph import TensorSpec
 from slide_export.core.precision import FP16, FP32
 from slide_export.core.proof import BATCH_SIZES
 from slide_export.core.text import foreign
@@ -53,6 +52,8 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
         RequestError: the bound is no number, or below what a proof runs.
         LoweringError: the model cannot be expressed, quantized or run at its largest batch.
     """
+    from slide_export.inference.foreign_module import specs
+
     largest = _largest(source, options)
     path = directory / "model.pte"
     made = _known_program(source, options, None if options.interface.batch else largest)
@@ -68,13 +69,8 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
         "shown": made.shown,
     }
     found = _run_largest(source, path, settings)
-    batch = options.interface.batch or "batch"
-    inputs = tuple(
-        TensorSpec(name, str(fed.dtype).removeprefix("torch."), (batch, *fed.shape[1:]))
-        for name, fed in zip(source.input_names, source.example(), strict=True)
-    )
-    outputs = tuple(TensorSpec(name, str(value.dtype), (batch, *value.shape[1:])) for name, value in found.items())
-    return Artifact("executorch", options.precision, path, inputs, outputs, dict(settings))
+    ends = specs(source, found, options.interface.batch)
+    return Artifact("executorch", options.precision, path, *ends, dict(settings))
 
 
 def _largest(source: ServedModel, options: LoweringOptions) -> int:

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import LoweringError, RequestError
+from slide_export.core.graph import TensorSpec
 from slide_export.core.model import Model
 from slide_export.core.task import Task
 from slide_export.inference.foreign_module import (
@@ -17,6 +19,7 @@ from slide_export.inference.foreign_module import (
     foreign_module,
     names_of,
     save_program,
+    specs,
 )
 from slide_export.inference.served import ServedModel, serve
 from slide_export.tasks import TASKS
@@ -179,3 +182,12 @@ def test_examples_have_the_batch_that_is_asked(embed: bool, model: Model) -> Non
     (image,) = examples(serve(model, ModelIO(embed_preprocessing=embed)), 5)
     assert tuple(image.shape) == ((5, 64, 64, 3) if embed else (5, 3, 64, 64))
     assert image.dtype == (torch.uint8 if embed else torch.float32)
+
+
+@pytest.mark.parametrize(("batch", "size"), [(None, "batch"), (4, 4)])
+def test_ends_are_those_of_the_artifact_whatever_batch_it_was_run_with(
+    batch: int | None, size: str | int, strided: ServedModel
+) -> None:
+    inputs, outputs = specs(strided, {"logits": np.zeros((2, 3), np.float32)}, batch)
+    assert inputs == (TensorSpec(strided.input_names[0], "float32", (size, 3, 7, 5)),)
+    assert outputs == (TensorSpec("logits", "float32", (size, 3)),)
