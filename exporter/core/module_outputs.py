@@ -35,6 +35,19 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
     return {module: found[module] for module in modules if module in found}
 
 
+def modules_by_value(values: Sequence[Value], without: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The modules whose output each value is, of all that are in the values' scopes; values of none are left out.
+
+    Args:
+        without: modules that no value is the output of.
+    """
+    scopes = {scope for one in values for scope in _ancestors(one.scope or "")}
+    found: dict[str, tuple[str, ...]] = {}
+    for module, value in outputs_of(values, sorted(scopes - {*without})).items():
+        found[value] = (*found.get(value, ()), module)
+    return found
+
+
 def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:
     """Innermost module of each value.
 

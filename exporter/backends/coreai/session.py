@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from slide_export.backends.native_text import native_text
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError, option
 from slide_export.core.text import foreign
 
 from .asset import SUFFIX, read_asset
-from .vendor import save_widened, silent
+from .vendor import save_widened
 
 T = TypeVar("T")
 SETTLE_S = 0.5
@@ -102,7 +103,7 @@ async def _opened(path: Path) -> Any:
     from coreai.authoring import AIModelAsset
 
     async with AIModelAsset.load(path).executable() as model:
-        with silent():
+        with native_text():  # it prints "Loading function 'main'"
             return model.load_function(FUNCTION)
 
 

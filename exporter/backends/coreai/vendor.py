@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,20 +80,6 @@ def save_widened(path: Path, wide: Path) -> None:
     text = widened(str(read.operation.get_asm(large_elements_limit=None, enable_debug_info=False)))
     made = Module.parse(text, Context()._mlir_context)
     AIProgram._from_mlir_module(made).save_asset(wide)
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Keep a line of the native runtime, "Loading function 'main'", out of the process's standard error."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # no path of anybody's
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def functions(program: Any) -> tuple[str, ...]:

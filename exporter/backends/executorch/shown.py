@@ -12,12 +12,10 @@ afterwards a sum in the middle of a block looks like the block's. So:
 from __future__ import annotations
 
 import operator
-from collections import defaultdict
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from slide_export.core.graph import Value
-from slide_export.core.module_outputs import outputs_of
+from slide_export.core.module_outputs import modules_by_value
 
 from .rewrite import WRAPPED, module_of
 
@@ -38,15 +36,11 @@ DELEGATE = "executorch_call_delegate"
 def mark(module: GraphModule) -> None:
     """Note at each node whose outputs it is; the stack is what every later pass hands on."""
     nodes = [node for node in module.graph.nodes if node.op == "call_function"]
-    scopes = {node: module_of(node) for node in nodes}
-    names = {name for scope in scopes.values() for name in accumulate(scope.split("."), "{}.{}".format)}
-    values = [Value(node.name, scopes[node], tuple(one.name for one in node.all_input_nodes)) for node in nodes]
-    outputs: dict[str, list[str]] = defaultdict(list)
-    for name, value in outputs_of(values, sorted(names - {""})).items():
-        outputs[value].append(name)
+    values = [Value(node.name, module_of(node), tuple(one.name for one in node.all_input_nodes)) for node in nodes]
+    outputs = modules_by_value(values)
     for node in nodes:
         stack = dict(node.meta.get("nn_module_stack", {}))
-        if stack and outputs[node.name]:
+        if stack and node.name in outputs:
             told = JOINED.join(f"{WRAPPED}{name}" for name in outputs[node.name])
             node.meta["nn_module_stack"] = {**stack, KEY: (told, "")}
 

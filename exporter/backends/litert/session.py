@@ -15,7 +15,7 @@ from slide_export.backends.native_text import native_text
 from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import Value
-from slide_export.core.module_outputs import outputs_of
+from slide_export.core.module_outputs import modules_by_value
 from slide_export.core.text import foreign
 
 from . import flatbuffer
@@ -41,16 +41,8 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
             scope = _scope(graph, operation)
             told = None if scope in merged else scope
             found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
-    return _called(found, hidden(_joined(graph)))
-
-
-def _called(values: Sequence[Value], without: frozenset[str]) -> tuple[Value, ...]:
-    """The values with the modules whose outputs they are; `without` are modules that no value is the output of."""
-    names = {name for one in values for name in accumulate((one.scope or "").split("."), "{}.{}".format)}
-    modules: dict[str, list[str]] = {}
-    for module, value in outputs_of(values, sorted(names - without - {""})).items():
-        modules.setdefault(value, []).append(module)
-    return tuple(replace(one, output_of=tuple(modules.get(one.name, ()))) for one in values)
+    modules = modules_by_value(found, without=hidden(_joined(graph)))
+    return tuple(replace(one, output_of=modules.get(one.name, ())) for one in found)
 
 
 def _joined(graph: flatbuffer.Graph) -> Iterator[Sequence[str]]:

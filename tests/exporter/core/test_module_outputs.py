@@ -1,7 +1,7 @@
 """The value that leaves a module is its output, whatever the artifact calls it."""
 
 from slide_export.core.graph import Value
-from slide_export.core.module_outputs import outputs_of
+from slide_export.core.module_outputs import modules_by_value, outputs_of
 
 MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")
 CHAIN = (
@@ -51,3 +51,15 @@ def test_an_artifact_that_says_whose_outputs_its_values_are_is_believed() -> Non
         Value("last", None, (), ("b", "b.fc")),
     )
     assert outputs_of(values, ("a", "a.norm", "b", "b.fc")) == {"a.norm": "normed", "b": "last", "b.fc": "last"}
+
+
+def test_a_value_has_the_modules_of_its_scope_that_it_leaves() -> None:
+    values = (
+        Value("p", "block.proj", ("x",)),
+        Value("b", "block", ("p",)),
+        Value("logits", "head", ("b",)),
+    )
+    assert modules_by_value(values) == {"p": ("block.proj",), "b": ("block",), "logits": ("head",)}
+    assert modules_by_value(values, without={"block"}) == {"p": ("block.proj",), "logits": ("head",)}
+    (alone,) = modules_by_value(values[:1]).items()
+    assert alone == ("p", ("block", "block.proj"))
