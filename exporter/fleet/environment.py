@@ -6,10 +6,10 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from slide_export.backends import registry
+from slide_export.benchmark.environment import flags
 
 ALWAYS = ("slide-export", "torch", "numpy")
 VNNI = frozenset({"avx512_vnni", "avx_vnni"})
@@ -51,17 +51,8 @@ def overflows() -> bool:
     """The answer of `calibration.recipe.overflows`, without torch where the system tells the processor's flags."""
     if platform.machine() != "x86_64":
         return False
-    if flags := _flags():
-        return not flags & VNNI
+    if found := flags():
+        return VNNI.isdisjoint(found)
     from slide_export.calibration.recipe import overflows as by_torch
 
     return by_torch()
-
-
-def _flags() -> frozenset[str]:
-    """What the processor can do, as Linux names it; nothing elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
