@@ -1,7 +1,9 @@
 """What the examples' tests share: proved bundles of the digits model, and the programs that an example needs."""
 
+import importlib.util
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +30,16 @@ def require(*packages: str) -> None:
 def _there(witness: str) -> bool:
     """Tell whether a program is on the PATH, or a file exists."""
     return Path(witness).is_file() or shutil.which(witness) is not None
+
+
+def program_at(path: Path) -> ModuleType:
+    """An example's program as a module; its folder has no name that `import` takes."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _export(target: str, folder: Path) -> Path:

@@ -1,7 +1,6 @@
 """The three Python programs, run as a user runs them: they differ in the runtime alone."""
 
 import ast
-import importlib.util
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
 
 import numpy as np
@@ -32,6 +30,7 @@ from slide_export.inference.preprocess import normalise
 from slide_export.inference.served import serve
 from slide_export.models import DataConfig
 from slide_export.workflows import export as pipeline
+from tests.deploy_examples.conftest import program_at
 
 DIGITS = Path(train.__file__).parent
 PROGRAMS = {
@@ -98,14 +97,6 @@ def shares(text: str) -> dict[str, float]:
     return {label.strip(): float(percent) for percent, label in rows}
 
 
-def module_of(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.parent.name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_an_image_is_answered_as_the_trained_model_answers_it(target: str, bundle: Path, seven: Path) -> None:
     done = classify(target, bundle, seven)
     assert (done.returncode, done.stderr) == (0, "")
@@ -131,7 +122,7 @@ def test_one_weight_off_by_a_percent_is_not_equal_and_nothing_is_answered(
 
 
 def test_nan_is_not_equal(target: str, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program = module_of(PROGRAMS[target])
+    program = program_at(PROGRAMS[target])
     manifest, golden = program.read_bundle(bundle)
     wrong = golden["reference.logits"] * np.nan
     assert not program.check(lambda images: [wrong[: len(images)]], manifest, golden, "a test")
@@ -141,7 +132,7 @@ def test_nan_is_not_equal(target: str, bundle: Path, capsys: pytest.CaptureFixtu
 def test_golden_arrays_are_those_that_safetensors_reads(target: str, bundle: Path) -> None:
     from safetensors.numpy import load_file
 
-    _, golden = module_of(PROGRAMS[target]).read_bundle(bundle)
+    _, golden = program_at(PROGRAMS[target]).read_bundle(bundle)
     expected = load_file(bundle / "golden.safetensors")
     assert golden.keys() == expected.keys()
     assert all(np.array_equal(golden[name], value) for name, value in expected.items())
@@ -161,7 +152,7 @@ def test_pixels_are_those_of_the_proof(target: str, model: Model, data: DataConf
     photo = next(path for path in bundled().files if path.name == "chelsea.jpg")
     interface = ModelIO(embed_preprocessing=embedded)
     how = typed_json.plain(_preprocessing(serve(replace(model, data=data), interface)))
-    found = module_of(PROGRAMS[target]).prepare(photo, how)
+    found = program_at(PROGRAMS[target]).prepare(photo, how)
     pixels = read([photo], data, model.image_size)
     assert np.array_equal(found, pixels if embedded else normalise(pixels, data))
 

@@ -1,6 +1,5 @@
 """The way from a library's checkpoint: with the libraries' stored outputs here, with the libraries in `make slow`."""
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from slide_export.digits import train
+from tests.deploy_examples.conftest import program_at
 from tests.exporter.checkpoint.foreign import golden, write
 from tests.exporter.checkpoint.libraries import library, quiet
 
@@ -18,12 +18,7 @@ PROGRAM = Path(train.__file__).parents[1] / "12_formats" / "from_library.py"
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("from_library", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program_at(PROGRAM)
 
 
 def run(program: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

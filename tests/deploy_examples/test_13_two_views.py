@@ -1,6 +1,5 @@
 """The example of two images: from its folder to equal answers, and a bundle of something else that is not equal."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -10,18 +9,14 @@ from click.testing import CliRunner
 
 import slide_export
 from slide_export.digits import train
+from tests.deploy_examples.conftest import program_at
 
 FOLDER = Path(train.__file__).parents[1] / "13_two_views"
 
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("views", FOLDER / "views.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program_at(FOLDER / "views.py")
 
 
 @pytest.mark.slow

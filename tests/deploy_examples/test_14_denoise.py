@@ -1,6 +1,5 @@
 """The example of denoising: a shortened training that removes noise, exported and judged by photographs not seen."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +11,7 @@ from PIL import Image
 import slide_export
 from slide_export.calibration.images import bundled
 from slide_export.digits import train
+from tests.deploy_examples.conftest import program_at
 
 FOLDER = Path(train.__file__).parents[1] / "14_denoise"
 PAGE_PICTURE = FOLDER.parents[1] / "docs" / "manual" / "assets" / "denoise.jpg"
@@ -21,12 +21,7 @@ LEAST_GAIN_DB = 3.0  # of 20 dB; the whole training gains more, a model that lea
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_denoise", FOLDER / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program_at(FOLDER / "train.py")
 
 
 def test_the_pairs_are_of_photographs_that_are_not_trained_on(program: ModuleType, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The segmentation and the detection example: trained, exported, run; their own arithmetic against the library's."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from slide_export import api
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.tasks.answers.palette import palette
 from slide_export.tasks.answers.suppress import detections
+from tests.deploy_examples.conftest import program_at
 from tests.models.dense_cases import VALUES, golden, write
 
 EXAMPLES = Path(__file__).parents[2] / "deploy_examples"
@@ -24,12 +24,7 @@ LEAST_MIOU = 30.0
 
 
 def program(folder: str, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{folder}_{name}", EXAMPLES / folder / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program_at(EXAMPLES / folder / f"{name}.py")
 
 
 def test_a_training_file_tells_its_model(tmp_path: Path) -> None:

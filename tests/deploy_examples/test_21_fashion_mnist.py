@@ -1,7 +1,6 @@
 """The example of Fashion-MNIST: its files are read; a shortened training is exported and judged by test pictures."""
 
 import gzip
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +13,7 @@ from click.testing import CliRunner
 import slide_export
 from slide_export.cli import main as cli
 from slide_export.digits import train as digits
-from tests.deploy_examples.conftest import require
+from tests.deploy_examples.conftest import program_at, require
 
 FOLDER = Path(digits.__file__).parents[1] / "21_fashion_mnist"
 TRAINED, TESTED = 4000, 500  # of 60,000 and 10,000
@@ -23,12 +22,7 @@ LEAST = 0.65  # after two short epochs; a model that learns nothing has 0.1
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_fashion", FOLDER / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program_at(FOLDER / "train.py")
 
 
 def write_idx(file: Path, values: np.ndarray) -> None:
