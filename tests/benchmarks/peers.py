@@ -11,18 +11,21 @@ and ratios are paired; fp32, batch 1. Goal: 0.60 of the best other way for Slide
 from __future__ import annotations
 
 import json
+import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from slide_export.benchmark.process import Process
+from slide_export.core.errors import MeasurementError
 from slide_export.core.model import Model
 
 from .speed import THREADS, random_model
@@ -35,6 +38,7 @@ PAIRS = (
     *("slide_cswin_tiny", "cswin_tiny"),
     *("slide_nat_mini", "nat_mini"),
 )
+WORK = (sys.executable, "-m", "tests.benchmarks.peers", "work")
 Call = Callable[[], object]
 
 
@@ -121,7 +125,9 @@ def _in_openvino(graph: object, image: np.ndarray) -> Call:
 
 
 def work(way: str, variant: str) -> None:
-    """Load one way in this process, then answer each line of input with the milliseconds of `CALLS` calls."""
+    """Load one way in this process, then answer each question with the milliseconds of so many calls."""
+    answers = os.fdopen(os.dup(1), "w")  # what a library prints is no answer
+    os.dup2(2, 1)
     warnings.simplefilter("ignore")
     torch.set_num_threads(THREADS)
     model = random_model(variant)
@@ -130,70 +136,37 @@ def work(way: str, variant: str) -> None:
         call = WAYS[way](model, image, Path(room))
         for _ in range(UNTIMED + CALLS):
             call()
-        print(json.dumps("ready", allow_nan=False), flush=True)
-        for _line in sys.stdin:
+        print(json.dumps({"loaded": way}, allow_nan=False), file=answers, flush=True)
+        for line in sys.stdin:
             call()  # wakes its threads
             times = []
-            for _ in range(CALLS):
+            for _ in range(json.loads(line)["calls"]):
                 start = time.perf_counter()
                 call()
                 times.append((time.perf_counter() - start) * 1e3)
-            print(json.dumps(times, allow_nan=False), flush=True)
-
-
-class Way:
-    """One way of one variant, in a process of its own."""
-
-    def __init__(self, way: str, variant: str) -> None:
-        command = [sys.executable, "-m", "tests.benchmarks.peers", "work", way, variant]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.rounds: list[float] = []
-        self.error = ""
-        if self._answer() != "ready":
-            self.error = self._process.communicate()[1].strip().splitlines()[-1][:80]
-
-    def _answer(self) -> object:
-        """The next line of it that is ours, None at its end: libraries print too."""
-        for line in self._process.stdout or ():
-            try:
-                return json.loads(line)
-            except ValueError:
-                continue
-        return None
-
-    def measure(self) -> None:
-        """One round: the median of its calls."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("again\n")
-        self._process.stdin.flush()
-        self.rounds.append(statistics.median(self._answer()))  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        """End its process."""
-        self._process.kill()
-        self._process.wait()
+            print(json.dumps({"ms": times}, allow_nan=False), file=answers, flush=True)
 
 
 def row(variant: str, rounds: int) -> str:
     """A row of the table: medians, and each of ours over the best other way, paired within the rounds."""
-    ways = {way: Way(way, variant) for way in WAYS}
-    try:
-        loaded = {name: way for name, way in ways.items() if not way.error}
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    with ExitStack() as stack:
+        loaded, failed = dict[str, Process](), dict[str, str]()
+        for way in WAYS:
+            process = stack.enter_context(Process(way, (*WORK, way, variant), None, None))
+            try:
+                process.answer()
+                loaded[way] = process
+            except MeasurementError as error:  # that way has no such model
+                failed[way] = str(error)
         for index in range(rounds):
-            for way in list(loaded.values())[:: 1 if index % 2 else -1]:
-                way.measure()
-    finally:
-        for way in ways.values():
-            way.close()
-    medians = {name: statistics.median(way.rounds) for name, way in loaded.items()}
-    other = min((name for name in medians if name not in OURS), key=medians.__getitem__)
-    cells = [f"{medians[name]:.1f}" if name in medians else ways[name].error for name in WAYS]
+            for way, process in list(loaded.items())[:: 1 if index % 2 else -1]:
+                times[way].append(statistics.median(process.ask({"calls": CALLS})["ms"]))
+    medians = {way: statistics.median(times[way]) for way in loaded}
+    other = min((way for way in medians if way not in OURS), key=medians.__getitem__)
+    cells = [f"{medians[way]:.1f}" if way in medians else failed[way] for way in WAYS]
     over = [
-        statistics.median(a / b for a, b in zip(loaded[name].rounds, loaded[other].rounds, strict=True))
-        for name in OURS
-        if name in loaded
+        statistics.median(a / b for a, b in zip(times[way], times[other], strict=True)) for way in OURS if way in loaded
     ]
     return f"| `{variant}` | {' | '.join(cells)} | {other} | {' | '.join(f'{one:.2f}' for one in over)} |"
 
