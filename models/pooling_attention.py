@@ -7,18 +7,21 @@ Of one head, with pooled queries q of a map qh x qw and pooled keys k, values v 
     out = softmax(logits) v + q
 
 Rh and Rw are rows of two tables, looked up by a distance. Nothing of the lookup depends on the input, so for inference
-they are constants, and what they add is one product with a matrix of zeros and ones:
+they are constants, and all three sums are one product, whose keys end in a matrix of zeros and ones:
 
     Given   rel [Lq, kh + kw]: q . Rh of each row of keys beside q . Rw of each column
-    Result  rel @ E [Lq, kh * kw], E[i, (i, *)] = 1, E[kh + j, (*, j)] = 1
+            E [kh + kw, kh * kw]: E[i, (i, *)] = 1, E[kh + j, (*, j)] = 1
+    Result  logits [Lq, kh * kw] = [d^-0.5 q | rel] @ [k | E^T]^T = d^-0.5 q @ k^T + rel @ E
 
 Source: facebookresearch/mvit dfbdfdf, mvit/models/attention.py, MultiScaleAttention and cal_rel_pos_spatial.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .family import ShapeError
 
@@ -140,12 +143,12 @@ class PoolingAttention(nn.Module):
 class FusedPoolingAttention(nn.Module):
     """The inference form: each convolution takes every head, the scale is in the keys' norm, positions are constants.
 
-    Where queries, keys and values have one stride, one convolution pools all of them.
+    Queries, keys and values are parted before they become maps: OpenVINO parts a map of all three by copying it.
     """
 
     rows: Tensor
     cols: Tensor
-    spread: Tensor
+    places: Tensor
 
     def __init__(self, trained: PoolingAttention) -> None:
         super().__init__()
@@ -153,15 +156,15 @@ class FusedPoolingAttention(nn.Module):
         self.qkv, self.proj = trained.qkv, trained.proj
         self.norm_q, self.norm_v = trained.get_submodule("norm_q"), trained.get_submodule("norm_v")
         self.norm_k = scaled(trained.get_submodule("norm_k"), trained.scale)
-        kernels = [trained.get_submodule(f"pool_{name}") for name in "qkv"]
-        self.together = self.shape.q_stride == self.shape.kv_stride
-        groups = (kernels,) if self.together else (kernels[:1], kernels[1:])
-        self.pools = nn.ModuleList(every_head(group, self.shape.heads) for group in groups)
+        self.pools = nn.ModuleList(
+            every_head(trained.get_submodule(f"pool_{name}"), self.shape.heads) for name in "qkv"
+        )
         rows = trained.rel_pos_h.detach()[trained.index_h].transpose(1, 2)  # [qh, d, kh]
         cols = trained.rel_pos_w.detach()[trained.index_w].transpose(1, 2)  # [qw, d, kw]
         self.register_buffer("rows", rows.contiguous())
         self.register_buffer("cols", cols.contiguous())
-        self.register_buffer("spread", spread(*self.shape.kv_sides).to(rows))
+        places = spread(*self.shape.kv_sides).to(rows).T  # [Lk, kh + kw]
+        self.register_buffer("places", functional.pad(places, (trained.head_width, 0)))  # [Lk, d + kh + kw]
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend from pooled to pooled positions of x [B, H, W, dim], to [B, qh, qw, C]."""
@@ -169,20 +172,16 @@ class FusedPoolingAttention(nn.Module):
         q, k, v = (part.reshape(-1, width, part.shape[2] * part.shape[3]) for part in self._maps(x))  # [B*nH, d, L]
         q, k, v = self.norm_q(q.transpose(1, 2)), self.norm_k(k.transpose(1, 2)), self.norm_v(v.transpose(1, 2))
         by_row = q.reshape(-1, qh, qw, width)  # [B*nH, qh, qw, d]
-        beside = (by_row @ self.rows, (by_row.transpose(1, 2) @ self.cols).transpose(1, 2))
-        relative = torch.cat(beside, dim=-1).reshape(-1, qh * qw, kh + kw) @ self.spread  # [B*nH, Lq, Lk]
-        out = (q @ k.transpose(1, 2) + relative).softmax(dim=-1) @ v
+        beside = (by_row, by_row @ self.rows, (by_row.transpose(1, 2) @ self.cols).transpose(1, 2))
+        queries = torch.cat(beside, dim=-1).reshape(-1, qh * qw, width + kh + kw)
+        keys = functional.pad(k, (0, kh + kw)) + self.places  # [B*nH, Lk, d + kh + kw]
+        out = (queries @ keys.transpose(1, 2)).softmax(dim=-1) @ v
         return self.proj(heads_together(out + q if self.residual else out, self.shape))
 
-    def _maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _maps(self, x: Tensor) -> Iterator[Tensor]:
         """Pool queries, keys and values of x [B, H, W, dim], each to [B, C, h, w]."""
-        maps, width = self.qkv(x).permute(0, 3, 1, 2), self.shape.width  # [B, 3C, H, W]
-        if self.together:
-            q, k, v = self.pools[0](maps).split(width, dim=1)
-            return q, k, v
-        q, kv = maps.split((width, 2 * width), dim=1)
-        k, v = self.pools[1](kv).split(width, dim=1)
-        return self.pools[0](q), k, v
+        parts = self.qkv(x).split(self.shape.width, dim=-1)
+        return (pool(part.permute(0, 3, 1, 2)) for pool, part in zip(self.pools, parts, strict=True))
 
 
 def heads_together(out: Tensor, shape: PoolingShape) -> Tensor:
@@ -219,13 +218,13 @@ def depthwise(channels: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, KERNEL, stride=stride, padding=KERNEL // 2, groups=channels, bias=False)
 
 
-def every_head(convolutions: "list[nn.Module]", heads: int) -> nn.Conv2d:
-    """Make one convolution of all heads' channels out of convolutions of one head's, one after the other."""
-    weights = [conv.weight.detach().repeat(heads, 1, 1, 1) for conv in convolutions if isinstance(conv, nn.Conv2d)]
-    strides = {conv.stride[0] for conv in convolutions if isinstance(conv, nn.Conv2d)}
-    weight, (stride,) = torch.cat(weights), strides
+def every_head(convolution: nn.Module, heads: int) -> nn.Conv2d:
+    """Make one convolution of all heads' channels out of the one that upstream runs on each head's."""
+    if not isinstance(convolution, nn.Conv2d):
+        raise TypeError(f"expected a Conv2d, found {type(convolution).__name__}")
+    weight = convolution.weight.detach().repeat(heads, 1, 1, 1)
     with torch.device("meta"):
-        together = depthwise(weight.shape[0], stride)
+        together = depthwise(weight.shape[0], convolution.stride[0])
     together.weight = nn.Parameter(weight, requires_grad=False)
     return together
 
