@@ -20,6 +20,7 @@ def export(
     target: str | None = None,
     *,
     like: Path | str | Bundle | None = None,
+    timeout_s: float | None = None,
     jobs: int = 1,
     step: Progress | None = None,
     **options: Unpack[ExportOptions],
@@ -30,12 +31,14 @@ def export(
         checkpoint: a `.pt`, `.pth` or `.safetensors` file.
         target: a name of `targets()`; without it that of `like`, or onnx.
         like: a bundle whose every option is taken, but for those that are given here; see `workflows.like`.
+        timeout_s: for the preparation and again for the rest, in processes of their own; None sets no limit.
         jobs: processes that measure its accuracy, where there are images enough for several.
         step: told of each stage; see `slide_export.core.progress.Step`.
         options: see `ExportOptions`.
 
     Raises:
         GateError: the artifact is not the model, or not in the precision asked for; it is kept as `*.rejected`.
+        TimeLimitError: it took longer than `timeout_s`; nothing of it is left.
         SlideExportError: the request, the checkpoint or the machine does not allow it.
     """
     from slide_export.core.progress import no_progress
@@ -46,7 +49,12 @@ def export(
 
         target, options = options_like(like, target, options)
     refuse_no_process(jobs)
-    return run(request_of(checkpoint, target or "onnx", options), step or no_progress, jobs)
+    request = request_of(checkpoint, target or "onnx", options)
+    if timeout_s is not None:
+        from slide_export.workflows.all_targets import export_within
+
+        return export_within(request, timeout_s, jobs, step or no_progress)
+    return run(request, step or no_progress, jobs)
 
 
 def export_all(

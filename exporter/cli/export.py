@@ -91,7 +91,12 @@ if TYPE_CHECKING:
 @click.option("--quantization-recipe", type=FILE, help="YAML of what is quantized, as a bundle has it.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="NAME=VALUE", help="What the target alone understands.")
 @click.option("--trt-flavor", type=click.Choice(["tensorrt", "rtx"]), help="Short for --option flavor=NAME.")
-@click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for one of `--target all`.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    help="Seconds to prepare, and for a target: 900 each for `all`, else no limit.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -106,7 +111,7 @@ def export(
     labels: Path | None,
     pairs: tuple[str, ...],
     trt_flavor: str | None,
-    timeout: float,
+    timeout_s: float | None,
     jobs: int,
     as_json: bool,
     **options: Any,
@@ -117,11 +122,11 @@ def export(
     if like is not None:
         target, options = _beside_like(like, target, options)
     if target == "all":
-        return _export_all(as_json, options | {"timeout_s": timeout, "jobs": jobs})
+        return _export_all(as_json, options | {"jobs": jobs} | ({} if timeout_s is None else {"timeout_s": timeout_s}))
     from .console import Steps, show_export
 
     with Steps() as step:
-        bundle = api.export(**options, target=target, jobs=jobs, step=step)
+        bundle = api.export(**options, target=target, timeout_s=timeout_s, jobs=jobs, step=step)
     if as_json:
         click.echo(bundle.manifest.to_json(), nl=False)
     else:
@@ -198,8 +203,9 @@ def _plain(result: TargetResult) -> dict[str, Any]:
 
     bundle = result.bundle
     told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
-    plain = {name: value for name, value in vars(result).items() if name != "on_command_line"}
-    return {**plain, "message": result.on_command_line or result.message, "bundle": told}
+    error = result.error and {"kind": type(result.error).__name__}
+    message = result.error.on_command_line if result.error else result.message
+    return {**vars(result), "message": message, "bundle": told, "error": error}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ SlideExportError
 │   ├── PrecisionError   it is not in the precision that was asked for
 │   ├── CrashError       it crashes the runtime that a proof runs it with
 │   └── AccuracyError    it loses more accuracy than was allowed
-├── MeasurementError     the process that was measured crashed                                       exit 70
+├── MeasurementError     a process of ours crashed: one that measures, or exports beside others      exit 70
 ├── WriteError           a place cannot be written: full, read-only, failing or not to be reached     exit 74
 ├── TimeLimitError       a process of ours took longer than it was given                             exit 75
 ├── BackendUnavailable   the target's runtime is not installed here                                  exit 3
@@ -144,7 +144,7 @@ class AccuracyError(GateError):
 
 
 class MeasurementError(SlideExportError):
-    """The process that was measured crashed."""
+    """A process of ours crashed: one that measures, or exports beside others or within a time."""
 
     exit_code = CRASHED
 

@@ -19,7 +19,16 @@ from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.core import errors, files, hidden
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import BackendUnavailable, RequestError, SlideExportError, WriteError
+from slide_export.core.errors import (
+    OUT_OF_TIME,
+    BackendUnavailable,
+    MeasurementError,
+    RequestError,
+    SlideExportError,
+    TimeLimitError,
+    WriteError,
+    option,
+)
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal, ExportRequest
 
@@ -38,9 +47,10 @@ class TargetResult:
     Attributes:
         exit_code: what that export alone would have ended with; 70 for a crash, 75 where its time was over; 0 for a
             target that nobody named and that is not installed.
-        message: why, in one sentence; empty when it is done. `on_command_line` has its options as flags.
+        message: why, in one sentence; empty when it is done.
         seconds: from the start of its process to its end.
         bundle: what was made, None unless it is done.
+        error: what `export` of that target alone would have raised; None unless it failed.
     """
 
     target: str
@@ -48,13 +58,12 @@ class TargetResult:
     message: str
     seconds: float
     bundle: Bundle | None
-    on_command_line: str = ""
+    error: SlideExportError | None = None
 
     @classmethod
-    def ended(cls, target: str, exit_code: int, message: str, seconds: float = 0.0) -> "TargetResult":
-        """One without a bundle, from a message whose options are marked; see `core.errors.option`."""
-        error = SlideExportError(message)
-        return cls(target, exit_code, str(error), seconds, None, error.on_command_line)
+    def failed(cls, target: str, error: SlideExportError, seconds: float = 0.0) -> "TargetResult":
+        """One without a bundle."""
+        return cls(target, error.exit_code, str(error), seconds, None, error)
 
 
 def export_all(
@@ -78,7 +87,10 @@ def export_all(
         BackendUnavailable: nobody named targets, and none is installed.
     """
     if request.families or request.tasks:
-        raise RequestError("expected families and tasks of slide_export for several targets: export to one at a time")
+        raise RequestError(
+            "expected families and tasks of slide_export, which processes of their own know: with others, export to "
+            f"one target at a time, without {option('timeout_s', 'timeout')}"
+        )
     refuse_no_time(timeout_s)
     if targets is None:
         ready, absent = installed()
@@ -94,6 +106,24 @@ def export_all(
     return tuple(ended[index] for index in range(len(requests)))
 
 
+def export_within(request: ExportRequest, timeout_s: float, jobs: int, step: Progress = no_progress) -> Bundle:
+    """The bundle of one request, made in processes that are stopped where they take too long.
+
+    Args:
+        timeout_s: for the preparation, and again for the rest.
+        jobs: processes that measure its accuracy.
+
+    Raises:
+        TimeLimitError: it took longer; nothing of it is left.
+        MeasurementError: its process crashed.
+        SlideExportError: as without a limit.
+    """
+    (result,) = export_all(request, (request.target,), timeout_s, jobs, step)
+    if result.error is not None or result.bundle is None:
+        raise result.error or MeasurementError(result.message)
+    return result.bundle
+
+
 def installed() -> tuple[tuple[str, ...], tuple[Availability, ...]]:
     """Targets that are installed, and what lacks of those that are not."""
     found = [registry.availability(target) for target in registry.names()]
@@ -102,7 +132,7 @@ def installed() -> tuple[tuple[str, ...], tuple[Availability, ...]]:
 
 def _not_installed(absent: Availability) -> TargetResult:
     """The row of a target that nobody named: no failure."""
-    return TargetResult.ended(absent.target, 0, f"not installed: {absent.install}")
+    return TargetResult(absent.target, 0, f"not installed: {absent.install}", 0.0, None)
 
 
 def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: Progress) -> Sequence[TargetResult]:
@@ -112,9 +142,9 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
     ):
         order = {"request": plain(dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):
-            first = _end(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
-        if first["exit_code"]:
-            return [TargetResult.ended(one.target, first["exit_code"], first["message"]) for one in requests]
+            error = _error(nursery.run(f"{HERE}:prepare_one", order, timeout_s))
+        if error is not None:
+            return [TargetResult.failed(one.target, error) for one in requests]
 
         def finish(request: ExportRequest) -> TargetResult:
             """Finish one target in a child process and read its bundle back; a failure is in the result."""
@@ -123,10 +153,9 @@ def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: 
                 done = nursery.run(f"{HERE}:finish_one", job, timeout_s)
                 if done.result is None:
                     hidden.sweep(request.out)  # what it was writing
-            end = _end(done)
-            if end["path"] is None:
-                return TargetResult.ended(request.target, end["exit_code"], end["message"], done.seconds)
-            return TargetResult(request.target, end["exit_code"], "", done.seconds, store.read(Path(end["path"])))
+            if (error := _error(done)) is not None:
+                return TargetResult.failed(request.target, error, done.seconds)
+            return TargetResult(request.target, 0, "", done.seconds, store.read(Path(done.result["path"])))
 
         with ThreadPoolExecutor(jobs) as pool, _ended_early(nursery, pool):
             return list(pool.map(finish, requests))
@@ -170,7 +199,7 @@ def _refusal(request: ExportRequest) -> TargetResult | None:
     try:
         resolve(request)
     except SlideExportError as error:
-        return TargetResult.ended(request.target, error.exit_code, error.args[0])
+        return TargetResult.failed(request.target, error)
     return None
 
 
@@ -178,9 +207,11 @@ def _all_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def _end(end: JobEnd) -> Mapping[str, Any]:
-    """Exit code, message and path of a job, also of one that crashed."""
-    return end.result or {"exit_code": end.exit_code, "message": end.message, "path": None}
+def _error(end: JobEnd) -> SlideExportError | None:
+    """What a job failed with, also one that crashed or took too long; None where it is done."""
+    if end.result is None:
+        return (TimeLimitError if end.exit_code == OUT_OF_TIME else MeasurementError)(end.message)
+    return getattr(errors, end.result["kind"])(end.result["error"]) if end.result["kind"] else None
 
 
 def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +251,7 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:
     """What a job tells its parent; any error but a refusal is a crash."""
     try:
-        return {"exit_code": 0, "message": "", "path": work()}
+        return {"path": work(), "kind": "", "error": ""}
     except SlideExportError as error:
         return _failed(error)
     except Exception as error:
@@ -230,7 +261,7 @@ def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:
 
 
 def _failed(error: SlideExportError) -> dict[str, Any]:
-    return {"exit_code": error.exit_code, "message": error.args[0], "path": None}
+    return {"path": None, "kind": type(error).__name__, "error": error.args[0]}  # its options are still marked
 
 
 def plain(request: ExportRequest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from slide_export.cli.console import (
     show_targets,
     show_variants,
 )
-from slide_export.core.errors import option
+from slide_export.core.errors import BundleError, option
 from slide_export.core.model import Model
 from slide_export.models import Published
 from slide_export.workflows.all_targets import TargetResult
@@ -124,7 +124,7 @@ def test_brackets_in_a_message_and_in_a_name_are_no_markup(
 
 
 def test_a_targets_refusal_names_options_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    refused = TargetResult.ended("onnx", 2, f"the bundle exists: add {option('overwrite')}")
+    refused = TargetResult.failed("onnx", BundleError(f"the bundle exists: add {option('overwrite')}"))
     assert refused.message.endswith("add overwrite")
     show_every_target([refused])
     assert "onnx: the bundle exists: add --overwrite" in capsys.readouterr().err

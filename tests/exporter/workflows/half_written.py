@@ -9,7 +9,7 @@ from slide_export.bundle.staging import staging
 
 
 def prepare_one(_: Any) -> dict[str, Any]:
-    return {"exit_code": 0, "message": "", "path": None}
+    return {"path": None, "kind": "", "error": ""}
 
 
 def finish_one(order: Any) -> None:

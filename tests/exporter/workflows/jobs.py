@@ -25,7 +25,7 @@ def hang(_: Any) -> None:
 
 
 def prepare_one(_: Any) -> dict[str, Any]:
-    return {"exit_code": 0, "message": "", "path": None}
+    return {"path": None, "kind": "", "error": ""}
 
 
 def finish_one(order: Any) -> dict[str, Any]:
@@ -34,4 +34,4 @@ def finish_one(order: Any) -> dict[str, Any]:
         crash(order)
     if target == "openvino":
         hang(order)
-    return {"exit_code": 3, "message": "not here", "path": None}
+    return {"path": None, "kind": "BackendUnavailable", "error": "not here"}

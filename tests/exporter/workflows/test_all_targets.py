@@ -16,13 +16,14 @@ from slide_export.backends.interface import Availability
 from slide_export.cli import main as cli
 from slide_export.core import hidden
 from slide_export.core.artifact import ModelIO
-from slide_export.core.errors import CRASHED, OUT_OF_TIME
+from slide_export.core.errors import CRASHED, OUT_OF_TIME, BundleError, MeasurementError
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.workflows import all_targets
 from slide_export.workflows.all_targets import TargetResult, for_target, worst
 
 ROOT = Path(__file__).parents[3]
 JOBS = "tests.exporter.workflows.jobs"
+HALF = "tests.exporter.workflows.half_written"
 
 
 def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path, tmp_path: Path) -> None:
@@ -34,7 +35,8 @@ def test_a_target_is_exported_and_an_unsound_request_is_its_own(checkpoint: Path
     assert done.bundle.manifest.parity.passed
     assert refused.exit_code == 2  # the same place twice
     assert "add overwrite or another out" in refused.message
-    assert "add --overwrite or another --out" in refused.on_command_line
+    assert refused.error is not None
+    assert "add --overwrite or another --out" in refused.error.on_command_line
     assert worst((done, refused)) == 2
 
 
@@ -47,6 +49,31 @@ def test_a_crash_and_a_hang_are_their_own(checkpoint: Path, tmp_path: Path, monk
     assert hung.exit_code == OUT_OF_TIME
     assert hung.message.startswith("expected an end within 2 s")
     assert (absent.exit_code, absent.message) == (3, "not here")
+
+
+def test_one_target_within_a_time_is_that_target_or_its_own_error(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ExportRequest(checkpoint, "onnx", out=tmp_path, image_count=2)
+    assert all_targets.export_within(asked, 300, jobs=1).manifest.parity.passed
+    with pytest.raises(BundleError, match="add overwrite or another out"):
+        all_targets.export_within(asked, 300, jobs=1)
+
+
+def test_one_target_that_hangs_or_crashes_within_a_time_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(all_targets, "HERE", HALF)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    out = tmp_path / "out"
+    assert cli.run([str(checkpoint), "--target", "onnx", "--out", str(out), "--timeout", "2", "--json"]) == OUT_OF_TIME
+    assert json.loads(capfd.readouterr().out)["kind"] == "TimeLimitError"
+    assert list(out.iterdir()) == []
+    monkeypatch.setattr(all_targets, "HERE", JOBS)
+    with pytest.raises(MeasurementError, match="its process crashed"):
+        all_targets.export_within(ExportRequest(checkpoint, "onnx", out=out), 30, jobs=1)
+
+
+def test_no_time_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    assert cli.run([str(checkpoint), "--out", str(tmp_path), "--timeout", "0"]) == 2
 
 
 def test_a_request_crosses_whole(tmp_path: Path) -> None:
@@ -136,7 +163,6 @@ def test_nothing_installed_is_refused(
     assert "expected a target that is installed, found none: pip install" in capfd.readouterr().err
 
 
-HALF = "tests.exporter.workflows.half_written"
 COMMAND = (
     "import sys; from slide_export.workflows import all_targets; from slide_export.backends import registry\n"
     f"all_targets.HERE = {HALF!r}; registry.names = lambda: ('onnx', 'coreml')\n"
