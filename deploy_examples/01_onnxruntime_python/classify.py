@@ -132,7 +132,7 @@ def size_of(manifest: dict[str, Any]) -> int:
 
 
 def show(path: Path, scores: Array, manifest: dict[str, Any]) -> None:
-    """Prints the likeliest classes of one image; `scores` are logits or probabilities, [classes]."""
+    """Print the likeliest classes of one image; `scores` are logits or probabilities, [classes]."""
     exponents = np.exp(scores.astype(np.float64) - scores.max())
     shares = scores if manifest["options"]["softmax"] else exponents / exponents.sum()
     labels = manifest["labels"] or [f"class {index}" for index in range(len(shares))]

@@ -34,7 +34,7 @@ class BadInputError(Exception):
 
 
 def open_session(bundle: Path, manifest: dict[str, Any]) -> Run:
-    """Returns what runs one batch, started with the settings that the bundle was proved with."""
+    """Make a session that runs one batch, started with the settings that the bundle was proved with."""
     artifact, names = manifest["artifact"], [output["name"] for output in manifest["outputs"]]
     (fed,), settings = manifest["inputs"], artifact["settings"]
     if manifest["target"] == "onnx":
@@ -58,7 +58,7 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> Run:
 
 
 def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Returns the manifest, and the golden arrays by name."""
+    """Read the manifest, and the golden arrays by name."""
     try:
         manifest = json.loads((bundle / "manifest.json").read_text())
         golden = read_safetensors((bundle / "golden.safetensors").read_bytes())
@@ -72,7 +72,7 @@ def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
+    """Read the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
     (length,) = struct.unpack_from("<Q", data)
     header, values = json.loads(data[8 : 8 + length]), data[8 + length :]
     return {
@@ -83,7 +83,7 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 
 def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
-    """Returns a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
+    """Read a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
     (rows, cols), (height, width) = how["crop"], placed(picture, how)
     whole = Image.new("RGB", (cols, rows), tuple(round(255 * channel) for channel in how["mean"]))
     whole.paste(picture.resize((width, height), FILTERS[how["interpolation"]]), (0, 0))
@@ -93,7 +93,7 @@ def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
 
 
 def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
-    """Returns rows and columns of the input that a picture takes, from the top left; what is left is filled."""
+    """Rows and columns of the input that a picture takes, from the top left; what is left is filled."""
     rows, cols = how["crop"]
     if not how["fits"]:
         return rows, cols
@@ -102,7 +102,7 @@ def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
 
 
 def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
-    """Returns whether the artifact is the trained model: logits within the limits, no sure pixel of another class."""
+    """Whether the artifact is the trained model: logits within the limits, no sure pixel of another class."""
     name, (limit,) = manifest["inputs"][0]["name"], manifest["parity"]["outputs"]
     images, passed = golden[f"input.{name}"], True
     batch = manifest["options"]["batch"] or 1
@@ -122,7 +122,7 @@ def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
 
 
 def palette(count: int) -> Array:
-    """Returns a colour for each class [count, 3]: the bits of its number, spread over the channels (PASCAL VOC)."""
+    """Colours of classes [count, 3]: the bits of its number, spread over the channels (PASCAL VOC)."""
     numbers, colours = np.arange(count), np.zeros((count, 3), np.uint8)
     for bit in range(8):
         for channel in range(3):
@@ -131,7 +131,7 @@ def palette(count: int) -> Array:
 
 
 def colours_of(manifest: dict[str, Any]) -> Array:
-    """Returns colours of 256 classes: the file's own, else those of PASCAL VOC."""
+    """Colours of 256 classes: the file's own, else those of PASCAL VOC."""
     colours, own = palette(256), np.array(manifest["model"]["config"]["palette"], np.uint8).reshape(-1, 3)
     colours[: len(own)] = own
     return colours
@@ -158,7 +158,7 @@ def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Returns the exit code of the command line."""
+    """Run the command line; its exit code."""
     parser = argparse.ArgumentParser(description="Classes of pixels, by a bundle that proves itself first.")
     parser.add_argument("bundle", type=Path, help="directory that slide-export wrote with --output mask")
     parser.add_argument("out", type=Path, nargs="?", help="directory for the pictures")

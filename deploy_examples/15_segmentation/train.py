@@ -51,12 +51,12 @@ Scene = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def family() -> Family:
-    """Returns the family of the model."""
+    """Family of the model."""
     return next(one for one in DENSE if one.name == FAMILY)
 
 
 def build_model() -> nn.Module:
-    """Returns the randomly initialised model."""
+    """Build the randomly initialised model."""
     kind: Any = type(next(iter(family().variants.values())))
     numbers = {"embed_dims": (16, 32, 64, 128), "depths": (1, 2, 2, 1), "heads": HEADS, "mlp_ratios": (4.0,) * 4}
     size = {"image_size": (SIDE, SIDE), "num_classes": len(CLASSES), "slide_stages": (0, 1)}
@@ -64,14 +64,14 @@ def build_model() -> nn.Module:
 
 
 def photographs() -> list[NDArray[np.uint8]]:
-    """Returns the photographs that slide-export ships, as arrays [H, W, 3]."""
+    """Read the photographs that slide-export ships, as arrays [H, W, 3]."""
     return [np.asarray(decode(file)) for file in bundled().files]
 
 
 def draw_scene(
     rng: np.random.Generator, photos: Sequence[NDArray[np.uint8]], digits: NDArray[np.floating], classes: NDArray[Any]
 ) -> Scene:
-    """Returns a picture [SIDE, SIDE, 3] and the class of each pixel [SIDE, SIDE]."""
+    """Draw a picture [SIDE, SIDE, 3] and the class of each pixel [SIDE, SIDE]."""
     photo = photos[rng.integers(len(photos))]
     top, left = (rng.integers(side - SIDE + 1) for side in photo.shape[:2])
     picture = photo[top : top + SIDE, left : left + SIDE].astype(np.float64) * rng.uniform(0.4, 0.9)
@@ -90,7 +90,7 @@ def draw_scene(
 
 
 def scenes(seed: int, *, held_out: bool) -> Callable[[], Scene]:
-    """Returns what draws one scene after the other, of digits for training or of those held out."""
+    """Make a function that draws one scene after the other, of digits for training or of those held out."""
     bunch, rng, photos = load_digits(), np.random.default_rng(seed), photographs()
     order = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(bunch.target, KINDS)))
     chosen = order[:HELD_OUT_DIGITS] if held_out else order[HELD_OUT_DIGITS:]
@@ -99,7 +99,7 @@ def scenes(seed: int, *, held_out: bool) -> Callable[[], Scene]:
 
 
 def train(steps: int, seed: int = 0) -> nn.Module:
-    """Returns the trained model; AdamW, warm-up and cosine."""
+    """Train the model: AdamW, warm-up and cosine."""
     torch.manual_seed(seed)
     model, draw = build_model(), scenes(seed + 1, held_out=False)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=WEIGHT_DECAY)

@@ -34,7 +34,7 @@ class BadInputError(Exception):
 
 
 def open_session(bundle: Path, manifest: dict[str, Any]) -> Run:
-    """Returns what runs one batch, started with the settings that the bundle was proved with."""
+    """Make a session that runs one batch, started with the settings that the bundle was proved with."""
     artifact, names = manifest["artifact"], [output["name"] for output in manifest["outputs"]]
     (fed,), settings = manifest["inputs"], artifact["settings"]
     if manifest["target"] == "onnx":
@@ -58,7 +58,7 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> Run:
 
 
 def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Returns the manifest, and the golden arrays by name."""
+    """Read the manifest, and the golden arrays by name."""
     try:
         manifest = json.loads((bundle / "manifest.json").read_text())
         golden = read_safetensors((bundle / "golden.safetensors").read_bytes())
@@ -70,7 +70,7 @@ def read_bundle(bundle: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:
-    """Returns the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
+    """Read the arrays of a safetensors file: eight bytes of length, a header in JSON, the raw values."""
     (length,) = struct.unpack_from("<Q", data)
     header, values = json.loads(data[8 : 8 + length]), data[8 + length :]
     return {
@@ -81,7 +81,7 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
 
 
 def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
-    """Returns a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
+    """Read a picture as the model takes it, the whole of it resized: float32 [1, 3, H, W]."""
     (rows, cols), (height, width) = how["crop"], placed(picture, how)
     whole = Image.new("RGB", (cols, rows), tuple(round(255 * channel) for channel in how["mean"]))
     whole.paste(picture.resize((width, height), FILTERS[how["interpolation"]]), (0, 0))
@@ -91,7 +91,7 @@ def prepare(picture: Image.Image, how: dict[str, Any]) -> Array:
 
 
 def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
-    """Returns rows and columns of the input that a picture takes, from the top left; what is left is filled."""
+    """Rows and columns of the input that a picture takes, from the top left; what is left is filled."""
     rows, cols = how["crop"]
     if not how["fits"]:
         return rows, cols
@@ -100,7 +100,7 @@ def placed(picture: Image.Image, how: dict[str, Any]) -> tuple[int, int]:
 
 
 def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
-    """Returns whether the artifact gives what the trained model gave for the golden images, and prints by how much."""
+    """Whether the artifact gives what the trained model gave for the golden images; prints by how much it differs."""
     images, passed = golden[f"input.{manifest['inputs'][0]['name']}"], True
     batch = manifest["options"]["batch"] or 1
     for start in range(0, len(images) // batch * batch, batch):
@@ -115,7 +115,7 @@ def check(run: Run, manifest: dict[str, Any], golden: dict[str, Array]) -> bool:
 
 
 def choose(scores: Array, boxes: Array, config: dict[str, Any], size: tuple[int, int]) -> tuple[Array, Array, Array]:
-    """Returns boxes [n, 4], scores [n] and classes [n] of one image, best first.
+    """Choose boxes [n, 4], scores [n] and classes [n] of one image, best first.
 
     As mmdetection chooses: of each level the best pairs of an anchor and a class, then class by class those that no
     better box overlaps by more than the threshold.
@@ -146,7 +146,7 @@ def choose(scores: Array, boxes: Array, config: dict[str, Any], size: tuple[int,
 
 
 def level_sizes(config: dict[str, Any], size: tuple[int, int]) -> list[int]:
-    """Returns the anchors of each level: every stride halves the map again, rounded up."""
+    """Anchors of each level: every stride halves the map again, rounded up."""
     each, counts = len(config["anchor_scales"]) * len(config["anchor_ratios"]), []
     rows, cols = (-(-side // config["anchor_strides"][0]) for side in size)
     for _ in config["anchor_strides"]:
@@ -156,7 +156,7 @@ def level_sizes(config: dict[str, Any], size: tuple[int, int]) -> list[int]:
 
 
 def overlap(box: Array, others: Array) -> Array:
-    """Returns intersection over union of a box [4] with others [n, 4]."""
+    """Intersection over union of a box [4] with others [n, 4]."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     inside = np.prod(sides.clip(min=0), axis=1)
     areas = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
@@ -189,7 +189,7 @@ def answer(run: Run, manifest: dict[str, Any], file: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Returns the exit code of the command line."""
+    """Run the command line; its exit code."""
     parser = argparse.ArgumentParser(description="Objects in pictures, by a bundle that proves itself first.")
     parser.add_argument("bundle", type=Path, help="directory that slide-export wrote")
     parser.add_argument("out", type=Path, nargs="?", help="directory for the pictures")

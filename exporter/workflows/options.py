@@ -138,7 +138,7 @@ def refuse_unknown(options: Mapping[str, Any]) -> None:
 
 
 def _refuse_unused(given: Mapping[str, Any]) -> None:
-    """Refuses what an export in a precision has no use for."""
+    """Refuse what an export in a precision has no use for."""
     precision = given.get("precision", "fp32")
     mixed = precision == "mixed"
     reduced = given.get("mixed_base", "int8") if mixed else precision

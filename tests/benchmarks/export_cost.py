@@ -21,7 +21,7 @@ def save_random(variant: str, directory: Path) -> Path:
 
 
 def main() -> None:
-    """Prints the tables in Markdown."""
+    """Print the tables in Markdown."""
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
         tiny, base = save_random("slide_swin_tiny", out), save_random("slide_swin_base", out)

@@ -158,7 +158,7 @@ def table(found: Mapping[str, Any], beside: str) -> Iterator[str]:
 
 
 def main(directory: Path, rounds: int = ROUNDS, threads: Sequence[int] = THREADS) -> None:
-    """Prints the tables in Markdown."""
+    """Print the tables in Markdown."""
     bundles = sorted(path.parent for path in directory.glob("*/manifest.json"))
     print(f"Measured on {machine()}.\n\n| bundle | MB | error, of the largest logit | SQNR | top-1 | proof |")
     print("|---|---|---|---|---|---|", *proofs(bundles), sep="\n", flush=True)

@@ -59,7 +59,7 @@ def calibrate(target: str, count: str, checkpoint: str, images: str) -> None:
 
 
 def costs(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
-    """Prints what calibrating Slide-Swin-T takes."""
+    """Print what calibrating Slide-Swin-T takes."""
     checkpoint = save_random("slide_swin_tiny", out)
     save_crops(out / "crops.npz", max(counts))
     print("## Slide-Swin-T to int8 at 224x224, export of the graph included\n")
@@ -72,7 +72,7 @@ def costs(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
 
 
 def sizes(out: Path) -> None:
-    """Prints how large Slide-Swin-T is in each precision."""
+    """Print how large Slide-Swin-T is in each precision."""
     checkpoint = save_random("slide_swin_tiny", out)
     save_crops(out / "few.npz", 16)
     print("## Slide-Swin-T, size of the artifact\n\n| target | precision | MiB | of fp32 | SQNR dB |")
@@ -91,7 +91,7 @@ def sizes(out: Path) -> None:
 
 
 def digits(out: Path) -> None:
-    """Prints what the digits model loses on its 500 held-out images, calibrated on 300 that it was trained on."""
+    """Print what the digits model loses on its 500 held-out images, calibrated on 300 that it was trained on."""
     train = importlib.import_module("slide_export.digits.train")
     grays, classes = train.draw_digits()
     trained, _ = train.split(classes)
@@ -114,7 +114,7 @@ TABLES = {"costs": costs, "sizes": sizes, "digits": digits}
 
 
 def main(names: list[str]) -> None:
-    """Prints tables in Markdown."""
+    """Print tables in Markdown."""
     for name in names or TABLES:
         with tempfile.TemporaryDirectory() as temporary:
             TABLES[name](Path(temporary))

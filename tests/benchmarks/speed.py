@@ -73,7 +73,7 @@ def as_it_is(module: nn.Module) -> OnnxGraph:
 
 
 def best(model: Model, target: str, *, ships: bool = True, batch: int | None = None) -> OnnxGraph:
-    """Returns what slide-export makes of a model for a target.
+    """What slide-export makes of a model for a target.
 
     Args:
         batch: fixed size of it; None leaves it dynamic.
@@ -146,7 +146,7 @@ def forms(target: str, side: int, channels: int, heads: int, rounds: int) -> dic
 
 
 def main(rounds: int = ROUNDS) -> None:
-    """Prints the tables in Markdown."""
+    """Print the tables in Markdown."""
     images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
     results = {target: sitting(target, graphs(target), images, rounds, CALLS) for target in TARGETS}
     by_name = {target: {run.subject.name: run for run in result.runs} for target, result in results.items()}

@@ -34,7 +34,7 @@ OURS, PEER = "ours", "dynamo exporter + onnxsim"
 
 
 def exported_as_it_is(model: Model) -> OnnxGraph:
-    """Returns what the default exporter and onnxsim make of a train-time module, batch 1."""
+    """What the default exporter and onnxsim make of a train-time module, batch 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         example = torch.zeros(1, 3, *model.image_size)
@@ -46,7 +46,7 @@ def exported_as_it_is(model: Model) -> OnnxGraph:
 
 
 def refuse_other_function(graphs: Sequence[OnnxGraph], image: np.ndarray) -> None:
-    """Refuses to time graphs that do not compute the same: their ratio would mean nothing."""
+    """Refuse to time graphs that do not compute the same: their ratio would mean nothing."""
     import onnxruntime
 
     found = []
@@ -58,7 +58,7 @@ def refuse_other_function(graphs: Sequence[OnnxGraph], image: np.ndarray) -> Non
 
 
 def main(rounds: int = ROUNDS, variants: Sequence[str] = SMALLEST) -> None:
-    """Prints the table in Markdown."""
+    """Print the table in Markdown."""
     print(f"## Other systems, batch 1, fp32, {THREADS} threads, medians of {rounds} interleaved rounds")
     print(f"\nGoal of the paired ratio: {GOAL:.2f}.\n")
     print("| variant | " + " | ".join(f"{t}: ours, ms | as it is, ms | paired ratio" for t in TARGETS) + " |")

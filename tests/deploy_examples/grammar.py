@@ -67,7 +67,7 @@ def mutations(root: Node, samples: int = 12) -> Iterator[bytes]:
 
 
 def refuse_other_keys(part: str, written: set[str]) -> None:
-    """Refuses keys that `exporter/result.py` does not know, and a part without those that it must have."""
+    """Refuse keys that `exporter/result.py` does not know, and a part without those that it must have."""
     known = {field.name: field for field in fields(SCHEMA[part])}
     told = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
     required = told - set(DERIVED)
