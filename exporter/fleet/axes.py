@@ -76,18 +76,25 @@ def cells(
     """
     _refuse_options(plan)
     judged: dict[str, None] = {}
+    idle = list(plan.exclude)
     count = 0
     for name, source, entry in checkpoints:
         for target, precision, varied in _combinations(plan):
             options = {**varied, **entry.options, "precision": precision, "name": name}
             options = _for_target(options, target)
-            if any(_excludes(rule, name, target, options) for rule in plan.exclude):
+            if rules := [rule for rule in plan.exclude if _excludes(rule, name, target, options)]:
+                idle = [rule for rule in idle if rule not in rules]
                 continue
             _refuse(target, options, source, images, judged)
             count += 1
             yield Cell(name, source, target, options)
     if not count:
         raise RequestError("expected at least one artifact of a plan, found all of them excluded")
+    if idle:
+        said = ", ".join(f"{name}: {value}" for name, value in idle[0].items())
+        raise RequestError(
+            f"expected an exclude that takes artifacts away, found {{{said}}}, which none is: leave it out"
+        )
 
 
 def _combinations(plan: SweepPlan) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -23,7 +23,7 @@ from .job import Job
 from .jobs import Planner
 from .keys import sha256_of
 from .plan import Checkpoints, SweepPlan
-from .sources import URL, Digests, Source, distinct, named, of_images, of_path
+from .sources import URL, Digests, Source, distinct, named, of_images, of_path, the_one
 from .stages import STAGES
 from .wishes import Wishes
 
@@ -86,16 +86,28 @@ def planned(path: Path, database: Database, options: SweepOptions, step: Progres
     store, digests = cas.open(url), Digests(database)
     with step("read what the plan names"):
         checkpoints = _checkpoints(plan, beside, digests, store)
-        images_at = None if plan.images is None else named(plan.images, beside)[0]
+        images_at = None if plan.images is None else the_one(plan.images, beside)
         images = None if images_at is None else of_images(images_at, digests)
-        evaluation = None if plan.evaluate is None else _evaluation(named(plan.evaluate.images, beside)[0], digests)
+        evaluation = None if plan.evaluate is None else _evaluation(the_one(plan.evaluate.images, beside), digests)
     with step("plan the jobs"):
         found = tuple(cells(plan, checkpoints, images_at))
         planner = Planner(plan, images, evaluation, options.most_gib, varied=tuple(plan.options))
         jobs = tuple(planner.jobs(found))
+        _refuse_twice(jobs)
     sources = {source.sha256: source for _, source, _ in checkpoints}
     sources |= {one.sha256: one for one in (images, evaluation) if one is not None}
     return Planned(text, plan, url, found, jobs, sources)
+
+
+def _refuse_twice(jobs: Sequence[Job]) -> None:
+    """Refuse a plan whose entries ask for the same twice."""
+    ((key, times),) = Counter(job.key for job in jobs).most_common(1)
+    if times > 1:
+        job = next(job for job in jobs if job.key == key)
+        raise RequestError(
+            f"expected each job once in a plan, found {job.stage} of {job.subject} {times} times: leave out the entry "
+            "that asks for it again"
+        )
 
 
 def _evaluation(path: Path, digests: Digests) -> Source:
