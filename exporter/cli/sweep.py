@@ -137,11 +137,11 @@ def _count(workers: int | None) -> int:
 
 def _engines(given: dict[str, Any]) -> Any:
     """What opens the workers, once the plan was read."""
-    from slide_export.fleet import clusters, worker
+    from slide_export.fleet import clusters, machine, worker
     from slide_export.fleet.engine import InlineEngine
 
     offers, count = worker.offers(given["offers"]), _count(given["workers"])
-    environment = {worker.DEVICE: given["device"]} if given["device"] else {}
+    environment = {machine.DEVICE: given["device"]} if given["device"] else {}
     if given["scheduler"] is not None:
         clusters.refuse_open(given["scheduler"], insecure=given["insecure"])
 

@@ -17,12 +17,12 @@ from slide_export.core.errors import BackendUnavailable, DeviceError, RequestErr
 from slide_export.workflows.child import threads_each
 
 from . import certificates
+from .machine import HERE
 from .placer import DaskEngine, offered
 
 if TYPE_CHECKING:
     from distributed import Client
 
-HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 NO_RETRIES = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
