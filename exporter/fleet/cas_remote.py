@@ -51,6 +51,12 @@ class Remote:
             self._system.put_file(str(source), self._path(name))
         return sha256
 
+    def take(self, name: str, source: Path) -> None:
+        """Upload a file that is not there."""
+        if self.size(name) != source.stat().st_size:
+            with self._asked("write", name):
+                self._system.put_file(str(source), self._path(name))
+
     def create(self, name: str, content: bytes) -> bool:
         """Write a name on the condition that it is free (S3: If-None-Match)."""
         path = self._path(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from slide_export.workflows.child import JobEnd, Nursery
@@ -33,9 +33,9 @@ class Children:
         self._keeper: threading.Thread | None = None
         self._stopped: set[str] = set()
 
-    def run(self, key: str, function: str, argument: Any, timeout_s: float) -> JobEnd:
+    def run(self, key: str, function: str, argument: Any, timeout_s: float, imports: Sequence[str] = ()) -> JobEnd:
         """Run a function of slide-export in a process of its own; see `Nursery.run`."""
-        return self._started().run(function, argument, timeout_s, key)
+        return self._started().run(function, argument, timeout_s, key, imports)
 
     def stop(self, keys: Collection[str]) -> None:
         """Kill the jobs of these keys that run here."""

@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from slide_export.core.errors import CRASHED, OUT_OF_TIME
 from slide_export.core.orphan import end_with_parent
@@ -127,16 +127,20 @@ class Nursery:
         _kill(pid)
         return bool(pid)
 
-    def run(self, function: str, argument: Any, timeout_s: float, name: str = "") -> JobEnd:
+    def run(
+        self, function: str, argument: Any, timeout_s: float, name: str = "", imports: Sequence[str] = ()
+    ) -> JobEnd:
         """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.
 
         Args:
             timeout_s: a job that takes longer is stopped.
             name: for `end`.
+            imports: modules that jobs like this one need too, imported once for all of them.
         """
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="slide-export-job-") as directory:
-            status, peak_mib = self._outcome(function, argument, Path(directory), timeout_s, name)
+            order = {"function": function, "argument": argument, "directory": directory, "imports": list(imports)}
+            status, peak_mib = self._outcome(order, timeout_s, name)
             seconds = time.monotonic() - start
             if status is None:
                 said = f"expected an end within {timeout_s:g} s, found none: it was stopped"
@@ -146,11 +150,8 @@ class Nursery:
             said = f"its process crashed ({_ending(status)}): {_last_words(directory)}"
             return JobEnd(None, said, seconds, CRASHED, peak_mib)
 
-    def _outcome(
-        self, function: str, argument: Any, directory: Path, timeout_s: float, name: str
-    ) -> tuple[int | None, float | None]:
+    def _outcome(self, order: Mapping[str, Any], timeout_s: float, name: str) -> tuple[int | None, float | None]:
         """Exit status of the job, negative for a signal, None where it was stopped; and its peak memory in MiB."""
-        order = {"function": function, "argument": argument, "directory": str(directory)}
         if self._process is None:
             return _alone(order, timeout_s, self._environment), None
         with self._lock:
@@ -251,7 +252,7 @@ def _work(order: Mapping[str, Any]) -> None:
     partial.rename(partial.with_name(RESULT))
 
 
-def _fork(order: Mapping[str, Any]) -> int:
+def _fork(order: Mapping[str, Any], to_parent: TextIO) -> int:
     nursery = os.getpid()
     pid = os.fork()
     if pid:
@@ -265,6 +266,7 @@ def _fork(order: Mapping[str, Any]) -> int:
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (stderr, 1), (stderr, 2)):
             os.dup2(source, target)
+        os.close(to_parent.fileno())
         _work(order)
         status = 0
     except BaseException:  # the process ends here, whatever it was; its last words say what
@@ -277,15 +279,15 @@ def _fork(order: Mapping[str, Any]) -> int:
         os._exit(status)
 
 
-def _answers(lines: Iterator[str]) -> None:
+def _answers(lines: Iterator[str], to_parent: TextIO) -> None:
     """Fork a child for each line, and say when each began and ended."""
     lock = threading.Lock()
 
     def say(**answer: int) -> None:
         """Write one JSON line; threads wait for many jobs, so lines must not mix."""
         with lock:
-            sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
-            sys.stdout.flush()
+            to_parent.write(json.dumps(answer, allow_nan=False) + "\n")
+            to_parent.flush()
 
     def wait(job: int, pid: int) -> None:
         """Wait for one forked job and report its exit status."""
@@ -294,8 +296,11 @@ def _answers(lines: Iterator[str]) -> None:
 
     for line in lines:
         order = json.loads(line)
+        for module in order["imports"]:
+            with contextlib.suppress(ImportError, OSError):  # the job meets it again, and says so
+                importlib.import_module(module)
         with lock:  # a thread that holds it would never let go in the child
-            pid = _fork(order)
+            pid = _fork(order, to_parent)
         say(job=order["job"], pid=pid)
         threading.Thread(target=wait, args=(order["job"], pid), daemon=True).start()
 
@@ -307,9 +312,11 @@ def main(arguments: Sequence[str]) -> None:
         _work(json.loads(sys.stdin.read()))
         return
     end_with_parent(os.getppid())
+    to_parent = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints while it is imported is no answer
     for name in arguments:
         importlib.import_module(name)
-    _answers(iter(sys.stdin.readline, ""))
+    _answers(iter(sys.stdin.readline, ""), to_parent)
 
 
 if __name__ == "__main__":
