@@ -7,14 +7,14 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from slide_export.workflows import all_targets
 from slide_export.workflows.child import JobEnd, Nursery
 
 PRELOAD = (
-    "slide_export.workflows.prepared_files",
+    *all_targets.PRELOAD,
     "slide_export.workflows.prepare",
-    "slide_export.workflows.finish",
-    "slide_export.workflows.mixed",
     "slide_export.verification.batch",
+    "slide_export.fleet.evaluating",
 )
 
 

@@ -27,7 +27,12 @@ from .child import JobEnd, Nursery, threads_each
 from .resolve import resolve
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
-PRELOAD = ("slide_export.workflows.prepared_files", "slide_export.workflows.finish", "slide_export.workflows.mixed")
+PRELOAD = (
+    "slide_export.workflows.prepared_files",
+    "slide_export.workflows.finish",
+    "slide_export.workflows.mixed",
+    "torch._dynamo",  # which torch's exporter imports at its first graph: a fifth of a small export
+)
 HERE = "slide_export.workflows.all_targets"
 
 
