@@ -16,6 +16,7 @@ nursery (Linux; elsewhere a job ends when it is done).
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -299,6 +300,7 @@ def _answers(lines: Iterator[str], to_parent: TextIO) -> None:
         for module in order["imports"]:
             with contextlib.suppress(ImportError, OSError):  # the job meets it again, and says so
                 importlib.import_module(module)
+        gc.freeze()  # a child's collector would look through, and so copy, all that was imported
         with lock:  # a thread that holds it would never let go in the child
             pid = _fork(order, to_parent)
         say(job=order["job"], pid=pid)
