@@ -58,6 +58,9 @@ class Medium(Protocol):
     def names(self, directory: str) -> set[str]:
         """Names in a directory, by one listing."""
 
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that can be seen to take no files."""
+
     def remove(self, name: str) -> None:
         """Remove a file; one that is not there is no fault."""
 
@@ -71,6 +74,10 @@ class Store:
 
     def __init__(self, medium: Medium) -> None:
         self.url, self._medium = medium.url, medium
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that can be seen to take nothing, before the work whose results it is for."""
+        self._medium.refuse_unwritable()
 
     def put(self, path: Path) -> str:
         """Store a file's content; its sha256. What is there already is not written again."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slide_export.core import hidden
+from slide_export.core.errors import WriteError
 from slide_export.core.files import flush
 
 from .cas import copied, unwritten
@@ -95,6 +96,13 @@ class Directory:
                 return {path.name for path in (self._root / directory).iterdir()}
             except FileNotFoundError:
                 return set()
+
+    def refuse_unwritable(self) -> None:
+        """Make the directory and look whether files can be made in it."""
+        with self._reading(""):
+            self._root.mkdir(parents=True, exist_ok=True)
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise WriteError(f"expected an artifact store that can be written, nothing can be in {self.url}")
 
     def remove(self, name: str) -> None:
         """Remove a file."""

@@ -90,6 +90,9 @@ class Remote:
         found = self._if_there(directory, lambda path: self._system.ls(path, detail=False))
         return {str(path).rpartition("/")[2] for path in found or ()} - {""}
 
+    def refuse_unwritable(self) -> None:
+        """Nothing can be seen without writing."""
+
     def remove(self, name: str) -> None:
         """Remove a file."""
         self._if_there(name, self._system.rm_file)

@@ -19,7 +19,7 @@ from .stages import OF_PLANS
 
 SCHEMA = "slide-export/plan/1"
 Names = tuple[str, ...]
-Seconds = Annotated[float, Least(0)]
+Seconds = Annotated[float, Least(1)]
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class VerifyPart:
 class Needs:
     """What a job of a stage takes of its worker."""
 
-    memory_gib: float | None = None
-    slot: float = 1
+    memory_gib: Annotated[float, Least(0)] | None = None
+    slot: Annotated[float, Least(1)] = 1
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,13 @@ def parse(text: str, name: str) -> SweepPlan:
         if not found:
             raise RequestError(f"{name}: expected at least one entry in {section}, found none")
     _refuse_strangers(plan, name)
+    for part in (*plan.bench, *plan.verify):
+        for offer, amount in part.on.items():
+            if not offer or not amount or (not isinstance(amount, str) and amount < 0):
+                raise RequestError(
+                    f"{name}: expected what a worker offers, gpu: 1 or board: pi5, in on, found "
+                    f"{foreign(f'{offer}: {amount}')!r}"
+                )
     return plan
 
 

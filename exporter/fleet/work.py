@@ -107,7 +107,7 @@ def _performed(asked: Mapping[str, Any], stage: Stage, workspace: Workspace) -> 
         return _of(simulated.perform(asked["key"], options), stage)
     order = {**asked, "place": str(workspace.place), "links": workspace.links()}
     end = children.run(
-        asked["key"], "slide_export.fleet.child:perform", order, asked["timeout_s"], _runtimes(asked["class"])
+        asked["key"], "slide_export.fleet.child:perform", order, asked["timeout_s"], _imports(asked["class"])
     )
     if children.was_stopped(asked["key"]):
         return Answer("lost", OUT_OF_TIME, "it was stopped")
@@ -118,10 +118,10 @@ def _performed(asked: Mapping[str, Any], stage: Stage, workspace: Workspace) -> 
     return workspace.uploaded(answer, end.result.get("output"), stage)
 
 
-def _runtimes(worker_class: Mapping[str, float]) -> list[str]:
-    """Modules of the runtimes that a class asks for."""
+def _imports(worker_class: Mapping[str, float]) -> list[str]:
+    """Modules that every job of a class needs, and that take long to import."""
     targets = [name.removeprefix(TARGET) for name in worker_class if name.startswith(TARGET)]
-    return [module for target in targets for module in optional.runtime_modules(registry.load(target))]
+    return [module for target in targets for module in optional.slow_imports(registry.load(target))]
 
 
 def _of(told: Mapping[str, Any], stage: Stage) -> Answer:

@@ -280,6 +280,22 @@ def _fork(order: Mapping[str, Any], to_parent: TextIO) -> int:
         os._exit(status)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what is written to the descriptors of standard output and error meanwhile."""
+    null, kept = os.open(os.devnull, os.O_WRONLY), [(stream, os.dup(stream)) for stream in (1, 2)]
+    try:
+        for stream, _ in kept:
+            os.dup2(null, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, before in kept:
+            os.dup2(before, stream)
+        for descriptor in (null, *(before for _, before in kept)):
+            os.close(descriptor)
+
+
 def _answers(lines: Iterator[str], to_parent: TextIO) -> None:
     """Fork a child for each line, and say when each began and ended."""
     lock = threading.Lock()
@@ -298,7 +314,7 @@ def _answers(lines: Iterator[str], to_parent: TextIO) -> None:
     for line in lines:
         order = json.loads(line)
         for module in order["imports"]:
-            with contextlib.suppress(ImportError, OSError):  # the job meets it again, and says so
+            with contextlib.suppress(ImportError, OSError), _silence():  # the job meets it again, and says so
                 importlib.import_module(module)
         gc.freeze()  # a child's collector would look through, and so copy, all that was imported
         with lock:  # a thread that holds it would never let go in the child
