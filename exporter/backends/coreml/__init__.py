@@ -36,6 +36,7 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "RUNTIME",
+    "SLOW_IMPORTS",
     "Session",
     "dtype_stats",
     "intermediates",
