@@ -272,4 +272,5 @@ class Drive:
                 codes.add(code)
         if states["planned"] + states["running"]:
             return SweepEnd(states, self._code_over, self._why_over)
+        asked(self._database.path)  # a wish that came too late is none of the next run's
         return SweepEnd(states, worst(codes))
