@@ -7,11 +7,10 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from slide_export.workflows import all_targets
-from slide_export.workflows.child import JobEnd, Nursery
+from slide_export.workflows.child import EXPORT, JobEnd, Nursery
 
 PRELOAD = (
-    *all_targets.PRELOAD,
+    *EXPORT,
     "slide_export.workflows.prepare",
     "slide_export.verification.batch",
     "slide_export.fleet.evaluating",

@@ -29,6 +29,7 @@ NO_RETRIES = {
     "distributed.worker.daemon": False,
     "distributed.deploy.lost-worker-timeout": "1 day",
     "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.worker.profile.enabled": False,
 }
 """dask suspects each job that was near a death, and moves jobs about; we tell the guilty ourselves. A worker that takes
 longer than the last to start again, on a busy machine say, would be ended for good: its nanny is to be left alone."""

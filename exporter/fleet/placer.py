@@ -23,6 +23,7 @@ from .stages import TARGET
 
 GIVE_UP_S = 900.0  # for a scheduler that is gone to be started again
 FETCHED = 0  # no attempt's number: answers have come
+PROMPT_S = 0.001  # between two messages of the client, for which dask itself takes 10 ms: each short job waited for it
 MUCH = 1e6  # of what is there or not, a target's runtime say: any number of jobs may use it at a time
 
 
@@ -71,6 +72,8 @@ class DaskEngine:
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Hand attempts to the scheduler, those that need the same together."""
+        if submissions and (stream := self._client.scheduler_comm) is not None:
+            stream.interval = PROMPT_S
         alike: dict[tuple[str, frozenset[str]], list[Submission]] = defaultdict(list)
         for one in submissions:
             alike[one.worker_class, one.avoid].append(one)
@@ -88,7 +91,7 @@ class DaskEngine:
             for one, future in zip(group, futures, strict=True):
                 self._futures[one.number] = one, future
                 future.add_done_callback(_teller(self._told, one.number))
-        # Letting go of futures is a message too, and the client sends one in 10 ms: first what a worker waits for.
+        # Letting go of futures is a message too: first what a worker waits for.
         self._spent.clear()
 
     def next_batch(self, timeout_s: float) -> list[Ended]:

@@ -35,6 +35,13 @@ from slide_export.core.errors import CRASHED, OUT_OF_TIME
 from slide_export.core.orphan import end_with_parent
 
 FORKS = sys.platform == "linux"  # elsewhere a fork after frameworks were loaded is not safe
+EXPORT = (
+    "slide_export.workflows.prepared_files",
+    "slide_export.workflows.finish",
+    "slide_export.workflows.mixed",
+    "torch._dynamo",  # which torch's exporter imports at its first graph: a fifth of a small export
+)
+"""What every export imports: for a nursery whose jobs are some."""
 RESULT, LAST_WORDS, TEMPORARY = "result.json", "stderr", "tmp"
 PEAK_BYTES = 1 if sys.platform == "darwin" else 1 << 10  # of `ru_maxrss`; see getrusage(2) of each
 LAST_MOMENT_S = 10.0  # for a killed job to be gone: a process that waits for its disk takes a while

@@ -27,7 +27,7 @@ from slide_export.fleet.engine import Engine, InlineEngine
 from slide_export.fleet.job import Answer, Ended, Submission
 from slide_export.fleet.sweep import SweepOptions
 from slide_export.workflows import all_targets
-from slide_export.workflows.child import Nursery
+from slide_export.workflows.child import EXPORT, Nursery
 from slide_export.workflows.options import request_of
 from tests.exporter.fleet.sweeps import sweep
 from tests.s3_server import BUCKET, serving
@@ -92,7 +92,7 @@ def jobs(room: Path) -> None:
     prepared, plan = room / "prepared", room / "plan.yaml"
     prepared.mkdir()
     checkpoint = request_of(DIGITS / "digits.pth", "onnx", {"out": room / "out"})
-    with Nursery(all_targets.PRELOAD, {"OMP_NUM_THREADS": "1"}) as nursery, clusters.embedded(1) as engine:
+    with Nursery(EXPORT, {"OMP_NUM_THREADS": "1"}) as nursery, clusters.embedded(1) as engine:
         order = {"request": all_targets.plain(checkpoint), "prepared": str(prepared), "threads": 1}
         nursery.run(f"{all_targets.HERE}:prepare_one", order, TIMEOUT_S)
         turns = InTurns(engine, nursery, prepared)
