@@ -172,8 +172,8 @@ def parse(text: str, name: str) -> SweepPlan:
         if not found:
             raise RequestError(f"{name}: expected at least one entry in {section}, found none")
     _refuse_strangers(plan, name)
-    for part in (*plan.bench, *plan.verify):
-        for offer, amount in part.on.items():
+    for on in (*(part.on for part in plan.bench), *(part.on for part in plan.verify)):
+        for offer, amount in on.items():
             if not offer or not amount or (not isinstance(amount, str) and amount < 0):
                 raise RequestError(
                     f"{name}: expected what a worker offers, gpu: 1 or board: pi5, in on, found "
