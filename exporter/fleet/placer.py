@@ -128,6 +128,7 @@ class DaskEngine:
     def close(self) -> None:
         """Leave the scheduler."""
         self._futures.clear()
+        self._spent.clear()
         self._client.close(timeout=5)
 
     def _workers(self) -> Mapping[str, Any]:
