@@ -54,7 +54,7 @@ class S3Server:
 @contextmanager
 def serving() -> Iterator[S3Server]:
     """A started server; the environment names it to whatever speaks to S3."""
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     pytest.importorskip("moto")
     server = S3Server()
     given = {
@@ -68,6 +68,7 @@ def serving() -> Iterator[S3Server]:
         for name, value in given.items():
             patch.setenv(name, value)
         assert os.environ["AWS_ENDPOINT_URL"] == server.url
+        s3fs.S3FileSystem.clear_instance_cache()  # which speak to the server of an earlier test, or to none
         try:
             server.start()
             yield server

@@ -7,6 +7,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     precision_obstacle()   why this machine does not compute in one      without: it computes in each
     substitute_runtime()   what runs in the place of the real runtime     without: the real one runs
     RUNTIME                modules that a session imports                 without: their import counts as loading
+    SLOW_IMPORTS           modules that take seconds to import            without: every job imports what it needs
     DEVICE                 distributions that run it on a device          without: no device runs it by itself
     DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
     DEFAULT_SAMPLING       the same for deformable attention              without: products with hats

@@ -137,11 +137,11 @@ def _count(workers: int | None) -> int:
 
 def _engines(given: dict[str, Any]) -> Any:
     """What opens the workers, once the plan was read."""
-    from slide_export.fleet import clusters, worker
+    from slide_export.fleet import clusters, machine, worker
     from slide_export.fleet.engine import InlineEngine
 
     offers, count = worker.offers(given["offers"]), _count(given["workers"])
-    environment = {worker.DEVICE: given["device"]} if given["device"] else {}
+    environment = {machine.DEVICE: given["device"]} if given["device"] else {}
     if given["scheduler"] is not None:
         clusters.refuse_open(given["scheduler"], insecure=given["insecure"])
 
@@ -165,12 +165,11 @@ def _engines(given: dict[str, Any]) -> Any:
 
 def _estimate(plan: Path, options: Any, as_json: bool) -> int:
     from slide_export.fleet import estimate
-    from slide_export.fleet.sweep import DATABASE as NAME
 
     from .console import Steps
 
     with Steps(calm=True) as step:
-        found = estimate.estimate(plan, options, options.database or plan.absolute().parent / NAME, step)
+        found = estimate.estimate(plan, options, step)
     click.echo(typed_json.dumps(estimate.as_plain(found), indent=2) if as_json else estimate.as_text(found))
     return 0
 
@@ -232,9 +231,11 @@ def status(database: Path, watch: bool, as_json: bool) -> None:
 def cancel(database: Path, jobs: tuple[str, ...]) -> None:
     """Cancel jobs of a sweep, all without JOBS: the beginning of a key, or "export digits *" in quotes."""
     from slide_export.fleet import wishes
+    from slide_export.pages.phrasing import count
 
-    count, running = wishes.cancel(database, jobs)
-    click.echo(f"{count} jobs {'are being' if running else 'were'} cancelled")
+    number, running = wishes.cancel(database, jobs)
+    verb = ("is being" if number == 1 else "are being") if running else ("was" if number == 1 else "were")
+    click.echo(f"{count(number, 'job')} {verb} cancelled")
 
 
 @sweep.command()

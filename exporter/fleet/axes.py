@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from slide_export.backends import registry
+from slide_export.core import typed_json
 from slide_export.core.errors import BackendUnavailable, RequestError, SlideExportError
+from slide_export.core.typed_json import FieldError
 from slide_export.workflows.options import ExportOptions, refuse_unknown, request_of
 from slide_export.workflows.resolve import resolve
 
@@ -28,6 +30,12 @@ ELSEWHERE = {
     "max_drop": "evaluate", "min_sqnr_db": "evaluate",
 }  # fmt: skip
 """Options of an export that are a part of a plan by another name."""
+KINDS: Mapping[str, Any] = {
+    "str": str, "str | None": str | None, "bool": bool, "int": int, "int | None": int | None,
+    "tuple[int, int] | None": tuple[int, int] | None, "Mapping[str, str]": Mapping[str, str],
+    "Sequence[str]": tuple[str, ...],
+}  # fmt: skip
+"""What a YAML file holds of each type of an option."""
 NEVER = {
     "tune": "what it finds is of the machine that it runs on",
     "overwrite": "an artifact is made once",
@@ -76,18 +84,25 @@ def cells(
     """
     _refuse_options(plan)
     judged: dict[str, None] = {}
+    idle = list(plan.exclude)
     count = 0
     for name, source, entry in checkpoints:
         for target, precision, varied in _combinations(plan):
             options = {**varied, **entry.options, "precision": precision, "name": name}
             options = _for_target(options, target)
-            if any(_excludes(rule, name, target, options) for rule in plan.exclude):
+            if rules := [rule for rule in plan.exclude if _excludes(rule, name, target, options)]:
+                idle = [rule for rule in idle if rule not in rules]
                 continue
             _refuse(target, options, source, images, judged)
             count += 1
             yield Cell(name, source, target, options)
     if not count:
         raise RequestError("expected at least one artifact of a plan, found all of them excluded")
+    if idle:
+        said = ", ".join(f"{name}: {value}" for name, value in idle[0].items())
+        raise RequestError(
+            f"expected an exclude that takes artifacts away, found {{{said}}}, which none is: leave it out"
+        )
 
 
 def _combinations(plan: SweepPlan) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -108,19 +123,40 @@ def _refuse_options(plan: SweepPlan) -> None:
     """Refuse options that a plan cannot vary, each with where it belongs."""
     for target in plan.targets:
         registry.load(target)
-    for options in (plan.options, *(entry.options for entry in plan.checkpoints)):
+    alone = [{name: (value,) for name, value in entry.options.items()} for entry in plan.checkpoints]
+    for options in (plan.options, *alone):
         for name in options:
             if name in ELSEWHERE:
                 raise RequestError(f"expected {name} as the plan's own {ELSEWHERE[name]}, found it among the options")
             if name in NEVER:
                 raise RequestError(f"{name} is not available in a sweep: {NEVER[name]}")
         refuse_unknown(options)
+        for name, values in options.items():
+            for value in values:
+                _refuse_kind(name, value)
     for rule in plan.exclude:
         known = {"checkpoint", "target", "precision"} | ExportOptions.__annotations__.keys()
         if unknown := [name for name in rule if name not in known]:
             raise RequestError(
                 f"expected checkpoint, target, precision or an option in exclude, found {unknown[0]!r}: leave it out"
             )
+
+
+def _refuse_kind(name: str, value: Any) -> None:
+    """Refuse a value of another type than an option's own; those of preprocessing are judged where they are read."""
+    kind = KINDS.get(_annotation(name))
+    if kind is None:
+        return
+    try:
+        typed_json.read(kind, value, f"options.{name}")
+    except FieldError as error:
+        raise RequestError(f"the plan: {error}") from error
+
+
+def _annotation(name: str) -> str:
+    """The type of an option as `ExportOptions` writes it."""
+    found = ExportOptions.__annotations__[name]
+    return str(getattr(found, "__forward_arg__", found))
 
 
 def _excludes(rule: Mapping[str, Any], checkpoint: str, target: str, options: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ LARGEST = "SLIDE_EXPORT_FLEET_CACHE_GIB"
 """Variable with its size."""
 LARGEST_GIB = 20.0
 IN_USE_S = 3600.0  # what was used since is not removed: a job may be reading it
+WEIGHED = 64  # a process weighs the whole again after each such part of its size that it added
 
 
 def root() -> Path:
@@ -56,6 +58,16 @@ def fetched(store: Store, sha256: str, unpack: Callable[[Path, Path], None] | No
     return place
 
 
+def keep(sha256: str, made: Path) -> None:
+    """Take a directory of a job's as the unpacked content of a sha256: jobs that read it here need not fetch it."""
+    place = root() / "unpacked" / sha256
+    with _locked(sha256):
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(place)
+            _shrink(keep=place)
+
+
 @contextmanager
 def _locked(sha256: str) -> Iterator[None]:
     """Hold the lock of one content; a process that is killed lets go."""
@@ -69,9 +81,23 @@ def _locked(sha256: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@dataclass
+class _Added:
+    """Bytes that this process has added since it weighed the cache last."""
+
+    bytes: float = float("inf")
+
+
+_added = _Added()
+
+
 def _shrink(keep: Path) -> None:
-    """Remove what was not used for longest until the rest fits."""
+    """Remove what was not used for longest until the rest fits; looked at now and then."""
     most = float(os.environ.get(LARGEST) or LARGEST_GIB) * (1 << 30)
+    _added.bytes += _size(keep)
+    if _added.bytes < most / WEIGHED:
+        return
+    _added.bytes = 0.0
     entries = [(entry.stat().st_mtime, _size(entry), entry) for entry in _entries()]
     total = sum(size for _, size, _ in entries)
     newest = keep.stat().st_mtime

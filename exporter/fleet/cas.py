@@ -40,6 +40,9 @@ class Medium(Protocol):
     def add(self, name: str, source: Path) -> str:
         """Copy a file to a name, replacing what is there; the sha256 of what was copied."""
 
+    def take(self, name: str, source: Path) -> None:
+        """Move a file to a name, unless as much is there: on the disk when the next `create` ends, not before."""
+
     def create(self, name: str, content: bytes) -> bool:
         """Write a name that is not there yet; False where it is. Of many at once exactly one gets True."""
 
@@ -55,6 +58,9 @@ class Medium(Protocol):
     def names(self, directory: str) -> set[str]:
         """Names in a directory, by one listing."""
 
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that can be seen to take no files."""
+
     def remove(self, name: str) -> None:
         """Remove a file; one that is not there is no fault."""
 
@@ -69,6 +75,10 @@ class Store:
     def __init__(self, medium: Medium) -> None:
         self.url, self._medium = medium.url, medium
 
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that can be seen to take nothing, before the work whose results it is for."""
+        self._medium.refuse_unwritable()
+
     def put(self, path: Path) -> str:
         """Store a file's content; its sha256. What is there already is not written again."""
         sha256 = sha256_of(path)
@@ -80,6 +90,10 @@ class Store:
                 f"expected {path} to stay as it is while it is stored, its content changed: store it again"
             )
         return sha256
+
+    def take(self, path: Path, sha256: str) -> None:
+        """Store a file of this sha256 that the next answer will name, and take it away where that is enough."""
+        self._medium.take(_content(sha256), path)
 
     def fetch(self, sha256: str, path: Path) -> None:
         """Copy content to a path, checked while it is read; on any failure nothing is left there.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from slide_export.core import hidden
+from slide_export.core.errors import WriteError
 from slide_export.core.files import flush
 
 from .cas import copied, unwritten
@@ -23,6 +26,7 @@ class Directory:
 
     def __init__(self, root: Path) -> None:
         self.url, self._root = str(root), root.absolute()
+        self._loose: list[Path] = []  # taken, and not on the disk yet
 
     def add(self, name: str, source: Path) -> str:
         """Copy a file beside its place, flush it and rename it there."""
@@ -34,16 +38,32 @@ class Directory:
             flush(place.parent)
         return sha256
 
+    def take(self, name: str, source: Path) -> None:
+        """Rename a file to its place, or copy it there from another file system."""
+        if self.size(name) != source.stat().st_size:
+            with self._writing(name) as (partial, place):
+                try:
+                    source.replace(place)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    shutil.copyfile(source, partial)
+                    partial.replace(place)
+        self._loose.append(self._root / name)
+
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file whole and link it to its name, which the system does for one writer alone."""
+        """Write a file whole and link it to its name, which the system does for one writer alone.
+
+        What it may name is flushed first. The link itself is not waited for: a machine that loses power loses the
+        last answers, whole, and those jobs run again.
+        """
+        loose, self._loose = self._loose, []
         if (self._root / name).exists():
             return False
         with self._writing(name) as (partial, place):
             partial.write_bytes(content)
-            flush(partial)
-            made = _linked(partial, place) if _knows_links(partial) else self._renamed(partial, place)
-            flush(place.parent)
-        return made
+            _flush_each([*dict.fromkeys(loose), partial])
+            return _linked(partial, place) if _knows_links(partial) else self._renamed(partial, place)
 
     def read(self, name: str) -> bytes | None:
         """Content of a small file."""
@@ -76,6 +96,13 @@ class Directory:
                 return {path.name for path in (self._root / directory).iterdir()}
             except FileNotFoundError:
                 return set()
+
+    def refuse_unwritable(self) -> None:
+        """Make the directory and look whether files can be made in it."""
+        with self._reading(""):
+            self._root.mkdir(parents=True, exist_ok=True)
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise WriteError(f"expected an artifact store that can be written, nothing can be in {self.url}")
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -114,6 +141,16 @@ class Directory:
             return True
         finally:
             os.close(descriptor)  # which lets go of the lock
+
+
+def _flush_each(paths: Sequence[Path]) -> None:
+    """Flush files beside each other, which a disk does in one go.
+
+    A file's own name is on the disk with it where a file system keeps a journal; one that does not is found missing by
+    who reads it, and is made again.
+    """
+    with ThreadPoolExecutor(len(paths)) as pool:
+        list(pool.map(flush, paths))
 
 
 def _knows_links(partial: Path) -> bool:

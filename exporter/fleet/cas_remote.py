@@ -51,6 +51,12 @@ class Remote:
             self._system.put_file(str(source), self._path(name))
         return sha256
 
+    def take(self, name: str, source: Path) -> None:
+        """Upload a file that is not there."""
+        if self.size(name) != source.stat().st_size:
+            with self._asked("write", name):
+                self._system.put_file(str(source), self._path(name))
+
     def create(self, name: str, content: bytes) -> bool:
         """Write a name on the condition that it is free (S3: If-None-Match)."""
         path = self._path(name)
@@ -83,6 +89,9 @@ class Remote:
         """Names in a directory; none where nothing was written yet."""
         found = self._if_there(directory, lambda path: self._system.ls(path, detail=False))
         return {str(path).rpartition("/")[2] for path in found or ()} - {""}
+
+    def refuse_unwritable(self) -> None:
+        """Nothing can be seen without writing."""
 
     def remove(self, name: str) -> None:
         """Remove a file."""

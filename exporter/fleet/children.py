@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from slide_export.workflows.child import JobEnd, Nursery
+from slide_export.workflows.child import EXPORT, JobEnd, Nursery
 
 PRELOAD = (
-    "slide_export.workflows.prepared_files",
+    *EXPORT,
     "slide_export.workflows.prepare",
-    "slide_export.workflows.finish",
-    "slide_export.workflows.mixed",
     "slide_export.verification.batch",
+    "slide_export.fleet.evaluating",
 )
 
 
@@ -33,9 +32,9 @@ class Children:
         self._keeper: threading.Thread | None = None
         self._stopped: set[str] = set()
 
-    def run(self, key: str, function: str, argument: Any, timeout_s: float) -> JobEnd:
+    def run(self, key: str, function: str, argument: Any, timeout_s: float, imports: Sequence[str] = ()) -> JobEnd:
         """Run a function of slide-export in a process of its own; see `Nursery.run`."""
-        return self._started().run(function, argument, timeout_s, key)
+        return self._started().run(function, argument, timeout_s, key, imports)
 
     def stop(self, keys: Collection[str]) -> None:
         """Kill the jobs of these keys that run here."""

@@ -17,18 +17,19 @@ from slide_export.core.errors import BackendUnavailable, DeviceError, RequestErr
 from slide_export.workflows.child import threads_each
 
 from . import certificates
+from .machine import HERE
 from .placer import DaskEngine, offered
 
 if TYPE_CHECKING:
     from distributed import Client
 
-HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 NO_RETRIES = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.daemon": False,
     "distributed.deploy.lost-worker-timeout": "1 day",
     "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.worker.profile.enabled": False,
 }
 """dask suspects each job that was near a death, and moves jobs about; we tell the guilty ourselves. A worker that takes
 longer than the last to start again, on a busy machine say, would be ended for good: its nanny is to be left alone."""

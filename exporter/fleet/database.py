@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from slide_export.core.errors import RequestError, WriteError
+from slide_export.core.files import refuse_unwritable
 
 from . import claim
 from .job import Answer, Job, Outcome, State
@@ -44,10 +45,12 @@ class Database:
         """Open or make a database to write to, which no other process then may.
 
         Raises:
-            RequestError: it is on a network file system, no database of a sweep, or another process has it.
+            RequestError: it is on a network file system or where nothing can be written, no database of a sweep, or
+                another process has it.
             WriteError: it cannot be written.
         """
         refuse_elsewhere(path)
+        refuse_unwritable(path)
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             database = cls(path, _connect(path))

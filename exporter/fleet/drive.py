@@ -27,6 +27,7 @@ from .wishes import Wishes, asked
 
 LISTEN_S = 0.5  # between two looks for wishes of other processes
 LOOK_S = 2.0  # between two looks at the workers that are there
+LOOK_SOON_S, SOON_S = 0.2, 10.0  # after a death, for the worker that takes its place, and how long
 NO_WORKER = 3
 SWEEP_ENDED = "the sweep ended before it did"
 
@@ -92,6 +93,7 @@ class Drive:
         self._ready = self._ledger.ready
         self._capacity = Capacity(0)
         self._looked = self._listened = -LOOK_S
+        self._died = -SOON_S
         self._lacking: dict[str, float] = {}
         self._why_over = ""
         self._code_over = 0
@@ -158,7 +160,8 @@ class Drive:
             return
         now = time.monotonic()
         wanted = {*self._ready.classes(), *(worker_class for _, worker_class in self._air.suspects)}
-        if now - self._looked < LOOK_S and wanted <= self._capacity.by_class.keys():
+        pause_s = LOOK_SOON_S if now - self._died < SOON_S else LOOK_S
+        if now - self._looked < pause_s and wanted <= self._capacity.by_class.keys():
             return
         self._looked, self._capacity = now, self._engine.capacity(wanted)
         lacking = {one for one in wanted if not self._capacity.by_class.get(one)}
@@ -187,6 +190,8 @@ class Drive:
             if flying is None:
                 continue  # it was given up meanwhile
             verdict = judge(one, self._air.history(one.key), self._limits, alone=alone)
+            if verdict.outcome == "died":
+                self._died = time.monotonic()
             verdicts.append((flying, self._placed(flying, verdict)))
         if verdicts:
             self._ledger.write(verdicts)
@@ -267,4 +272,5 @@ class Drive:
                 codes.add(code)
         if states["planned"] + states["running"]:
             return SweepEnd(states, self._code_over, self._why_over)
+        asked(self._database.path)  # a wish that came too late is none of the next run's
         return SweepEnd(states, worst(codes))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from slide_export.core.progress import Progress, no_progress
+from slide_export.pages.phrasing import count
 
 from . import cas
-from .database import Database
-from .sweep import SweepOptions, planned
+from .sweep import SweepOptions, planning
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Estimate:
     bytes: float | None
 
 
-def estimate(path: Path, options: SweepOptions, database_path: Path, step: Progress = no_progress) -> Estimate:
+def estimate(path: Path, options: SweepOptions, step: Progress = no_progress) -> Estimate:
     """Plan without running.
 
     Raises:
-        RequestError: as `sweep.planned` does.
+        RequestError: as `sweep.planning` does.
     """
-    with Database.claimed(database_path) as database:
-        made = planned(path, database, options, step)
+    with planning(path, options, step) as (database, made):
         committed = cas.open(made.store_url).keys()
         left = [job for job in made.jobs if job.key not in committed]
         rows = database.rows(
@@ -49,10 +48,10 @@ def estimate(path: Path, options: SweepOptions, database_path: Path, step: Progr
     means = {
         str(stage): (float(str(seconds)), float(str(size))) for stage, seconds, size in rows if seconds is not None
     }
-    counts, new = made.count(), Counter(job.stage for job in left)
+    stages, new = made.count(), Counter(job.stage for job in left)
     known = all(stage in means for stage in new)
     return Estimate(
-        {stage: (count, count - new[stage]) for stage, count in counts.items()},
+        {stage: (jobs, jobs - new[stage]) for stage, jobs in stages.items()},
         Counter(job.worker_class for job in left),
         sum(means[job.stage][0] for job in left) if known else None,
         sum(means[job.stage][1] for job in left) if known else None,
@@ -67,8 +66,8 @@ def as_plain(found: Estimate) -> dict[str, Any]:
 
 def as_text(found: Estimate) -> str:
     """An estimate as lines of text."""
-    lines = [f"{stage:10}  {jobs} jobs, {done} done" for stage, (jobs, done) in found.jobs.items()]
-    lines += [f"{count} jobs need {worker_class}" for worker_class, count in found.classes.items()]
+    lines = [f"{stage:10}  {count(jobs, 'job')}, {done} done" for stage, (jobs, done) in found.jobs.items()]
+    lines += [f"{count(jobs, 'job')} for {worker_class}" for worker_class, jobs in found.classes.items()]
     if found.seconds is None or found.bytes is None:
         lines.append("no time is known yet: no job of some stage was done before")
     else:

@@ -17,7 +17,8 @@ from slide_export.calibration.images import bundled, find
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.core.errors import GateError
 from slide_export.core.request import ExportRequest
-from slide_export.verification.batch import prove_each
+from slide_export.verification.batch import VerifyOptions, prove_each
+from slide_export.verification.opening import opened_here
 from slide_export.verification.outcome import as_plain
 from slide_export.workflows import prepared_files
 from slide_export.workflows.export import complete
@@ -77,8 +78,8 @@ def export_one(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verify_one(_order: Mapping[str, Any]) -> dict[str, Any]:
-    """Prove a bundle again where this worker is."""
-    (outcome,) = prove_each([INPUT / "bundle"])
+    """Prove a bundle again where this worker is, in this process: one that crashes its runtime ends a job alone."""
+    (outcome,) = prove_each([INPUT / "bundle"], VerifyOptions(opening=opened_here))
     told = as_plain([replace(outcome, seconds=0.0)])
     return {"exit_code": outcome.exit_code, "message": outcome.message, "result": told}
 

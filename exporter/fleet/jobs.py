@@ -23,12 +23,10 @@ from .job import Job
 from .keys import sha256_of
 from .plan import SweepPlan
 from .sources import Source
-from .stages import STAGES
+from .stages import STAGES, TARGET
 
 PROTOCOL = ("batch", "rounds", "calls", "threads", "sitting", "timeout_s")
 ALL = "all checkpoints"
-TARGET = "target:"
-"""Before the name of a target in what a worker offers: it is installed there."""
 
 
 @dataclass

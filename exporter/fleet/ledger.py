@@ -61,7 +61,8 @@ class Ledger:
             outputs = {need: self._jobs.outputs.get(need) for need in self._jobs.needs.get(key, ())}
             passing = [need for need in outputs if STAGES[self._jobs.stages[need]].ephemeral]
             more = _encode({"outputs": outputs, "passing": passing, **order(stage, spec)})
-            found[key] = f'{{"key":"{key}","stage":"{stage}","spec":{spec},{more[1:]}'
+            told = f'"key":"{key}","stage":"{stage}","class":{self._jobs.classes[key]}'
+            found[key] = f'{{{told},"spec":{spec},{more[1:]}'
         return found
 
     def write(self, verdicts: list[tuple[Flying, Verdict]]) -> None:

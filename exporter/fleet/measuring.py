@@ -24,7 +24,7 @@ from slide_export.core.measurement import BenchmarkResult
 
 from . import strangers
 from .exporting import INPUT
-from .worker import DEVICE
+from .machine import DEVICE
 
 PROTOCOL = ("rounds", "calls", "threads")
 

@@ -19,9 +19,11 @@ from slide_export.core.errors import CRASHED, TimeLimitError
 from . import work
 from .engine import Capacity
 from .job import Answer, Ended, Submission
+from .stages import TARGET
 
 GIVE_UP_S = 900.0  # for a scheduler that is gone to be started again
 FETCHED = 0  # no attempt's number: answers have come
+PROMPT_S = 0.001  # between two messages of the client, for which dask itself takes 10 ms: each short job waited for it
 MUCH = 1e6  # of what is there or not, a target's runtime say: any number of jobs may use it at a time
 
 
@@ -44,6 +46,7 @@ class DaskEngine:
         self._client, self._reconnect, self._watch = client, reconnect, watch
         self._give_up_s = give_up_s
         self._futures: dict[int, tuple[Submission, Any]] = {}
+        self._spent: list[Any] = []
         self._told: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._gathering: list[tuple[list[int], Later[dict[int, str]]]] = []
         self._gone_since: float | None = None
@@ -69,6 +72,8 @@ class DaskEngine:
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Hand attempts to the scheduler, those that need the same together."""
+        if submissions and (stream := self._client.scheduler_comm) is not None:
+            stream.interval = PROMPT_S
         alike: dict[tuple[str, frozenset[str]], list[Submission]] = defaultdict(list)
         for one in submissions:
             alike[one.worker_class, one.avoid].append(one)
@@ -86,6 +91,8 @@ class DaskEngine:
             for one, future in zip(group, futures, strict=True):
                 self._futures[one.number] = one, future
                 future.add_done_callback(_teller(self._told, one.number))
+        # Letting go of futures is a message too: first what a worker waits for.
+        self._spent.clear()
 
     def next_batch(self, timeout_s: float) -> list[Ended]:
         """Ends since the last call: answers are fetched as they come, all that are there at a time."""
@@ -121,6 +128,7 @@ class DaskEngine:
     def close(self) -> None:
         """Leave the scheduler."""
         self._futures.clear()
+        self._spent.clear()
         self._client.close(timeout=5)
 
     def _workers(self) -> Mapping[str, Any]:
@@ -177,7 +185,8 @@ class DaskEngine:
             found = {} if later.cancelled() or later.exception() is not None else later.result()
             for number in numbers:
                 if number in self._futures:
-                    submission, _ = self._futures.pop(number)
+                    submission, future = self._futures.pop(number)
+                    self._spent.append(future)
                     answer = work.parsed(found[number]) if number in found else None
                     ended.append(Ended(number, submission.key, answer))
         self._gathering = waiting
@@ -192,7 +201,7 @@ def fits(offer: Mapping[str, float], worker_class: str) -> int:
 
 def offered(slots: int, memory_gib: float, more: Mapping[str, float], targets: Iterable[str]) -> dict[str, float]:
     """What a worker offers: slots and memory are shared, a target's runtime is not used up."""
-    return {"slot": float(slots), "memory_gib": memory_gib, **{f"target:{name}": MUCH for name in targets}, **more}
+    return {"slot": float(slots), "memory_gib": memory_gib, **{f"{TARGET}{name}": MUCH for name in targets}, **more}
 
 
 def _teller(told: queue.SimpleQueue[int], number: int) -> Any:

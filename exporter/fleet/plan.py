@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +15,11 @@ from slide_export.core.errors import RequestError
 from slide_export.core.text import foreign
 from slide_export.core.typed_json import FieldError, Least, Size
 
+from .stages import OF_PLANS
+
 SCHEMA = "slide-export/plan/1"
 Names = tuple[str, ...]
-Seconds = Annotated[float, Least(0)]
+Seconds = Annotated[float, Least(1)]
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class VerifyPart:
 class Needs:
     """What a job of a stage takes of its worker."""
 
-    memory_gib: float | None = None
-    slot: float = 1
+    memory_gib: Annotated[float, Least(0)] | None = None
+    slot: Annotated[float, Least(1)] = 1
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,28 @@ def parse(text: str, name: str) -> SweepPlan:
     ):
         if not found:
             raise RequestError(f"{name}: expected at least one entry in {section}, found none")
+    _refuse_strangers(plan, name)
+    for on in (*(part.on for part in plan.bench), *(part.on for part in plan.verify)):
+        for offer, amount in on.items():
+            if not offer or not amount or (not isinstance(amount, str) and amount < 0):
+                raise RequestError(
+                    f"{name}: expected what a worker offers, gpu: 1 or board: pi5, in on, found "
+                    f"{foreign(f'{offer}: {amount}')!r}"
+                )
     return plan
+
+
+def _refuse_strangers(plan: SweepPlan, name: str) -> None:
+    """Refuse names that nothing of the plan has: what they were meant for would not happen, and nobody would say so."""
+    named = [("needs", "a stage", stage, tuple(OF_PLANS)) for stage in plan.needs]
+    for place, parts in (("bench", plan.bench), ("verify", plan.verify)):
+        named += [(place, "a target of the plan", one, plan.targets) for part in parts for one in part.targets]
+    named += [
+        ("bench", "a precision of the plan", one, plan.precisions) for part in plan.bench for one in part.precisions
+    ]
+    for place, what, one, known in named:
+        if one not in known:
+            raise RequestError(f"{name}: expected {what} in {place}, found {foreign(one)!r}: {_nearest(one, known)}")
 
 
 def _with_text_names(value: Any) -> Any:
@@ -210,6 +233,10 @@ def _worded(error: FieldError) -> str:
         return str(error)
     known = error.expected.partition("the fields are ")[2].rstrip(")").split(", ")
     place, _, unknown = error.where.rpartition(".")
+    return f"expected a field of {place or 'a plan'}, found {foreign(unknown)!r}: {_nearest(unknown, known)}"
+
+
+def _nearest(unknown: str, known: Sequence[str]) -> str:
+    """The known name that was meant, or all of them."""
     close = difflib.get_close_matches(unknown, known, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
-    return f"expected a field of {place or 'a plan'}, found {foreign(unknown)!r}: {advice}"
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"

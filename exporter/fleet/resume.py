@@ -11,7 +11,6 @@ from slide_export.core import typed_json
 from .cas import Store
 from .database import Database
 from .job import Answer, State
-from .stages import STAGES
 
 KEPT = ("refused", "failed", "poison", "cancelled")
 COMMITTED = {"done": True, "refused": False}
@@ -111,18 +110,20 @@ def _removed(
     jobs: PlannedJobs, settled: dict[str, bool], found: Mapping[str, Answer], store: Store | None
 ) -> list[str]:
     """Jobs that are done and whose output is gone, although a job that is not done needs it; no longer settled."""
-    readers: dict[str, list[str]] = {}
-    for job, needed in jobs.needs.items():
-        for need in needed:
-            if STAGES[jobs.stages[need]].ephemeral:
-                readers.setdefault(need, []).append(job)
-    removed = []
-    for key, reading in readers.items():
-        output = found[key].output if key in found else jobs.outputs.get(key)
-        wanted = bool(settled.get(key)) and any(reader not in settled for reader in reading)
-        if wanted and output and store is not None and not store.has(output):
-            removed.append(key)
-            del settled[key]
+    if store is None:
+        return []
+    removed: list[str] = []
+    reading = [job for job in jobs.needs if job not in settled]
+    with ThreadPoolExecutor(READERS) as pool:
+        while reading:  # what is made again may need what is gone too
+            done = {need for job in reading for need in jobs.needs.get(job, ()) if settled.get(need)}
+            outputs = {key: found[key].output if key in found else jobs.outputs.get(key) for key in done}
+            wanted = {key: output for key, output in outputs.items() if output is not None}
+            there = pool.map(store.has, wanted.values())
+            reading = [key for key, has in zip(wanted, there, strict=True) if not has]
+            removed += reading
+            for key in reading:
+                del settled[key]
     return removed
 
 

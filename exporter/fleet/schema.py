@@ -1,6 +1,7 @@
 """The tables of a sweep's database: SQLite, which DuckDB and pandas read too.
 
-`client`, `note` and `digest` are of the running sweep; all else is what a report is made of.
+`client`, `note` and `digest` are of the running sweep; all else is what a report is made of. Jobs lie in the order of
+the plan, in which they run: those of one transaction share its pages, where rows by key would have one each.
 """
 
 VERSION = 1
@@ -10,8 +11,7 @@ CREATE TABLE artifact(sha256 TEXT PRIMARY KEY, kind TEXT NOT NULL, bytes INT NOT
   WITHOUT ROWID;
 CREATE TABLE job(key TEXT PRIMARY KEY, stage TEXT NOT NULL, subject TEXT NOT NULL, class TEXT NOT NULL,
   spec TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN('planned','running','done','refused','failed','poison',
-  'blocked','cancelled')), exit_code INT, message TEXT, output TEXT REFERENCES artifact, result TEXT, seconds REAL)
-  WITHOUT ROWID;
+  'blocked','cancelled')), exit_code INT, message TEXT, output TEXT REFERENCES artifact, result TEXT, seconds REAL);
 CREATE TABLE edge(job TEXT NOT NULL REFERENCES job, needs TEXT NOT NULL REFERENCES job, PRIMARY KEY(job, needs))
   WITHOUT ROWID;
 CREATE TABLE attempt(id INTEGER PRIMARY KEY, job TEXT NOT NULL REFERENCES job, client TEXT NOT NULL, worker TEXT,

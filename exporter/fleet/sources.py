@@ -140,11 +140,12 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return found
 
 
-def named(pattern: str, beside: Path) -> list[Path]:
+def named(pattern: str, beside: Path, what: str = "a checkpoint") -> list[Path]:
     """Files and folders that a path or a glob of a plan names, in their order.
 
     Args:
         beside: the directory that relative paths start from.
+        what: they are, for the refusal.
 
     Raises:
         RequestError: there is none.
@@ -152,9 +153,21 @@ def named(pattern: str, beside: Path) -> list[Path]:
     place = str(beside / pattern)
     found = sorted(Path(one) for one in glob(place, recursive=True)) if has_magic(pattern) else [Path(place)]  # noqa: PTH207  # of absolute ones too
     if not found or not found[0].exists():
-        what = "a file that matches" if has_magic(pattern) else "a checkpoint at"
-        raise RequestError(f"expected {what} {foreign(place, 300)}, found none")
+        where = "that matches" if has_magic(pattern) else "at"
+        raise RequestError(f"expected {what} {where} {foreign(place, 300)}, found none")
     return found
+
+
+def the_one(pattern: str, beside: Path) -> Path:
+    """The only file or folder that a path or a glob of a plan names.
+
+    Raises:
+        RequestError: there is none, or there are several.
+    """
+    found = named(pattern, beside, "images")
+    if len(found) > 1:
+        raise RequestError(f"expected images at one place, found {len(found)} that match {foreign(pattern, 300)}")
+    return found[0]
 
 
 def of_path(path: Path, digests: Digests) -> Source:

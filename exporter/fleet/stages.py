@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TARGET = "target:"
+"""Before the name of a target in what a worker offers: it is installed there."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -32,7 +35,7 @@ class Stage:
     of_target: bool = False
 
 
-STAGES = {
+OF_PLANS = {
     "prepare": Stage(1, "slide_export.fleet.exporting:prepare_one", "prepared", 4.0),
     "export": Stage(1, "slide_export.fleet.exporting:export_one", "bundle", 4.0, of_target=True),
     "verify": Stage(1, "slide_export.fleet.exporting:verify_one", memory_gib=2.0, of_target=True),
@@ -42,6 +45,9 @@ STAGES = {
     "bench": Stage(
         1, "slide_export.fleet.measuring:bench_one", memory_gib=2.0, exclusive=True, deterministic=False, lenient=True
     ),
+}
+STAGES = {
+    **OF_PLANS,
     # What a sweep is measured with and its faults are caused by.
     "simulated": Stage(1, "slide_export.fleet.simulated:in_child"),
     "simulated alone": Stage(1, "slide_export.fleet.simulated:in_child", exclusive=True),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slide_export.core.errors import RequestError, option
+from slide_export.calibration import images as image_files
+from slide_export.core.errors import RequestError, SlideExportError, option
 from slide_export.core.progress import Progress, no_progress
+from slide_export.pages.phrasing import count
 
 from . import cas, resume
 from . import plan as plans
@@ -23,7 +25,7 @@ from .job import Job
 from .jobs import Planner
 from .keys import sha256_of
 from .plan import Checkpoints, SweepPlan
-from .sources import URL, Digests, Source, distinct, named, of_images, of_path
+from .sources import URL, Digests, Source, distinct, named, of_images, of_path, the_one
 from .stages import STAGES
 from .wishes import Wishes
 
@@ -73,33 +75,52 @@ class Planned:
         return Counter(job.stage for job in self.jobs)
 
 
-def planned(path: Path, database: Database, options: SweepOptions, step: Progress = no_progress) -> Planned:
-    """Read a plan and everything that it names.
+def planned(
+    text: str, plan: SweepPlan, path: Path, database: Database, options: SweepOptions, step: Progress = no_progress
+) -> Planned:
+    """Read everything that a plan names.
 
     Raises:
-        RequestError: it is no plan, names what is not there, or asks for what no backend offers.
+        RequestError: it names what is not there, or asks for what no backend offers.
     """
-    text, plan = plans.read(path)
     beside, url = path.absolute().parent, plan.store
     if URL not in url:
         url = str(beside / url)
     store, digests = cas.open(url), Digests(database)
     with step("read what the plan names"):
         checkpoints = _checkpoints(plan, beside, digests, store)
-        images_at = None if plan.images is None else named(plan.images, beside)[0]
+        images_at = None if plan.images is None else the_one(plan.images, beside)
         images = None if images_at is None else of_images(images_at, digests)
-        evaluation = None if plan.evaluate is None else _evaluation(named(plan.evaluate.images, beside)[0], digests)
+        evaluation = None if plan.evaluate is None else _evaluation(the_one(plan.evaluate.images, beside), digests)
     with step("plan the jobs"):
         found = tuple(cells(plan, checkpoints, images_at))
         planner = Planner(plan, images, evaluation, options.most_gib, varied=tuple(plan.options))
         jobs = tuple(planner.jobs(found))
+        _refuse_twice(jobs)
     sources = {source.sha256: source for _, source, _ in checkpoints}
     sources |= {one.sha256: one for one in (images, evaluation) if one is not None}
     return Planned(text, plan, url, found, jobs, sources)
 
 
+def _refuse_twice(jobs: Sequence[Job]) -> None:
+    """Refuse a plan whose entries ask for the same twice."""
+    ((key, times),) = Counter(job.key for job in jobs).most_common(1)
+    if times > 1:
+        job = next(job for job in jobs if job.key == key)
+        raise RequestError(
+            f"expected each job once in a plan, found {job.stage} of {job.subject} {times} times: leave out the entry "
+            "that asks for it again"
+        )
+
+
 def _evaluation(path: Path, digests: Digests) -> Source:
-    """Images with all that stands beside them: labels, masks, lists."""
+    """Images with all that stands beside them: labels, masks, lists.
+
+    Raises:
+        CalibrationError: there is no image.
+    """
+    if path.suffix.lower() != ".json":  # which is of a task that lists its truths
+        image_files.find(path)
     return of_images(path, digests) if path.suffix.lower() == ".csv" else of_path(path, digests)
 
 
@@ -136,20 +157,41 @@ def run(
     Raises:
         SlideExportError: the plan, the database, the store or the scheduler does not allow it.
     """
-    database_path = options.database or path.absolute().parent / DATABASE
-    with Database.claimed(database_path) as database:
-        made = planned(path, database, options, step)
-        _refuse_changed(database, made, options, database_path)
-        number = database.add_plan(made.text, sha256_of(made.text))
-        with step(f"write down {len(made.jobs)} jobs"):
-            database.add_jobs(number, made.jobs)
+    with planning(path, options, step) as (database, made):
+        _refuse_changed(database, made, options)
         store = cas.open(made.store_url)
+        store.refuse_unwritable()
+        number = database.add_plan(made.text, sha256_of(made.text))
+        with step(f"write down {count(len(made.jobs), 'job')}"):
+            database.add_jobs(number, made.jobs)
         with step("see what is done already"):
             jobs = resume.reconcile(database, number, store, options.retry)
         numbered, order = (number, made.plan.limits), _orders(made, store, options)
         how = DriveOptions(options.stop_after_s, options.wait_for_workers_s, _by_subject(made, told))
         with nullcontext(_NoEngine()) if len(jobs.settled) == len(made.jobs) else engine(made) as workers:
             return Drive(database, numbered, workers, store, order, jobs, wishes or Wishes(), how).run()
+
+
+@contextmanager
+def planning(path: Path, options: SweepOptions, step: Progress) -> Iterator[tuple[Database, Planned]]:
+    """A plan with its database, which is this process's until the end; of a plan that is refused none is left.
+
+    Raises:
+        RequestError: as `planned` does.
+    """
+    text, plan = plans.read(path)
+    place = options.database or path.absolute().parent / DATABASE
+    fresh, unused = not place.exists(), False
+    try:
+        with Database.claimed(place) as database:
+            try:
+                yield database, planned(text, plan, path, database, options, step)
+            except SlideExportError:
+                unused = fresh and database.last_plan() is None
+                raise
+    finally:
+        if unused:
+            place.unlink(missing_ok=True)
 
 
 def _by_subject(made: Planned, told: Callable[[str, str, str], None] | None) -> Callable[[str, str, str], None]:
@@ -189,12 +231,12 @@ def _orders(made: Planned, store: Store, options: SweepOptions) -> Callable[[str
     return order
 
 
-def _refuse_changed(database: Database, made: Planned, options: SweepOptions, path: Path) -> None:
+def _refuse_changed(database: Database, made: Planned, options: SweepOptions) -> None:
     last = database.last_plan()
     if last is not None and last[2] != sha256_of(made.text) and not options.resume:
         raise RequestError(
-            f"expected the plan that {path} was made for, its text has changed: {option('resume')} goes on with the "
-            "new one; jobs that no longer belong to it are kept and not run"
+            f"expected the plan that {database.path} was made for, its text has changed: {option('resume')} goes on "
+            "with the new one; jobs that no longer belong to it are kept and not run"
         )
 
 

@@ -68,11 +68,13 @@ def asked(path: Path) -> list[str] | None:
     """Keys that another process asks to cancel; None where nobody asks. Each wish is told once."""
     place = file_of(path)
     try:
-        keys = json.loads(place.read_text())
+        keys = json.loads(place.read_text(errors="replace"))
     except FileNotFoundError:
         return None
+    except ValueError:
+        keys = None  # not of ours
     place.unlink(missing_ok=True)
-    return [str(key) for key in keys]
+    return [str(key) for key in keys] if isinstance(keys, list) else None
 
 
 def _means(name: str, key: str, subject: str) -> bool:

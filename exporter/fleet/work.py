@@ -1,6 +1,6 @@
 """What a worker does: `run(order) -> answer`. Only JSON text crosses; nothing of a job stays on the worker.
 
-{"key", "stage", "spec", "outputs", "passing", "sources", "store", "timeout_s", "memory_gib"}
+{"key", "stage", "class", "spec", "outputs", "passing", "sources", "store", "timeout_s", "memory_gib"}
 └─ an answer in the store?  ── yes ─> that
 └─ versions as planned?     ── no ──> handed back
 └─ a child process: inputs fetched, the stage run, limits kept
@@ -19,14 +19,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from slide_export.backends import optional, registry
 from slide_export.core import files
 from slide_export.core.errors import CRASHED, OUT_OF_TIME, UNWRITABLE, SlideExportError
 
 from . import environment, simulated
 from .children import Children
 from .job import Answer
-from .machine import alone_here, beside_others
-from .stages import STAGES, Stage
+from .machine import DEVICE, alone, beside_others
+from .stages import STAGES, TARGET, Stage
 from .workspace import Workspace
 
 NOT_HERE = 3
@@ -89,7 +90,7 @@ def _answer(asked: Mapping[str, Any]) -> Answer:
         if said := environment.difference(asked["spec"]["environment"]):
             return Answer("mismatch", NOT_HERE, said)
         stage = STAGES[asked["stage"]]
-        with alone_here() if stage.exclusive else beside_others():
+        with alone(os.environ.get(DEVICE)) if stage.exclusive else beside_others():
             answer = _performed(asked, stage, workspace)
         return workspace.commit(answer, deterministic=stage.deterministic)
 
@@ -105,7 +106,9 @@ def _performed(asked: Mapping[str, Any], stage: Stage, workspace: Workspace) -> 
     if _is_play(asked):
         return _of(simulated.perform(asked["key"], options), stage)
     order = {**asked, "place": str(workspace.place), "links": workspace.links()}
-    end = children.run(asked["key"], "slide_export.fleet.child:perform", order, asked["timeout_s"])
+    end = children.run(
+        asked["key"], "slide_export.fleet.child:perform", order, asked["timeout_s"], _imports(asked["class"])
+    )
     if children.was_stopped(asked["key"]):
         return Answer("lost", OUT_OF_TIME, "it was stopped")
     if end.result is None:
@@ -113,6 +116,12 @@ def _performed(asked: Mapping[str, Any], stage: Stage, workspace: Workspace) -> 
         return Answer(outcome, end.exit_code, end.message, seconds=end.seconds, peak_mib=end.peak_mib)  # type: ignore[arg-type]
     answer = replace(_of(end.result, stage), seconds=end.seconds, peak_mib=end.peak_mib)
     return workspace.uploaded(answer, end.result.get("output"), stage)
+
+
+def _imports(worker_class: Mapping[str, float]) -> list[str]:
+    """Modules that every job of a class needs, and that take long to import."""
+    targets = [name.removeprefix(TARGET) for name in worker_class if name.startswith(TARGET)]
+    return [module for target in targets for module in optional.slow_imports(registry.load(target))]
 
 
 def _of(told: Mapping[str, Any], stage: Stage) -> Answer:

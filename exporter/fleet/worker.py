@@ -20,11 +20,10 @@ from slide_export.core.orphan import end_with_parent
 from slide_export.workflows.child import threads_each
 
 from . import certificates
-from .clusters import HERE, memory_gib, refuse_open, require, targets_here
+from .clusters import memory_gib, refuse_open, require, targets_here
+from .machine import DEVICE, HERE
 from .placer import offered
 
-DEVICE = "SLIDE_EXPORT_FLEET_DEVICE"
-"""Variable with the URL of the board that this worker is the host of."""
 AGAIN_S = 2.0  # before it is started again
 PARENT = "SLIDE_EXPORT_FLEET_PARENT"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -58,7 +57,7 @@ class Workspace:
         if told is None:
             return None
         found = replace(typed_json.read(Answer, told), ours=False)
-        gone = found.output is not None and found.ephemeral and not self._store.has(found.output)
+        gone = found.output is not None and not self._store.has(found.output)
         return None if gone else found
 
     def links(self) -> dict[str, str]:
@@ -97,14 +96,14 @@ class Workspace:
         return cache.fetched(self._store, sha256, archive.unpack)
 
     def uploaded(self, answer: Answer, output: str | None, stage: Stage) -> Answer:
-        """An answer with its output, a directory of the job's place, in the store."""
+        """An answer with its output, a directory of the job's place, in the store and in this machine's cache."""
         if output is None or self._store is None:
             return answer
         made, packed = self.place / output, self.place / f"{output}.tar"
-        archive.pack(made, packed)
-        sha256 = self._store.put(packed)
+        sha256 = archive.pack(made, packed)
         size = packed.stat().st_size
-        shutil.rmtree(made)
+        self._store.take(packed, sha256)
+        cache.keep(sha256, made)
         return replace(answer, output=sha256, bytes=size, kind=stage.kind, ephemeral=stage.ephemeral)
 
     def commit(self, answer: Answer, *, deterministic: bool) -> Answer:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +18,10 @@ from slide_export.core.errors import ParityError
 from slide_export.core.progress import Progress
 from slide_export.core.proof import Reference
 from slide_export.core.text import foreign
+from slide_export.proof import plain_load
+from slide_export.proof.orders_inside import open_orders
 from slide_export.proof.plain_load import OpenedPlain
+from slide_export.proof.session import open_session
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,20 @@ def artifact_of(made: Bundle) -> tuple[Backend, Path, Path | None, Mapping[str, 
     backend, artifact = backends.require(manifest.target, manifest.precision.name), manifest.artifact
     graph = made.path / artifact.graph if artifact.graph else None
     return backend, made.path / artifact.path, graph, optional.harmless_settings(backend, artifact.settings)
+
+
+@contextmanager
+def opened_here(made: Bundle, _step: Progress) -> Iterator[OpenedArtifact]:
+    """A bundle's artifact, opened in this process: for one that may end with it.
+
+    Raises:
+        BackendUnavailable: the target is not installed here.
+    """
+    backend, path, graph, settings = artifact_of(made)
+    census = optional.dtype_stats(backend, path, settings)
+    load = partial(plain_load.load, backend, path, settings, census.computed)
+    orders = partial(open_orders, backend, path, graph, settings)
+    yield OpenedArtifact(open_session(backend, path, graph, settings), census, load, orders)
 
 
 class FittingSession:

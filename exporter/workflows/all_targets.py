@@ -32,11 +32,10 @@ from slide_export.core.errors import (
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.request import AccuracyGoal, ExportRequest
 
-from .child import JobEnd, Nursery, threads_each
+from .child import EXPORT, JobEnd, Nursery, threads_each
 from .resolve import resolve
 
 JOBS = 2  # much of an export runs on one core: two take little longer than one
-PRELOAD = ("slide_export.workflows.prepared_files", "slide_export.workflows.finish", "slide_export.workflows.mixed")
 HERE = "slide_export.workflows.all_targets"
 
 
@@ -138,7 +137,7 @@ def _not_installed(absent: Availability) -> TargetResult:
 def _each(requests: Sequence[ExportRequest], timeout_s: float, jobs: int, step: Progress) -> Sequence[TargetResult]:
     with (
         tempfile.TemporaryDirectory(prefix="slide-export-prepared-") as directory,
-        Nursery(PRELOAD, {"OMP_NUM_THREADS": threads_each(jobs)}) as nursery,
+        Nursery(EXPORT, {"OMP_NUM_THREADS": threads_each(jobs)}) as nursery,
     ):
         order = {"request": plain(dynamic_first(requests)), "prepared": directory, "threads": _all_threads()}
         with step("load the checkpoint, make its reference, fuse and certify it"):

@@ -16,6 +16,7 @@ nursery (Linux; elsewhere a job ends when it is done).
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -28,12 +29,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from slide_export.core.errors import CRASHED, OUT_OF_TIME
 from slide_export.core.orphan import end_with_parent
 
 FORKS = sys.platform == "linux"  # elsewhere a fork after frameworks were loaded is not safe
+EXPORT = (
+    "slide_export.workflows.prepared_files",
+    "slide_export.workflows.finish",
+    "slide_export.workflows.mixed",
+    "torch._dynamo",  # which torch's exporter imports at its first graph: a fifth of a small export
+)
+"""What every export imports: for a nursery whose jobs are some."""
 RESULT, LAST_WORDS, TEMPORARY = "result.json", "stderr", "tmp"
 PEAK_BYTES = 1 if sys.platform == "darwin" else 1 << 10  # of `ru_maxrss`; see getrusage(2) of each
 LAST_MOMENT_S = 10.0  # for a killed job to be gone: a process that waits for its disk takes a while
@@ -127,16 +135,20 @@ class Nursery:
         _kill(pid)
         return bool(pid)
 
-    def run(self, function: str, argument: Any, timeout_s: float, name: str = "") -> JobEnd:
+    def run(
+        self, function: str, argument: Any, timeout_s: float, name: str = "", imports: Sequence[str] = ()
+    ) -> JobEnd:
         """Run `MODULE:NAME` on an argument that JSON can hold, and wait for its end.
 
         Args:
             timeout_s: a job that takes longer is stopped.
             name: for `end`.
+            imports: modules that jobs like this one need too, imported once for all of them.
         """
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="slide-export-job-") as directory:
-            status, peak_mib = self._outcome(function, argument, Path(directory), timeout_s, name)
+            order = {"function": function, "argument": argument, "directory": directory, "imports": list(imports)}
+            status, peak_mib = self._outcome(order, timeout_s, name)
             seconds = time.monotonic() - start
             if status is None:
                 said = f"expected an end within {timeout_s:g} s, found none: it was stopped"
@@ -146,11 +158,8 @@ class Nursery:
             said = f"its process crashed ({_ending(status)}): {_last_words(directory)}"
             return JobEnd(None, said, seconds, CRASHED, peak_mib)
 
-    def _outcome(
-        self, function: str, argument: Any, directory: Path, timeout_s: float, name: str
-    ) -> tuple[int | None, float | None]:
+    def _outcome(self, order: Mapping[str, Any], timeout_s: float, name: str) -> tuple[int | None, float | None]:
         """Exit status of the job, negative for a signal, None where it was stopped; and its peak memory in MiB."""
-        order = {"function": function, "argument": argument, "directory": str(directory)}
         if self._process is None:
             return _alone(order, timeout_s, self._environment), None
         with self._lock:
@@ -251,7 +260,7 @@ def _work(order: Mapping[str, Any]) -> None:
     partial.rename(partial.with_name(RESULT))
 
 
-def _fork(order: Mapping[str, Any]) -> int:
+def _fork(order: Mapping[str, Any], to_parent: TextIO) -> int:
     nursery = os.getpid()
     pid = os.fork()
     if pid:
@@ -265,6 +274,7 @@ def _fork(order: Mapping[str, Any]) -> int:
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (stderr, 1), (stderr, 2)):
             os.dup2(source, target)
+        os.close(to_parent.fileno())
         _work(order)
         status = 0
     except BaseException:  # the process ends here, whatever it was; its last words say what
@@ -277,15 +287,31 @@ def _fork(order: Mapping[str, Any]) -> int:
         os._exit(status)
 
 
-def _answers(lines: Iterator[str]) -> None:
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what is written to the descriptors of standard output and error meanwhile."""
+    null, kept = os.open(os.devnull, os.O_WRONLY), [(stream, os.dup(stream)) for stream in (1, 2)]
+    try:
+        for stream, _ in kept:
+            os.dup2(null, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, before in kept:
+            os.dup2(before, stream)
+        for descriptor in (null, *(before for _, before in kept)):
+            os.close(descriptor)
+
+
+def _answers(lines: Iterator[str], to_parent: TextIO) -> None:
     """Fork a child for each line, and say when each began and ended."""
     lock = threading.Lock()
 
     def say(**answer: int) -> None:
         """Write one JSON line; threads wait for many jobs, so lines must not mix."""
         with lock:
-            sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
-            sys.stdout.flush()
+            to_parent.write(json.dumps(answer, allow_nan=False) + "\n")
+            to_parent.flush()
 
     def wait(job: int, pid: int) -> None:
         """Wait for one forked job and report its exit status."""
@@ -294,8 +320,12 @@ def _answers(lines: Iterator[str]) -> None:
 
     for line in lines:
         order = json.loads(line)
+        for module in order["imports"]:
+            with contextlib.suppress(ImportError, OSError), _silence():  # the job meets it again, and says so
+                importlib.import_module(module)
+        gc.freeze()  # a child's collector would look through, and so copy, all that was imported
         with lock:  # a thread that holds it would never let go in the child
-            pid = _fork(order)
+            pid = _fork(order, to_parent)
         say(job=order["job"], pid=pid)
         threading.Thread(target=wait, args=(order["job"], pid), daemon=True).start()
 
@@ -307,9 +337,11 @@ def main(arguments: Sequence[str]) -> None:
         _work(json.loads(sys.stdin.read()))
         return
     end_with_parent(os.getppid())
+    to_parent = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints while it is imported is no answer
     for name in arguments:
         importlib.import_module(name)
-    _answers(iter(sys.stdin.readline, ""))
+    _answers(iter(sys.stdin.readline, ""), to_parent)
 
 
 if __name__ == "__main__":

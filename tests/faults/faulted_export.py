@@ -23,7 +23,7 @@ from slide_export.core.files import sha256_of
 from slide_export.core.request import ExportRequest
 from slide_export.proof import gate
 from slide_export.workflows import all_targets
-from slide_export.workflows.child import JobEnd, Nursery
+from slide_export.workflows.child import EXPORT, JobEnd, Nursery
 
 HERE = "tests.faults.faulted_export"
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ class Exports:
             [str(compiler()), "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True
         )
         environment = {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self._nursery = Nursery((HERE, *all_targets.PRELOAD, *IMPORTS), environment).__enter__()
+        self._nursery = Nursery((HERE, *EXPORT, *IMPORTS), environment).__enter__()
         Finalize(self, Exports._end, (self._nursery, self._scratch), exitpriority=1)
         self._require(self._nursery.run(f"{HERE}:prepare", str(self.room), TIMEOUT_S))
         self._counts: dict[Scenario, int] = {}

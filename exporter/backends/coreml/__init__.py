@@ -36,6 +36,7 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "RUNTIME",
+    "SLOW_IMPORTS",
     "Session",
     "dtype_stats",
     "intermediates",
@@ -55,3 +56,4 @@ PRECISIONS = {"fp32": False, "fp16": False, "w8": False}  # coremltools converts
 DEFAULT_FORM = "grouped"  # 323 operations against 715 of taps, and the evaluator has no speed of a device to go by
 DISTRIBUTIONS = ("coremltools",)
 RUNTIME = ("torch", "coremltools", "slide_export.mil")
+SLOW_IMPORTS = RUNTIME  # 1.8 s of processor, with SciPy and pandas

@@ -35,17 +35,22 @@ class Axis:
         return round(INSET + (100 - 2 * INSET) * min(1.0, max(0.0, share)), 2)
 
 
-def linear(values: Sequence[float], ticks: int = 5) -> Axis:
-    """Linear axis between round numbers that contains the values, with about `ticks` ticks."""
+def linear(values: Sequence[float], ticks: int = 5, most: float = math.inf) -> Axis:
+    """Linear axis between round numbers that contains the values, with about `ticks` ticks.
+
+    Args:
+        most: that a value can be: the axis does not go beyond it.
+    """
     low, high = min(values), max(values)
     if high <= low:
-        low, high = (low - abs(low) * 0.05, high + abs(high) * 0.05) if low else (-1.0, 1.0)
+        low, high = (low - abs(low) * 0.05, min(most, high + abs(high) * 0.05)) if low else (-1.0, 1.0)
     raw = (high - low) / ticks
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step * power for step in STEPS if step * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     marks = tuple(round(n * step, 12) for n in range(first, last + 1))
-    return Axis(marks[0], marks[-1], marks)
+    within = tuple(mark for mark in marks if mark <= most)
+    return Axis(marks[0], min(marks[-1], most), within)
 
 
 def decades(values: Sequence[float]) -> Axis:

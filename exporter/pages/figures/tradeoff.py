@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from .svg import canvas, dot, grid, horizontal, ruler, text
 HEIGHT, MARGIN = 300, 24
 RADIUS = 9
 SERIES = 4  # number of colours
+LEAD = 0.08  # of the width, for the levels' names
 HOLLOW = "Hollow: as published by the authors, not measured here."
 
 
@@ -42,10 +44,9 @@ def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> s
         what: name of y.
         from_zero: y begins at 0, for a quantity that is judged by its ratio rather than its difference.
     """
-    across, up = (
-        linear([point.x for point in points]),
-        linear([*([0.0] * from_zero), *(point.y for point in points)], 4),
-    )
+    across = linear([_left_of([point.x for point in points]), *(point.x for point in points)])
+    most = 100.0 if unit == "%" else math.inf
+    up = linear([*([0.0] * from_zero), *(point.y for point in points)], 4, most)
 
     def y(value: float) -> float:
         """Pixels from the top."""
@@ -67,6 +68,11 @@ def draw(points: Sequence[Point], unit: str, what: str, *, from_zero: bool) -> s
         + ruler(across, "ms")
         + f'<p class="axis right">median latency →</p><ol class="key">{key}</ol>'
     )
+
+
+def _left_of(values: Sequence[float]) -> float:
+    """Where latency begins, so that the first point does not cover what is written along the edge."""
+    return max(0.0, min(values) - LEAD * (max(values) - min(values)))
 
 
 def _kind(point: Point) -> str:

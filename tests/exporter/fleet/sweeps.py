@@ -58,7 +58,8 @@ def sweep(
 
 def order(job: Job, url: str | None, **more: Any) -> str:
     """What a worker is told of one job that needs no other."""
-    told = {"key": job.key, "stage": job.stage, "spec": json.loads(job.spec), "outputs": {}, "passing": []}
+    told = {"key": job.key, "stage": job.stage, "class": json.loads(job.worker_class), "spec": json.loads(job.spec)}
+    told |= {"outputs": {}, "passing": []}
     return json.dumps({**told, "sources": {}, "store": url, "timeout_s": 60, "memory_gib": 0, **more})
 
 

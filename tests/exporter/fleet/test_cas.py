@@ -60,6 +60,33 @@ def test_content_comes_back_as_it_was(store: Store, source: Path, tmp_path: Path
     assert not store.has(SHA256)
 
 
+def test_a_file_that_is_taken_is_there_and_on_the_disk_before_its_answer(
+    store: Store, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = cas_directory.flush
+    flushed: list[bytes] = []
+    monkeypatch.setattr(cas_directory, "flush", lambda path: flushed.append(path.read_bytes()))
+    for _ in range(2):  # the second finds as much there
+        source.write_bytes(CONTENT)
+        store.take(source, SHA256)
+    assert store.commit(KEY, {"of": SHA256})[1]
+    if isinstance(store._medium, cas_directory.Directory):
+        assert sorted(flushed, key=len) == [b'{"of": "%s"}' % SHA256.encode(), CONTENT]
+    monkeypatch.setattr(cas_directory, "flush", honest)
+    store.fetch(SHA256, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == CONTENT
+
+
+def test_a_file_is_taken_from_another_file_system(small_disk: Path, tmp_path: Path) -> None:
+    source, content = tmp_path / "source", CONTENT[:1000]
+    source.write_bytes(content)
+    store = cas.open(small_disk)
+    store.take(source, hashlib.sha256(content).hexdigest())
+    store.fetch(hashlib.sha256(content).hexdigest(), tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == content
+    assert _in(small_disk / "tmp") == []
+
+
 def test_the_first_answer_counts(store: Store) -> None:
     assert store.answer(KEY) is None
     assert store.keys() == set()

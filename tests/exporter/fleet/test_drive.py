@@ -1,5 +1,6 @@
 """The loop, with an engine that runs each job here or tells whatever a test has it tell."""
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from slide_export.fleet import cas, simulated
 from slide_export.fleet.database import Database
 from slide_export.fleet.engine import Capacity, InlineEngine
 from slide_export.fleet.job import Answer, Ended, Job, Submission
-from slide_export.fleet.wishes import Wishes
+from slide_export.fleet.wishes import Wishes, file_of
 from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 
 
@@ -226,6 +227,25 @@ def test_cancelled_jobs_are_killed_and_block_what_needs_them(tmp_path: Path) -> 
     )
     assert sum(end.states.values()) == 3
     assert end.states["done"] >= 1
+
+
+@pytest.mark.parametrize("text", ["{nonsense", '["half', "3", "{}"])
+def test_a_wish_that_is_none_is_put_away(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.db"
+    file_of(path).write_text(text)
+    assert sweep(path, [job("a")], ToldEngine(done)).states == {"done": 1}
+    assert not file_of(path).exists()
+
+
+def test_a_wish_that_came_too_late_is_none_of_the_next_run_s(tmp_path: Path) -> None:
+    path, one = tmp_path / "fleet.db", job("a")
+
+    def last(_state: str, key: str, _message: str) -> None:
+        file_of(path).write_text(json.dumps([key]))
+
+    slow = ToldEngine(lambda one: answered(one, Answer("timeout", 75, "expected an end within 1 s", worker="w1")))
+    assert sweep(path, [one], slow, told=last).states == {"failed": 1}
+    assert sweep(path, [one], ToldEngine(done), retry=("failed",)).states == {"done": 1}
 
 
 def test_a_lenient_job_takes_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_what_measures_overlaps_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def run(kind: str, times: int) -> None:
         """Run jobs of one kind, one after the other, and note when each ran."""
         for _ in range(times):
-            with machine.alone_here() if kind == "alone" else machine.beside_others():
+            with machine.alone() if kind == "alone" else machine.beside_others():
                 start = time.monotonic()
                 time.sleep(0.02)
                 spans[kind].append((start, time.monotonic()))
@@ -37,3 +37,28 @@ def test_what_measures_overlaps_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert min(start for start, _ in spans["alone"]) < max(start for start, _ in spans["small"])  # not the last of all
     small = sorted(spans["small"])
     assert any(later[0] < earlier[1] for earlier, later in pairwise(small))  # they do overlap
+
+
+def test_a_board_is_measured_alone_beside_its_host_s_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(machine.PLACE, str(tmp_path))
+    board, other, back = "ssh://pi@board", "adb:0123", "ssh://me@localhost:22"
+    with machine.alone(board):
+        assert _free(board, other) == {board: False, other: True}
+        with machine.beside_others():
+            assert _free(back) == {back: False}  # which is this machine
+        assert _free(back) == {back: True}
+
+
+def _free(*devices: str) -> dict[str, bool]:
+    """Which devices a job could measure now."""
+    found = {}
+    for device in devices:
+        thread = threading.Thread(target=_take, args=(device, entered := threading.Event()), daemon=True)
+        thread.start()
+        found[device] = entered.wait(0.3)
+    return found
+
+
+def _take(device: str, entered: threading.Event) -> None:
+    with machine.alone(device):
+        entered.set()

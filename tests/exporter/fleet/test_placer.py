@@ -18,7 +18,7 @@ import pytest
 from slide_export.core.errors import DeviceError, RequestError, TimeLimitError
 from slide_export.fleet import certificates, clusters
 from slide_export.fleet.engine import InlineEngine
-from slide_export.fleet.placer import DaskEngine, fits
+from slide_export.fleet.placer import PROMPT_S, DaskEngine, fits
 from slide_export.fleet.plan import Limits
 from slide_export.fleet.wishes import Wishes
 from tests.exporter.fleet import processes
@@ -99,6 +99,7 @@ def test_a_worker_that_dies_once_costs_one_attempt_and_the_child_s_faults_cost_n
         assert {worker["pid"] for worker in _asked(engine).values()} == before
         assert end.states == {"poison": 2, "failed": 1}
         sweep(path, faults[:1], engine, url, FAST)
+        assert engine._client.scheduler_comm.interval == PROMPT_S  # dask has it where we set it
     assert attempts(path) == {
         "crashes": ["crashed"] * 2, "hangs": ["timeout"], "dies in its child": ["crashed"] * 2,
         "dies once": ["died", "done"],

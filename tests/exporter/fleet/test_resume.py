@@ -11,7 +11,8 @@ import pytest
 from slide_export.fleet import cas, resume, verdict
 from slide_export.fleet.database import Database
 from slide_export.fleet.engine import InlineEngine
-from slide_export.fleet.job import Job
+from slide_export.fleet.job import Answer, Job
+from slide_export.fleet.workspace import SPARED
 from tests.exporter.fleet.sweeps import attempts, job, rows, sweep
 from tests.s3_server import BUCKET, S3Server
 
@@ -52,6 +53,28 @@ def test_a_full_store_pauses_the_sweep(small_disk: Path, tmp_path: Path) -> None
     end = sweep(path, made, InlineEngine(), str(small_disk))
     assert rows(path) == calm(tmp_path, made)
     assert once(path)
+
+
+def test_what_was_removed_from_the_store_is_made_again_with_what_it_needs(tmp_path: Path) -> None:
+    """Of a chain of which all is done but the end: content without which the end cannot be made."""
+    path, url = tmp_path / "fleet.db", str(tmp_path / "store")
+    first = job("first")
+    second, beside = job("second", first), job("beside", first)
+    third = job("third", second)
+    made = [first, second, beside, third]
+    store, contents = cas.open(url), {}
+    for one in made[:3]:
+        content = tmp_path / "content"
+        content.write_text(one.key)
+        contents[one.subject] = store.put(content)
+        told = Answer("done", output=contents[one.subject], kind="made", bytes=64).plain()
+        store.commit(one.key, {name: value for name, value in told.items() if name not in SPARED})
+    for name in ("first", "second"):
+        store.remove(contents[name])
+    sweep(path, made, InlineEngine(), url)
+    assert {name: outcomes for name, outcomes in attempts(path).items() if outcomes} == {
+        "first": ["done"], "second": ["done"], "third": ["done"],
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,6 +1,7 @@
 """Plans of the digits through the command line: refused before any work, counted, run, and gone on with."""
 
 import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -35,22 +36,31 @@ def written(directory: Path, **parts: str) -> Path:
         ({"targets": "[onnx, abacus]"}, "found 'abacus'"),
         ({"precisions": "[fp32, int4]"}, "onnx int4 of the plan: expected a precision of"),
         ({"precisions": "[int8]"}, "int8 needs images"),
-        ({"checkpoints": "['runs/*/best.pth']"}, "expected a file that matches"),
+        ({"checkpoints": "['runs/*/best.pth']"}, "expected a checkpoint that matches"),
         ({"checkpoints": "[none.pth]"}, "expected a checkpoint at"),
         ({"options": "{forms: auto}"}, "did you mean form?"),
         ({"options": "{tune: true}"}, "tune is not available in a sweep: what it finds is of the machine"),
         ({"options": "{precision: fp16}"}, "expected precision as the plan's own precisions"),
         ({"exclude": "[{target: onnx}]"}, "found all of them excluded"),
         ({"exclude": "[{tarjet: onnx}]"}, "found 'tarjet'"),
+        ({"exclude": "[{target: onyx}]"}, "expected an exclude that takes artifacts away, found {target: onyx}"),
+        ({"precisions": "[fp32, fp32]"}, "found export of digits onnx fp32 2 times"),
+        ({"bench": "[{rounds: 2}, {rounds: 2}]"}, "found bench of digits 2 times"),
+        ({"images": "none"}, "expected images at"),
+        ({"options": "{input_size: [[64, 'abc']]}"}, "expected options.input_size[1] to be a whole number"),
+        ({"options": "{image_count: [8, many]}"}, "expected options.image_count to be a whole number"),
+        ({"evaluate": "{images: empty}"}, "expected images (.avif"),
+        ({"images": f"'{DIGITS}/*'"}, "expected images at one place, found"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(
     parts: dict[str, str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "empty").mkdir()
     plan = written(tmp_path, **parts)
     assert cli.run(["sweep", str(plan), "--dry-run"]) == 2
     assert words in capsys.readouterr().err
-    assert not (tmp_path / "fleet/jobs").exists() or not list((tmp_path / "fleet/jobs").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "plan.yaml"}  # no database either
 
 
 def test_a_dry_run_counts_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +98,19 @@ def test_a_changed_plan_is_gone_on_with_on_demand_alone(tmp_path: Path, capsys: 
         states = Counter(database.rows("SELECT stage, state FROM job"))
     assert states[("verify", "cancelled")] == 2
     assert states[("export", "planned")] == 2
+
+
+def test_places_that_take_nothing_are_refused_before_any_work(
+    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = written(small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert cli.run(["sweep", str(plan), "--workers", "0"]) == 2
+    assert f"nothing can be written in {small_disk}" in capsys.readouterr().err
+    elsewhere = tmp_path / "elsewhere.db"
+    assert cli.run(["sweep", str(plan), "--workers", "0", "--database", str(elsewhere)]) == 74
+    assert "Read-only file system" in capsys.readouterr().err
+    assert not elsewhere.exists()
 
 
 def test_names_are_as_short_as_tells_them_apart() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -102,3 +103,22 @@ def _gone(pid: int) -> bool:
         time.sleep(0.05)
     os.kill(pid, 9)
     return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
+def test_what_is_imported_before_a_fork_starts_no_thread() -> None:
+    """A thread does not survive a fork, and a lock that it holds stays taken."""
+    program = (
+        "import contextlib, importlib, os, slide_export\n"
+        "from slide_export.backends import optional, registry\n"
+        "from slide_export.fleet.children import PRELOAD\n"
+        "slow = [name for target in registry.names() for name in optional.slow_imports(registry.load(target))]\n"
+        "for name in (*PRELOAD, *slow):\n"
+        "    with contextlib.suppress(ImportError):\n"
+        "        importlib.import_module(name)\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=alone)
+    assert done.stdout.splitlines()[-1] == "1"

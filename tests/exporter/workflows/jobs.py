@@ -3,12 +3,17 @@
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
 
 def answer(argument: Any) -> dict[str, Any]:
     return {"argument": argument, "pid": os.getpid(), "leads": os.getsid(0) == os.getpid()}
+
+
+def knows(module: str) -> dict[str, Any]:
+    return {"known": module in sys.modules, "threads": threading.active_count()}
 
 
 def crash(_: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from slide_export.workflows.child import Nursery
 
 JOBS = "tests.exporter.workflows.jobs"
+NOISY = "tests.exporter.workflows.noisy"
 
 
 def test_a_job_answers_in_a_process_of_its_own() -> None:
@@ -32,6 +33,16 @@ def test_a_job_that_dies_is_told_by_its_last_words_and_touches_no_other(job: str
     assert end.result is None
     assert re.fullmatch(message, end.message)
     assert after.result["argument"] == 1
+
+
+def test_a_job_finds_what_it_named_imported_and_one_that_names_nonsense_runs_too() -> None:
+    with Nursery() as nursery:
+        before = nursery.run(f"{JOBS}:knows", NOISY, 60)
+        named = [nursery.run(f"{JOBS}:knows", NOISY, 60, imports=("none.such", NOISY)) for _ in range(2)]
+        assert nursery.run(f"{JOBS}:knows", NOISY, 60).result["known"]  # which stays
+    assert not before.result["known"]
+    assert [end.result["known"] for end in named] == [True, True]
+    assert {end.result["threads"] for end in named} == {1}
 
 
 def test_a_job_that_hangs_is_stopped() -> None:

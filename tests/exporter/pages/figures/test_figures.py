@@ -88,6 +88,15 @@ def test_sizes_that_hardly_differ_look_so() -> None:
     assert high == pytest.approx(low, abs=0.2)
 
 
+def test_no_level_is_beyond_a_hundred_percent_and_no_point_on_their_names() -> None:
+    points = [tradeoff.Point(15.0, 99.6, "a", 0, False), tradeoff.Point(33.0, 99.6, "b", 0, False)]
+    root = parsed(tradeoff.draw(points, "%", "accuracy", from_zero=False))
+    levels = [float(one.text.partition(" ")[0]) for one in root.iter("text") if one.text and one.text.endswith(" %")]
+    assert max(levels) == 100.0
+    assert len(levels) > 2
+    assert min(places(root, "point", "cx")) > 5.0  # percent of the width
+
+
 @pytest.mark.parametrize("draw", [latency.draw, parity.draw])
 def test_names_are_escaped(draw: object) -> None:
     markup = draw([run(subject(EVIL, lowering=EVIL), 10.0)])  # type: ignore[operator]

@@ -1,0 +1,3 @@
+"""A module that prints while it is imported, as vendors' do."""
+
+print("loading")
