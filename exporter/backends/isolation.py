@@ -22,30 +22,23 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slide_export.core import cache, files, hidden, orphan, telemetry
-from slide_export.core.errors import BackendUnavailable, LoweringError, RequestError, WriteError
+from slide_export.core import cache, files, hidden
+from slide_export.core.errors import BackendUnavailable, RequestError, WriteError
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.text import foreign
 
+from . import script
 from .interface import IsolatedEnvironment
 
 RECORD = "environment.json"
 NAME = re.compile(r"(?P<target>\w+)-[0-9a-f]{16}")
 PYTHON = Path("bin") / "python"
-START = (
-    "import runpy, sys; runpy.run_path(sys.argv[1])['end_with_parent'](int(sys.argv[2])); "
-    "sys.argv = sys.argv[3:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
-"""Runs a script that knows nothing of us, and that the kernel ends with this process."""
-REFUSED = "refused: "
-"""What a script's last line begins with where it says itself, in a sentence, what it cannot do."""
 
 
 @dataclass(frozen=True)
@@ -156,37 +149,9 @@ def kept(current: Mapping[str, IsolatedEnvironment] | None = None) -> tuple[Kept
     return tuple(KeptEnvironment(path.name.rpartition("-")[0], path, _size(path), path in needed) for path in found)
 
 
-def run(place: Path, script: Path, job: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> Any:
-    """What a script made of a job in an environment; both are JSON, larger things are files that the job names.
-
-    The script is called with the job's file and a file for its answer. It has an empty home and a folder of its own
-    for temporary files, and ends with this process.
-
-    Raises:
-        LoweringError: the script ended without an answer.
-    """
-    with tempfile.TemporaryDirectory(prefix="slide-export-isolated-") as directory:
-        asked, answer, home = (Path(directory) / name for name in ("job.json", "answer.json", "home"))
-        asked.write_text(json.dumps(job, allow_nan=False))
-        home.mkdir()
-        own = {**telemetry.VARIABLES, "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-        done = subprocess.run(
-            [place / PYTHON, "-I", "-c", START, orphan.__file__, str(os.getpid()), script, asked, answer],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd=home,
-            env={**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})},
-        )  # fmt: skip
-        if done.returncode or not answer.is_file():
-            raise LoweringError(_why(done))
-        return json.loads(answer.read_text())
-
-
-def _why(done: subprocess.CompletedProcess[bytes]) -> str:
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    last = said[-1] if said else "nothing said"
-    if last.startswith(REFUSED):
-        return foreign(last.removeprefix(REFUSED), 1000)
-    ending = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    return f"expected a model that the converter takes, it ended with {ending}: {foreign(last, 500)}"
+def run(place: Path, program: Path, job: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> Any:
+    """What a script made of a job in an environment; see `script.run`."""
+    return script.run(place / PYTHON, program, job, variables)
 
 
 def _build(room: Path, target: str, environment: IsolatedEnvironment) -> None:

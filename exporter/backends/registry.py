@@ -15,7 +15,7 @@ from slide_export.core.errors import BackendUnavailable, RequestError
 from . import optional
 from .interface import Availability, Backend
 
-OURS = frozenset({"interface", "isolation", "native_text", "optional", "profile", "registry"})
+OURS = frozenset({"interface", "isolation", "native_text", "optional", "profile", "registry", "script"})
 """Modules of the package that are no targets."""
 
 

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from slide_export.backends.interface import Backend
+from slide_export.backends import optional
+from slide_export.backends import registry as backends
+from slide_export.backends.interface import Backend, ShowsValues
 from slide_export.core.artifact import Array, Feeds, Outputs
-from slide_export.core.errors import ParityError
+from slide_export.core.errors import LoweringError, ParityError
 from slide_export.core.graph import Value
 from slide_export.core.module_outputs import outputs_of
 from slide_export.models.sorting import following, round_names, sortings
@@ -101,6 +103,22 @@ def following_all(served: Sequence[nn.Module], orders: Orders) -> Iterator[None]
         for one in served if sound else ():
             stack.enter_context(following(model_inside(one), told))
         yield
+
+
+def refuse_hidden(backend: Backend, trained: nn.Module) -> None:
+    """Refuse a model that sorts for a target that shows no order: nobody could tell a permissible one from a wrong one.
+
+    Raises:
+        LoweringError: names a layer that sorts, and targets that show orders.
+    """
+    sorts = next(iter(sortings(trained)), None)
+    if sorts is None or isinstance(backend, ShowsValues) or optional.unavailable_reason(backend):
+        return  # of one that cannot run here, the graph that it was built from shows the orders
+    showing = ", ".join(name for name in backends.names() if isinstance(backends.load(name), ShowsValues))
+    raise LoweringError(
+        f"expected a target that shows the order that {sorts} sorts by, which a proof has to see, found "
+        f"{optional.name_of(backend)}, which shows no value inside its artifacts: take one of {showing}"
+    )
 
 
 def open_orders(

@@ -23,7 +23,7 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import StageTimes
 from slide_export.core.progress import Progress, no_progress
 from slide_export.inference.served import ServedModel
-from slide_export.proof import gate, stored
+from slide_export.proof import gate, orders_inside, stored
 
 from .examine import examine
 from .prepare import ModelInForm, Prepared
@@ -51,6 +51,7 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
     prepared = prepared.at_batch(plan.source.io.batch)
     plan = plan.on_this_machine().protecting(prepared.served.trained.float32)
     backend, numbers, target = registry.load(plan.target), plan.numbers, plan.target
+    orders_inside.refuse_hidden(backend, prepared.served.trained.module)
     with step(f"run the trained model as {numbers.precision} would compute it"):
         prepared.reference(numbers)
     tuning = _tuning(plan, prepared, step)

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +170,32 @@ def main(directory: Path, rounds: int = ROUNDS, threads: Sequence[int] = THREADS
             of = {name: times for name, times in found.items() if name.startswith(f"{variant}-")}
             if of:
                 print(*table(of, f"{variant}-{BESIDE}"), sep="\n", flush=True)
-        _slide_over_parent(found)
+        print("\n| Slide-Swin-T over Swin-T | wall | processor |\n|---|---|---|")
+        print(*ratios(found, of_parent), sep="\n", flush=True)
+        print("\n| smaller precision over its target's fp32 | wall | processor |\n|---|---|---|")
+        print(*ratios(found, in_fp32), sep="\n", flush=True)
 
 
-def _slide_over_parent(found: Mapping[str, Any]) -> None:
-    print("\n| Slide-Swin-T over Swin-T | wall | processor |\n|---|---|---|")
+def of_parent(name: str) -> str:
+    """Name of Swin-T's bundle that stands beside one of Slide-Swin-T."""
     slide, parent = VARIANTS
-    for name in found:
-        other = name.replace(slide, parent, 1)
-        if name.startswith(slide) and other in found:
-            wall, cpu = np.median(found[name] / found[other], axis=0)
-            print(f"| {name.removeprefix(slide + '-')} | {wall:.2f} | {cpu:.2f} |", flush=True)
+    return name.replace(f"{slide}-", f"{parent}-", 1)
+
+
+def in_fp32(name: str) -> str:
+    """Name of the fp32 bundle of a bundle's target and variant."""
+    ends = (f"-{target}-{precision}" for target, precision in SMALLER)
+    end = next((end for end in ends if name.endswith(end)), "")
+    return f"{name.removesuffix(end)}-{end.split('-')[1]}-fp32" if end else name
+
+
+def ratios(found: Mapping[str, Any], beside: Callable[[str], str]) -> Iterator[str]:
+    """Rows: of each bundle that stands beside another one, the median of the paired ratios, wall and processor."""
+    for name, times in found.items():
+        other = beside(name)
+        if other != name and other in found:
+            wall, cpu = np.median(times / found[other], axis=0)
+            yield f"| {name} | {wall:.2f} | {cpu:.2f} |"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ interpreter of its assets, so the saved file itself is proved here, in float32; 
 device make of it is not.
 
     artifact.py   lower: the asset and its settings
-    vendor.py     everything that is imported of Core AI's packages for writing and reading a program
+    convert.py    the script that converts, in a process of its own: the converter ends it at some models
+    vendor.py     everything that is imported of Core AI's packages for reading a program
     bytecode.py   the program's file, read and written
     names.py      names that are drawn anew in each process, made to follow from the program
     asset.py      reading a saved asset: constants, products, operations

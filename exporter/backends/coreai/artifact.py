@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slide_export.backends import script
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.core.artifact import LARGEST_BATCH, Artifact, Outputs
 from slide_export.core.errors import BundleError, LoweringError
@@ -18,12 +21,10 @@ from . import bytecode
 from .asset import HASH, METADATA, PROGRAM, digest, read_asset
 from .names import steady
 from .settings import Settings
-from .vendor import converted, functions, save
 
 FOLDER = "model.aimodel"
 OPTIONS: Mapping[str, Option] = {}
-ABORTS = frozenset({"mvitv2"})
-"""Families of which coreai-torch 0.4.3 ends the whole process: "LLVM ERROR: Failed to infer result type(s)"."""
+SCRIPT = Path(__file__).with_name("convert.py")
 DATED = "creationDate"
 """What `metadata.json` has of the clock, whatever it is told; an asset loads without it."""
 
@@ -36,16 +37,10 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     """
     from slide_export.inference.foreign_module import specs
 
-    if source.trained.family in ABORTS:
-        raise LoweringError(
-            f"expected a model that Core AI can express, found {source.trained.family}: its converter ends the process "
-            "at a sum whose shape it cannot infer; take another target"
-        )
     path, batch = directory / FOLDER, options.interface.batch
-    program = _program(source, options)
+    functions = _convert(source, options, path)
     try:
-        save(program, path)
-        _make_steady(path, functions(program))
+        _make_steady(path, functions)
         count = sum(number for _, number in read_asset(path).counts)
     except (RuntimeError, ValueError, BundleError) as error:
         raise LoweringError(f"expected a model that Core AI can write, it says: {foreign(error, 300)}") from error
@@ -59,9 +54,12 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     return Artifact("coreai", options.precision, path, *specs(source, found, batch), dict(settings))
 
 
-def _program(source: ServedModel, options: LoweringOptions) -> Any:
-    """Core AI's program of a model, in its precision, at a fixed batch or for any."""
-    from slide_export.inference.foreign_module import export_program, foreign_module
+def _convert(source: ServedModel, options: LoweringOptions, path: Path) -> tuple[str, ...]:
+    """Write the asset of a model, in its precision, at a fixed batch or for any; names of its program's functions.
+
+    coreai-torch 0.4.3 raises what its lowerings do, and at some models it ends its process, which is not this one.
+    """
+    from slide_export.inference.foreign_module import export_program, foreign_module, save_program
     from slide_export.inference.half import in_half
 
     module = foreign_module(source)
@@ -70,13 +68,17 @@ def _program(source: ServedModel, options: LoweringOptions) -> Any:
         module = in_half(module)
     step = source.coupled
     largest = None if options.interface.batch else LARGEST_BATCH // step * step
-    exported = export_program(source, module, largest=largest)
-    try:
-        return converted(exported, source.input_names, source.output_names)
-    except Exception as error:  # coreai-torch raises what its lowerings do, and asserts
-        raise LoweringError(
-            f"expected a model that Core AI can express, found {type(error).__name__}: {foreign(str(error), 300)}"
-        ) from error
+    with tempfile.TemporaryDirectory() as temporary:
+        program = Path(temporary, "model.pt2")
+        save_program(export_program(source, module, largest=largest), module, program)
+        job: dict[str, Any] = {
+            "program": str(program),
+            "inputs": source.input_names,
+            "outputs": source.output_names,
+            "asset": str(path.resolve()),
+        }
+        made = script.run(Path(sys.executable), SCRIPT, job)
+    return tuple(made["functions"])
 
 
 def _refuse_half(source: ServedModel) -> None:

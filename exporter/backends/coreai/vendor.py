@@ -1,23 +1,15 @@
-"""Core AI's own packages: what is imported of them, without what they say of themselves.
+"""Core AI's own packages: what is imported of them to read a saved program.
 
 coreai-core 1.0.0b3 and coreai-torch 0.4.3 are a beta. What has no public name, a program's operations above all, is
-reached here alone, so that a later release is one file's work.
+reached here and in `convert.py` alone, so that a later release is two files' work.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch.export import ExportedProgram
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -36,34 +28,6 @@ class Operation:
     value: Any = None
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep advice on versions, on torch's own parts and a progress bar off the terminal."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # coreai-torch takes torch 2.13.0+cpu for newer than 2.13.0
-        yield
-
-
-def converted(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """Core AI's program of an exported one, without the paths of the sources that it was traced in."""
-    with quiet():
-        from coreai_torch import TorchConverter, get_decomp_table
-
-        converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
-        decomposed = program.run_decompositions(get_decomp_table())
-        converter.add_exported_program(decomposed, input_names=inputs, output_names=outputs)
-        return converter.to_coreai()
-
-
-def save(program: Any, path: Path) -> None:
-    """Write a program as an asset.
-
-    Raises:
-        RuntimeError: Core AI refuses it.
-    """
-    program.save_asset(path)
-
-
 def save_widened(path: Path, wide: Path) -> None:
     """Write an asset's program in float32 as another asset; see `wide`.
 
@@ -80,12 +44,6 @@ def save_widened(path: Path, wide: Path) -> None:
     text = widened(str(read.operation.get_asm(large_elements_limit=None, enable_debug_info=False)))
     made = Module.parse(text, Context()._mlir_context)
     AIProgram._from_mlir_module(made).save_asset(wide)
-
-
-def functions(program: Any) -> tuple[str, ...]:
-    """Names of a program's functions: `main`, and those that it calls."""
-    module = program._module._mlir_module
-    return tuple(str(one.attributes["sym_name"]).strip('"') for one in module.body.operations)
 
 
 def operations(path: Path) -> Iterator[Operation]:

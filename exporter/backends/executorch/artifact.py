@@ -57,6 +57,7 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     largest = _largest(source, options)
     path = directory / "model.pte"
     made = _known_program(source, options, None if options.interface.batch else largest)
+    _refuse_hidden_orders(source, made)
     path.write_bytes(made.content)
     read = read_program(path)
     settings: Settings = {
@@ -71,6 +72,23 @@ def lower(source: ServedModel, directory: Path, options: LoweringOptions) -> Art
     found = _run_largest(source, path, settings)
     ends = specs(source, found, options.interface.batch)
     return Artifact("executorch", options.precision, path, *ends, dict(settings))
+
+
+def _refuse_hidden_orders(source: ServedModel, made: _Made) -> None:
+    """Refuse a program without the orders by which the model sorts: nobody could tell a permissible one from a wrong.
+
+    Raises:
+        LoweringError: names the first order.
+    """
+    from slide_export.models.sorting import round_names
+
+    seen = {module for modules in made.shown.values() for module in modules}
+    hidden = [name for names in round_names(source.trained.module).values() for name in names if name not in seen]
+    if hidden:
+        raise LoweringError(
+            f"expected a program that shows the order of {hidden[0]}, which a proof has to see, found it in no value "
+            "between the parts that XNNPACK runs: take another target"
+        )
 
 
 def _largest(source: ServedModel, options: LoweringOptions) -> int:
@@ -160,7 +178,19 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
             ]
             graph = quantized(graph, options.quantization, images)
         mark(graph)
-        return export_program(source, graph, largest=bound)
+        program = export_program(source, graph, largest=bound)
+        _forget_origins(program)
+        return program
+
+
+def _forget_origins(program: ExportedProgram) -> None:
+    """Drop the notes on which nodes of earlier graphs each node came from.
+
+    Each of the hundreds of passes to come copies them whole and adds one: a seventh of the time of lowering the digits.
+    The bytes are the same without.
+    """
+    for node in program.graph.nodes:
+        node.meta.pop("from_node", None)
 
 
 def _refuse_half(source: ServedModel) -> None:

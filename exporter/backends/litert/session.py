@@ -30,7 +30,7 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
         BundleError: the file cannot be read.
     """
     graph = flatbuffer.read(path)
-    merged = _merged(graph)
+    moved = merged(flatbuffer.scopes_of(tensor.name) for tensor in graph.tensors if tensor.data is not None)
     live = set(graph.inputs)
     found = []
     for operation in graph.operations:
@@ -39,7 +39,7 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
             live.update(operation.outputs)
             names = tuple(graph.tensors[index].name for index in takes)
             scope = _scope(graph, operation)
-            told = None if scope in merged else scope
+            told = None if scope in moved else scope
             found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
     modules = modules_by_value(found, without=hidden(_joined(graph)))
     return tuple(replace(one, output_of=modules.get(one.name, ())) for one in found)
@@ -76,12 +76,17 @@ def hidden(constants: Iterable[Sequence[str]]) -> frozenset[str]:
         inner = [one for one in scopes if one != outer]
         if not inner:
             continue
-        if all(not outer or one.startswith(f"{outer}.") for one in inner):  # Case 1
+        if _around(outer, inner):  # Case 1
             paths = (path for one in inner for path in accumulate(one.split("."), "{}.{}".format))
             found.update(path for path in paths if len(path) > len(outer))
         else:  # Case 2
             found.add(scopes[0])
     return frozenset(found)
+
+
+def _around(outer: str, inner: Iterable[str]) -> bool:
+    """Whether a module is around all of the others."""
+    return all(not outer or one.startswith(f"{outer}.") for one in inner)
 
 
 def _scope(graph: flatbuffer.Graph, operation: flatbuffer.Operation) -> str | None:
@@ -100,10 +105,19 @@ def _scope(graph: flatbuffer.Graph, operation: flatbuffer.Operation) -> str | No
     return named or None
 
 
-def _merged(graph: flatbuffer.Graph) -> frozenset[str]:
-    """Modules whose arithmetic the converter moved into the weights of another: what is left is not their result."""
-    constants = (flatbuffer.scopes_of(tensor.name) for tensor in graph.tensors if tensor.data is not None)
-    return frozenset(scopes[0] for scopes in constants if len(scopes) > 1)
+def merged(constants: Iterable[Sequence[str]]) -> frozenset[str]:
+    """Modules whose arithmetic the converter moved into the weights of one beside them: what is left is no result.
+
+    One around the layer is none: what it adds behind the layer is its own, and its result.
+
+        Given    norm;;fc1      block;;block.attn.proj (a scale behind the projection)
+        Result   norm
+
+    Args:
+        constants: the modules that each constant is of.
+    """
+    several = ((min(scopes, key=len), scopes) for scopes in constants if len(set(scopes)) > 1)
+    return frozenset(scopes[0] for outer, scopes in several if not _around(outer, set(scopes) - {outer}))
 
 
 def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:

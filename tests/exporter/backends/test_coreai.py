@@ -18,10 +18,11 @@ pytest.importorskip("coreai", reason="coreai-core is not installed")
 pytest.importorskip("coreai_torch", reason="coreai-torch is not installed")
 
 from slide_export.backends import coreai as backend
+from slide_export.backends.coreai import artifact as artifact_module
 from slide_export.backends.coreai import asset as assets
 from slide_export.backends.interface import LoweringOptions
 from slide_export.core.artifact import Artifact, ModelIO
-from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.model import Model
 from slide_export.core.precision import FP16, FP32, precision_named
 from slide_export.core.typed_json import FieldError
@@ -213,6 +214,20 @@ def test_half_stores_the_float_builds_values_rounded_once(
 
 def served(model: Model, module: nn.Module) -> ServedModel:
     return serve(replace(model, module=module.eval()), ModelIO(batch=1))
+
+
+def test_a_converter_that_ends_its_process_is_a_refusal(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "convert.py"
+    script.write_text("import os, sys; print('LLVM ERROR: a sum', file=sys.stderr, flush=True); os.abort()")
+    monkeypatch.setattr(artifact_module, "SCRIPT", script)
+    source = served(tiny, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    with pytest.raises(
+        LoweringError, match="it ended with signal 6: LLVM ERROR: a sum"
+    ):
+        lowered(source, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_gelu_by_tanh_and_a_strided_bias_are_the_same_function(tiny: Model, tmp_path: Path) -> None:

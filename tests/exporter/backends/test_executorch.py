@@ -21,6 +21,7 @@ from slide_export.core.artifact import Artifact, ModelIO
 from slide_export.core.errors import BundleError, LoweringError, RequestError
 from slide_export.core.model import Model
 from slide_export.core.precision import precision_named
+from slide_export.core.stored import StoredConstant
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, serve
@@ -147,6 +148,9 @@ def test_a_smaller_precision_stores_it_and_is_near(
         assert share(stats.stored, "float16") >= precision_named("fp16").stored_share
     assert error(artifact, source, images(2)) < accepted
     assert stats.computed[stored] >= 8  # two blocks of four linear layers each
+    report = compare(backend.stored(fixed[0].path, {}), backend.stored(artifact.path, {}))
+    assert report.faults == ()
+    assert report.tensors >= 8
 
 
 @pytest.mark.slow
@@ -205,20 +209,41 @@ def test_a_strided_bias_is_the_same_function(tiny: Model, tmp_path: Path) -> Non
 def test_half_layer_norm_of_256_channels_is_right(tiny: Model, tmp_path: Path) -> None:
     """ExecuTorch 1.5.1's kernel for float16 is wrong from 256 channels on: with it the error is larger than 1."""
 
-    class Wide(nn.Module):
-        """A norm of 256 channels behind a layer."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc, self.norm = nn.Linear(192, 256), nn.LayerNorm(256)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.norm(self.fc(x.reshape(-1, 16, 192))).mean(dim=1)
-
     source = served(tiny, randomise(Wide()))
     artifact = lowered(source, tmp_path, "fp16")
     assert error(artifact, source, images(1)) < 2e-2
     assert artifact.settings["outside"]["native_layer_norm"] == 1
+
+
+class Wide(nn.Module):
+    """A norm of 256 channels behind a convolution and a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.norm = nn.Conv2d(3, 3, 1), nn.Linear(192, 256), nn.LayerNorm(256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.fc(self.conv(x).reshape(-1, 16, 192))).mean(dim=1)
+
+
+def test_half_stores_the_float_builds_values_rounded_once_also_where_kernels_take_float32_alone(
+    tiny: Model, tmp_path: Path
+) -> None:
+    def stored(name: str, precision: str, source: ServedModel) -> list[StoredConstant]:
+        (tmp_path / name).mkdir()
+        return list(backend.stored(lowered(source, tmp_path / name, precision).path, {}))
+
+    source = served(tiny, randomise(Wide()))
+    build, half = stored("build", "fp32", source), stored("half", "fp16", source)
+    report = compare(build, half)
+    assert report.faults == ()
+    assert report.tensors == 6  # weight and bias of three layers
+    module = copy.deepcopy(source.module)
+    with torch.no_grad():
+        module.conv.weight[0, 0] += 0.01
+        module.norm.weight[0] += 0.01
+    altered = stored("altered", "fp16", replace(source, module=module))
+    assert len(compare(build, altered).faults) == 4  # two that are gone, and two that came
 
 
 def test_gelu_by_tanh_is_refused_by_name(tiny: Model, tmp_path: Path) -> None:

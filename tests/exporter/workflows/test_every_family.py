@@ -122,8 +122,10 @@ def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
 
 
 NOT_CONVERTED = {
-    ("coreai", "mvitv2"): "its converter ends the process",
-    ("coreai", "mvitv2_widening_in_mlp"): "its converter ends the process",
+    ("coreai", "boat_swin"): "expected a target that shows the order that .* sorts by",
+    ("coreai", "boat_cswin"): "expected a target that shows the order that .* sorts by",
+    ("executorch", "boat_swin"): "found RuntimeError: Output node .* is already in the inputs",
+    ("executorch", "boat_cswin"): "expected a program that shows the order of .*rounds.0",
     ("ncnn", "cswin"): "it fails in the Reshape of stage2.0",
     ("ncnn", "dat"): r"does not have: Tensor\.reshape",
     ("ncnn", "dat_pp"): "does not have: ",

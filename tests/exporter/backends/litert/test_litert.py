@@ -14,7 +14,7 @@ from slide_export import api
 from slide_export.backends import isolation, litert, optional, registry
 from slide_export.backends.litert import flatbuffer, halves
 from slide_export.backends.litert.quantize import quantized
-from slide_export.backends.litert.session import hidden
+from slide_export.backends.litert.session import hidden, merged
 from slide_export.bundle import store
 from slide_export.calibration import recipe
 from slide_export.cli import main as cli
@@ -120,17 +120,19 @@ def test_diagnose_names_the_layer(copied: Path, digits_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scopes", "expected"),
+    ("scopes", "expected", "moved"),
     [
-        (("a.fc",), set()),
-        (("a.norm", "a.fc"), {"a.norm"}),
-        (("a", "a.attn.proj"), {"a.attn", "a.attn.proj"}),  # a scale of the block's, behind its attention
-        (("", "embed.norm", ""), {"embed", "embed.norm"}),  # a table of the model's, added to a norm
-        (("a.attn.proj", "ab"), {"a.attn.proj"}),
+        (("a.fc",), set(), set()),
+        (("a.norm", "a.fc"), {"a.norm"}, {"a.norm"}),
+        # A scale of the block's, behind its attention: what the block adds next is its result all the same.
+        (("a", "a.attn.proj"), {"a.attn", "a.attn.proj"}, set()),
+        (("", "embed.norm", ""), {"embed", "embed.norm"}, set()),  # a table of the model's, added to a norm
+        (("a.attn.proj", "ab"), {"a.attn.proj"}, {"a.attn.proj"}),
     ],
 )
-def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: set[str]) -> None:
+def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: set[str], moved: set[str]) -> None:
     assert hidden([scopes]) == expected
+    assert merged([scopes]) == moved
 
 
 def test_it_stores_and_computes_float32(digits_bundle: Path) -> None:
