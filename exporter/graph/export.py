@@ -15,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph, TensorSpec
 from slide_export.inference.served import ServedModel
+from slide_export.native import DOMAIN
+from slide_export.native.schema import VERSION
 
 from . import passes
 
@@ -149,6 +151,7 @@ def _trace(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
+            custom_opsets={DOMAIN: VERSION},
             dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic else None,
         )
     return buffer.getvalue()

@@ -15,6 +15,7 @@ from slide_export.core.float_build import FloatBuild, StoredReport
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP32
 from slide_export.core.proof import OutputParity
+from slide_export.native.schema import used_in
 from slide_export.proof import parity, stored
 from slide_export.proof.ordering import ordering
 from slide_export.proof.orders_inside import open_orders
@@ -55,10 +56,11 @@ def _share(output: OutputParity) -> float:
 
 
 def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> tuple[Backend, Artifact]:
-    if backend.ACCEPTS is OnnxGraph:
+    if backend.ACCEPTS is OnnxGraph and not used_in(form.graph.proto):  # a library serves one runtime
         graphs = registry.load(GRAPHS)
         return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, form.served.io))
-    return backend, backend.lower(form.served, directory, LoweringOptions(FP32, form.served.io, plan.options))
+    source = form.graph if backend.ACCEPTS is OnnxGraph else form.served
+    return backend, backend.lower(source, directory, LoweringOptions(FP32, form.served.io, plan.options))
 
 
 def _compare(

@@ -1,0 +1,66 @@
+"""Our own operator as an OpenVINO extension: what it is built against, and how OpenVINO loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slide_export.core.errors import BackendUnavailable, BundleError
+from slide_export.core.text import foreign
+
+if TYPE_CHECKING:
+    from slide_export.native.library import Runtime
+
+PRECISIONS = ("fp32", "fp16", "bf16", "w8")
+"""Of artifacts with the operator, which computes in float32: int8 calibrates on graphs that no library serves."""
+HEADER = "openvino/core/extension.hpp"
+HINT = "install OpenVINO's own wheel, which has it"
+LINKED = ("libopenvino.so.*", "libtbb.so.*")
+
+
+def native_runtime(_options: Mapping[str, str]) -> Runtime:
+    """What the operator is built against: headers and libraries of the wheel.
+
+    Raises:
+        BackendUnavailable: the wheel has none.
+    """
+    import openvino
+
+    from slide_export.native import library  # a device runs artifacts without it
+
+    home = Path(openvino.__file__).parent
+    folder = library.headers(home / "include", HEADER, HINT)
+    linked = tuple(_first(home / "libs", name) for name in LINKED)
+    return library.Runtime("SLIDE_OPENVINO", (folder,), linked, openvino.__version__)
+
+
+def _first(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise BackendUnavailable(
+            f"expected {pattern} to link the operator of form native with, found none in {folder}: {HINT}"
+        )
+    return found[0]
+
+
+def register(core: Any, artifact: Path) -> None:
+    """Let OpenVINO load the library beside an artifact.
+
+    Raises:
+        BundleError: it is another's, or OpenVINO cannot load it.
+    """
+    from slide_export.native import library
+
+    found = library.beside(artifact)
+    try:
+        core.add_extension(str(found))
+    except RuntimeError as error:
+        raise BundleError(
+            f"expected a library of operators, OpenVINO cannot load {found}: {foreign(error, 300)}"
+        ) from error
+
+
+def call(library: str) -> str:
+    """What a user writes before the artifact is read."""
+    return f'core.add_extension("{library}")'
