@@ -512,7 +512,7 @@ INLINE void SLIDE_NAME(compare)(const Shape& shape, const float* q, const float*
     const float* query[TILE];
     for (int p = 0; p < TILE; ++p) query[p] = q + (x + p < shape.cols ? x + p : shape.cols - 1) * stride;
     for (int64_t o = 0; o < taps - 1; o += OUTER) {
-      Vector sums[OUTER][TILE];
+      Vector sums[OUTER][TILE] = {};
       for (int64_t c = 0; c < width; c += LANES) {
         Vector seen[OUTER][TILE];
         SLIDE_NAME(convolve)(seen, keys + o * taps * width + c, bias + o * width + c, rows, x * width + c, width, side);
@@ -520,7 +520,7 @@ INLINE void SLIDE_NAME(compare)(const Shape& shape, const float* q, const float*
         for (int p = 0; p < TILE; ++p) {
           const Vector of = SLIDE_NAME(load)(query[p] + c);
           SLIDE_UNROLL
-          for (int i = 0; i < OUTER; ++i) sums[i][p] = c ? sums[i][p] + of * seen[i][p] : of * seen[i][p];
+          for (int i = 0; i < OUTER; ++i) sums[i][p] += of * seen[i][p];
         }
       }
       for (int i = 0; i < OUTER; i += GROUP) SLIDE_NAME(sum_lanes)(sums + i, logits + (o + i) * row + x, row);

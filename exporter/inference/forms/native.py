@@ -68,12 +68,9 @@ class _Core(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, qkv: Any, *rest: Any) -> Any:
-        """The operator's node; heads and side of the neighbourhood are attributes."""
+        """The operator's node; heads and side of the neighbourhood are attributes. `native.schema` tells its shape."""
         *weights, heads, kernel_size = rest
-        out = g.op(f"{DOMAIN}::{OPERATOR}", qkv, *weights, heads_i=heads, kernel_size_i=kernel_size)
-        *outer, channels = qkv.type().sizes()
-        out.setType(qkv.type().with_sizes([*outer, channels // 3]))
-        return out
+        return g.op(f"{DOMAIN}::{OPERATOR}", qkv, *weights, heads_i=heads, kernel_size_i=kernel_size)
 
 
 def attended(

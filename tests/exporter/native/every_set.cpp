@@ -3,7 +3,7 @@
 #include <slide_attention.cpp>
 
 // 0 where this processor has the instructions of a set, and its vectors fill a head's channels.
-extern "C" int attend_with(const char* set, const int64_t* sizes, const float* const* inputs, float* out) {
+extern "C" __attribute__((visibility("default"))) int attend_with(const char* set, const int64_t* sizes, const float* const* inputs, float* out) {
   Work work(Shape{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6] != 0},
             Tensors{inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], out});
   const int64_t width = sizes[4];
