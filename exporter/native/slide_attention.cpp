@@ -49,23 +49,32 @@ struct Strip {
 
 constexpr int64_t TILE = 4;        // positions that are computed together
 constexpr int64_t WIDEST = 16;     // floats of the widest vector
+constexpr int64_t LARGEST_SIDE = 15;
 constexpr int64_t LINE = 64;       // bytes of a cache line
 constexpr int64_t STRIP = 1 << 14; // about how many elements of the result a strip has
 
 int64_t up_to(int64_t number, int64_t step) { return (number + step - 1) / step * step; }
 
-// Floats of a padded row of one head: `side / 2` positions of zeros on the left, as many and a tile's on the right.
-int64_t padded(const Shape& shape) { return (up_to(shape.cols, TILE) + shape.side - 1) * shape.width; }
+// Weights and biases, both [vector of channels][tap][...].
+struct Part {
+  const float *weights, *bias;
+};
+
+// Positions of a row: `side / 2` zeros on the left, as many and those of a tile on the right.
+int64_t plane(const Shape& shape) { return up_to(shape.cols, TILE) + shape.side - 1; }
+
+int64_t map_row(const Shape& shape) { return up_to(plane(shape) * shape.width, LINE / sizeof(float)); }
 
 int64_t logit_row(const Shape& shape) { return up_to(shape.cols, WIDEST); }
 
 int64_t weights_of(const Shape& shape) { return (2 * shape.taps() - 1) * (shape.taps() + 1) * shape.width; }
 
 int64_t room_of(const Shape& shape) {
-  const int64_t step = LINE / sizeof(float), rows = 2 * shape.side + 1;
-  return rows * up_to(padded(shape), step) + shape.taps() * logit_row(shape) + up_to(weights_of(shape), step) +
-         5 * step;
+  return (2 * shape.side + 1) * map_row(shape) + shape.taps() * logit_row(shape) + weights_of(shape);
 }
+
+// Positions whose keys stay in the nearest cache beside all weights of the keys.
+int64_t near(int64_t width) { return width <= 32 ? 28 : 12; }
 
 int64_t rows_of_a_strip(const Shape& shape) {
   const int64_t rows = STRIP / (shape.cols * shape.width);
@@ -187,7 +196,8 @@ struct Work {
 // Why shapes do not fit each other, nullptr where they do. A size of -1 is not known yet.
 const char* misfit(const int64_t (&qkv)[4], const int64_t* keys, const int64_t* key_bias, const int64_t* values,
                    const int64_t* value_bias, int64_t heads, int64_t side) {
-  if (heads < 1 || side < 3 || side % 2 == 0) return "expected heads of 1 or more and an odd kernel_size from 3 on";
+  if (heads < 1 || side < 3 || side % 2 == 0 || side > LARGEST_SIDE)
+    return "expected heads of 1 or more and an odd kernel_size of 3 to 15";
   const int64_t taps = side * side, width = keys[2], each = values[0];
   if (keys[0] != taps - 1 || keys[1] != taps || width < 1) return "expected keys [T - 1, T, d]";
   if (qkv[3] != -1 && qkv[3] != 3 * heads * width) return "expected qkv [B, H, W, 3 * heads * d]";
@@ -480,47 +490,48 @@ INLINE void SLIDE_NAME(sum_lanes)(const Vector (*of)[TILE], float* logits, int64
 
 // OUTER taps of TILE positions: bias + sum_j weights[o][j] map[p + j], of LANES channels.
 INLINE void SLIDE_NAME(convolve)(Vector (*to)[TILE], const float* weights, const float* bias, const float* const* rows,
-                                 int64_t at, int64_t width, int64_t side) {
+                                 int64_t x, int64_t side) {
   const int64_t taps = side * side;
   SLIDE_UNROLL
   for (int o = 0; o < OUTER; ++o) {
-    const Vector start = SLIDE_NAME(load)(bias + o * width);
+    const Vector start = SLIDE_NAME(load)(bias + o * LANES);
     SLIDE_UNROLL
     for (int p = 0; p < TILE; ++p) to[o][p] = start;
   }
   for (int64_t r = 0; r < side; ++r)
     for (int64_t s = 0; s < side; ++s) {
-      const float* seen = rows[r] + at + s * width;
-      const float* weight = weights + (r * side + s) * width;
       Vector w[OUTER];
       SLIDE_UNROLL
-      for (int o = 0; o < OUTER; ++o) w[o] = SLIDE_NAME(load)(weight + o * taps * width);
+      for (int o = 0; o < OUTER; ++o) w[o] = SLIDE_NAME(load)(weights + (o * taps + r * side + s) * LANES);
       SLIDE_UNROLL
       for (int p = 0; p < TILE; ++p) {
-        const Vector x = SLIDE_NAME(load)(seen + p * width);
+        const Vector seen = SLIDE_NAME(load)(rows[r] + (x + s + p) * LANES);
         SLIDE_UNROLL
-        for (int o = 0; o < OUTER; ++o) to[o][p] += w[o] * x;
+        for (int o = 0; o < OUTER; ++o) to[o][p] += w[o] * seen;
       }
     }
 }
 
-// Logits of a row, [tap][position].
-INLINE void SLIDE_NAME(compare)(const Shape& shape, const float* q, const float* keys, const float* bias,
-                                const float* const* rows, float* logits, int64_t width, int64_t side) {
-  const int64_t taps = side * side, stride = 3 * shape.heads * width, row = logit_row(shape);
-  for (int64_t x = 0; x < shape.cols; x += TILE) {
+// Logits of the positions from `first` to `last` of a row, [tap][position].
+INLINE void SLIDE_NAME(compare)(const Shape& shape, const float* q, const Part& keys, const float* const* rows,
+                                float* logits, int64_t first, int64_t last, int64_t width, int64_t side) {
+  const int64_t taps = side * side, position = 3 * shape.heads * width, row = logit_row(shape), size = plane(shape) * LANES;
+  for (int64_t x = first; x < last; x += TILE) {
     const float* query[TILE];
-    for (int p = 0; p < TILE; ++p) query[p] = q + (x + p < shape.cols ? x + p : shape.cols - 1) * stride;
+    for (int p = 0; p < TILE; ++p) query[p] = q + (x + p < shape.cols ? x + p : shape.cols - 1) * position;
     for (int64_t o = 0; o < taps - 1; o += OUTER) {
       Vector sums[OUTER][TILE] = {};
-      for (int64_t c = 0; c < width; c += LANES) {
-        Vector seen[OUTER][TILE];
-        SLIDE_NAME(convolve)(seen, keys + o * taps * width + c, bias + o * width + c, rows, x * width + c, width, side);
+      for (int64_t c = 0; c < width / LANES; ++c) {
+        const float* seen[LARGEST_SIDE];
+        for (int64_t r = 0; r < side; ++r) seen[r] = rows[r] + c * size;
+        Vector found[OUTER][TILE];
+        SLIDE_NAME(convolve)(found, keys.weights + (c * (taps - 1) + o) * taps * LANES,
+                             keys.bias + (c * (taps - 1) + o) * LANES, seen, x, side);
         SLIDE_UNROLL
         for (int p = 0; p < TILE; ++p) {
-          const Vector of = SLIDE_NAME(load)(query[p] + c);
+          const Vector of = SLIDE_NAME(load)(query[p] + c * LANES);
           SLIDE_UNROLL
-          for (int i = 0; i < OUTER; ++i) sums[i][p] += of * seen[i][p];
+          for (int i = 0; i < OUTER; ++i) sums[i][p] += of * found[i][p];
         }
       }
       for (int i = 0; i < OUTER; i += GROUP) SLIDE_NAME(sum_lanes)(sums + i, logits + (o + i) * row + x, row);
@@ -546,66 +557,68 @@ INLINE void SLIDE_NAME(weigh)(const Shape& shape, float* logits, int64_t side) {
   }
 }
 
-// Values of a row, summed with the weights of their taps.
-INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* values, const float* bias, const float* const* rows,
-                               const float* weights, float* out, int64_t width, int64_t side) {
-  const int64_t taps = side * side, stride = shape.heads * width, row = logit_row(shape);
-  for (int64_t x = 0; x < shape.cols; x += TILE)
-    for (int64_t c = 0; c < width; c += LANES) {
-      Vector sums[TILE];
-      const Vector start = SLIDE_NAME(load)(bias + c);
-      SLIDE_UNROLL
-      for (int p = 0; p < TILE; ++p) sums[p] = start;
-      for (int64_t r = 0; r < side; ++r)
-        for (int64_t s = 0; s < side; ++s) {
-          const Vector w = SLIDE_NAME(load)(values + (r * side + s) * width + c);
-          SLIDE_UNROLL
-          for (int p = 0; p < TILE; ++p) sums[p] += w * SLIDE_NAME(load)(rows[r] + (x + s + p) * width + c);
-        }
-      for (int64_t o = 0; o < taps - 1; o += OUTER) {
-        Vector seen[OUTER][TILE];
-        SLIDE_NAME(convolve)(seen, values + (o + 1) * taps * width + c, bias + (o + 1) * width + c, rows, x * width + c,
-                             width, side);
+// Values of LANES channels of a row, summed with the weights of their taps.
+INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* weights, const float* bias, const float* const* rows,
+                               const float* shares, float* out, int64_t side) {
+  const int64_t taps = side * side, stride = shape.heads * shape.width, row = logit_row(shape);
+  for (int64_t x = 0; x < shape.cols; x += TILE) {
+    Vector sums[TILE];
+    const Vector start = SLIDE_NAME(load)(bias);
+    SLIDE_UNROLL
+    for (int p = 0; p < TILE; ++p) sums[p] = start;
+    for (int64_t r = 0; r < side; ++r)
+      for (int64_t s = 0; s < side; ++s) {
+        const Vector w = SLIDE_NAME(load)(weights + (r * side + s) * LANES);
         SLIDE_UNROLL
-        for (int i = 0; i < OUTER; ++i) {
-          SLIDE_UNROLL
-          for (int p = 0; p < TILE; ++p) sums[p] += weights[(o + i) * row + x + p] * seen[i][p];
-        }
+        for (int p = 0; p < TILE; ++p) sums[p] += w * SLIDE_NAME(load)(rows[r] + (x + s + p) * LANES);
       }
-      const int64_t left = shape.cols - x;
-      for (int p = 0; p < TILE && p < left; ++p) SLIDE_NAME(store)(out + (x + p) * stride + c, sums[p]);
+    for (int64_t o = 0; o < taps - 1; o += OUTER) {
+      Vector found[OUTER][TILE];
+      SLIDE_NAME(convolve)(found, weights + (o + 1) * taps * LANES, bias + (o + 1) * LANES, rows, x, side);
+      SLIDE_UNROLL
+      for (int i = 0; i < OUTER; ++i) {
+        SLIDE_UNROLL
+        for (int p = 0; p < TILE; ++p) sums[p] += shares[(o + i) * row + x + p] * found[i][p];
+      }
     }
+    const int64_t left = shape.cols - x;
+    for (int p = 0; p < TILE && p < left; ++p) SLIDE_NAME(store)(out + (x + p) * stride, sums[p]);
+  }
 }
 
-// A row of one head's keys or values, zero left and right of the map.
-INLINE void SLIDE_NAME(copy_row)(const Shape& shape, const float* from, float* to) {
-  const int64_t stride = 3 * shape.heads * shape.width, width = shape.width;
-  float* first = to + shape.side / 2 * width;
+// A row of one head's keys or values, [LANES channels][position], zero left and right of the map.
+INLINE void SLIDE_NAME(copy_row)(const Shape& shape, const float* from, float* to, int64_t width) {
+  const int64_t position = 3 * shape.heads * width, half = shape.side / 2, size = plane(shape);
   for (int64_t x = 0; x < shape.cols; ++x)
-    for (int64_t c = 0; c < width; c += LANES)
-      SLIDE_NAME(store)(first + x * width + c, SLIDE_NAME(load)(from + x * stride + c));
+    for (int64_t c = 0; c < width / LANES; ++c)
+      SLIDE_NAME(store)(to + (c * size + half + x) * LANES, SLIDE_NAME(load)(from + x * position + c * LANES));
+}
+
+// Rows of `width` channels as [LANES channels][row]: what is read together then lies together.
+INLINE float* SLIDE_NAME(by_lanes)(const float* from, float* to, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t c = 0; c < width / LANES; ++c)
+      SLIDE_NAME(store)(to + (c * rows + row) * LANES, SLIDE_NAME(load)(from + row * width + c * LANES));
+  return to + rows * width;
 }
 
 INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
   const Shape& shape = strip.shape;
-  const int64_t taps = side * side, half = side / 2, step = LINE / sizeof(float), row = up_to(padded(shape), step);
-  const int64_t dim = shape.heads * width, position = 3 * dim;
+  const int64_t taps = side * side, half = side / 2, row = map_row(shape), dim = shape.heads * width, position = 3 * dim;
   float* const zero = strip.room;
-  float* const keys = zero + row;               // `side` rows, that of y in y % side
+  float* const keys = zero + row;  // `side` rows, that of y in y % side
   float* const values = keys + side * row;
   float* const logits = values + side * row;
   float* const weights = logits + taps * logit_row(shape);
   std::memset(zero, 0, (2 * side + 1) * row * sizeof(float));
   std::memset(logits, 0, taps * logit_row(shape) * sizeof(float));
 
-  // Weights on whole cache lines, whatever the file that they lie in does.
-  const int64_t of = shape.each_head ? strip.head : 0, key_size = (taps - 1) * taps * width, value_size = taps * taps * width;
-  float *const w_keys = weights, *const w_values = w_keys + key_size;
-  float *const b_keys = w_values + value_size, *const b_values = b_keys + (taps - 1) * width;
-  std::memcpy(w_keys, strip.at.keys, key_size * sizeof(float));
-  std::memcpy(w_values, strip.at.values + of * value_size, value_size * sizeof(float));
-  std::memcpy(b_keys, strip.at.key_bias + strip.head * (taps - 1) * width, (taps - 1) * width * sizeof(float));
-  std::memcpy(b_values, strip.at.value_bias + of * taps * width, taps * width * sizeof(float));
+  const int64_t of = shape.each_head ? strip.head : 0;
+  Part of_keys{weights, SLIDE_NAME(by_lanes)(strip.at.keys, weights, (taps - 1) * taps, width)};
+  float* const w_values = SLIDE_NAME(by_lanes)(strip.at.key_bias + strip.head * (taps - 1) * width,
+                                               const_cast<float*>(of_keys.bias), taps - 1, width);
+  float* const b_values = SLIDE_NAME(by_lanes)(strip.at.values + of * taps * taps * width, w_values, taps * taps, width);
+  SLIDE_NAME(by_lanes)(strip.at.value_bias + of * taps * width, b_values, taps, width);
 
   const float* image = strip.at.qkv + strip.image * shape.rows * shape.cols * position + strip.head * width;
   float* out = strip.at.out + strip.image * shape.rows * shape.cols * dim + strip.head * width;
@@ -614,19 +627,27 @@ INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
     const int64_t end = y + half + 1 < shape.rows ? y + half + 1 : shape.rows;
     for (; copied < end; ++copied) {
       const float* from = image + copied * shape.cols * position;
-      SLIDE_NAME(copy_row)(shape, from + dim, keys + copied % side * row);
-      SLIDE_NAME(copy_row)(shape, from + 2 * dim, values + copied % side * row);
+      SLIDE_NAME(copy_row)(shape, from + dim, keys + copied % side * row, width);
+      SLIDE_NAME(copy_row)(shape, from + 2 * dim, values + copied % side * row, width);
     }
-    const float *key_rows[16], *value_rows[16];
+    const float *key_rows[LARGEST_SIDE], *value_rows[LARGEST_SIDE];
     for (int64_t r = 0; r < side; ++r) {
       const int64_t at = y + r - half;
       const bool inside = at >= 0 && at < shape.rows;
       key_rows[r] = inside ? keys + at % side * row : zero;
       value_rows[r] = inside ? values + at % side * row : zero;
     }
-    SLIDE_NAME(compare)(shape, image + y * shape.cols * position, w_keys, b_keys, key_rows, logits, width, side);
+    const float* q = image + y * shape.cols * position;
+    const int64_t block = near(width);
+    for (int64_t x = 0; x < shape.cols; x += block)
+      SLIDE_NAME(compare)(shape, q, of_keys, key_rows, logits, x, x + block < shape.cols ? x + block : shape.cols, width, side);
     SLIDE_NAME(weigh)(shape, logits, side);
-    SLIDE_NAME(gather)(shape, w_values, b_values, value_rows, logits, out + y * shape.cols * dim, width, side);
+    for (int64_t c = 0; c < width / LANES; ++c) {
+      const float* seen[LARGEST_SIDE];
+      for (int64_t r = 0; r < side; ++r) seen[r] = value_rows[r] + c * plane(shape) * LANES;
+      SLIDE_NAME(gather)(shape, w_values + c * taps * taps * LANES, b_values + c * taps * LANES, seen, logits,
+                         out + y * shape.cols * dim + c * LANES, side);
+    }
   }
 }
 

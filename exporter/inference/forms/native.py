@@ -70,7 +70,8 @@ class _Core(torch.autograd.Function):
     def symbolic(g: Any, qkv: Any, *rest: Any) -> Any:
         """The operator's node; heads and side of the neighbourhood are attributes. `native.schema` tells its shape."""
         *weights, heads, kernel_size = rest
-        return g.op(f"{DOMAIN}::{OPERATOR}", qkv, *weights, heads_i=heads, kernel_size_i=kernel_size)
+        out = g.op(f"{DOMAIN}::{OPERATOR}", qkv, *weights, heads_i=heads, kernel_size_i=kernel_size)
+        return out.setType(qkv.type().with_sizes([None] * 4)) or out  # else the tracer warns; it gives nothing back
 
 
 def attended(
