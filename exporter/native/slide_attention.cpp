@@ -7,7 +7,8 @@
 //     out[c]   = V[middle][c] + sum_o softmax(logit)[o] V[o][c]
 //     V[o][c]  = sum_j values[h][o][j][c] v[p + j][c] + value_bias[h][o][c]
 //
-// Outside the map k and v are 0, and the tap takes part with its bias. Inputs, float32:
+// Outside the map k and v are 0, and the tap takes part with its bias. Inputs, float32, but for qkv and out, which may
+// be bfloat16 under OpenVINO: keys, values and their weights are then rounded to it and summed in float32.
 //
 //     qkv         [B, H, W, 3 * nH * d]   channels in the order (q|k|v, head, channel), q scaled
 //     keys        [T - 1, T, d]           of every head
@@ -17,7 +18,8 @@
 //     out         [B, H, W, nH * d]
 //
 // Built with -DSLIDE_ONNXRUNTIME or -DSLIDE_OPENVINO by GCC 12 or Clang, for any processor: the arithmetic is compiled
-// for vectors of 16, 8, 4 floats and 1, and the widest that the processor has is taken when it runs.
+// for vectors of 16, 8, 4 floats and 1, and the widest that the processor has is taken when it runs. Bfloat16 needs
+// AVX512_BF16 and a multiple of 16 channels a head.
 
 #ifndef SLIDE_LANES
 
@@ -35,8 +37,9 @@ struct Shape {
 };
 
 struct Tensors {
-  const float *qkv, *keys, *key_bias, *values, *value_bias;
-  float* out;
+  const void* qkv;  // float, or uint16_t that hold bfloat16; as `out`
+  const float *keys, *key_bias, *values, *value_bias;
+  void* out;
 };
 
 // Rows of one head of one image, and room to work in.
@@ -69,8 +72,12 @@ int64_t logit_row(const Shape& shape) { return up_to(shape.cols, WIDEST); }
 
 int64_t weights_of(const Shape& shape) { return (2 * shape.taps() - 1) * (shape.taps() + 1) * shape.width; }
 
+// Pairs of taps that cover the neighbourhood: of rows, and in the last row of columns.
+constexpr int64_t pairs_of(int64_t side) { return side / 2 * side + (side + 1) / 2; }
+
 int64_t room_of(const Shape& shape) {
-  return (2 * shape.side + 1) * map_row(shape) + shape.taps() * logit_row(shape) + weights_of(shape);
+  const int64_t step = LINE / sizeof(float), pointers = 2 * shape.taps() * shape.width * sizeof(float*) / sizeof(float);
+  return (2 * shape.side + 2) * map_row(shape) + shape.taps() * logit_row(shape) + up_to(weights_of(shape), step) + pointers;
 }
 
 // Positions whose keys stay in the nearest cache beside all weights of the keys.
@@ -101,9 +108,23 @@ int64_t strips_of(const Shape& shape) {
 #endif
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma,prefer-vector-width=512")
+#endif
+#define SLIDE_LANES 16
+#define SLIDE_SET pairs
+#define SLIDE_PAIRS
+#include __FILE__
+#undef SLIDE_PAIRS
+#if defined(__clang__)
+#pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), apply_to = function)
 #else
+#pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")
 #endif
@@ -138,17 +159,18 @@ namespace {
 
 using Attend = void (*)(const Strip&);
 
-// The widest vectors that this processor has and that fill a head's channels.
-Attend attend_for(int64_t width) {
+// The widest vectors that this processor has and that fill a head's channels; nullptr where it has none for bfloat16.
+Attend attend_for(int64_t width, bool half) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (half) return width % 16 == 0 && __builtin_cpu_supports("avx512bf16") ? attend_pairs : nullptr;
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   if (avx512 && width % 16 == 0) return attend_avx512;
   if (avx2 && width % 8 == 0) return attend_avx2;
 #endif
-  return width % 4 == 0 ? attend_plain : attend_single;
+  return half ? nullptr : width % 4 == 0 ? attend_plain : attend_single;
 }
 
 // Memory of a thread, kept from one call to the next.
@@ -180,7 +202,8 @@ struct Work {
   Tensors at;
   Attend attend;
 
-  Work(const Shape& of, const Tensors& tensors) : shape(of), at(tensors), attend(attend_for(of.width)) {}
+  Work(const Shape& of, const Tensors& tensors, bool half = false)
+      : shape(of), at(tensors), attend(attend_for(of.width, half)) {}
 
   int64_t strips() const { return shape.images && shape.rows && shape.cols ? strips_of(shape) : 0; }
 
@@ -277,7 +300,7 @@ OrtStatusPtr compute(void* made, OrtKernelContext* context) {
   if (OrtStatusPtr bad = api->KernelContext_GetOutput(context, 0, wanted, 4, &result)) return bad;
   void* out = nullptr;
   if (OrtStatusPtr bad = api->GetTensorMutableData(result, &out)) return bad;
-  Work work(shape, Tensors{data[0], data[1], data[2], data[3], data[4], static_cast<float*>(out)});
+  Work work(shape, Tensors{data[0], data[1], data[2], data[3], data[4], out});
   return api->KernelContext_ParallelFor(context, compute_one, static_cast<size_t>(work.strips()), 0, &work);
 }
 
@@ -343,7 +366,8 @@ class SlideAttention : public ov::op::Op {
     OPENVINO_ASSERT(get_input_size() == 5, "SlideAttention: expected 5 inputs, found ", get_input_size());
     for (size_t index = 0; index < 5; ++index) {
       const auto& kind = get_input_element_type(index);
-      OPENVINO_ASSERT(kind == ov::element::f32 || kind.is_dynamic(), "SlideAttention: expected f32, found ", kind);
+      const bool half = index == 0 && kind == ov::element::bf16;
+      OPENVINO_ASSERT(half || kind == ov::element::f32 || kind.is_dynamic(), "SlideAttention: expected f32, found ", kind);
     }
     const ov::PartialShape& qkv = get_input_partial_shape(0);
     OPENVINO_ASSERT(qkv.rank().is_dynamic() || qkv.size() == 4, "SlideAttention: expected qkv [B, H, W, 3C], found ", qkv);
@@ -352,7 +376,7 @@ class SlideAttention : public ov::op::Op {
       out = qkv;
       if (qkv[3].is_static()) out[3] = qkv[3].get_length() / 3;
     }
-    set_output_type(0, ov::element::f32, out);
+    set_output_type(0, get_input_element_type(0), out);
   }
 
   std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override {
@@ -379,8 +403,10 @@ class SlideAttention : public ov::op::Op {
     const Shape shape = shape_of(sizes[0], sizes[1], sizes[3], heads_, side_);
     auto size = [](int64_t number) { return static_cast<size_t>(number); };
     outputs[0].set_shape({size(shape.images), size(shape.rows), size(shape.cols), size(shape.heads * shape.width)});
-    const Work work(shape, Tensors{inputs[0].data<const float>(), inputs[1].data<const float>(), inputs[2].data<const float>(),
-                                   inputs[3].data<const float>(), inputs[4].data<const float>(), outputs[0].data<float>()});
+    const bool half = inputs[0].get_element_type() == ov::element::bf16;
+    const Work work(shape, Tensors{inputs[0].data(), inputs[1].data<const float>(), inputs[2].data<const float>(),
+                                   inputs[3].data<const float>(), inputs[4].data<const float>(), outputs[0].data()}, half);
+    OPENVINO_ASSERT(work.attend != nullptr, "SlideAttention: bfloat16 needs AVX512_BF16 and a multiple of 16 channels a head");
     tbb::parallel_for(int64_t{0}, work.strips(), [&](int64_t number) { work.compute(number); });
     return true;
   }
@@ -488,48 +514,84 @@ INLINE void SLIDE_NAME(sum_lanes)(const Vector (*of)[TILE], float* logits, int64
 }
 #endif
 
-// OUTER taps of TILE positions: bias + sum_j weights[o][j] map[p + j], of LANES channels.
-INLINE void SLIDE_NAME(convolve)(Vector (*to)[TILE], const float* weights, const float* bias, const float* const* rows,
+#ifdef SLIDE_PAIRS
+typedef uint16_t SLIDE_NAME(Element);
+#define Element SLIDE_NAME(Element)
+#define STEPS(side) pairs_of(side)  // products that a tap is summed of
+INLINE Vector SLIDE_NAME(fetch)(const Element* from) {
+  return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16);
+}
+INLINE __m512i SLIDE_NAME(rounded)(Vector value) {  // to the nearest bfloat16, the even one of two, in the upper halves
+  const __m512i bits = (__m512i)value, even = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), even);
+}
+INLINE void SLIDE_NAME(give)(Element* to, Vector value) {
+  _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(SLIDE_NAME(rounded)(value), 16)));
+}
+INLINE Vector SLIDE_NAME(paired)(const Element* low, const Element* high) {  // each in a half of its lane
+  return (Vector)_mm512_or_si512((__m512i)SLIDE_NAME(fetch)(high), _mm512_srli_epi32((__m512i)SLIDE_NAME(fetch)(low), 16));
+}
+INLINE Vector SLIDE_NAME(product)(Vector sum, Vector a, Vector b) {
+  return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+#else
+typedef float SLIDE_NAME(Element);
+#define Element SLIDE_NAME(Element)
+#define STEPS(side) ((side) * (side))
+INLINE Vector SLIDE_NAME(fetch)(const Element* from) { return SLIDE_NAME(load)(from); }
+INLINE void SLIDE_NAME(give)(Element* to, Vector value) { SLIDE_NAME(store)(to, value); }
+INLINE Vector SLIDE_NAME(product)(Vector sum, Vector a, Vector b) { return sum + a * b; }
+#endif
+
+// A pointer for each step, or for each row: with few registers the one that is kept longer is better.
+#if LANES == 16
+#define EACH_STEP for (int64_t j = 0; j < STEPS(side); ++j)
+#define SEEN seen[j]
+#else
+#define EACH_STEP                           \
+  for (int64_t r = 0, j = 0; r < side; ++r) \
+    for (int64_t s = 0; s < side; ++s, ++j)
+#define SEEN (seen[r * side] + s * LANES)
+#endif
+
+// OUTER taps of TILE positions, of LANES channels: bias + sum over steps of weights[o][step] times the map there.
+INLINE void SLIDE_NAME(convolve)(Vector (*to)[TILE], const float* weights, const float* bias, const float* const* seen,
                                  int64_t x, int64_t side) {
-  const int64_t taps = side * side;
   SLIDE_UNROLL
   for (int o = 0; o < OUTER; ++o) {
     const Vector start = SLIDE_NAME(load)(bias + o * LANES);
     SLIDE_UNROLL
     for (int p = 0; p < TILE; ++p) to[o][p] = start;
   }
-  for (int64_t r = 0; r < side; ++r)
-    for (int64_t s = 0; s < side; ++s) {
-      Vector w[OUTER];
+  EACH_STEP {
+    Vector w[OUTER];
+    SLIDE_UNROLL
+    for (int o = 0; o < OUTER; ++o) w[o] = SLIDE_NAME(load)(weights + (o * STEPS(side) + j) * LANES);
+    SLIDE_UNROLL
+    for (int p = 0; p < TILE; ++p) {
+      const Vector at = SLIDE_NAME(load)(SEEN + (x + p) * LANES);
       SLIDE_UNROLL
-      for (int o = 0; o < OUTER; ++o) w[o] = SLIDE_NAME(load)(weights + (o * taps + r * side + s) * LANES);
-      SLIDE_UNROLL
-      for (int p = 0; p < TILE; ++p) {
-        const Vector seen = SLIDE_NAME(load)(rows[r] + (x + s + p) * LANES);
-        SLIDE_UNROLL
-        for (int o = 0; o < OUTER; ++o) to[o][p] += w[o] * seen;
-      }
+      for (int o = 0; o < OUTER; ++o) to[o][p] = SLIDE_NAME(product)(to[o][p], w[o], at);
     }
+  }
 }
 
 // Logits of the positions from `first` to `last` of a row, [tap][position].
-INLINE void SLIDE_NAME(compare)(const Shape& shape, const float* q, const Part& keys, const float* const* rows,
+INLINE void SLIDE_NAME(compare)(const Shape& shape, const Element* q, const Part& keys, const float* const* seen,
                                 float* logits, int64_t first, int64_t last, int64_t width, int64_t side) {
-  const int64_t taps = side * side, position = 3 * shape.heads * width, row = logit_row(shape), size = plane(shape) * LANES;
+  const int64_t others = side * side - 1, position = 3 * shape.heads * width, row = logit_row(shape), steps = STEPS(side);
   for (int64_t x = first; x < last; x += TILE) {
-    const float* query[TILE];
+    const Element* query[TILE];
     for (int p = 0; p < TILE; ++p) query[p] = q + (x + p < shape.cols ? x + p : shape.cols - 1) * position;
-    for (int64_t o = 0; o < taps - 1; o += OUTER) {
+    for (int64_t o = 0; o < others; o += OUTER) {
       Vector sums[OUTER][TILE] = {};
       for (int64_t c = 0; c < width / LANES; ++c) {
-        const float* seen[LARGEST_SIDE];
-        for (int64_t r = 0; r < side; ++r) seen[r] = rows[r] + c * size;
         Vector found[OUTER][TILE];
-        SLIDE_NAME(convolve)(found, keys.weights + (c * (taps - 1) + o) * taps * LANES,
-                             keys.bias + (c * (taps - 1) + o) * LANES, seen, x, side);
+        SLIDE_NAME(convolve)(found, keys.weights + (c * others + o) * steps * LANES, keys.bias + (c * others + o) * LANES,
+                             seen + c * steps, x, side);
         SLIDE_UNROLL
         for (int p = 0; p < TILE; ++p) {
-          const Vector of = SLIDE_NAME(load)(query[p] + c * LANES);
+          const Vector of = SLIDE_NAME(fetch)(query[p] + c * LANES);
           SLIDE_UNROLL
           for (int i = 0; i < OUTER; ++i) sums[i][p] += of * found[i][p];
         }
@@ -558,23 +620,22 @@ INLINE void SLIDE_NAME(weigh)(const Shape& shape, float* logits, int64_t side) {
 }
 
 // Values of LANES channels of a row, summed with the weights of their taps.
-INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* weights, const float* bias, const float* const* rows,
-                               const float* shares, float* out, int64_t side) {
-  const int64_t taps = side * side, stride = shape.heads * shape.width, row = logit_row(shape);
+INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* weights, const float* bias, const float* const* seen,
+                               const float* shares, Element* out, int64_t side) {
+  const int64_t taps = side * side, stride = shape.heads * shape.width, row = logit_row(shape), steps = STEPS(side);
   for (int64_t x = 0; x < shape.cols; x += TILE) {
     Vector sums[TILE];
     const Vector start = SLIDE_NAME(load)(bias);
     SLIDE_UNROLL
     for (int p = 0; p < TILE; ++p) sums[p] = start;
-    for (int64_t r = 0; r < side; ++r)
-      for (int64_t s = 0; s < side; ++s) {
-        const Vector w = SLIDE_NAME(load)(weights + (r * side + s) * LANES);
-        SLIDE_UNROLL
-        for (int p = 0; p < TILE; ++p) sums[p] += w * SLIDE_NAME(load)(rows[r] + (x + s + p) * LANES);
-      }
+    EACH_STEP {
+      const Vector w = SLIDE_NAME(load)(weights + j * LANES);
+      SLIDE_UNROLL
+      for (int p = 0; p < TILE; ++p) sums[p] = SLIDE_NAME(product)(sums[p], w, SLIDE_NAME(load)(SEEN + (x + p) * LANES));
+    }
     for (int64_t o = 0; o < taps - 1; o += OUTER) {
       Vector found[OUTER][TILE];
-      SLIDE_NAME(convolve)(found, weights + (o + 1) * taps * LANES, bias + (o + 1) * LANES, rows, x, side);
+      SLIDE_NAME(convolve)(found, weights + (o + 1) * steps * LANES, bias + (o + 1) * LANES, seen, x, side);
       SLIDE_UNROLL
       for (int i = 0; i < OUTER; ++i) {
         SLIDE_UNROLL
@@ -582,16 +643,8 @@ INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* weights, const f
       }
     }
     const int64_t left = shape.cols - x;
-    for (int p = 0; p < TILE && p < left; ++p) SLIDE_NAME(store)(out + (x + p) * stride, sums[p]);
+    for (int p = 0; p < TILE && p < left; ++p) SLIDE_NAME(give)(out + (x + p) * stride, sums[p]);
   }
-}
-
-// A row of one head's keys or values, [LANES channels][position], zero left and right of the map.
-INLINE void SLIDE_NAME(copy_row)(const Shape& shape, const float* from, float* to, int64_t width) {
-  const int64_t position = 3 * shape.heads * width, half = shape.side / 2, size = plane(shape);
-  for (int64_t x = 0; x < shape.cols; ++x)
-    for (int64_t c = 0; c < width / LANES; ++c)
-      SLIDE_NAME(store)(to + (c * size + half + x) * LANES, SLIDE_NAME(load)(from + x * position + c * LANES));
 }
 
 // Rows of `width` channels as [LANES channels][row]: what is read together then lies together.
@@ -602,52 +655,114 @@ INLINE float* SLIDE_NAME(by_lanes)(const float* from, float* to, int64_t rows, i
   return to + rows * width;
 }
 
+#ifdef SLIDE_PAIRS
+
+// Kernels [tap][k * k][width] as [LANES channels][tap][pair], each of a pair in a half of its lane.
+INLINE float* SLIDE_NAME(arranged)(const float* from, float* to, int64_t taps, int64_t width, int64_t side) {
+  const int64_t steps = STEPS(side);
+  for (int64_t tap = 0; tap < taps; ++tap, from += side * side * width)
+    for (int64_t c = 0; c < width / LANES; ++c)
+      for (int64_t step = 0; step < steps; ++step) {
+        const bool tall = step < side / 2 * side;
+        const int64_t wide = step - side / 2 * side;  // of the last row, which pair of columns
+        const int64_t one = tall ? step / side * 2 * side + step % side : (side - 1) * side + 2 * wide;
+        const int64_t two = tall ? one + side : one + 1;
+        const __m512i low = SLIDE_NAME(rounded)(SLIDE_NAME(load)(from + one * width + c * LANES));
+        const __m512i high = two < side * side ? SLIDE_NAME(rounded)(SLIDE_NAME(load)(from + two * width + c * LANES)) : __m512i{};
+        const __m512i upper = _mm512_set1_epi32(-65536);
+        const __m512i pair = _mm512_or_si512(_mm512_srli_epi32(low, 16), _mm512_and_si512(high, upper));
+        SLIDE_NAME(store)(to + ((c * taps + tap) * steps + step) * LANES, (Vector)pair);
+      }
+  return to + taps * steps * width;
+}
+
+// Keys or values around a row as pairs: a plane for each two rows, and one of neighbours in the last row.
+INLINE void SLIDE_NAME(survey)(const Shape& shape, const Element* image, float* room, int64_t y, int64_t width,
+                               int64_t side, const float** seen, int64_t) {
+  static const Element outside[LANES] = {};
+  const int64_t position = 3 * shape.heads * width, half = side / 2, size = plane(shape), row = map_row(shape);
+  for (int64_t pair = 0; pair <= half; ++pair) {
+    const int64_t upper = y - half + 2 * pair, right = pair == half ? 1 : 0, lower = upper + 1 - right;
+    const bool one = upper >= 0 && upper < shape.rows, two = lower >= 0 && lower < shape.rows;
+    for (int64_t c = 0; c < width / LANES; ++c) {
+      const Element* low = one ? image + upper * shape.cols * position + c * LANES : outside;
+      const Element* high = two ? image + (lower * shape.cols + right) * position + c * LANES : outside;
+      float* to = room + pair * row + (c * size + half) * LANES;
+      const int64_t steps[2] = {one ? position : 0, two ? position : 0};
+      if (right) SLIDE_NAME(store)(to - LANES, SLIDE_NAME(paired)(outside, low));
+      for (int64_t x = 0; x < shape.cols - right; ++x, to += LANES, low += steps[0], high += steps[1])
+        SLIDE_NAME(store)(to, SLIDE_NAME(paired)(low, high));
+      if (right) SLIDE_NAME(store)(to, SLIDE_NAME(paired)(low, outside));
+    }
+  }
+  for (int64_t c = 0; c < width / LANES; ++c)
+    for (int64_t step = 0; step < STEPS(side); ++step, ++seen) {
+      const bool tall = step < half * side;
+      *seen = room + (tall ? step / side : half) * row + (c * size + (tall ? step % side : 2 * (step - half * side))) * LANES;
+    }
+}
+
+#else
+
+// Kernels [tap][k * k][width] as [LANES channels][tap][k * k].
+INLINE float* SLIDE_NAME(arranged)(const float* from, float* to, int64_t taps, int64_t width, int64_t side) {
+  return SLIDE_NAME(by_lanes)(from, to, taps * side * side, width);
+}
+
+// Keys or values around a row: `side` rows of [LANES channels][position], zero outside of the map, that of y in the
+// place y % side. Rows are copied once, in order: the next one of this strip is all that is missing.
+INLINE void SLIDE_NAME(survey)(const Shape& shape, const Element* image, float* room, int64_t y, int64_t width,
+                               int64_t side, const float** seen, int64_t first) {
+  const int64_t position = 3 * shape.heads * width, half = side / 2, size = plane(shape), row = map_row(shape);
+  const float* const zero = room + side * row;
+  for (int64_t at = y == first ? y - half : y + half; at <= y + half; ++at) {
+    if (at < 0 || at >= shape.rows) continue;
+    for (int64_t x = 0; x < shape.cols; ++x)
+      for (int64_t c = 0; c < width / LANES; ++c)
+        SLIDE_NAME(store)(room + at % side * row + (c * size + half + x) * LANES,
+                          SLIDE_NAME(load)(image + (at * shape.cols + x) * position + c * LANES));
+  }
+  for (int64_t c = 0; c < width / LANES; ++c)
+    for (int64_t r = 0; r < side; ++r)
+      for (int64_t s = 0; s < side; ++s, ++seen) {
+        const int64_t at = y - half + r;
+        *seen = (at < 0 || at >= shape.rows ? zero : room + at % side * row) + (c * size + s) * LANES;
+      }
+}
+
+#endif
+
 INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
   const Shape& shape = strip.shape;
-  const int64_t taps = side * side, half = side / 2, row = map_row(shape), dim = shape.heads * width, position = 3 * dim;
-  float* const zero = strip.room;
-  float* const keys = zero + row;  // `side` rows, that of y in y % side
-  float* const values = keys + side * row;
-  float* const logits = values + side * row;
+  const int64_t taps = side * side, row = map_row(shape), dim = shape.heads * width, position = 3 * dim, steps = STEPS(side);
+  const int64_t vectors = width / LANES, of = shape.each_head ? strip.head : 0, block = near(width);
+  float* const keys = strip.room;
+  float* const values = keys + (side + 1) * row;
+  float* const logits = values + (side + 1) * row;
   float* const weights = logits + taps * logit_row(shape);
-  std::memset(zero, 0, (2 * side + 1) * row * sizeof(float));
+  const float** const seen = reinterpret_cast<const float**>(weights + up_to(weights_of(shape), LINE / sizeof(float)));
+  std::memset(keys, 0, (2 * side + 2) * row * sizeof(float));
   std::memset(logits, 0, taps * logit_row(shape) * sizeof(float));
 
-  const int64_t of = shape.each_head ? strip.head : 0;
-  Part of_keys{weights, SLIDE_NAME(by_lanes)(strip.at.keys, weights, (taps - 1) * taps, width)};
-  float* const w_values = SLIDE_NAME(by_lanes)(strip.at.key_bias + strip.head * (taps - 1) * width,
-                                               const_cast<float*>(of_keys.bias), taps - 1, width);
-  float* const b_values = SLIDE_NAME(by_lanes)(strip.at.values + of * taps * taps * width, w_values, taps * taps, width);
+  float* const key_bias = SLIDE_NAME(arranged)(strip.at.keys, weights, taps - 1, width, side);
+  float* const w_values = SLIDE_NAME(by_lanes)(strip.at.key_bias + strip.head * (taps - 1) * width, key_bias, taps - 1, width);
+  float* const b_values = SLIDE_NAME(arranged)(strip.at.values + of * taps * taps * width, w_values, taps, width, side);
   SLIDE_NAME(by_lanes)(strip.at.value_bias + of * taps * width, b_values, taps, width);
 
-  const float* image = strip.at.qkv + strip.image * shape.rows * shape.cols * position + strip.head * width;
-  float* out = strip.at.out + strip.image * shape.rows * shape.cols * dim + strip.head * width;
-  int64_t copied = strip.first - half < 0 ? 0 : strip.first - half;  // the next row to copy
+  const Element* image = (const Element*)strip.at.qkv + strip.image * shape.rows * shape.cols * position + strip.head * width;
+  Element* out = (Element*)strip.at.out + strip.image * shape.rows * shape.cols * dim + strip.head * width;
   for (int64_t y = strip.first; y < strip.last; ++y) {
-    const int64_t end = y + half + 1 < shape.rows ? y + half + 1 : shape.rows;
-    for (; copied < end; ++copied) {
-      const float* from = image + copied * shape.cols * position;
-      SLIDE_NAME(copy_row)(shape, from + dim, keys + copied % side * row, width);
-      SLIDE_NAME(copy_row)(shape, from + 2 * dim, values + copied % side * row, width);
+    SLIDE_NAME(survey)(shape, image + dim, keys, y, width, side, seen, strip.first);
+    SLIDE_NAME(survey)(shape, image + 2 * dim, values, y, width, side, seen + vectors * steps, strip.first);
+    const Element* q = image + y * shape.cols * position;
+    for (int64_t x = 0; x < shape.cols; x += block) {
+      const int64_t last = x + block < shape.cols ? x + block : shape.cols;
+      SLIDE_NAME(compare)(shape, q, Part{weights, key_bias}, seen, logits, x, last, width, side);
     }
-    const float *key_rows[LARGEST_SIDE], *value_rows[LARGEST_SIDE];
-    for (int64_t r = 0; r < side; ++r) {
-      const int64_t at = y + r - half;
-      const bool inside = at >= 0 && at < shape.rows;
-      key_rows[r] = inside ? keys + at % side * row : zero;
-      value_rows[r] = inside ? values + at % side * row : zero;
-    }
-    const float* q = image + y * shape.cols * position;
-    const int64_t block = near(width);
-    for (int64_t x = 0; x < shape.cols; x += block)
-      SLIDE_NAME(compare)(shape, q, of_keys, key_rows, logits, x, x + block < shape.cols ? x + block : shape.cols, width, side);
     SLIDE_NAME(weigh)(shape, logits, side);
-    for (int64_t c = 0; c < width / LANES; ++c) {
-      const float* seen[LARGEST_SIDE];
-      for (int64_t r = 0; r < side; ++r) seen[r] = value_rows[r] + c * plane(shape) * LANES;
-      SLIDE_NAME(gather)(shape, w_values + c * taps * taps * LANES, b_values + c * taps * LANES, seen, logits,
-                         out + y * shape.cols * dim + c * LANES, side);
-    }
+    for (int64_t c = 0; c < vectors; ++c)
+      SLIDE_NAME(gather)(shape, w_values + c * taps * steps * LANES, b_values + c * taps * LANES, seen + (vectors + c) * steps,
+                         logits, out + y * shape.cols * dim + c * LANES, side);
   }
 }
 
@@ -666,6 +781,10 @@ static void SLIDE_NAME(attend)(const Strip& strip) {
 #undef Vector
 #undef Stored
 #undef Whole
+#undef STEPS
+#undef EACH_STEP
+#undef SEEN
+#undef Element
 #undef INLINE
 
 }  // namespace
