@@ -57,6 +57,7 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
             _set_batch(model, 1)
         if options.precision == BF16:
             store_in_bfloat16(model)
+            own_operator.compute_in_bfloat16(model)
         openvino.save_model(model, path, compress_to_fp16=options.precision == FP16)  # compressed by default
     except RuntimeError as error:
         raise LoweringError(f"expected a graph that OpenVINO can write as IR, it says: {reason(error)}") from error
