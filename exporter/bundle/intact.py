@@ -31,7 +31,11 @@ def refuse_altered(path: Path, manifest: Manifest) -> None:
     """
     try:
         _refuse_altered_files(path, manifest)
-        for file in (*_of_the_artifact(path, manifest), *_of_the_precision(path, manifest), *_libraries(path, manifest)):
+        for file in (
+            *_of_the_artifact(path, manifest),
+            *_of_the_precision(path, manifest),
+            *_libraries(path, manifest),
+        ):
             name = file.relative_to(path).as_posix()
             if name not in manifest.files:
                 raise BundleError(

@@ -140,7 +140,9 @@ def refuse_untrusted(library: Path) -> None:
         BundleError: its sha256, and how it can be named.
     """
     if not library.is_file():
-        raise BundleError(f"expected {library.name} beside the artifact, found none at {library}: copy the bundle whole")
+        raise BundleError(
+            f"expected {library.name} beside the artifact, found none at {library}: copy the bundle whole"
+        )
     found = files.sha256_of(library)
     named = os.environ.get(VARIABLE, "").replace(",", " ").split()
     if found not in named and found not in _built():

@@ -8,6 +8,7 @@ from typing import Any
 from . import DOMAIN, OPERATOR
 
 INPUTS = ("qkv", "keys", "key_bias", "values", "value_bias")
+ATTRIBUTES = ("heads", "kernel_size")
 VERSION = 1
 
 
@@ -31,7 +32,8 @@ def register() -> None:
         outputs=[defs.OpSchema.FormalParameter("out", "T")],
         type_constraints=[("T", ["tensor(float)"], "float32")],
         attributes=[
-            defs.OpSchema.Attribute(name, defs.OpSchema.AttrType.INT, required=True) for name in ("heads", "kernel_size")
+            defs.OpSchema.Attribute(name, defs.OpSchema.AttrType.INT, required=True)
+            for name in ("heads", "kernel_size")
         ],
     )
     schema.set_type_and_shape_inference_function(_infer)

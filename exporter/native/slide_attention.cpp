@@ -1,7 +1,8 @@
 // The core of slide attention as one operator, for ONNX Runtime and for OpenVINO.
 //
 // From queries, keys and values in token layout to what is attended, with h a head, p a position, o and j taps of the
-// k*k neighbourhood in the order row * k + column, T = k * k, and o != middle where a tap is relative to the middle one:
+// k*k neighbourhood in the order row * k + column, T = k * k, and o != middle where a tap is relative to the middle
+// one:
 //
 //     logit[o] = sum_c q[c] (sum_j keys[o][j][c] k[p + j][c] + key_bias[h][o][c])           the middle tap's is 0
 //     out[c]   = V[middle][c] + sum_o softmax(logit)[o] V[o][c]
@@ -50,11 +51,11 @@ struct Strip {
   float* room;
 };
 
-constexpr int64_t TILE = 4;        // positions that are computed together
-constexpr int64_t WIDEST = 16;     // floats of the widest vector
+constexpr int64_t TILE = 4;     // positions that are computed together
+constexpr int64_t WIDEST = 16;  // floats of the widest vector
 constexpr int64_t LARGEST_SIDE = 15;
-constexpr int64_t LINE = 64;       // bytes of a cache line
-constexpr int64_t STRIP = 1 << 14; // about how many elements of the result a strip has
+constexpr int64_t LINE = 64;        // bytes of a cache line
+constexpr int64_t STRIP = 1 << 14;  // about how many elements of the result a strip has
 
 int64_t up_to(int64_t number, int64_t step) { return (number + step - 1) / step * step; }
 
@@ -77,7 +78,8 @@ constexpr int64_t pairs_of(int64_t side) { return side / 2 * side + (side + 1) /
 
 int64_t room_of(const Shape& shape) {
   const int64_t step = LINE / sizeof(float), pointers = 2 * shape.taps() * shape.width * sizeof(float*) / sizeof(float);
-  return (2 * shape.side + 2) * map_row(shape) + shape.taps() * logit_row(shape) + up_to(weights_of(shape), step) + pointers;
+  return (2 * shape.side + 2) * map_row(shape) + shape.taps() * logit_row(shape) + up_to(weights_of(shape), step) +
+         pointers;
 }
 
 // Positions whose keys stay in the nearest cache beside all weights of the keys.
@@ -110,7 +112,8 @@ int64_t strips_of(const Shape& shape) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma,prefer-vector-width=512")
@@ -122,7 +125,8 @@ int64_t strips_of(const Shape& shape) {
 #undef SLIDE_PAIRS
 #if defined(__clang__)
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC pop_options
 #pragma GCC push_options
@@ -224,7 +228,8 @@ const char* misfit(const int64_t (&qkv)[4], const int64_t* keys, const int64_t* 
   const int64_t taps = side * side, width = keys[2], each = values[0];
   if (keys[0] != taps - 1 || keys[1] != taps || width < 1) return "expected keys [T - 1, T, d]";
   if (qkv[3] != -1 && qkv[3] != 3 * heads * width) return "expected qkv [B, H, W, 3 * heads * d]";
-  if (key_bias[0] != heads || key_bias[1] != taps - 1 || key_bias[2] != width) return "expected key_bias [heads, T - 1, d]";
+  if (key_bias[0] != heads || key_bias[1] != taps - 1 || key_bias[2] != width)
+    return "expected key_bias [heads, T - 1, d]";
   if ((each != 1 && each != heads) || values[1] != taps || values[2] != taps || values[3] != width)
     return "expected values [heads or 1, T, T, d]";
   if (value_bias[0] != each || value_bias[1] != taps || value_bias[2] != width)
@@ -331,7 +336,7 @@ OrtCustomOp described() {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) OrtStatusPtr RegisterCustomOps(OrtSessionOptions* options,
-                                                                                const OrtApiBase* base) {
+                                                                                 const OrtApiBase* base) {
   static const OrtCustomOp op = described();
   const OrtApi* api = base->GetApi(ORT_API);
   if (api == nullptr) return base->GetApi(1)->CreateStatus(ORT_FAIL, "expected ONNX Runtime 1.18 or newer");
@@ -367,10 +372,12 @@ class SlideAttention : public ov::op::Op {
     for (size_t index = 0; index < 5; ++index) {
       const auto& kind = get_input_element_type(index);
       const bool half = index == 0 && kind == ov::element::bf16;
-      OPENVINO_ASSERT(half || kind == ov::element::f32 || kind.is_dynamic(), "SlideAttention: expected f32, found ", kind);
+      OPENVINO_ASSERT(half || kind == ov::element::f32 || kind.is_dynamic(), "SlideAttention: expected f32, found ",
+                      kind);
     }
     const ov::PartialShape& qkv = get_input_partial_shape(0);
-    OPENVINO_ASSERT(qkv.rank().is_dynamic() || qkv.size() == 4, "SlideAttention: expected qkv [B, H, W, 3C], found ", qkv);
+    OPENVINO_ASSERT(qkv.rank().is_dynamic() || qkv.size() == 4, "SlideAttention: expected qkv [B, H, W, 3C], found ",
+                    qkv);
     ov::PartialShape out = ov::PartialShape::dynamic(4);
     if (qkv.rank().is_static()) {
       out = qkv;
@@ -404,9 +411,12 @@ class SlideAttention : public ov::op::Op {
     auto size = [](int64_t number) { return static_cast<size_t>(number); };
     outputs[0].set_shape({size(shape.images), size(shape.rows), size(shape.cols), size(shape.heads * shape.width)});
     const bool half = inputs[0].get_element_type() == ov::element::bf16;
-    const Work work(shape, Tensors{inputs[0].data(), inputs[1].data<const float>(), inputs[2].data<const float>(),
-                                   inputs[3].data<const float>(), inputs[4].data<const float>(), outputs[0].data()}, half);
-    OPENVINO_ASSERT(work.attend != nullptr, "SlideAttention: bfloat16 needs AVX512_BF16 and a multiple of 16 channels a head");
+    const Work work(shape,
+                    Tensors{inputs[0].data(), inputs[1].data<const float>(), inputs[2].data<const float>(),
+                            inputs[3].data<const float>(), inputs[4].data<const float>(), outputs[0].data()},
+                    half);
+    OPENVINO_ASSERT(work.attend != nullptr,
+                    "SlideAttention: bfloat16 needs AVX512_BF16 and a multiple of 16 channels a head");
     tbb::parallel_for(int64_t{0}, work.strips(), [&](int64_t number) { work.compute(number); });
     return true;
   }
@@ -444,7 +454,8 @@ INLINE void SLIDE_NAME(store)(float* to, Vector value) { *reinterpret_cast<Store
 INLINE Vector SLIDE_NAME(all)(float value) { return Vector{} + value; }
 INLINE Vector SLIDE_NAME(larger)(Vector a, Vector b) { return a > b ? a : b; }
 
-// e^x for x <= 0. Source: e^x = 2^n e^r with n = round(x / ln 2); Taylor's polynomial, |r| <= ln 2 / 2, ends below 1e-8.
+// e^x for x <= 0. Source: e^x = 2^n e^r with n = round(x / ln 2); Taylor's polynomial, |r| <= ln 2 / 2, ends below
+// 1e-8.
 INLINE Vector SLIDE_NAME(exponential)(Vector x) {
   x = SLIDE_NAME(larger)(x, SLIDE_NAME(all)(-87.0f));
   const float magic = 12582912.0f;  // 1.5 * 2^23: a sum with it is rounded to a whole number, in its low bits
@@ -469,17 +480,19 @@ INLINE void SLIDE_NAME(sum_lanes)(const Vector (*of)[TILE], float* logits, int64
 }
 #elif LANES == 4
 INLINE void SLIDE_NAME(sum_lanes)(const Vector (*of)[TILE], float* logits, int64_t) {
-  const Vector *a = of[0];
+  const Vector* a = of[0];
   const Vector x = __builtin_shufflevector(a[0], a[1], 0, 4, 1, 5) + __builtin_shufflevector(a[0], a[1], 2, 6, 3, 7);
   const Vector y = __builtin_shufflevector(a[2], a[3], 0, 4, 1, 5) + __builtin_shufflevector(a[2], a[3], 2, 6, 3, 7);
   SLIDE_NAME(store)(logits, __builtin_shufflevector(x, y, 0, 1, 4, 5) + __builtin_shufflevector(x, y, 2, 3, 6, 7));
 }
 #elif LANES == 8
 INLINE Vector SLIDE_NAME(halves)(Vector a, Vector b) {
-  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +
+         __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
 }
 INLINE Vector SLIDE_NAME(quarters)(Vector a, Vector b) {
-  return __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +
+         __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
 }
 INLINE void SLIDE_NAME(sum_lanes)(const Vector (*of)[TILE], float* logits, int64_t row) {
   Vector tap[2];
@@ -529,7 +542,8 @@ INLINE void SLIDE_NAME(give)(Element* to, Vector value) {
   _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(SLIDE_NAME(rounded)(value), 16)));
 }
 INLINE Vector SLIDE_NAME(paired)(const Element* low, const Element* high) {  // each in a half of its lane
-  return (Vector)_mm512_or_si512((__m512i)SLIDE_NAME(fetch)(high), _mm512_srli_epi32((__m512i)SLIDE_NAME(fetch)(low), 16));
+  return (Vector)_mm512_or_si512((__m512i)SLIDE_NAME(fetch)(high),
+                                 _mm512_srli_epi32((__m512i)SLIDE_NAME(fetch)(low), 16));
 }
 INLINE Vector SLIDE_NAME(product)(Vector sum, Vector a, Vector b) {
   return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
@@ -579,7 +593,8 @@ INLINE void SLIDE_NAME(convolve)(Vector (*to)[TILE], const float* weights, const
 // Logits of the positions from `first` to `last` of a row, [tap][position].
 INLINE void SLIDE_NAME(compare)(const Shape& shape, const Element* q, const Part& keys, const float* const* seen,
                                 float* logits, int64_t first, int64_t last, int64_t width, int64_t side) {
-  const int64_t others = side * side - 1, position = 3 * shape.heads * width, row = logit_row(shape), steps = STEPS(side);
+  const int64_t others = side * side - 1, position = 3 * shape.heads * width, row = logit_row(shape),
+                steps = STEPS(side);
   for (int64_t x = first; x < last; x += TILE) {
     const Element* query[TILE];
     for (int p = 0; p < TILE; ++p) query[p] = q + (x + p < shape.cols ? x + p : shape.cols - 1) * position;
@@ -587,8 +602,9 @@ INLINE void SLIDE_NAME(compare)(const Shape& shape, const Element* q, const Part
       Vector sums[OUTER][TILE] = {};
       for (int64_t c = 0; c < width / LANES; ++c) {
         Vector found[OUTER][TILE];
-        SLIDE_NAME(convolve)(found, keys.weights + (c * others + o) * steps * LANES, keys.bias + (c * others + o) * LANES,
-                             seen + c * steps, x, side);
+        SLIDE_NAME(convolve)
+        (found, keys.weights + (c * others + o) * steps * LANES, keys.bias + (c * others + o) * LANES, seen + c * steps,
+         x, side);
         SLIDE_UNROLL
         for (int p = 0; p < TILE; ++p) {
           const Vector of = SLIDE_NAME(fetch)(query[p] + c * LANES);
@@ -631,7 +647,8 @@ INLINE void SLIDE_NAME(gather)(const Shape& shape, const float* weights, const f
     EACH_STEP {
       const Vector w = SLIDE_NAME(load)(weights + j * LANES);
       SLIDE_UNROLL
-      for (int p = 0; p < TILE; ++p) sums[p] = SLIDE_NAME(product)(sums[p], w, SLIDE_NAME(load)(SEEN + (x + p) * LANES));
+      for (int p = 0; p < TILE; ++p)
+        sums[p] = SLIDE_NAME(product)(sums[p], w, SLIDE_NAME(load)(SEEN + (x + p) * LANES));
     }
     for (int64_t o = 0; o < taps - 1; o += OUTER) {
       Vector found[OUTER][TILE];
@@ -668,7 +685,8 @@ INLINE float* SLIDE_NAME(arranged)(const float* from, float* to, int64_t taps, i
         const int64_t one = tall ? step / side * 2 * side + step % side : (side - 1) * side + 2 * wide;
         const int64_t two = tall ? one + side : one + 1;
         const __m512i low = SLIDE_NAME(rounded)(SLIDE_NAME(load)(from + one * width + c * LANES));
-        const __m512i high = two < side * side ? SLIDE_NAME(rounded)(SLIDE_NAME(load)(from + two * width + c * LANES)) : __m512i{};
+        const __m512i high =
+            two < side * side ? SLIDE_NAME(rounded)(SLIDE_NAME(load)(from + two * width + c * LANES)) : __m512i{};
         const __m512i upper = _mm512_set1_epi32(-65536);
         const __m512i pair = _mm512_or_si512(_mm512_srli_epi32(low, 16), _mm512_and_si512(high, upper));
         SLIDE_NAME(store)(to + ((c * taps + tap) * steps + step) * LANES, (Vector)pair);
@@ -698,7 +716,8 @@ INLINE void SLIDE_NAME(survey)(const Shape& shape, const Element* image, float* 
   for (int64_t c = 0; c < width / LANES; ++c)
     for (int64_t step = 0; step < STEPS(side); ++step, ++seen) {
       const bool tall = step < half * side;
-      *seen = room + (tall ? step / side : half) * row + (c * size + (tall ? step % side : 2 * (step - half * side))) * LANES;
+      *seen = room + (tall ? step / side : half) * row +
+              (c * size + (tall ? step % side : 2 * (step - half * side))) * LANES;
     }
 }
 
@@ -719,8 +738,9 @@ INLINE void SLIDE_NAME(survey)(const Shape& shape, const Element* image, float* 
     if (at < 0 || at >= shape.rows) continue;
     for (int64_t x = 0; x < shape.cols; ++x)
       for (int64_t c = 0; c < width / LANES; ++c)
-        SLIDE_NAME(store)(room + at % side * row + (c * size + half + x) * LANES,
-                          SLIDE_NAME(load)(image + (at * shape.cols + x) * position + c * LANES));
+        SLIDE_NAME(store)
+        (room + at % side * row + (c * size + half + x) * LANES,
+         SLIDE_NAME(load)(image + (at * shape.cols + x) * position + c * LANES));
   }
   for (int64_t c = 0; c < width / LANES; ++c)
     for (int64_t r = 0; r < side; ++r)
@@ -734,7 +754,8 @@ INLINE void SLIDE_NAME(survey)(const Shape& shape, const Element* image, float* 
 
 INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
   const Shape& shape = strip.shape;
-  const int64_t taps = side * side, row = map_row(shape), dim = shape.heads * width, position = 3 * dim, steps = STEPS(side);
+  const int64_t taps = side * side, row = map_row(shape), dim = shape.heads * width, position = 3 * dim,
+                steps = STEPS(side);
   const int64_t vectors = width / LANES, of = shape.each_head ? strip.head : 0, block = near(width);
   float* const keys = strip.room;
   float* const values = keys + (side + 1) * row;
@@ -745,11 +766,13 @@ INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
   std::memset(logits, 0, taps * logit_row(shape) * sizeof(float));
 
   float* const key_bias = SLIDE_NAME(arranged)(strip.at.keys, weights, taps - 1, width, side);
-  float* const w_values = SLIDE_NAME(by_lanes)(strip.at.key_bias + strip.head * (taps - 1) * width, key_bias, taps - 1, width);
+  float* const w_values =
+      SLIDE_NAME(by_lanes)(strip.at.key_bias + strip.head * (taps - 1) * width, key_bias, taps - 1, width);
   float* const b_values = SLIDE_NAME(arranged)(strip.at.values + of * taps * taps * width, w_values, taps, width, side);
   SLIDE_NAME(by_lanes)(strip.at.value_bias + of * taps * width, b_values, taps, width);
 
-  const Element* image = (const Element*)strip.at.qkv + strip.image * shape.rows * shape.cols * position + strip.head * width;
+  const Element* image =
+      (const Element*)strip.at.qkv + strip.image * shape.rows * shape.cols * position + strip.head * width;
   Element* out = (Element*)strip.at.out + strip.image * shape.rows * shape.cols * dim + strip.head * width;
   for (int64_t y = strip.first; y < strip.last; ++y) {
     SLIDE_NAME(survey)(shape, image + dim, keys, y, width, side, seen, strip.first);
@@ -761,8 +784,9 @@ INLINE void SLIDE_NAME(strip)(const Strip& strip, int64_t width, int64_t side) {
     }
     SLIDE_NAME(weigh)(shape, logits, side);
     for (int64_t c = 0; c < vectors; ++c)
-      SLIDE_NAME(gather)(shape, w_values + c * taps * steps * LANES, b_values + c * taps * LANES, seen + (vectors + c) * steps,
-                         logits, out + y * shape.cols * dim + c * LANES, side);
+      SLIDE_NAME(gather)
+      (shape, w_values + c * taps * steps * LANES, b_values + c * taps * LANES, seen + (vectors + c) * steps, logits,
+       out + y * shape.cols * dim + c * LANES, side);
   }
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slide_export.core.errors import BundleError
+from slide_export.core.errors import BundleError, option
 from slide_export.core.text import foreign
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ PRECISIONS = ("fp32", "fp16", "int8-dynamic", "w8")
 """Of artifacts with the operator, which computes in float32: the others calibrate on graphs that no library serves."""
 HEADER, HEADERS = "onnxruntime_c_api.h", "headers"
 HINT = (
-    f"name it with --option {HEADERS}=FOLDER; ONNX Runtime's wheel has none, its release archives, its NuGet package and "
-    "Debian's libonnxruntime-dev do"
+    f"name it with {option('options', 'option')} {HEADERS}=FOLDER; ONNX Runtime's wheel has none, its release "
+    "archives, its NuGet package and Debian's libonnxruntime-dev have it"
 )
 
 

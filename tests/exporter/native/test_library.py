@@ -60,10 +60,10 @@ def test_a_library_that_is_not_there_is_one_sentence(room: Path) -> None:
 def test_without_a_compiler_it_is_one_sentence(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(room))
     monkeypatch.delenv(library.COMPILER, raising=False)
-    with pytest.raises(BackendUnavailable, match="expected a C\\+\\+ compiler .* install GCC 12 or Clang"):
+    with pytest.raises(BackendUnavailable, match=r"expected a C\+\+ compiler .* install GCC 12 or Clang"):
         library.build(NO_RUNTIME)
     monkeypatch.setenv(library.COMPILER, "nothing++")
-    with pytest.raises(BackendUnavailable, match="'nothing\\+\\+' of the variable CXX"):
+    with pytest.raises(BackendUnavailable, match=r"'nothing\+\+' of the variable CXX"):
         library.build(NO_RUNTIME)
 
 
@@ -75,5 +75,5 @@ def test_what_the_compiler_says_is_told(room: Path) -> None:
 
 def test_headers_that_are_not_there_are_one_sentence(room: Path) -> None:
     for folder, found in ((None, "no folder named"), (room, f"none in {room}")):
-        with pytest.raises(BackendUnavailable, match=f"expected x.h .* found {found}: get it, or take another form"):
+        with pytest.raises(BackendUnavailable, match=rf"expected x\.h .* found {found}: get it, or take another form"):
             library.headers(folder, "x.h", "get it")

@@ -32,6 +32,9 @@ SHAPES = (  # images, rows, columns, heads, channels of a head, side, whether va
 )
 ROUNDING = 8  # times what PyTorch's float32 is off by: the operator sums in another order, its exponential is its own
 
+SUMMED = 1e-4
+"""What float32 sums of the rounded inputs may be off by, beside the rounding of the result."""
+
 pytestmark = needs_a_compiler
 
 
@@ -85,6 +88,22 @@ def test_every_width_of_vectors_computes_the_same(every_set: ctypes.CDLL, name: 
         pytest.skip(f"this processor has no {name}")
     else:
         assert np.abs(out - exact).max() < limit
+
+
+@pytest.mark.parametrize("shape", [one for one in SHAPES if one[4] % 16 == 0], ids=str)
+def test_pairs_of_bfloat16_compute_what_their_rounding_allows(every_set: ctypes.CDLL, shape: tuple[int, ...]) -> None:
+    given = [torch.from_numpy(one) for one in arrays(shape)]
+    halves = [one.bfloat16() if one.ndim == 4 or index == 1 else one for index, one in enumerate(given)]
+    exact = attended(*(one.double() for one in halves), shape[3], shape[5])
+    fed = [halves[0].view(torch.int16).numpy(), *(one.numpy() for one in given[1:])]
+    out = torch.zeros(exact.shape, dtype=torch.int16).numpy()
+    pointers = (ctypes.c_void_p * len(fed))(*(one.ctypes.data for one in fed))
+    sizes = (ctypes.c_int64 * len(shape))(*shape)
+    if every_set.attend_with(b"pairs", sizes, pointers, ctypes.c_void_p(out.ctypes.data)):
+        pytest.skip("this processor has no AVX512_BF16")
+    found = torch.from_numpy(out).view(torch.bfloat16).double()
+    step = exact.abs() * 2**-8  # half of bfloat16's, of the result alone
+    assert ((found - exact).abs() <= step + SUMMED).all()
 
 
 def graph(shape: tuple[int, ...], given: list[np.ndarray]) -> onnx.ModelProto:
