@@ -45,7 +45,8 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
             decision_axis=served.task.decision_axis,
             ordering=ordering(served, reference, NumericFormat(), inside),
         )
-        compared = _compare(plan.numbers.recipe, (builder, build), (backend, artifact))
+        held = _held(form, builder, build, Path(directory))
+        compared = _compare(plan.numbers.recipe, held, (backend, artifact))
     worst = max(report.outputs, key=_share)
     return FloatBuild(report.evaluator, report.images, worst.max_abs, worst.limit_max, report.passed, compared)
 
@@ -61,6 +62,15 @@ def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> 
         return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, form.served.io))
     source = form.graph if backend.ACCEPTS is OnnxGraph else form.served
     return backend, backend.lower(source, directory, LoweringOptions(FP32, form.served.io, plan.options))
+
+
+def _held(form: ModelInForm, builder: Backend, build: Artifact, directory: Path) -> tuple[Backend, Artifact]:
+    """What stored values are held against: the build or, where a library made that of a graph, the graph itself."""
+    if build.native is None:
+        return builder, build
+    path = directory / "graph.onnx"
+    path.write_bytes(form.graph.proto.SerializeToString(deterministic=True))
+    return registry.load(GRAPHS), Artifact(GRAPHS, FP32, path, build.inputs, build.outputs)
 
 
 def _compare(

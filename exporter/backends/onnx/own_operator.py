@@ -12,8 +12,8 @@ from slide_export.core.text import foreign
 if TYPE_CHECKING:
     from slide_export.native.library import Runtime
 
-PRECISIONS = ("fp32", "fp16", "int8-dynamic", "w8")
-"""Of artifacts with the operator, which computes in float32: the others calibrate on graphs that no library serves."""
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "w8")
+"""Of artifacts with the operator, which computes in float32."""
 HEADER, HEADERS = "onnxruntime_c_api.h", "headers"
 HINT = (
     f"name it with {option('options', 'option')} {HEADERS}=FOLDER; ONNX Runtime's wheel has none, its release "

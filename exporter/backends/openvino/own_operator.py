@@ -13,8 +13,8 @@ from slide_export.native import OPERATOR
 if TYPE_CHECKING:
     from slide_export.native.library import Runtime
 
-PRECISIONS = ("fp32", "fp16", "bf16", "w8")
-"""Of artifacts with the operator, which computes in float32: int8 calibrates on graphs that no library serves."""
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "w8")
+"""Of artifacts with the operator, which computes in float32, in bf16 in pairs of bfloat16."""
 HEADER = "openvino/core/extension.hpp"
 HINT = "install OpenVINO's own wheel, which has it"
 LANES = 16  # floats of a vector of the operator's arithmetic in bfloat16

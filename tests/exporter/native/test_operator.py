@@ -109,7 +109,7 @@ def test_pairs_of_bfloat16_compute_what_their_rounding_allows(every_set: ctypes.
 def graph(shape: tuple[int, ...], given: list[np.ndarray]) -> onnx.ModelProto:
     """A graph of the operator alone, whose batch is dynamic."""
     _, rows, cols, heads, width, side, _ = shape
-    node = helper.make_node(OPERATOR, INPUTS, ["out"], domain=DOMAIN, heads=heads, kernel_size=side)
+    node = helper.make_node(OPERATOR, INPUTS, ["out"], "/attn/own", domain=DOMAIN, heads=heads, kernel_size=side)
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", rows, cols, channels])
         for name, channels in (("qkv", 3 * heads * width), ("out", heads * width))
