@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.native [ROUNDS] [TARGET ...]
 
-Random weights cost the same. ONNX Runtime is measured where ONNXRUNTIME_HEADERS names the folder of its C API. Goal:
+Random weights cost the same; int8 is calibrated on the bundled photographs. ONNX Runtime is measured where ONNXRUNTIME_HEADERS names the folder of its C API. Goal:
 each slide model at most its parent, in each precision.
 """
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +22,25 @@ from slide_export.benchmark.plan import BenchPlan
 from slide_export.benchmark.profile import by_group
 from slide_export.benchmark.roofline import roofline
 from slide_export.benchmark.tune import HalfBlock
+from slide_export.calibration.image_cache import FedImages, PictureStore, cached
+from slide_export.calibration.images import bundled
+from slide_export.calibration.quantization import NumericFormat, in_precision
+from slide_export.calibration.recipe import default
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core.artifact import ModelIO
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
-from slide_export.core.precision import BF16, FP32, Precision
+from slide_export.core.precision import BF16, FP32, INT8, Precision
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS, NATIVE
 from slide_export.inference.fuse import fuse
-from slide_export.inference.served import in_form
+from slide_export.inference.served import in_form, serve
 from slide_export.models.slide_attention import SlideAttention
 from tests.benchmarks.speed import random_model, ratio
 from tests.native import HEADERS
 
-TARGETS = ("openvino", "onnx")
+TARGETS, PRECISIONS = ("openvino", "onnx"), (FP32, BF16, INT8)
 PAIRS = (
     ("slide_swin_tiny", "swin_tiny"),
     ("slide_pvt_tiny", "pvt_tiny"),
@@ -78,29 +82,34 @@ def blocks(target: str, side: int, channels: int, heads: int, rounds: int) -> Be
         return latency.measure(found, BenchPlan(rounds=rounds, calls=BLOCK_CALLS, threads=THREADS))
 
 
-def models(target: str, slide: str, parent: str, room: Path) -> Iterator[latency.Candidate]:
+def models(
+    target: str, slide: str, parent: str, room: Path, asked: Sequence[Precision] = PRECISIONS
+) -> Iterator[latency.Candidate]:
     """A slide model in the target's own form and in form native, and its parent, in every precision of this machine."""
     backend = backends.require(target, FP32.name)
     precisions = [
         one
-        for one in (FP32, BF16)
+        for one in asked
         if one.name in backend.PRECISIONS and optional.precision_obstacle(backend, one.name) is None
     ]
     images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
     for variant, form in ((slide, backends.default_form(target)), (slide, NATIVE), (parent, "")):
-        fused = fuse(random_model(variant))
+        model = random_model(variant)
+        fused = fuse(model)
         graph = onnx_graph.export(in_form(choose(fused, form or "auto"), ModelIO()))
+        pictures = FedImages(
+            cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds
+        )
         for precision in precisions:
             name = f"{variant} {form}".strip()
             subject = ArtifactInfo(
                 name, target, precision.name, variant, variant, (224, 224), weights="random", lowering=form,
-                macs=macs_of(fused, 1), computed={precision.computed: 1}, artifact_bytes=_bytes(graph, precision),
+                macs=macs_of(fused, 1), computed={precision.computed: 1}, artifact_bytes=graph.proto.ByteSize(),
             )  # fmt: skip
-            yield lowered(backend, subject, graph, precision, images, room)
-
-
-def _bytes(graph: OnnxGraph, precision: Precision) -> int:
-    return graph.proto.ByteSize() // (2 if precision == BF16 else 1)
+            numbers = NumericFormat(precision, default(target, "int8") if precision == INT8 else None).on_this_machine()
+            # A bfloat16 artifact holds the float32 graph: its runtime rounds.
+            reduced = graph if numbers.recipe is None else in_precision(graph, numbers, pictures)[0]
+            yield lowered(backend, subject, reduced, precision, images, room)
 
 
 def show(target: str, rounds: int) -> None:
