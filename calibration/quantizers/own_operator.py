@@ -1,4 +1,4 @@
-"""The operator of form native while a graph is quantized: libraries observe ranges by running it, and run no such operator.
+"""The operator of form native while a graph is quantized: libraries run the graph, and have no such operator.
 
     expand     in its place a subgraph of ONNX's own operators, none of them among the nodes that are quantized
     collapse   the operator back in the place of that subgraph; what was put around it stays
@@ -155,10 +155,10 @@ def _write(
     keys, key_bias, values, value_bias = weights
     told = {attribute.name: attribute.i for attribute in node.attribute}
     heads, side, (rows, cols), width = told["heads"], told["kernel_size"], size, keys.shape[-1]
-    taps, dim = side * side, heads * width
+    dim = heads * width
 
     def convolved(x: str, kernels: NDArray[np.float32], biases: NDArray[np.float32]) -> str:
-        """Every tap of every head: kernels [nH or 1, taps, k*k, d], biases [nH or 1, taps, d] -> [B*nH, d, taps, HW]."""
+        """Taps of every head: kernels [nH or 1, taps, k*k, d], biases [nH or 1, taps, d] -> [B*nH, d, taps, HW]."""
         kernels, biases = (np.broadcast_to(one, (heads, *one.shape[1:])) for one in (kernels, biases))
         weight = kernels.transpose(0, 3, 1, 2).reshape(-1, 1, side, side)
         bias = biases.transpose(0, 2, 1).reshape(-1)
@@ -173,9 +173,7 @@ def _write(
     products = writer.node("Mul", [q, convolved(k, keys[None], key_bias)])
     logits = writer.node("ReduceSum", [products, writer.constant(np.array([1], np.int64))], keepdims=1)
     ends = writer.constant(np.array([0, 0, 0, 0, 0, 0, 1, 0], np.int64))
-    shares = writer.node(
-        "Softmax", [writer.node("Pad", [logits, ends])], axis=2
-    )  # the middle tap, whose logit is 0, last
+    shares = writer.node("Softmax", [writer.node("Pad", [logits, ends])], axis=2)  # the middle tap is last
     kernels, biases = (np.concatenate((one[:, 1:] + one[:, :1], one[:, :1]), axis=1) for one in (values, value_bias))
     weighted = writer.node("Mul", [shares, convolved(v, kernels, biases)])
     summed = writer.node("ReduceSum", [weighted, writer.constant(np.array([2], np.int64))], keepdims=0)

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.native [ROUNDS] [TARGET ...]
 
-Random weights cost the same; int8 is calibrated on the bundled photographs. ONNX Runtime is measured where ONNXRUNTIME_HEADERS names the folder of its C API. Goal:
-each slide model at most its parent, in each precision.
+Random weights cost the same; int8 is calibrated on the bundled photographs. ONNX Runtime is measured where
+ONNXRUNTIME_HEADERS names the folder of its C API. Goal: each slide model at most its parent, in each precision.
 """
 
 import sys
