@@ -42,7 +42,8 @@ class NativeSlideAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         weights = (self.keys, self.key_bias, self.values, self.value_bias)
-        return self.proj(_Core.apply(self.qkv(x), *weights, self.heads, self.kernel_size))
+        core = _Core.apply(self.qkv(x), *weights, self.heads, self.kernel_size)  # type: ignore[no-untyped-call]  # torch's
+        return self.proj(core)
 
     def _by_head(self, per_tap: Tensor, heads: int) -> Tensor:
         """Bring the heads to the front: [taps, heads * d] -> [heads, taps, d]."""
