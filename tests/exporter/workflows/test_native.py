@@ -125,7 +125,7 @@ def test_smaller_precisions_are_proved(precision: str, tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match="loads the operator of form native, onnx or openvino; found coreml"):
         pipeline.export(asked("coreml", tmp_path))
-    with pytest.raises(RequestError, match="a precision of fp32, .* with form native for openvino, found mixed"):
+    with pytest.raises(RequestError, match=r"a precision of fp32, .* with form native for openvino, found mixed"):
         pipeline.export(asked("openvino", tmp_path, precision="mixed"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(library.COMPILER, raising=False)
