@@ -1,6 +1,8 @@
 """The digits with form native: built here, proved with the portable form beside it, and loaded by nobody unasked."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +59,14 @@ def test_both_forms_are_proved_and_hashed(made: Bundle) -> None:
 def test_verify_repeats_both_proofs(made: Bundle) -> None:
     assert verification.verify(made.path).passed
     assert verification.verify(made.path, DIGITS / "digits.pth").passed
+
+
+@needs_a_compiler
+def test_the_example_loads_the_library(made: Bundle) -> None:
+    folder = {"onnx": "01_onnxruntime_python", "openvino": "02_openvino_python"}[made.manifest.target]
+    program = DIGITS.parent / folder / "classify.py"
+    ended = subprocess.run([sys.executable, str(program), str(made.path), "--check"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @needs_a_compiler
