@@ -18,7 +18,7 @@ from pathlib import Path
 
 from slide_export.core import cache, files
 from slide_export.core.artifact import NativeLibrary
-from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError
+from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError, TimeLimitError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.text import foreign
 
@@ -70,6 +70,7 @@ def build(runtime: Runtime) -> Built:
     Raises:
         BackendUnavailable: there is no compiler.
         LoweringError: it refuses the source.
+        TimeLimitError: it takes longer than `TIMEOUT_S`.
         WriteError: what was built cannot be kept.
     """
     compiler = _compiler()
@@ -97,8 +98,14 @@ def _compiler() -> str:
 
 
 def _version(compiler: str) -> str:
-    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
-    return next(iter(told.stdout.splitlines()), "").strip()
+    return next(iter(_asked([compiler, "--version"]).stdout.splitlines()), "").strip()
+
+
+def _asked(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise TimeLimitError(f"expected {command[0]} to end within {TIMEOUT_S} s, it has not: try again") from error
 
 
 def _compiled(compiler: str, define: str, source: Path, runtime: Runtime) -> bytes:
@@ -108,14 +115,7 @@ def _compiled(compiler: str, define: str, source: Path, runtime: Runtime) -> byt
     with tempfile.TemporaryDirectory(prefix="slide-export-native-") as room:
         target = Path(room) / LIBRARY
         command = [compiler, *FLAGS, define, *headers, *unnamed, str(source), "-o", str(target)]
-        ended = subprocess.run(
-            [*command, *map(str, runtime.libraries)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=TIMEOUT_S,
-        )
+        ended = _asked([*command, *map(str, runtime.libraries)])
         if ended.returncode or not target.is_file():
             raise LoweringError(
                 f"expected {compiler} to build the operator of form native, it says: "
