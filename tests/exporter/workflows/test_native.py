@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from slide_export.backends.openvino import precision_obstacle
 from slide_export.bundle import store
 from slide_export.bundle.manifest import MANIFEST
 from slide_export.bundle.store import Bundle
@@ -124,8 +125,10 @@ def test_one_wrong_weight_of_the_operator_fails(tmp_path: Path) -> None:
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("precision", ["int8", pytest.param("fp16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["int8", "bf16", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_smaller_precisions_are_proved(precision: str, tmp_path: Path) -> None:
+    if obstacle := precision_obstacle(precision):
+        pytest.skip(f"needs {precision}: {obstacle}")
     made = pipeline.export(asked("openvino", tmp_path, precision=precision))
     assert made.manifest.float_build is not None
     assert made.manifest.float_build.passed
