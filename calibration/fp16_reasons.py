@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from slide_export.core.graph import inside, sorting_modules
 from slide_export.graph.values import scope_of
+from slide_export.native import DOMAIN
 
 from .layer_selection import in_modules
 
@@ -153,6 +154,14 @@ class ChosenBy:
         return "detections are chosen by it" if inside(scope_of(node.name or ""), self.modules) else None
 
 
+class OwnOperator:
+    """The operator of form native, which computes in float32."""
+
+    def because(self, node: ir.Node) -> str | None:
+        """See the class."""
+        return "its operator computes in float32" if node.domain == DOMAIN else None
+
+
 class AskedFor:
     """A node of a module that the user keeps in float32, see `recipe.matches`."""
 
@@ -178,6 +187,7 @@ def kept_in_float(graph: ir.Graph, modules: Sequence[str] = ()) -> dict[ir.Node,
         VanishingWeight(),
         SortedBy(graph),
         ChosenBy(graph),
+        OwnOperator(),
         AskedFor(modules),
     )
     kept = {}

@@ -16,6 +16,8 @@ from slide_export.core.errors import BackendUnavailable, LoweringError
 from slide_export.core.graph import OnnxGraph
 from slide_export.graph.convert import to_ir, to_proto
 
+from . import own_operator
+
 
 class Images(Protocol):
     """What a quantizer observes ranges on."""
@@ -48,7 +50,10 @@ def quantize(graph: OnnxGraph, images: Images | None, recipe: QuantizationRecipe
     library = cast(Quantizer, importlib.import_module(f".{recipe.library}", __name__))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # progress bars and the like: ours is for the result alone
-            proto = library.quantize(_copy(graph.proto), nodes, images, recipe)
+            source = _copy(graph.proto)
+            own = own_operator.expand(source)
+            proto = library.quantize(source, nodes, images, recipe)
+            own_operator.collapse(proto, own)
     except ModuleNotFoundError as error:
         raise BackendUnavailable(
             f"expected {recipe.library} to quantize with, found no {error.name}: pip install {recipe.library}"

@@ -45,6 +45,8 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     for name, value in settings["config"].items():
         options.add_session_config_entry(name, value)
     try:
+        if "library" in settings:  # of form native: code that came with the bundle
+            options.register_custom_ops_library(str((bundle / Path(settings["library"]).name).resolve()))
         session = onnxruntime.InferenceSession(bundle / artifact["path"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own classes, all straight below Exception
         raise BadInputError(f"expected an artifact that ONNX Runtime loads, it says: {error}") from error

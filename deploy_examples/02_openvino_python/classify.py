@@ -40,8 +40,11 @@ def open_session(bundle: Path, manifest: dict[str, Any]) -> tuple[Run, str]:
     artifact, names = manifest["artifact"], [output["name"] for output in manifest["outputs"]]
     settings = artifact["settings"]
     try:
+        core = openvino.Core()
+        if "library" in settings:  # of form native: code that came with the bundle
+            core.add_extension((bundle / Path(settings["library"]).name).resolve())
         # The file has batch 1, the fast one. For more images a call: read_model, then reshape([8, ...]), then this.
-        compiled = openvino.Core().compile_model(bundle / artifact["path"], settings["device"], settings["config"])
+        compiled = core.compile_model(bundle / artifact["path"], settings["device"], settings["config"])
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]  # the lines before tell where in its source it was
         raise BadInputError(f"expected a model for {settings['device']}, OpenVINO says: {reason}") from error

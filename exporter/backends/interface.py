@@ -22,6 +22,8 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     FIXED_BATCHES          batch sizes of which an artifact has one       without: any of them, and a dynamic one
     ONE_BY_ONE             no batch axis: a session loops over images        without: an artifact has one
     ENVIRONMENT            packages of `lower` that clash with ours       without: it needs none
+    native_runtime() and   what the operator of form native is built      without: the form is refused
+    NATIVE_PRECISIONS      against, and the precisions it goes with
     PRECISION.yaml         in its folder: the quantization recipe         without: the user gives one
 """
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from slide_export.core.measurement import ModuleTime
     from slide_export.core.plain_load import PlainLoad
     from slide_export.core.stored import StoredConstant
+    from slide_export.native.library import Runtime
 
 COMMON_FORM = "taps"
 """The form of slide attention for a target that names none: k*k depthwise convolutions of multiplier 1, which every
@@ -138,6 +139,20 @@ def refuse_batch(backend: Backend, batch: int | None) -> None:
     found = "a dynamic batch" if batch is None else f"a batch of {batch}"
     what = "1" if most == 1 else "one"
     raise RequestError(f"{name} takes {able}, found {found}: give {what} with {option('batch')}")
+
+
+def native_precisions(backend: Backend) -> tuple[str, ...]:
+    """Precisions in which form native can be had; empty where the target loads no operator of ours."""
+    return cast("tuple[str, ...]", getattr(backend, "NATIVE_PRECISIONS", ()))
+
+
+def native_runtime(backend: Backend, options: Mapping[str, str]) -> Runtime:
+    """What the operator of form native is built against, of a backend that loads it.
+
+    Raises:
+        BackendUnavailable: it is not here.
+    """
+    return cast("Runtime", backend.native_runtime(options))  # type: ignore[attr-defined]  # optional
 
 
 def lint_facts(backend: Backend) -> tuple[LintFact, ...]:

@@ -29,7 +29,7 @@ from slide_export.core.model import FusedModel
 from slide_export.core.progress import Progress, no_progress
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import forms_of_layer, stages_of
-from slide_export.inference.forms import Form
+from slide_export.inference.forms import NATIVE, Form
 from slide_export.models.deformable_attention import FusedDeformableAttention
 from slide_export.models.slide_attention import FusedSlideAttention
 
@@ -104,7 +104,7 @@ def _stage(
 ) -> StageTimes:
     layer = fused.module.get_submodule(name)
     heads, kernel_size, *_ = _numbers(layer)
-    forms = forms_of_layer(layer) or {}
+    forms = {name: form for name, form in (forms_of_layer(layer) or {}).items() if name != NATIVE}  # asked for by name
     machine, key = _fingerprint(target, order, layer, size)
     remembered = _recall(key, forms)
     if remembered is None:
@@ -168,7 +168,7 @@ def _fingerprint(target: str, order: LoweringOptions, layer: nn.Module, size: tu
         "versions": versions,
         "order": {**order.options, "precision": order.precision.name},
         "shape": (*size, *_numbers(layer)),
-        "forms": tuple(forms_of_layer(layer) or ()),
+        "forms": tuple(name for name in forms_of_layer(layer) or () if name != NATIVE),
     }
     machine = f"{here.cpu}, {threads} threads, " + ", ".join(f"{name} {found}" for name, found in versions.items())
     return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -159,6 +159,7 @@ def describe(made: Made) -> Manifest:
         mixed=made.mixed,
         float_build=made.float_build,
         plain_load=None if made.plain_load is None else PlainLoadRecord.of(made.plain_load),
+        native=artifact.native,
         versions=_versions(artifact.target),
     )
 

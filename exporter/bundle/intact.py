@@ -31,7 +31,11 @@ def refuse_altered(path: Path, manifest: Manifest) -> None:
     """
     try:
         _refuse_altered_files(path, manifest)
-        for file in (*_of_the_artifact(path, manifest), *_of_the_precision(path, manifest)):
+        for file in (
+            *_of_the_artifact(path, manifest),
+            *_of_the_precision(path, manifest),
+            *_libraries(path, manifest),
+        ):
             name = file.relative_to(path).as_posix()
             if name not in manifest.files:
                 raise BundleError(
@@ -80,6 +84,12 @@ def _of_the_artifact(path: Path, manifest: Manifest) -> Iterator[Path]:
         if manifest.target in backends.names():
             beside = optional.companions(backends.load(manifest.target), part) if name == manifest.artifact.path else ()
             yield from (_inside(path, file) for file in beside if file.exists() or file.is_symlink())
+
+
+def _libraries(path: Path, manifest: Manifest) -> Iterator[Path]:
+    """The library that the settings name, which is code."""
+    if (name := manifest.artifact.settings.get("library")) is not None:
+        yield path / str(name)
 
 
 def _inside(path: Path, file: Path) -> Path:

@@ -31,6 +31,7 @@ from typing import Any
 from slide_export.calibration.report import CalibrationReport
 from slide_export.calibration.sensitivity import MixedSearch
 from slide_export.core import typed_json
+from slide_export.core.artifact import NativeLibrary
 from slide_export.core.errors import BundleError
 from slide_export.core.float_build import FloatBuild
 from slide_export.core.graph import TensorSpec
@@ -75,6 +76,9 @@ class Manifest:
         quantization, calibration, accuracy, mixed: None where the export did nothing of the kind.
         float_build: the proof of the same graph in float32; None where the artifact is that, or where nobody ran it.
         plain_load: what a load without this package's code computes; None where the backend does not know.
+        native: the library beside the artifact that has an operator of our own; None where it needs none.
+        portable: the folder of the bundle inside this one whose artifact needs no library; None where this one needs
+            none.
         files: every file but manifest and report, by its path in the bundle.
     """
 
@@ -101,6 +105,8 @@ class Manifest:
     mixed: MixedSearch | None = None
     float_build: FloatBuild | None = None
     plain_load: PlainLoadRecord | None = None
+    native: NativeLibrary | None = None
+    portable: str | None = None
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
@@ -267,6 +273,8 @@ def _whole(manifest: Manifest) -> Manifest:
     for name, path in (("path", manifest.artifact.path), ("graph", manifest.artifact.graph)):
         if path is not None and not any(file == path or file.startswith(f"{path}/") for file in manifest.files):
             raise FieldError(f"artifact.{name}", "one of `files` or a directory of them", typed_json.said(path))
+    if manifest.portable is not None and f"{manifest.portable}/{MANIFEST}" not in manifest.files:
+        raise FieldError("portable", f"a folder with a {MANIFEST} among `files`", typed_json.said(manifest.portable))
     parity, accuracy = manifest.parity, manifest.accuracy
     outputs = tuple(replace(one, sqnr_db=_decibels(one.sqnr_db, one.rms == 0)) for one in parity.outputs)
     if accuracy is not None:

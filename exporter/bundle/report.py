@@ -211,13 +211,24 @@ def _use(manifest: Manifest) -> str:
 - normalisation {where}; mean {data.mean}, std {data.std}
 {classes}- load it with the settings that this proof holds for (`artifact.settings` in manifest.json): \
 {code(settings)}; another load may compute in another precision
-{_plain_load(manifest)}
+{_plain_load(manifest)}{_native(manifest)}
 `slide-export verify` on this directory repeats the proof anywhere.
 """
 
 
 def _plain_load(manifest: Manifest) -> str:
     return "" if manifest.plain_load is None else f"- {plain(manifest.plain_load.sentence)}\n"
+
+
+def _native(manifest: Manifest) -> str:
+    native = manifest.native
+    if native is None:
+        return ""
+    return (
+        f"- it needs {code(native.library)}, built from {code(native.source)} by {plain(native.compiler)}: "
+        f"{code(native.command)}\n- {code(str(manifest.portable))} has the same model in a form that needs no library, "
+        "with a proof of its own\n"
+    )
 
 
 def _versions(manifest: Manifest) -> str:

@@ -69,7 +69,8 @@ def _write_golden(path: Path, golden: Reference, manifest_sha256: str) -> None:
 
 def _hashes(directory: Path) -> dict[str, FileRecord]:
     """Size and sha256 of every file but the manifest and the report, by relative path."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (MANIFEST, REPORT))
+    own = (directory / MANIFEST, directory / REPORT)  # a bundle inside has its own
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path not in own)
     return {path.relative_to(directory).as_posix(): _record(path) for path in files}
 
 

@@ -52,6 +52,22 @@ class ModelIO:
 
 
 @dataclass(frozen=True)
+class NativeLibrary:
+    """The library beside an artifact that has an operator of our own; see `slide_export.native`.
+
+    Attributes:
+        library, source: their names in the artifact's directory.
+        compiler: what the compiler says of itself.
+        command: how it was called, without paths.
+    """
+
+    library: str
+    source: str
+    compiler: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file or directory that a backend wrote.
 
@@ -59,6 +75,7 @@ class Artifact:
         path: the file or directory that a runtime opens.
         settings: what the runtime should be started with, and was proved with.
         graph: the ONNX file beside it that it was built from; proved instead where the artifact cannot run.
+        native: the library beside it, without which no runtime loads it; None for all that have none.
     """
 
     target: str
@@ -68,6 +85,7 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     graph: Path | None = None
+    native: NativeLibrary | None = None
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ onnx_ir renames a tensor together with its value, so a weight that gets another 
 import onnx
 import onnx_ir as ir
 
+from slide_export.native.schema import register
+
 HEADER = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
 def to_ir(proto: onnx.ModelProto) -> ir.Model:
     """A copy of a model to edit; the weights' bytes are shared with `proto`, the small tensors of nodes are not."""
+    register()  # shapes behind our own operator are inferred in every pass
     model = ir.from_proto(proto)
     for node in model.graph:
         for attribute in tuple(node.attributes.values()):

@@ -14,7 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from slide_export.core.errors import ExportError
 from slide_export.core.graph import OnnxGraph, TensorSpec
+from slide_export.inference.forms.native import NativeSlideAttention
 from slide_export.inference.served import ServedModel
+from slide_export.native import DOMAIN
+from slide_export.native.schema import VERSION
 
 from . import passes
 
@@ -135,6 +138,7 @@ def _trace(
     module: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], *, dynamic: bool
 ) -> bytes:
     buffer = io.BytesIO()
+    own = any(isinstance(layer, NativeSlideAttention) for layer in module.modules())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the TorchScript exporter, see `export_module`
         warnings.simplefilter("ignore", TracerWarning)  # sizes other than the batch are constants on purpose
@@ -149,6 +153,7 @@ def _trace(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
+            custom_opsets={DOMAIN: VERSION} if own else None,
             dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic else None,
         )
     return buffer.getvalue()

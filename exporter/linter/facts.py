@@ -132,6 +132,7 @@ EVERY_TARGET: tuple[LintFact, ...] = (
         check="opset-in-full",
     ),
     LintFact("custom-operator", "error", "export with standard operators only", "ONNX IR.md, operator sets"),
+    LintFact("own-operator", "error", "take another form than native: this target loads no library", "ONNX IR.md"),
     LintFact(
         "train-time-form",
         "hint",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import onnx
 from onnx import TensorProto
 
+from slide_export.native import DOMAIN
+
 from .onnx_view import Graph, attributes
 from .rules import Device
 
@@ -171,7 +173,14 @@ def unreleased_opset(graph: Graph) -> Iterator[Device]:
 
 
 def custom_operators(graph: Graph) -> Iterator[Device]:
-    """Find operators that ONNX does not define."""
+    """Find operators that neither ONNX nor form native defines."""
     for node in graph.nodes:
-        if node.domain not in STANDARD:
+        if node.domain not in (*STANDARD, DOMAIN):
+            yield graph.module(node), f"{node.domain}::{node.op_type}"
+
+
+def own_operators(graph: Graph) -> Iterator[Device]:
+    """Find the operator of form native."""
+    for node in graph.nodes:
+        if node.domain == DOMAIN:
             yield graph.module(node), f"{node.domain}::{node.op_type}"

@@ -44,6 +44,7 @@ CHECKS: Mapping[str, Check[Graph]] = {
     "opset": limited(checks.opset_above),
     "opset-in-full": always(checks.opset_above(checks.READ_IN_FULL)),
     "custom-operator": always(checks.custom_operators),
+    "own-operator": always(checks.own_operators),
 }
 """How each fact is found in a graph; the order is that of the findings."""
 

@@ -108,3 +108,6 @@ def _stages(known: VerifyResult, demand: VerifyOptions, step: Progress) -> Itera
         verification.judge(opened, proof, demand.least_db)
         if served is not None and demand.goal is not None:
             yield replace(known, accuracy=verification.accuracy(opened, served, demand.goal, step, demand.evaluate))
+        inside = manifest.portable
+    if inside is not None:
+        verification.verify(known.path / inside, demand.against, step, demand.opening)

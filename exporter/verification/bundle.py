@@ -205,6 +205,9 @@ def verify(
     with open_bundle(path, step, opening, known) as opened:
         proof = prove(opened, trained(opened, against, step), step)
         judge(opened, proof)
+        inside = opened.bundle.manifest.portable
+    if inside is not None:
+        verify(path / inside, against, step, opening, known)
     return proof
 
 

@@ -86,6 +86,9 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
             plain_load=found.plain_load,
         )
         content = describe(made)
+        if artifact.native is not None:
+            inner = finish(plan.portable(directory), prepared, step, jobs)
+            content = replace(content, portable=inner.path.name)
         if numbers.recipe is not None:
             (directory / QUANTIZATION).write_text(dump(numbers.recipe, plan.destination.name, target))
         store.write(directory, content, found.golden, report.markdown(content))

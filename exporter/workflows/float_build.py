@@ -15,6 +15,7 @@ from slide_export.core.float_build import FloatBuild, StoredReport
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP32
 from slide_export.core.proof import OutputParity
+from slide_export.native.schema import used_in
 from slide_export.proof import parity, stored
 from slide_export.proof.ordering import ordering
 from slide_export.proof.orders_inside import open_orders
@@ -44,7 +45,8 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
             decision_axis=served.task.decision_axis,
             ordering=ordering(served, reference, NumericFormat(), inside),
         )
-        compared = _compare(plan.numbers.recipe, (builder, build), (backend, artifact))
+        held = _held(form, builder, build, Path(directory))
+        compared = _compare(plan.numbers.recipe, held, (backend, artifact))
     worst = max(report.outputs, key=_share)
     return FloatBuild(report.evaluator, report.images, worst.max_abs, worst.limit_max, report.passed, compared)
 
@@ -55,10 +57,20 @@ def _share(output: OutputParity) -> float:
 
 
 def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> tuple[Backend, Artifact]:
-    if backend.ACCEPTS is OnnxGraph:
+    if backend.ACCEPTS is OnnxGraph and not used_in(form.graph.proto):  # a library serves one runtime
         graphs = registry.load(GRAPHS)
         return graphs, graphs.lower(form.graph, directory, LoweringOptions(FP32, form.served.io))
-    return backend, backend.lower(form.served, directory, LoweringOptions(FP32, form.served.io, plan.options))
+    source = form.graph if backend.ACCEPTS is OnnxGraph else form.served
+    return backend, backend.lower(source, directory, LoweringOptions(FP32, form.served.io, plan.options))
+
+
+def _held(form: ModelInForm, builder: Backend, build: Artifact, directory: Path) -> tuple[Backend, Artifact]:
+    """What stored values are held against: the build or, where a library made that of a graph, the graph itself."""
+    if build.native is None:
+        return builder, build
+    path = directory / "graph.onnx"
+    path.write_bytes(form.graph.proto.SerializeToString(deterministic=True))
+    return registry.load(GRAPHS), Artifact(GRAPHS, FP32, path, build.inputs, build.outputs)
 
 
 def _compare(

@@ -22,6 +22,8 @@ from slide_export.core.errors import RequestError, option
 from slide_export.core.precision import FP16, FP32, precision_named
 from slide_export.core.preprocessing import refuse_size
 from slide_export.core.request import CheckpointRequest, ExportRequest
+from slide_export.inference.forms import NATIVE
+from slide_export.native.library import refuse_no_compiler
 
 if TYPE_CHECKING:
     from slide_export.backends.interface import Backend
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from slide_export.core.request import AccuracyGoal
 
 MIXED = "mixed"
+PORTABLE = "portable"
+"""The bundle inside a bundle whose artifact needs a library of its own."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,23 @@ class CalibrationRequest:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a bundle goes."""
+    """Where a bundle goes.
+
+    Attributes:
+        folder: its directory's name in `out`; "" makes one of what follows.
+    """
 
     out: Path
     name: str
     target: str
     precision: str
     overwrite: bool
+    folder: str = ""
 
     @property
     def path(self) -> Path:
         """The bundle's directory."""
-        return self.out / f"{self.name}-{self.target}-{self.precision}"
+        return self.out / (self.folder or f"{self.name}-{self.target}-{self.precision}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,11 @@ class Plan:
         source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *new))
         return replace(self, source=source, numbers=self.numbers.keeping(new))
 
+    def portable(self, bundle: Path) -> Plan:
+        """The plan of the bundle inside one whose artifact needs a library: the same in the target's own form."""
+        source = replace(self.source, form="auto")
+        return replace(self, source=source, destination=replace(self.destination, out=bundle, folder=PORTABLE))
+
     def keeping(self, found: MixedSearch) -> Plan:
         """The plan of the export that a search ends in."""
         source = replace(self.source, keep_fp32=(*self.source.keep_fp32, *found.kept))
@@ -152,6 +166,8 @@ def resolve(request: ExportRequest) -> Plan:
     staging.refuse_existing(destination.path, overwrite=request.overwrite)
     numbers = numeric_format(request, precision, backend)
     _refuse_contradictions(request, backend, numbers, search=search)
+    if NATIVE in request.form.split(","):
+        _refuse_native(request, backend, options, numbers, search=search)
     refuse_size(request.input_size)
     if request.image_count < 1:
         raise RequestError(f"expected at least 1 image for the parity check, found {request.image_count}")
@@ -202,6 +218,32 @@ def numeric_format(request: ExportRequest, name: str, backend: Backend) -> Numer
     recipes.refuse_other_library(chosen, request.target, in_graph=backend.PRECISIONS[name])
     kept = tuple(dict.fromkeys((*chosen.keep_fp32, *keep)))
     return NumericFormat(precision, replace(chosen, keep_fp32=kept))
+
+
+def _refuse_native(
+    request: ExportRequest, backend: Backend, options: Mapping[str, str], numbers: NumericFormat, *, search: bool
+) -> None:
+    """Refuse form native where its operator cannot be loaded or built.
+
+    Raises:
+        RequestError: the target loads no operator of ours, or not in this precision.
+        BackendUnavailable: there is no compiler, or nothing to build it against.
+    """
+    able = [name for name in registry.names() if optional.native_precisions(registry.load(name))]
+    precisions = optional.native_precisions(backend)
+    if not precisions:
+        raise RequestError(
+            f"expected a target that loads the operator of form {NATIVE}, {' or '.join(able)}; found {request.target}: "
+            "take another form"
+        )
+    if search or numbers.precision.name not in precisions:
+        found = MIXED if search else numbers.precision
+        raise RequestError(
+            f"expected a precision of {', '.join(precisions)} with form {NATIVE} for {request.target}, found {found}: "
+            "take one of them, or another form"
+        )
+    refuse_no_compiler()
+    optional.native_runtime(backend, options)
 
 
 def _refuse_contradictions(request: ExportRequest, backend: Backend, numbers: NumericFormat, *, search: bool) -> None:

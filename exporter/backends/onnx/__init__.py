@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from slide_export.core.stored import StoredConstant
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
+from slide_export.native.library import for_graph
 
+from . import own_operator
 from . import trace as onnx_trace
 from .external import companions  # noqa: F401  # an optional part
 from .lint import FACTS as LINT  # noqa: F401  # an optional part
+from .own_operator import native_runtime  # noqa: F401  # an optional part
 from .settings import refuse_settings  # noqa: F401  # an optional part
 
 ACCEPTS = OnnxGraph
@@ -30,10 +34,12 @@ PRECISIONS = {"fp32": False, "fp16": True, "int8": True, "int8-dynamic": True, "
 DEFAULT_FORM = "wide_shifts"  # of the time of taps 0.87 with AVX2, where shifts has 0.74, and 0.91 with AVX-512: 1.21
 SUPPRESSES = True
 DISTRIBUTIONS = ("onnx", "onnx-ir", "onnxruntime", "onnxsim")
+NATIVE_PRECISIONS = own_operator.PRECISIONS
 OPTIONS: Mapping[str, Option] = {
     "spinning": Option(
         "on", "whether idle threads wait actively: fastest alone, slow beside other work", ("on", "off")
     ),
+    own_operator.HEADERS: Option("", f"for --form native: the folder with {own_operator.HEADER} of 1.18 or newer"),
 }
 SPINNING = "session.intra_op.allow_spinning"  # a session's configuration entry of ONNX Runtime
 RUNTIME = ("onnxruntime",)
@@ -59,7 +65,10 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
     path.write_bytes(graph.proto.SerializeToString(deterministic=True))
     spinning = "1" if options.options.get("spinning", OPTIONS["spinning"].default) == "on" else "0"
     settings = {"optimization": "all", "config": {SPINNING: spinning}}
-    return Artifact("onnx", options.precision, path, graph.inputs, graph.outputs, settings)
+    native = for_graph(graph, directory, partial(own_operator.native_runtime, options.options))
+    if native is not None:
+        settings["library"] = native.library
+    return Artifact("onnx", options.precision, path, graph.inputs, graph.outputs, settings, native=native)
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
@@ -71,16 +80,16 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     import onnx
 
     stats = onnx_dtypes.count(onnx.load(path))
-    return replace(stats, computed=_fused(path), fixed=False) if stats.computed.get("int8") else stats
+    return replace(stats, computed=_fused(path, settings), fixed=False) if stats.computed.get("int8") else stats
 
 
-def _fused(path: Path) -> dict[str, int]:
+def _fused(path: Path, settings: Mapping[str, Any]) -> dict[str, int]:
     """Number of products in int8 and in float32 of the graph that ONNX Runtime makes of a quantized one."""
     import onnx
 
     with tempfile.TemporaryDirectory() as temporary:
         optimized = Path(temporary) / "optimized.onnx"
-        options = _options({})
+        options = _options({"library": settings.get("library")}, path)
         options.optimized_model_filepath = str(optimized)
         _open(path, options)
         kinds = Counter(node.op_type for node in onnx.load(optimized).graph.node)
@@ -100,10 +109,10 @@ def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...])
 
     The proof runs at that level, `ORT_ENABLE_ALL`; threads that spin or not change no value.
     """
-    call, why = (
-        f'onnxruntime.InferenceSession("{path.name}")',
-        "the graph fixes each type, and the CPU provider keeps it",
-    )
+    library, why = settings.get("library"), "the graph fixes each type, and the CPU provider keeps it"
+    call = f'onnxruntime.InferenceSession("{path.name}")'
+    if library:
+        call = f'onnxruntime.InferenceSession("{path.name}", options) after {own_operator.call(library)}'
     if settings.get("optimization", "all") == "all":
         return PlainLoad(call, True, {}, f"{why}; it is optimized as in the proof (ORT_ENABLE_ALL)")
     level = f"ORT_ENABLE_{settings['optimization'].upper()}"
@@ -121,12 +130,12 @@ def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str])
     """Open a session that gives these values beside the outputs, in float64."""
     import onnx
 
-    return Session(onnx_values.beside(onnx.load(path), names).SerializeToString(), settings)
+    return Session(onnx_values.beside(onnx.load(path), names).SerializeToString(), settings, beside=path)
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
     """Times of ONNX Runtime's profiler, node by node of the graph that it has optimized."""
-    options = _options(settings)
+    options = _options(settings, path)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as scratch:
         options.profile_file_prefix = str(Path(scratch) / "trace")
@@ -137,7 +146,7 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
     return lines(onnx_trace.executed(events))
 
 
-def _options(settings: Mapping[str, Any]) -> Any:
+def _options(settings: Mapping[str, Any], artifact: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -149,6 +158,8 @@ def _options(settings: Mapping[str, Any]) -> Any:
         options.add_session_config_entry(name, value)
     if settings.get(LITERAL):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if settings.get("library"):
+        own_operator.register(options, artifact)
     return options
 
 
@@ -163,12 +174,17 @@ def _open(path: Path | bytes, options: Any) -> Any:
 
 
 class Session:
-    """An ONNX file, or its bytes, under ONNX Runtime's CPU provider."""
+    """An ONNX file, or its bytes, under ONNX Runtime's CPU provider.
 
-    def __init__(self, path: Path | bytes, settings: Mapping[str, Any]) -> None:
+    Args:
+        beside: the file that bytes were made of, where a library may lie.
+    """
+
+    def __init__(self, path: Path | bytes, settings: Mapping[str, Any], beside: Path = Path()) -> None:
         import onnxruntime
 
-        options, literal = _options(settings), bool(settings.get(LITERAL))
+        artifact = path if isinstance(path, Path) else beside
+        options, literal = _options(settings, artifact), bool(settings.get(LITERAL))
         self._session = _open(path, options)
         self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU" + (", Q/DQ as written" if literal else "")
 

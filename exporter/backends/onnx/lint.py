@@ -31,4 +31,10 @@ FACTS = (
         "the graph needs an ONNX Runtime that has this operator",
         "ONNX IR.md, operator sets",
     ),
+    LintFact(
+        "own-operator",
+        "hint",
+        "it is loaded with the library beside it: options.register_custom_ops_library",
+        "onnxruntime_c_api.h, RegisterCustomOpsLibrary_V2",
+    ),
 )

@@ -16,6 +16,7 @@ class Settings(TypedDict, total=False):
 
     optimization: Literal["disable", "basic", "extended", "layout", "all"]
     config: Config
+    library: Literal["slide_attention.so"]
 
 
 def refuse_settings(settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:

@@ -13,6 +13,7 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     session.py    Session, values, intermediates
     bfloat16.py   weights in bfloat16, and whether a processor computes in it
     constants.py  stored: what the IR's constants stand for
+    own_operator.py the operator of form native, as an extension
 """
 
 from slide_export.core.graph import OnnxGraph
@@ -22,6 +23,9 @@ from .bfloat16 import precision_obstacle
 from .constants import stored
 from .dtypes import dtype_stats
 from .layers import profile
+from .lint import FACTS as LINT
+from .own_operator import PRECISIONS as NATIVE_PRECISIONS
+from .own_operator import native_runtime
 from .plain import plain_load
 from .runtime import unavailable_reason
 from .session import Session, intermediates, values
@@ -32,6 +36,8 @@ __all__ = [
     "DEFAULT_FORM",
     "DEVICE",
     "DISTRIBUTIONS",
+    "LINT",
+    "NATIVE_PRECISIONS",
     "OPTIONS",
     "PRECISIONS",
     "RUNTIME",
@@ -42,6 +48,7 @@ __all__ = [
     "harmless_settings",
     "intermediates",
     "lower",
+    "native_runtime",
     "plain_load",
     "precision_obstacle",
     "profile",

@@ -8,6 +8,7 @@ static one, of the same two files.
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import BF16, FP16, FP32
 from slide_export.core.text import foreign
 from slide_export.core.whole_number import is_number
+from slide_export.native.library import for_graph
 
+from . import own_operator
 from .bfloat16 import store_in_bfloat16
-from .runtime import CACHE, HINT, reason
+from .runtime import CACHE, HINT, core_for, reason
 
 OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
@@ -43,18 +46,22 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
     import openvino
 
     path, settings = directory / "model.xml", _settings(options)
+    native = for_graph(graph, directory, partial(own_operator.native_runtime, options.options))
+    if native is not None:
+        settings["library"] = native.library
     try:
-        model = openvino.Core().read_model(io.BytesIO(graph.proto.SerializeToString(deterministic=True)))
+        model = core_for(path, settings).read_model(io.BytesIO(graph.proto.SerializeToString(deterministic=True)))
         _describe(model, graph)
         _name_layers(model)
         if settings["static_batches"]:
             _set_batch(model, 1)
         if options.precision == BF16:
             store_in_bfloat16(model)
+            own_operator.compute_in_bfloat16(model)
         openvino.save_model(model, path, compress_to_fp16=options.precision == FP16)  # compressed by default
     except RuntimeError as error:
         raise LoweringError(f"expected a graph that OpenVINO can write as IR, it says: {reason(error)}") from error
-    return Artifact("openvino", options.precision, path, graph.inputs, graph.outputs, settings)
+    return Artifact("openvino", options.precision, path, graph.inputs, graph.outputs, settings, native=native)
 
 
 def companions(path: Path) -> tuple[Path, ...]:

@@ -26,9 +26,7 @@ def stored(path: Path, settings: Mapping[str, Any]) -> Iterator[StoredConstant]:
     Raises:
         BundleError: the IR cannot be read.
     """
-    import openvino
-
-    model = read_ir(openvino.Core(), path)  # kept: nodes of a model that is gone have no users
+    model = read_ir(path, settings)  # kept: nodes of a model that is gone have no users
     constants = [node for node in model.get_ordered_ops() if _constant(node)]
     spent: set[str] = set()
     for node in constants:

@@ -6,6 +6,7 @@ from typing import Any
 
 from slide_export.core.plain_load import PlainLoad
 
+from . import own_operator
 from .dtypes import computed_in
 from .runtime import HINT, read_ir
 from .settings import harmless_settings
@@ -32,15 +33,15 @@ def plain_load(path: Path, settings: Mapping[str, Any], proved: tuple[str, ...])
     plain = {**settings, "config": {name: value for name, value in config.items() if name != HINT}}
     computed = computed_in(path, plain) if capable(settings["device"]) else proved
     call = f'core.compile_model("{path.name}", "{settings["device"]}")'
+    if library := settings.get("library"):
+        call = f"{call} after {own_operator.call(library)}"
     options = {HINT: str(config.get(HINT, "f32"))}
     return PlainLoad(call, False, options, WHY, computed, proved, plain, batch=_batch(path, settings))
 
 
 def _batch(path: Path, settings: Mapping[str, Any]) -> str:
     """How a batch other than the file's own is had."""
-    import openvino
-
-    model = read_ir(openvino.Core(), path)  # kept: ports of a model that is gone have no shapes
+    model = read_ir(path, settings)  # kept: ports of a model that is gone have no shapes
     first, *others = model.inputs[0].get_partial_shape()
     if first.is_dynamic or not settings.get("static_batches"):
         return ""

@@ -6,6 +6,8 @@ from typing import Any
 
 from slide_export.core.errors import BackendUnavailable, BundleError, LoweringError
 
+from . import own_operator
+
 HINT, CACHE = "INFERENCE_PRECISION_HINT", "CACHE_DIR"
 DYNAMIC = -1  # a batch, as OpenVINO writes it
 VIRTUAL = frozenset({"AUTO", "BATCH", "HETERO", "MULTI"})  # devices that stand for others
@@ -23,12 +25,30 @@ def unavailable_reason() -> str | None:
     return None if "CPU" in devices else f"OpenVINO has no CPU device here, only {', '.join(devices) or 'none'}"
 
 
-def read_ir(core: Any, path: Path) -> Any:
+def read_ir(path: Path, settings: Mapping[str, Any]) -> Any:
     """Read an IR.
 
     Raises:
         BundleError: it cannot be read.
     """
+    return _read(core_for(path, settings), path)
+
+
+def core_for(path: Path, settings: Mapping[str, Any]) -> Any:
+    """OpenVINO with what an IR's settings say that it needs: the library beside it.
+
+    Raises:
+        BundleError: the library is another's, or OpenVINO cannot load it.
+    """
+    import openvino
+
+    core = openvino.Core()
+    if settings.get("library"):
+        own_operator.register(core, path)
+    return core
+
+
+def _read(core: Any, path: Path) -> Any:
     try:
         return core.read_model(path)
     except RuntimeError as error:
@@ -48,10 +68,8 @@ def compile_ir(
         batch: images of a call; None for any that has no model of its own.
         shown: more values to have among the outputs.
     """
-    import openvino
-
-    core = openvino.Core()
-    model = read_ir(core, path)
+    core = core_for(path, settings)
+    model = _read(core, path)
     _show(model, shown)
     device = settings["device"]
     _refuse_absent(device, core.available_devices)

@@ -21,11 +21,9 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
     Raises:
         BundleError: the IR cannot be read.
     """
-    import openvino
-
     live: set[str] = set()
     found = []
-    for layer in read_ir(openvino.Core(), path).get_ordered_ops():
+    for layer in read_ir(path, settings).get_ordered_ops():
         takes = tuple(name for name in map(value_name, layer.input_values()) if name in live)
         if takes or layer.get_type_name() == "Parameter":
             names = [value_name(port) for port in layer.outputs()]

@@ -34,6 +34,7 @@ class Settings(OldSettings, total=False):
     """The settings that `lower` writes; of an older version without some."""
 
     static_batches: tuple[Batch, ...]
+    library: Literal["slide_attention.so"]
 
 
 def refuse_settings(settings: Mapping[str, Any], options: Mapping[str, str] | None) -> None:

@@ -48,11 +48,14 @@ MODULES = (
     "benchmark/environment",
     "benchmark/surroundings",
     "benchmark/worker",
+    "native/__init__",
+    "native/schema",
 )
 PLACEHOLDERS = {
     "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n',
     "inference/half": '"""For lowering; a device lowers nothing."""\n',
     "inference/foreign_module": '"""For converters; a device converts nothing."""\n',
+    "native/library": '"""For lowering; a device lowers nothing."""\ndef for_graph(*_):\n    return None\n',
     "backends/isolation": '"""Environments of converters; a device converts nothing."""\n'
     "def installed(*_):\n    return None\n"
     'def command(target):\n    return f"slide-export targets install {target}"\n',

@@ -13,7 +13,7 @@ from slide_export.backends.interface import Backend
 from slide_export.benchmark.environment import StealTime
 from slide_export.benchmark.process import Process, Worker
 from slide_export.bundle.manifest import Manifest
-from slide_export.core.errors import BackendUnavailable, SlideExportError
+from slide_export.core.errors import BackendUnavailable, RequestError, SlideExportError
 from slide_export.core.measurement import Environment, Peaks
 
 from . import Readiness, device_runner
@@ -123,9 +123,18 @@ def portable(target: str) -> Backend:
 
 
 def needs(manifests: Sequence[Manifest]) -> dict[str, str]:
-    """Distributions that bundles need on a device, with the versions that they were made with ("": unknown)."""
+    """Distributions that bundles need on a device, with the versions that they were made with ("": unknown).
+
+    Raises:
+        RequestError: a bundle's artifact needs a library that this machine's compiler has built.
+    """
     versions: dict[str, str] = {}
     for manifest in manifests:
+        if manifest.native is not None:
+            raise RequestError(
+                f"expected a bundle without a library of its own for a device, found {manifest.name} in form native: "
+                f"take the bundle in its folder {manifest.portable}"
+            )
         for name in optional.device_distributions(portable(manifest.target)):
             asked = (
                 manifest.versions.get(one, "") for one in (name, name.replace("_", "-"))

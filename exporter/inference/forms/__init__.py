@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Form: TypeAlias = "Callable[[Any], nn.Module]"
 
+NATIVE = "native"
+"""The form whose graph has an operator that no runtime has by itself."""
+
 
 def _form(file: str, kind: str) -> Form:
     """The class `kind` of a file in this folder, imported when it is first made."""
@@ -43,6 +46,8 @@ FORMS: dict[str, Form] = {
     "wide_shifts": _form("shifts", "WideShiftsSlideAttention"),
     # Fewest bytes at a time.
     "gemm_per_tap": _form("gemm_per_tap", "GemmPerTapSlideAttention"),
+    # One operator of our own, for targets that load it from a library that is built here.
+    NATIVE: _form("native", "NativeSlideAttention"),
 }
 
 SAMPLINGS: dict[str, Form] = {

@@ -77,6 +77,7 @@ def view(rank: int, middle: str = "Transpose") -> onnx.ModelProto:
 
 
 RELU = graph(node("Relu", ["x"], ["y"]))
+OWN = graph(node("SlideAttention", ["x"], ["y"], domain="slide_export"))
 BODY = helper.make_graph([node("Relu", ["x"], ["z"])], "body", [], [helper.make_empty_tensor_value_info("z")])
 CASES: dict[tuple[str, str], tuple[onnx.ModelProto, onnx.ModelProto]] = {
     # (rule, target): with the fault, without
@@ -128,7 +129,8 @@ CASES: dict[tuple[str, str], tuple[onnx.ModelProto, onnx.ModelProto]] = {
     ("opset", "openvino"): (graph(node("Relu", ["x"], ["y"]), opset=18), RELU),
     ("opset", "coreml"): (graph(node("Relu", ["x"], ["y"]), opset=99), RELU),
     ("custom-operator", "openvino"): (graph(node("Magic", ["x"], ["y"], domain="com.acme")), RELU),
-    ("custom-operator", "onnx"): (graph(node("Magic", ["x"], ["y"], domain="com.acme")), RELU),
+    ("custom-operator", "onnx"): (graph(node("Magic", ["x"], ["y"], domain="com.acme")), OWN),
+    ("own-operator", "openvino"): (OWN, graph(node("Magic", ["x"], ["y"], domain="com.acme"))),
 }
 
 
@@ -184,3 +186,11 @@ def test_every_rule_says_what_to_do_and_who_says_so(rule: Any) -> None:
     assert rule.fix
     assert rule.source
     assert "http" not in rule.source
+
+
+def test_form_natives_operator_fails_where_no_library_is_loaded() -> None:
+    found = {(finding.targets, finding.severity) for finding in lint_onnx(OWN) if finding.rule == "own-operator"}
+    assert (("onnx",), "hint") in found
+    assert (("openvino",), "hint") in found
+    (elsewhere,) = (targets for targets, severity in found if severity == "error")
+    assert {"coreml", "tensorrt"} <= set(elsewhere)
