@@ -44,7 +44,11 @@ class Command(tuple[str, ...]):
 
 
 def command(*arguments: str | Path) -> Command:
-    """A command line that runs Python with these arguments, `-m MODULE ...` or `FILE ...`, in a fork of the server."""
+    """A command line that runs Python with these arguments in a fork of the server.
+
+    Args:
+        arguments: `-m MODULE ...`, `-c PROGRAM ...` or `FILE ...`.
+    """
     return Command(words(*arguments))
 
 

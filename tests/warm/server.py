@@ -127,7 +127,11 @@ def _be(order: dict[str, Any], streams: list[int]) -> None:
 def _run(argv: list[str]) -> int:
     """Exit code of a module or file run as the main one."""
     try:
-        if argv[0] == "-m":
+        if argv[0] == "-c":
+            sys.argv = ["-c", *argv[2:]]
+            sys.path[0] = ""
+            exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
+        elif argv[0] == "-m":
             sys.argv = argv[1:]
             sys.path[0] = str(Path.cwd())
             sys.modules.pop(argv[1], None)  # runpy executes it anew

@@ -53,6 +53,11 @@ def test_a_module_is_run_by_its_name() -> None:
     assert done.stderr == ""
 
 
+def test_a_program_may_stand_in_the_command_line() -> None:
+    line = command("-c", "import sys; print(__name__, sys.argv)", "a")
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == "__main__ ['-c', 'a']\n"
+
+
 @pytest.mark.parametrize(
     ("program", "code", "said"),
     [
