@@ -29,6 +29,8 @@ from torch import Tensor, nn
 from slide_export.graph import export as onnx_graph
 from slide_export.graph import passes
 
+from .kept import of_session
+
 RUNS = ("slide_export.models", "slide_export.inference", "slide_export.tasks", "slide_export.graph")
 """Packages whose functions run while a model is traced; a test may plant a fault in any."""
 OURS = ("slide_export", "tests")
@@ -201,12 +203,6 @@ class Shared:
             yield
         finally:
             self._off = False
-
-
-def of_session(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    """A directory that all workers of a session share."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
 
 
 @pytest.fixture(scope="session", autouse=True)

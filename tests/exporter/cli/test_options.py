@@ -29,9 +29,7 @@ def test_what_is_written_is_read_once(kind: Any, text: str, value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["0", "224x0", "-1", "224x", "1x2x3", "big", "", "²", "1.5", f"{LARGEST_SIDE + 1}"])
 def test_a_size_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(
-        click.BadParameter, match=rf"like 224 or 224x320 of at most {LARGEST_SIDE} pixels a side"
-    ):
+    with pytest.raises(click.BadParameter, match=rf"like 224 or 224x320 of at most {LARGEST_SIDE} pixels a side"):
         ImageSize().convert(text, None, None)
 
 
