@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType, MappingProxyType
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
 import onnx
@@ -78,12 +78,13 @@ def code(value: Any) -> tuple[object, ...]:
         return "class", value.__module__, value.__qualname__, *inside
     if not isinstance(value, FunctionType):
         return _told(value)
-    if id(value) not in _functions:
-        _functions[id(value)] = value, _function(value)
-    return _functions[id(value)][1]
+    known = _functions.get(id(value))
+    if known is None or known[1] is not value.__code__:  # a mutant changes it in place
+        known = _functions[id(value)] = value, value.__code__, _function(value)
+    return known[2]
 
 
-_functions: dict[int, tuple[FunctionType, tuple[object, ...]]] = {}  # by address, which they keep
+_functions: dict[int, tuple[FunctionType, CodeType, tuple[object, ...]]] = {}  # by address, which they keep
 
 
 def _function(value: FunctionType) -> tuple[object, ...]:
@@ -93,7 +94,13 @@ def _function(value: FunctionType) -> tuple[object, ...]:
     cells = zip(written.co_freevars, value.__closure__ or (), strict=True)
     around = [_told(cell.cell_contents) for name, cell in cells if name != "__class__"]
     around += [_told(value.__defaults__ or ()), _told(tuple(sorted((value.__kwdefaults__ or {}).items())))]
-    return "function", *place, written.co_filename, written.co_firstlineno, *around
+    return "function", *place, written.co_filename, written.co_firstlineno, _instructions(written), *around
+
+
+def _instructions(written: CodeType) -> tuple[object, ...]:
+    """What a function does, and those in it."""
+    constants = (_instructions(one) if isinstance(one, CodeType) else _told(one) for one in written.co_consts)
+    return written.co_code, written.co_names, *constants
 
 
 @functools.cache
@@ -143,6 +150,7 @@ def _runs() -> str:
     ]
     inside = [one for _, _, value in named if isinstance(value, type) for one in vars(value).values()]
     here = [*(value for _, _, value in named), *inside]
+    here += [one.__code__ for one in here if isinstance(one, FunctionType)]
     for before, told in _known:
         if len(before) == len(here) and all(one is other for one, other in zip(before, here, strict=True)):
             return told

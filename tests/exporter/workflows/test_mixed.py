@@ -41,13 +41,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One block that slides and one with windows, whose MLP has a channel thousands of times larger: no 8 bits hold it.
+    """The same function with one channel of one block's MLP thousands of times larger: no 8 bits hold it.
 
-    Two blocks, for the search builds an artifact for each layer.
+    Of four blocks, for the search builds an artifact for each layer.
     """
     torch.manual_seed(0)
-    two = replace(SMALL, depths=(1, 1), heads=(1, 2), slide_stages=1)
-    saved = {"model": randomise(SwinTransformer(two)).state_dict()}
+    saved = {"model": randomise(SwinTransformer(replace(SMALL, depths=(1, 1, 1, 1)))).state_dict()}
     norm, layer = (saved["model"][f"layers.1.blocks.0.{name}"] for name in ("norm2.weight", "mlp.fc1.weight"))
     norm[5] *= OUTLIER
     saved["model"]["layers.1.blocks.0.norm2.bias"][5] *= OUTLIER
