@@ -51,6 +51,24 @@ def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
         assert (kept - served(x)).abs().max() < 1e-2
 
 
+def test_what_one_kept_module_hands_to_another_is_float32() -> None:
+    torch.manual_seed(0)
+    first, second, third, last = (nn.Linear(8, 8) for _ in range(4))
+    served, x = nn.Sequential(first, nn.Sequential(second, third), last), torch.randn(3, 8)
+
+    def half(value: torch.Tensor) -> torch.Tensor:
+        return value.half().float()
+
+    def rounded(layer: nn.Linear, fed: torch.Tensor) -> torch.Tensor:
+        return half(nn.functional.linear(half(fed), half(layer.weight), half(layer.bias)))
+
+    with torch.inference_mode():
+        found = at_precision(served, FP16, ("1", "1.0", "1.1"))(x)
+        inside = third(second(rounded(first, x)))
+        assert not torch.equal(inside, half(inside))
+        assert torch.equal(found, rounded(last, half(inside)))
+
+
 def test_beside_a_kept_module_a_norm_reads_half_and_gives_float() -> None:
     """Two norms one after the other: what the first gives is float32, what the second reads is float16."""
     torch.manual_seed(0)
