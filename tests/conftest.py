@@ -21,6 +21,7 @@ from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.proof.reference import truth, with_floor
 
 from .shared_exports import own_export, shared_exports  # noqa: F401  # fixtures of every test
+from .warm import warm  # noqa: F401  # likewise
 
 SMALL = SwinConfig(
     embed_dim=16,

@@ -1,6 +1,10 @@
 """An export is shared by models that are the same in every value, and by no others."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +16,11 @@ from slide_export.inference.choose import choose
 from slide_export.inference.forms.grouped import GroupedSlideAttention
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, in_form
+from slide_export.models import layers, window_attention
 
 from . import shared_exports
+
+ROOT = Path(__file__).parents[1]
 
 
 def key(served: ServedModel, *options: object) -> str:
@@ -59,3 +66,52 @@ def test_a_shared_graph_is_the_one_that_is_exported_and_is_not_eaten(
         own = onnx_graph.export(served).proto
     assert again.graph.node[0].op_type != "Eaten"
     assert again.SerializeToString(deterministic=True) == own.SerializeToString(deterministic=True)
+
+
+CONFIGURES = """
+import sys, torch
+from tests import shared_exports
+from tests.conftest import SMALL, randomise
+from slide_export.checkpoint.load import load_checkpoint
+from slide_export.core.artifact import ModelIO
+from slide_export.inference.choose import choose
+from slide_export.inference.fuse import fuse
+from slide_export.inference.served import in_form
+from pathlib import Path
+shared_exports.Shared(None, Path(sys.argv[2]))
+served = in_form(choose(fuse(load_checkpoint(sys.argv[1])), "grouped"), ModelIO())
+print(shared_exports.key(served.wrapper(), served.example(), "dynamic"))
+"""
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_has_the_same_key(seed: str, served: ServedModel, checkpoint: Path, tmp_path: Path) -> None:
+    """Whatever the order of its sets, and whatever it imported first."""
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    line = [sys.executable, "-c", CONFIGURES, str(checkpoint), str(tmp_path)]
+    told = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == key(served, "dynamic")
+
+
+def planted(x: torch.Tensor) -> torch.Tensor:
+    """A function of a test in the place of the product's."""
+    return x
+
+
+def test_a_patched_constant_and_a_patched_function_of_any_file_tell(
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {key(served)}
+    monkeypatch.setattr(layers, "roll", planted)
+    keys.add(key(served))
+    for value in (1, 2):  # two closures of one place
+        monkeypatch.setattr(layers, "roll", lambda x, value=value: value)
+        keys.add(key(served))
+    monkeypatch.undo()
+    monkeypatch.setattr(window_attention, "MASKED", -10.0)
+    keys.add(key(served))
+    monkeypatch.setattr(layers.roll, "__code__", planted.__code__.replace(co_name="roll"))
+    keys.add(key(served))
+    assert len(keys) == 6
+    monkeypatch.undo()
+    assert key(served) in keys

@@ -164,7 +164,7 @@ def _deepspeed(folder: Path, config: Mapping[str, Any], preprocessor: Mapping[st
     Source: deepspeed 0.17, runtime/engine.py, _get_ckpt_name and save_checkpoint.
     """
     step = folder / (folder / "latest").read_text(errors="replace").strip()
-    if not step.is_dir() or step.parent.resolve() != folder.resolve():
+    if not step.is_dir() or step.name == ".." or step.parent.resolve() != folder.resolve():
         raise CheckpointError(f"expected the folder that {folder / 'latest'} names, found none: '{foreign(step.name)}'")
     files = sorted(step.glob("mp_rank_*_model_states.pt"))
     if list(step.glob("zero_pp_rank_*_model_states.pt")):

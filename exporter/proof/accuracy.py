@@ -61,6 +61,7 @@ def _measured(goal: AccuracyGoal, task: Task, store: PictureStore) -> Evaluation
     Raises:
         RequestError: the goal limits a drop, and nothing tells how good an answer is.
     """
+    # COCO's file lists its images itself, beside boxes that no folder could tell.
     if task.measure and task.measure.listing and goal.images.suffix.lower() == ".json":
         every = dict(task.measure.listing(goal.images))
         return EvaluationSet(ImageSet(goal.images.name, goal.images.parent, tuple(every)), truths=every)
@@ -69,6 +70,7 @@ def _measured(goal: AccuracyGoal, task: Task, store: PictureStore) -> Evaluation
     truths, pair = {}, task.measure.pair if task.measure else ("", "")
     if task.measure:
         truths = samples.truths_of_list(goal.images, pair) or samples.truths_of_folders(images.files, pair)
+    # Some without a truth are left out, for a mean over both kinds would be of neither; none at all is agreement alone.
     if 0 < len(truths) < len(images.files):
         images = replace(images, files=tuple(file for file in images.files if file in truths))
     if goal.max_drop is not None and not truths:
@@ -143,6 +145,7 @@ def of_pytorch(served: ServedModel) -> Scores:
 
 def of_session(session: Session, served: ServedModel) -> Scores:
     """Scores of pictures by an artifact, in batches that it takes."""
+    # The largest batch that was proved: another one might be computed by other kernels.
     size = served.io.batch or batch_sizes(len(served.input_names) * 3 * math.prod(served.trained.image_size))[-1]
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
@@ -173,6 +176,7 @@ def sentence(report: Mapping[str, Any]) -> str:
     if found := report.get("measured"):
         name, unit = found["name"], found["unit"]
         return (
+            # + 0.0: a drop of -0.0004 would be written as -0.000.
             f"{name} {found['artifact']:.2f} {unit}, PyTorch {found['pytorch']:.2f} {unit}, {where}: a drop of "
             f"{round(report['drop'], 3) + 0.0:.3f} {unit}{_others(found)}; {report['sqnr_db']:.1f} dB between the two"
         )

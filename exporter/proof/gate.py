@@ -36,6 +36,7 @@ def judge(
         ParityError: the artifact is not the model.
         AccuracyError: it loses more accuracy than was allowed.
     """
+    # Precision first: an artifact in float32 passes the parity of fp16, and ships at twice the size.
     if not satisfies(stats, precision, some_kept=some_kept):
         raise PrecisionError(f"expected {precision}, found it not honoured: {describe(stats, precision)}{kept}")
     if not proof.passed:
@@ -107,6 +108,7 @@ def _explain_order(order: OrderParity) -> str:
 def explain_accuracy(report: AccuracyReport) -> str:
     """Which goal an artifact missed, in one sentence."""
     found = sentence(asdict(report))
+    # Only one of the two goals can be the reason where the drop is within its own.
     if report.drop is None or report.max_drop is None or report.drop <= report.max_drop:
         return f"expected at least {report.min_sqnr_db:g} dB, found {found}"
     if report.measured is not None:

@@ -20,6 +20,7 @@ def summary(found: Sequence[Mapping[str, tuple[PermutationCheck, ...]]]) -> tupl
 
 
 def _summary(layer: str, checks: Sequence[PermutationCheck]) -> OrderParity:
+    # Two rounds may stand for one layer: the one nearest to its largest error, and the one nearest to its rms.
     highest = max(checks, key=lambda check: _share(check.disorder, check.noise.largest))
     widest = max(checks, key=lambda check: _share(check.displaced_rms, check.noise.rms))
     tokens = sum(check.tokens for check in checks)

@@ -61,7 +61,9 @@ class Ordering:
         self._exact, self._imitation = served.in_float64(), imitation(served, reference.feeds, numbers)
         self._layers = sortings(served.module)
         self._multiple = numbers.precision.tolerance_factor
+        # An image is in batches of every size, mostly under the same orders: computed once, not once a batch.
         self._known: dict[str, Expected] = {}
+        # Images -> the ways in which they were sorted so far, for `_settled_first`.
         self._seen: dict[tuple[int, ...], set[str]] = defaultdict(set)
 
     def expected(self, index: NDArray[np.intp]) -> Expected:
@@ -72,6 +74,7 @@ class Ordering:
         """
         feeds = {name: value[index] for name, value in self._reference.feeds.items()}
         orders = orders_of(self._served.module, self._inside.run(feeds), len(index))
+        # The smallest batch that means the same: other images of it move neither outputs nor keys.
         together = self._served.coupled
         starts = range(0, len(index), together)
         return _joined([self._smallest(index[n : n + together], _rows(orders, n, n + together)) for n in starts])
@@ -86,6 +89,7 @@ class Ordering:
         """
         chosen = self._settled_first()[: count - count % self._served.coupled]
         size = batch or 1
+        # A fixed batch is filled up by beginning anew; what the repeats give is cut off below.
         parts = [self.expected(np.resize(chosen[n : n + size], size)) for n in range(0, len(chosen), size)]
         found, reference = _joined(parts), self._reference
         return Reference(
@@ -100,6 +104,7 @@ class Ordering:
         together = self._served.coupled
         groups = np.arange(len(self._reference.images)).reshape(-1, together)
         ways = [len(self._seen[tuple(map(int, group))]) for group in groups]
+        # Settled or not is all that counts; stable, so that the first images stay the first.
         return groups[np.argsort(np.minimum(ways, 2), kind="stable")].reshape(-1)
 
     def _smallest(self, index: NDArray[np.intp], orders: Orders) -> Expected:
@@ -114,6 +119,7 @@ class Ordering:
     def _compute(self, index: NDArray[np.intp], orders: Orders) -> Expected:
         reference = self._reference
         if not all(is_permutation(order) for rounds in orders.values() for order in rounds):
+            # Compared with the reference's own outputs: the orders have failed already, this is for the report.
             own, noisy = ({n: v[index] for n, v in of.items()} for of in (reference.exact, reference.rounded))
             return Expected(own, noisy, _strayed(orders))
         feeds = {name: value[index] for name, value in reference.feeds.items()}
@@ -136,6 +142,7 @@ class Ordering:
             before, checks = _as_they_are(rounds[0]), []
             for number, (parts, after) in enumerate(zip(self._layers[layer].parts, rounds, strict=True)):
                 keys, noisy = (found[layer][1][number].numpy() for found in (exact, rounded))
+                # Keys lie as the round before left the tokens: the orders were followed there, not the keys' own.
                 noise = key_noise(keys, noisy, self._multiple)
                 checks.append(check_permutation(keys, noise, before, after, parts))
                 before = after
@@ -160,6 +167,7 @@ def ordering(
 
 def _strayed(orders: Orders) -> dict[str, tuple[PermutationCheck, ...]]:
     """Verdicts on orders of which one is no permutation, so that nothing can be computed under them."""
+    # Keys that are all 0 are sorted in any order, so that the tokens in no permutation are all that is found.
     return {
         layer: tuple(
             check_permutation(np.zeros(order.shape), key_noise(np.zeros(1), np.zeros(1), 0), whole, order, 1)

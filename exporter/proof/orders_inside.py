@@ -40,6 +40,7 @@ class OrdersInside:
     """
 
     def __init__(self, inside: ArtifactValues, rounds: Sequence[str]) -> None:
+        # Shown beside the outputs, each order keeps memory of a batch: these values and no others.
         self._values = order_values(inside.values, rounds)
         self._session = inside.open(tuple(self._values.values()))
         self.evaluator = self._session.evaluator
@@ -82,6 +83,7 @@ def orders_of(module: nn.Module, found: Outputs, count: int) -> Orders:
 
 def _whole(name: str, found: Array, count: int, tokens: int) -> NDArray[np.int64]:
     """A round's order as [B, nH, N], whatever views of it the artifact has."""
+    # Views merge and split axes but keep the tokens of a head together, last; heads are what is left over.
     if found.size == 0 or found.size % (count * tokens) or not np.isfinite(found).all():
         raise ParityError(
             f"expected an order of {tokens} tokens for each of {count} images in {name}, found {list(found.shape)}: "
@@ -97,6 +99,7 @@ def following_all(served: Sequence[nn.Module], orders: Orders) -> Iterator[None]
     Args:
         served: what holds an `ExportWrapper` each.
     """
+    # One order that is none stops all: a layer behind it would be fed tokens that no artifact has.
     sound = all(is_permutation(order) for rounds in orders.values() for order in rounds)
     told = {layer: [torch.from_numpy(order) for order in rounds] for layer, rounds in orders.items()}
     with ExitStack() as stack:

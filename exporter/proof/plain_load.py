@@ -46,6 +46,7 @@ def load(backend: Backend, path: Path, settings: Mapping[str, Any], proved: Iter
     Args:
         proved: types that products compute in with the settings.
     """
+    # Where it computes the same nothing is run: the proof of the artifact is the proof of that load.
     told = optional.plain_load(backend, path, settings, tuple(sorted(proved)))
     if told is None or not told.differs_here or optional.unavailable_reason(backend) is not None:
         return None if told is None else OpenedPlain(told)
@@ -70,6 +71,7 @@ def measure(
     if plain.session is None:
         return plain.told
     ordering = None if plain.orders is None else sorts(plain.orders)
+    # The limits of the proof, not of the type that such a load computes in: it is held to what was promised.
     report = parity.check(
         reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
     )

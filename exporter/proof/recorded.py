@@ -33,6 +33,7 @@ def remembered(compute: Scores, known: MutableMapping[str, Outputs]) -> Scores:
 
     def scores(pictures: Sequence[NDArray[np.uint8]]) -> Outputs:
         """Outputs by name of decoded pictures."""
+        # By pixels, for a path or a name may come to hold another picture.
         key = hashlib.sha256(b"".join(part.tobytes() for part in pictures)).hexdigest()
         if key in known:
             return known[key]
@@ -46,6 +47,7 @@ def remembered(compute: Scores, known: MutableMapping[str, Outputs]) -> Scores:
 
 def record(served: ServedModel, data: EvaluationSet, store: PictureStore, part: FileRange, path: Path) -> None:
     """Write what the trained model answers to a part of a set; of the same bytes whenever it answers the same."""
+    # Pictures that cannot be decoded are skipped here and counted by who measures, so that both see the same chunks.
     known: dict[str, Outputs] = {}
     scores, broken = remembered(of_pytorch(served), known), BrokenFiles(data.images, later=True)
     for _, pictures, _ in chunks(data, store, chunk_of(served.task.measure), broken, part):

@@ -44,6 +44,7 @@ EXPORT = (
 """What every export imports: for a nursery whose jobs are some."""
 RESULT, LAST_WORDS, TEMPORARY = "result.json", "stderr", "tmp"
 PEAK_BYTES = 1 if sys.platform == "darwin" else 1 << 10  # of `ru_maxrss`; see getrusage(2) of each
+COMMAND = (sys.executable, "-m", "slide_export.workflows.child")
 LAST_MOMENT_S = 10.0  # for a killed job to be gone: a process that waits for its disk takes a while
 
 
@@ -99,7 +100,7 @@ class Nursery:
 
     def __enter__(self) -> Nursery:
         if FORKS:
-            command = [sys.executable, "-m", "slide_export.workflows.child", *self._preload]
+            command = [*COMMAND, *self._preload]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment
             )
@@ -214,7 +215,7 @@ class Nursery:
 
 
 def _alone(order: Mapping[str, Any], timeout_s: float, environment: Mapping[str, str]) -> int | None:
-    command = [sys.executable, "-m", "slide_export.workflows.child", "--job"]
+    command = [*COMMAND, "--job"]
     with (Path(order["directory"]) / LAST_WORDS).open("wb") as stderr:
         try:
             done = subprocess.run(

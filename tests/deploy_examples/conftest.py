@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.request import ExportRequest
 from slide_export.digits import train
 from slide_export.workflows import export as pipeline
+from tests.kept import kept
 
 DIGITS = Path(train.__file__).parent
 EXAMPLES = DIGITS.parent
@@ -42,30 +44,36 @@ def program_at(path: Path) -> ModuleType:
     return module
 
 
-def _export(target: str, folder: Path) -> Path:
+def _export(target: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = kept(tmp_path_factory, f"digits-{target}", partial(_write, target))
+    (bundle,) = (path for path in place.iterdir() if path.is_dir())
+    return bundle
+
+
+def _write(target: str, folder: Path) -> None:
     facing = ModelIO(labels=tuple((DIGITS / "labels.txt").read_text().split()))
     recipe = ExportRequest(DIGITS / "digits.pth", target, out=folder, images=DIGITS / "heldout", interface=facing)
-    return pipeline.export(recipe).path
+    pipeline.export(recipe)
 
 
 @pytest.fixture(scope="session")
 def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export("onnx", tmp_path_factory.mktemp("onnx"))
+    return _export("onnx", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export("openvino", tmp_path_factory.mktemp("openvino"))
+    return _export("openvino", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def tensorrt_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export("tensorrt", tmp_path_factory.mktemp("tensorrt"))
+    return _export("tensorrt", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def ncnn_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export("ncnn", tmp_path_factory.mktemp("ncnn"))
+    return _export("ncnn", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

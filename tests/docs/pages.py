@@ -18,6 +18,7 @@ from pathlib import Path
 
 from slide_export.backends import optional, registry
 from slide_export.cli.main import run as cli
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -57,8 +58,12 @@ class Step:
         return 3 if bf16 and optional.precision_obstacle(registry.load("openvino"), "bf16") else 0
 
     def run_apart(self, directory: Path) -> None:
-        """Run it as a reader would, in a shell, and expect success."""
-        command = self.text if self.kind == "console" else f"{sys.executable} -c {shlex.quote(self.text)}"
+        """Run it as a reader would, in a shell, and expect success; what a command imports, it finds imported."""
+        command = self.text
+        if self.kind == "python":
+            command = shlex.join(warm.command("-c", self.text))
+        elif shlex.split(self.text)[0] == "slide-export":
+            command = self.text.replace("slide-export", shlex.join(warm.command("-m", "slide_export")), 1)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command, shell=True, cwd=directory, env={**os.environ, "PATH": path}, capture_output=True, text=True

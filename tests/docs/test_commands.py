@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, README, TUTORIAL, checkout, run, steps
+from tests.kept import kept
 
 AFTER = [page for page in PAGES if page != TUTORIAL and any(not step.slow for step in steps(page))]
 SLOW = [page for page in PAGES if any(step.slow for step in steps(page))]
@@ -22,9 +23,12 @@ def name(page: Path) -> str:
 @pytest.fixture(scope="session")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory that the tutorial leaves."""
-    directory = checkout(tmp_path_factory.mktemp("tutorial"))
-    assert run(TUTORIAL, directory) >= 5
-    return directory
+
+    def make(place: Path) -> None:
+        """Run the page."""
+        assert run(TUTORIAL, checkout(place)) >= 5
+
+    return kept(tmp_path_factory, "tutorial", make)
 
 
 def copied(tutorial: Path, directory: Path) -> Path:

@@ -7,22 +7,30 @@ import onnx
 import pytest
 
 import slide_export
+from slide_export.bundle import store
 from slide_export.bundle.store import Bundle
 from slide_export.verification.batch import prove_each
 from slide_export.verification.outcome import VerifyResult
 from tests.bundles import restate
+from tests.kept import kept
 
 
 @pytest.fixture(scope="session")
 def onnx_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return slide_export.export(checkpoint, "onnx", out=tmp_path_factory.mktemp("bundles"), image_count=2, form="taps")
+    return _kept(checkpoint, "onnx", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def openvino_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return slide_export.export(
-        checkpoint, "openvino", out=tmp_path_factory.mktemp("bundles"), image_count=2, form="taps"
-    )
+    return _kept(checkpoint, "openvino", tmp_path_factory)
+
+
+def _kept(checkpoint: Path, target: str, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    def make(out: Path) -> None:
+        """Export it."""
+        slide_export.export(checkpoint, target, out=out, image_count=2, form="taps")
+
+    return store.read(kept(tmp_path_factory, f"small-{target}", make) / f"small-{target}-fp32")
 
 
 @pytest.fixture(scope="session")

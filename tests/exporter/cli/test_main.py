@@ -13,10 +13,13 @@ from slide_export.bundle.store import Bundle
 from slide_export.cli import main as cli
 from slide_export.core.errors import BackendUnavailable
 from slide_export.core.measurement import BenchmarkResult, BenchProtocol, Environment
+from tests import warm
 
 
-def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "slide_export", *map(str, arguments)]
+def command(*arguments: str | Path, cwd: Path | None = None, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the program in a process of its own; one that is `cold` imports everything itself."""
+    words = ("-m", "slide_export", *map(str, arguments))
+    line = [sys.executable, *words] if cold else warm.command(*words)
     return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
@@ -25,7 +28,7 @@ def exported(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     cwd = tmp_path_factory.mktemp("cwd")
-    return cwd, command(checkpoint, "--target", "onnx", cwd=cwd)
+    return cwd, command(checkpoint, "--target", "onnx", cwd=cwd, cold=True)
 
 
 def test_export_needs_no_verb_and_prints_the_path_alone(
@@ -97,7 +100,7 @@ def test_inspect_json(checkpoint: Path) -> None:
 
 def test_bad_input_is_one_sentence_exit_2_and_no_output(tmp_path: Path) -> None:
     (tmp_path / "note.pth").write_text("not a checkpoint")
-    done = command("note.pth", "--target", "onnx", cwd=tmp_path)
+    done = command("note.pth", "--target", "onnx", cwd=tmp_path, cold=True)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("error:") == 1

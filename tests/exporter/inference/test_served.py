@@ -1,6 +1,8 @@
 """What a model is fed and gives, in every interface, against the bare module."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.inference.preprocess import normalise
 from slide_export.inference.served import feeds_of, first, repeated, serve
+from slide_export.tasks import CLASSIFY
 
 FLOAT32 = 1e-5  # logits of order 1, summed in another order
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -72,3 +75,23 @@ def test_feeds_need_no_model(model: Model) -> None:
     served = serve(model, ModelIO())
     alone = feeds_of(served.task, served.io, model.data, [PICTURES])
     assert np.array_equal(alone["images"], served.feeds([PICTURES])["images"])
+
+
+def test_margins_are_made_image_by_image(model: Model) -> None:
+    seen: list[int] = []
+
+    def margins(_module: object, found: Mapping[str, torch.Tensor], _size: object, _io: object) -> Any:
+        seen.append(len(found["logits"]))
+        return {"mask": found["logits"].amax(dim=1).double()}
+
+    task = replace(CLASSIFY, classes=lambda _io: ("mask",), margins=margins)
+    exact = np.random.default_rng(0).normal(size=(3, 10))
+    found = replace(serve(model, ModelIO()), task=task).margins({"logits": exact})["mask"]
+    assert seen == [1, 1, 1]
+    assert found.dtype == np.float32
+    assert found == pytest.approx(exact.max(axis=1), rel=1e-6)
+    assert serve(model, ModelIO()).margins({"logits": exact}) == {}
+
+
+def test_what_is_printed_of_it_begins_with_the_model_that_it_came_from(model: Model) -> None:
+    assert repr(serve(model, ModelIO())).startswith("ServedModel(trained=")  # and not with each layer that runs

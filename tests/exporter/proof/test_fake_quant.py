@@ -66,6 +66,26 @@ def test_values_beyond_the_observed_range_are_clipped() -> None:
     assert served(torch.tensor([[300.0]])).item() == 300.0  # the original is untouched
 
 
+def test_symmetric_values_have_one_level_more_below_zero() -> None:
+    served = Served(nn.Sequential(linear([[1.0]])))
+    found = simulated(served, replace(INT8, activations="symmetric"), [(torch.tensor([[127.0], [-100.0]]),)])
+    assert found(torch.tensor([[300.0], [-300.0]])).flatten().tolist() == [127.0, -128.0]
+
+
+def test_zero_is_within_the_range_of_what_is_negative_alone() -> None:
+    served = Served(nn.Sequential(linear([[1.0]])))
+    observed = simulated(served, INT8, [(torch.tensor([[-255.0]]),)])
+    assert observed(torch.tensor([[-300.0], [-0.4], [9.0]])).flatten().tolist() == [-255.0, 0.0, 0.0]
+    own = simulated(served, replace(INT8, activations="dynamic"), [])
+    assert own(torch.tensor([[-255.0], [-0.4]])).flatten().tolist() == [-255.0, 0.0]
+
+
+def test_a_range_of_no_width_and_a_channel_of_zeros_pass_as_they_are() -> None:
+    served = Served(nn.Sequential(linear([[0.0, 0.0], [1.0, 1.0]])))
+    found = simulated(served, INT8, [(torch.zeros(1, 2),)])(torch.tensor([[3.3, 0.0]]))
+    assert found[0].tolist() == pytest.approx([0.0, 3.3])
+
+
 def test_kept_modules_and_kinds_stay_exact() -> None:
     module = nn.Sequential(linear([[127.0, 0.4]]), nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 1, groups=4))
     assert [kind_of(layer) for layer in module] == ["linear", "convolution", "depthwise"]

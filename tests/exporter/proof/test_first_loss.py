@@ -11,7 +11,7 @@ from slide_export.core.artifact import ModelIO
 from slide_export.core.precision import FP16
 from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.models import DataConfig
-from slide_export.proof.first_loss import FirstLoss, first_loss
+from slide_export.proof.first_loss import Call, FirstLoss, _loss, first_loss
 from slide_export.proof.rounded import at_precision
 
 IMAGE = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
@@ -59,6 +59,19 @@ def test_what_rounding_leaves_too_little_of_is_the_first_to_have_it() -> None:
     assert found.module == "body.last"
     assert found.largest == pytest.approx(3000, rel=1e-3)
     assert found.centred_db < FP16.least_db
+
+
+def test_what_is_left_may_be_just_what_has_to_be() -> None:
+    serving = ExportWrapper(Outer(1.0, 3000.0), DataConfig(), ModelIO()).eval()
+    exact, half = copy.deepcopy(serving).double(), at_precision(serving, FP16)
+    images = ((IMAGE.double(),), half, (IMAGE,))
+    found = first_loss(exact, *images, FP16.least_db)
+    assert first_loss(exact, *images, found.centred_db).module != found.module
+    assert first_loss(exact, *images, math.nextafter(found.centred_db, math.inf)) == found
+
+
+def test_a_module_without_numbers_loses_none() -> None:
+    assert _loss(Call("a.b", (), ()), Call("a.b", (), ())) == FirstLoss("a.b", 0.0, math.inf)
 
 
 def test_where_no_module_loses_anything_none_is_named() -> None:

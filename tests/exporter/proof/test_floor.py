@@ -21,7 +21,7 @@ from slide_export.core.precision import FP16, FP32, INT8, Precision
 from slide_export.core.proof import Reference
 from slide_export.inference.served import ServedModel, serve
 from slide_export.models.config_tree import write_config
-from slide_export.proof import parity
+from slide_export.proof import floor, parity
 from slide_export.proof.floor import held, refuse_unheld
 from slide_export.proof.reference import with_floor
 from tests.conftest import randomise, reference_of
@@ -114,6 +114,21 @@ def test_a_small_model_of_every_family_is_held(name: str, trained: bool, tmp_pat
     assert parity.centred(exact, served.task.decision_axis).any()
     single = NumericFormat(FP32)
     assert held(served, with_floor(served, reference, single), single)
+
+
+def test_a_floor_that_is_just_far_enough_below_is_held(model: Model) -> None:
+    served, reference = with_floor_of(model, FP16)
+    found = floor._centred_db(served, reference, slice(None))
+    assert held(served, reference, NumericFormat(replace(FP16, least_db=found)))
+    assert not held(served, reference, NumericFormat(replace(FP16, least_db=float(np.nextafter(found, 1e9)))))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(9.994, "9.99"), (10.4, "10"), (12_345.6, "12,346"), (9_999_999.0, "9,999,999"), (1e7, "1e+07"), (0.5, "0.5")],
+)
+def test_a_number_is_written_as_people_read_it(value: float, written: str) -> None:
+    assert floor._number(value) == written
 
 
 def test_what_a_grid_costs_is_judged_on_the_artifact_alone(model: Model) -> None:

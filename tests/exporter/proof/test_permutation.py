@@ -90,5 +90,25 @@ def test_noise_is_a_multiple_of_what_the_precision_costs_and_never_nothing() -> 
     found = key_noise(exact, exact + np.array([0.0, 1e-3]), 8)
     assert found.largest == pytest.approx(8e-3)
     assert found.rms == pytest.approx(8e-3 / np.sqrt(2))
+
+
+@pytest.mark.parametrize("largest", [2.0, 1e-3])
+def test_noise_is_never_less_than_a_quotient_of_float32_has(largest: float) -> None:
+    """Twice the step of float32 near 1, 2^-23, of the largest key, and a quarter of that as root mean square."""
+    exact = np.array([largest / 2, largest])
     least = key_noise(exact, exact, 8)
-    assert 0 < least.rms <= least.largest < 1e-5
+    assert least.largest == pytest.approx(8 * 2 * 2.0**-23 * largest, rel=1e-9)
+    assert least.rms == pytest.approx(least.largest / 4, rel=1e-9)
+
+
+@pytest.mark.parametrize(("largest", "rms", "passes"), [(1.0, ANY, True), (ANY, 1.0, True), (0.999, 1.0, False)])
+def test_what_is_at_its_limit_passes(largest: float, rms: float, passes: bool) -> None:
+    check = check_permutation(np.array([[0.0, 2.0]]), KeyNoise(largest, rms), np.array([[0, 1]]), np.array([[1, 0]]), 1)
+    assert (check.disorder, check.displaced_rms) == (2.0, 2.0)
+    assert check.passed == passes
+
+
+def test_a_sorted_order_has_no_disorder_and_what_is_no_order_none_to_judge() -> None:
+    assert judge([10, 11, 12, 13]).disorder == 0
+    none = judge([10, 11, 11, 13])
+    assert (none.disorder, none.displaced_rms, none.moved) == (0, 0, 1)

@@ -9,6 +9,7 @@ from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
 from slide_export.core.precision import BF16, FP16, FP32, INT8, PRECISIONS
 from slide_export.proof.rounded import at_precision
+from tests.models.test_sorting import Once
 
 
 def test_fp32_is_the_module_itself(model: Model) -> None:
@@ -49,6 +50,65 @@ def test_a_kept_module_overflows_nowhere_and_gives_half() -> None:
         assert not torch.equal(kept, served(x))
         assert torch.equal(kept, kept.half().float())
         assert (kept - served(x)).abs().max() < 1e-2
+
+
+def half(value: torch.Tensor) -> torch.Tensor:
+    return value.half().float()
+
+
+def rounded(layer: nn.Linear, fed: torch.Tensor) -> torch.Tensor:
+    return half(nn.functional.linear(half(fed), half(layer.weight), half(layer.bias)))
+
+
+class Sorts(nn.Module):
+    """Sorts by its input, and goes on with what it was fed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sort, self.first, self.last = Once(), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sort(x)
+        return self.last(self.first(x))
+
+
+def test_rounding_goes_on_behind_a_layer_that_sorts() -> None:
+    torch.manual_seed(0)
+    served, x = Sorts(), half(torch.randn(3, 4))
+    with torch.inference_mode():
+        found = at_precision(served, FP16)(x)
+        assert torch.equal(found, rounded(served.last, rounded(served.first, x)))
+        assert not torch.equal(found, half(nn.functional.linear(served.first(x), half(served.last.weight))))
+
+
+class Table(nn.Module):
+    """A module with a table that no training moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.rand(8, 8))
+
+
+@pytest.mark.parametrize("name", ["fp16", "w16"])
+def test_a_table_is_rounded_unless_its_own_module_is_kept(name: str) -> None:
+    torch.manual_seed(0)
+    served = nn.Sequential(nn.Sequential(Table()), Table())
+    copied = at_precision(served, PRECISIONS[name], ("0.0",))
+    kept, other = (copied.get_buffer(f"{'rounded.' if name == 'fp16' else ''}{place}.table") for place in ("0.0", "1"))
+    assert torch.equal(kept, served.get_buffer("0.0.table"))
+    assert torch.equal(other, half(served.get_buffer("1.table")))
+    assert not torch.equal(other, served.get_buffer("1.table"))
+
+
+def test_what_one_kept_module_hands_to_another_is_float32() -> None:
+    torch.manual_seed(0)
+    first, second, third, last = (nn.Linear(8, 8) for _ in range(4))
+    served, x = nn.Sequential(first, nn.Sequential(second, third), last), torch.randn(3, 8)
+    with torch.inference_mode():
+        found = at_precision(served, FP16, ("1", "1.0", "1.1"))(x)
+        inside = third(second(rounded(first, x)))
+        assert not torch.equal(inside, half(inside))
+        assert torch.equal(found, rounded(last, half(inside)))
 
 
 def test_beside_a_kept_module_a_norm_reads_half_and_gives_float() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from slide_export.backends import registry
 from slide_export.backends.interface import Availability
+from slide_export.workflows import demo
 from slide_export.workflows.demo import run_demo
 
 GOAL = 0.98  # held-out accuracy of the bundled model
@@ -16,11 +17,14 @@ FIRST_MINUTE = ("coreml", "onnx", "openvino", "tensorrt")
 """What `make demo` installs; the others take longer, and a bundle of each is proved elsewhere."""
 
 
-@pytest.mark.parametrize("targets", [FIRST_MINUTE, pytest.param(registry.names(), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("targets", "images"), [(FIRST_MINUTE, 8), pytest.param(registry.names(), 64, marks=pytest.mark.slow)]
+)
 def test_accuracy_survives_the_export(
-    targets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    targets: tuple[str, ...], images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "names", lambda: targets)
+    monkeypatch.setattr(demo, "PARITY_IMAGES", images)
     pytorch, *exported = run_demo(tmp_path)
     assert pytorch.accuracy is not None
     assert pytorch.accuracy >= GOAL
@@ -30,7 +34,12 @@ def test_accuracy_survives_the_export(
     assert all(row.max_abs <= row.limit for row in exported)
 
 
+def test_what_ships_is_proved_on_64_images() -> None:
+    assert demo.PARITY_IMAGES == 64
+
+
 def test_a_target_that_is_not_installed_is_the_last_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PARITY_IMAGES", 8)
     told = registry.availability
 
     def availability(target: str) -> Availability:

@@ -16,11 +16,13 @@ from slide_export.calibration.recipe import default, dump, parse
 from slide_export.cli import main as cli
 from slide_export.core.errors import AccuracyError, ParityError, RequestError
 from slide_export.core.request import AccuracyGoal, ExportRequest
+from slide_export.models.swin import SwinTransformer
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 from slide_export.workflows.mixed import search
 from slide_export.workflows.prepare import prepare
 from slide_export.workflows.resolve import resolve
+from tests.conftest import SMALL, randomise
 
 HOSTILE = "layers.1.blocks.0.mlp.fc1"
 OUTLIER = 3000.0
@@ -38,9 +40,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hostile(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same function with one channel of one block's MLP thousands of times larger: no 8 bits hold it."""
-    saved = torch.load(checkpoint)
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same function with one channel of one block's MLP thousands of times larger: no 8 bits hold it.
+
+    Of four blocks, for the search builds an artifact for each layer.
+    """
+    torch.manual_seed(0)
+    saved = {"model": randomise(SwinTransformer(replace(SMALL, depths=(1, 1, 1, 1)))).state_dict()}
     norm, layer = (saved["model"][f"layers.1.blocks.0.{name}"] for name in ("norm2.weight", "mlp.fc1.weight"))
     norm[5] *= OUTLIER
     saved["model"]["layers.1.blocks.0.norm2.bias"][5] *= OUTLIER

@@ -5,13 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
 from slide_export.inference.fuse import inference_form
 from slide_export.models import COMPARISON, DENSE, FAMILIES, Family
 from slide_export.models.dense import maps_of
-from slide_export.models.heads.retinanet import anchors, decode, levels_of
-from slide_export.models.heads.upernet import AdaptivePool
 from tests.conftest import randomise
 from tests.exporter.workflows.test_every_family import SMALL
 
@@ -78,20 +75,6 @@ def test_a_norm_of_a_map_is_no_part_of_the_next_stage() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before[1:], after[1:], strict=True))
 
 
-@pytest.mark.parametrize(("bins", "size"), [(6, (7, 16)), (3, (16, 7)), (1, (5, 9)), (6, (4, 3))])
-def test_pooling_by_products_is_adaptive_pooling(bins: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, *size)
-    expected = functional.adaptive_avg_pool2d(x, bins)
-    assert (AdaptivePool(bins, size).fuse()(x) - expected).abs().max() <= 1e-6
-
-
-def test_a_pooling_matrix_is_a_buffer_that_no_file_holds() -> None:
-    pool = AdaptivePool(6, (7, 16)).fuse()
-    assert {name for name, _ in pool.named_buffers()} == {"rows", "cols"}
-    assert not pool.state_dict()
-
-
 def test_another_input_keeps_windows_and_moves_the_pooling() -> None:
     family = NAMES["swin_upernet"]
     config = replace(family.variants["swin_tiny_upernet"], embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2))
@@ -99,32 +82,3 @@ def test_another_input_keeps_windows_and_moves_the_pooling() -> None:
     assert type(larger) is type(config)
     assert larger.window == config.window
     assert maps_of(larger).sizes[-1] == (16, 12)
-
-
-def test_anchors_stand_at_multiples_of_the_stride() -> None:
-    config = NAMES["pvt_retinanet"].variants["pvt_tiny_retinanet"]
-    found = anchors(config, (2, 3), 8)
-    assert found.shape == (2 * 3 * 9, 4)
-    assert found[:9, :2].abs().max() == 0  # no half pixel
-    assert found[9, :2].tolist() == [8.0, 0.0]  # column first
-    assert found[3].tolist() == [0.0, 0.0, 32.0, 32.0]  # ratio 1, scale 4
-    assert found[0, 2] == pytest.approx(2 * found[0, 3])  # ratio 0.5: twice as wide as high
-    assert levels_of(config.at((160, 224)), maps_of(config.at((160, 224))))[-2:] == ((3, 4), (2, 2))
-
-
-def test_deltas_move_and_stretch_an_anchor_within_the_input() -> None:
-    anchor = torch.tensor([[16.0, 8.0, 8.0, 4.0]])
-    still, moved = torch.zeros(1, 1, 4), torch.tensor([[[0.5, -1.0, torch.log(torch.tensor(2.0)), 0.0]]])
-    assert decode(anchor, still, (32, 32)).tolist() == [[[12.0, 6.0, 20.0, 10.0]]]
-    assert torch.allclose(decode(anchor, moved, (32, 32)), torch.tensor([[[12.0, 2.0, 28.0, 6.0]]]))
-    assert decode(anchor, torch.full((1, 1, 4), 9.0), (32, 30)).tolist() == [[[0.0, 0.0, 30.0, 32.0]]]
-
-
-@pytest.mark.parametrize(("logit", "present"), [(-0.9, 0), (-0.8, 1)])
-def test_a_single_class_is_there_from_its_threshold_on(logit: float, present: int) -> None:
-    """A probability of 0.3 is the logit -0.847."""
-    with torch.device("meta"):
-        model = NAMES["pvt_semantic_fpn"].build(small("pvt_semantic_fpn", num_classes=1))
-    scores = torch.full((1, 1, 2, 3), logit)
-    assert model.decided(scores).tolist() == [[[present] * 3] * 2]
-    assert model.margins(scores)[0, 0, 0] == pytest.approx(abs(logit + 0.8473), abs=1e-4)
