@@ -2,7 +2,7 @@
 
 from tests.benchmarks.machine import machine
 
-from . import batches, export_cost, limits, peers, speed, systems
+from . import batches, export_cost, limits, native, peers, speed, systems
 
 print(f"# Measured on {machine()}\n\nCommand: `make bench`; nothing else ran.\n")
 export_cost.main()
@@ -16,3 +16,5 @@ print()
 batches.main()
 print()
 limits.main()
+print()
+native.main()

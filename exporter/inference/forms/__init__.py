@@ -44,10 +44,10 @@ FORMS: dict[str, Form] = {
     "shifts": _form("shifts", "ShiftsSlideAttention"),
     # Nor of AVX-512 and ARM64, at the price of logits without a tap.
     "wide_shifts": _form("shifts", "WideShiftsSlideAttention"),
-    # Fewest bytes at a time.
-    "gemm_per_tap": _form("gemm_per_tap", "GemmPerTapSlideAttention"),
     # One operator of our own, for targets that load it from a library that is built here.
     NATIVE: _form("native", "NativeSlideAttention"),
+    # Fewest bytes at a time.
+    "gemm_per_tap": _form("gemm_per_tap", "GemmPerTapSlideAttention"),
 }
 
 SAMPLINGS: dict[str, Form] = {

@@ -51,6 +51,6 @@ def test_session_names_the_runtime(graph: OnnxGraph, tmp_path: Path) -> None:
 
 def test_settings_reach_the_runtime(graph: OnnxGraph, tmp_path: Path) -> None:
     artifact = backend.lower(graph, tmp_path, LoweringOptions(FP32, ModelIO(), {"spinning": "off"}))
-    options = backend._options(artifact.settings)
+    options = backend._options(artifact.settings, artifact.path)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.graph_optimization_level.name == "ORT_ENABLE_ALL"

@@ -74,7 +74,7 @@ def test_a_refused_command_imports_no_torch(tmp_path: Path) -> None:
 
 def test_a_plan_is_complete(tmp_path: Path) -> None:
     plan = resolve(ExportRequest(Path("c.pt"), precision="w8", out=tmp_path, keep_fp32=("head",)))
-    assert plan.options == {"spinning": "on"}
+    assert plan.options == {"spinning": "on", "headers": ""}
     assert plan.numbers.recipe is not None
     assert plan.numbers.recipe.keep_fp32[-1] == "head"
     assert plan.destination.path == tmp_path / "c-onnx-w8"
