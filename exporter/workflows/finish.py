@@ -38,11 +38,14 @@ class Calibrated:
     report: CalibrationReport | None
 
 
-def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: int = 1) -> Bundle:
+def finish(
+    plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: int = 1, outer: Path | None = None
+) -> Bundle:
     """Make, prove and write one artifact.
 
     Args:
         jobs: processes that its accuracy may be measured by.
+        outer: the bundle that this one is a part of, which is still being written.
 
     Raises:
         GateError: the artifact is not the model or loses too much; it is kept beside as `*.rejected`.
@@ -87,12 +90,12 @@ def finish(plan: Plan, prepared: Prepared, step: Progress = no_progress, jobs: i
         )
         content = describe(made)
         if artifact.native is not None:
-            inner = finish(plan.portable(directory), prepared, step, jobs)
+            inner = finish(plan.portable(directory), prepared, step, jobs, destination)
             content = replace(content, portable=inner.path.name)
         if numbers.recipe is not None:
             (directory / QUANTIZATION).write_text(dump(numbers.recipe, plan.destination.name, target))
         store.write(directory, content, found.golden, report.markdown(content))
-        _judge(plan, made)
+        _judge(plan, made, staging.rejected(destination if outer is None else outer))
     return store.read(destination)
 
 
@@ -172,8 +175,7 @@ def _tuning(plan: Plan, prepared: Prepared, step: Progress) -> tuple[StageTimes,
     return tune(prepared.fused, plan.target, lowering_options(plan, prepared), step) if plan.tune else ()
 
 
-def _judge(plan: Plan, made: Made) -> None:
-    kept: Path = staging.rejected(plan.destination.path)
+def _judge(plan: Plan, made: Made, kept: Path) -> None:
     against = plan.source.checkpoint.path
     hint = f"; diagnose {kept} {option('against')} {against} tells which layer loses most"
     gate.judge(
