@@ -51,7 +51,8 @@ def serve(path: Path) -> None:
     hidden.rename(path)  # listens from here on
     while True:
         client, _ = listening.accept()
-        _take(client, listening)
+        with contextlib.suppress(OSError, ValueError):  # one that was killed while it asked
+            _take(client, listening)
 
 
 def _take(client: socket.socket, listening: socket.socket) -> None:
