@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ MODULES = (
 
 
 def serve(path: Path) -> None:
-    """Answer clients until the end."""
+    """Answer clients until the end, which is that of the session too: one that was killed ends nothing itself."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     listening = socket.socket(socket.AF_UNIX)
     hidden = path.with_suffix(".starting")
     listening.bind(str(hidden))
@@ -51,7 +53,14 @@ def serve(path: Path) -> None:
     hidden.rename(path)  # listens from here on
     while True:
         client, _ = listening.accept()
-        _take(client, listening)
+        with contextlib.suppress(OSError, ValueError):  # one that was killed while it asked
+            _take(client, listening)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def _take(client: socket.socket, listening: socket.socket) -> None:

@@ -1,8 +1,10 @@
 """A warm process is one like any other: arguments, environment, directory, streams, exit code, signals, its end."""
 
+import array
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.warm import command
+from tests.warm.client import SOCKET
 
+ROOT = Path(__file__).parents[2]
 TELLS = """
 import json, os, sys
 print(json.dumps({
@@ -109,6 +113,33 @@ def test_it_is_killed_with_what_was_started(tmp_path: Path) -> None:
         while work.exists() and time.monotonic() < end:
             time.sleep(0.02)
         assert not work.exists()
+
+
+def test_the_server_ends_with_a_session_that_was_killed(tmp_path: Path) -> None:
+    program = f"""import os, signal, subprocess
+from tests import warm
+os.environ[{SOCKET!r}] = {str(tmp_path / "socket")!r}
+subprocess.run(warm.command("-c", ""), check=True)
+print(*(server.pid for server in warm._servers.values()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    server, end = Path("/proc") / done.stdout.strip(), time.monotonic() + 30
+    assert done.returncode == -signal.SIGKILL
+    while server.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not server.exists()
+
+
+def test_a_client_that_is_gone_before_it_has_asked_ends_nothing_else(tmp_path: Path) -> None:
+    path = written("print('here')", tmp_path)
+    subprocess.run(command(path), check=True, stdout=subprocess.DEVNULL)  # the server listens
+    for sent in (b"", b"\0" * 8):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.environ[SOCKET])
+            if sent:
+                client.sendmsg([sent], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+    done = subprocess.run(command(path), capture_output=True, text=True, check=True)
+    assert done.stdout == "here\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("OMP_NUM_THREADS", "3"), ("PYTHONHASHSEED", "5"), ("PYTHONPATH", "/x")])

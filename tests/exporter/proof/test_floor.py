@@ -1,9 +1,11 @@
 """A precision that destroys a model is refused at its floor, by the module where it does; no sound one is."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from slide_export.core.proof import Reference
 from slide_export.inference.served import ServedModel, serve
 from slide_export.models.config_tree import write_config
 from slide_export.proof import floor, parity
+from slide_export.proof.first_loss import FirstLoss
 from slide_export.proof.floor import held, refuse_unheld
 from slide_export.proof.reference import with_floor
 from tests.conftest import randomise, reference_of
@@ -121,6 +124,31 @@ def test_a_floor_that_is_just_far_enough_below_is_held(model: Model) -> None:
     found = floor._centred_db(served, reference, slice(None))
     assert held(served, reference, NumericFormat(replace(FP16, least_db=found)))
     assert not held(served, reference, NumericFormat(replace(FP16, least_db=float(np.nextafter(found, 1e9)))))
+
+
+@pytest.mark.parametrize(("largest", "said"), [(65504.0, "a value beyond 65,504"), (65505.0, "65,505 in head, where")])
+def test_the_largest_value_of_a_type_is_none_beyond_it(largest: float, said: str) -> None:
+    assert floor._found(FirstLoss("head", largest, math.nan), NumericFormat(FP16)).startswith(said)
+
+
+def test_a_loss_is_looked_for_in_the_image_that_has_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third is off; the second tells its classes apart by so little that any noise beside it would be worse."""
+    served, reference = with_floor_of(model, FP16)
+    exact = reference.exact["logits"].copy()
+    exact[1] *= 1e-6
+    rounded = exact.copy()
+    rounded[2] += 1e-3 * np.arange(exact.shape[1])
+    seen: list[np.ndarray] = []
+
+    def found(*arguments: Any) -> FirstLoss:
+        seen.append(arguments[3][0].numpy())
+        return FirstLoss("", 0.0, math.inf)
+
+    monkeypatch.setattr(floor, "first_loss", found)
+    floor._located(
+        served, replace(reference, exact={"logits": exact}, rounded={"logits": rounded}), NumericFormat(FP16)
+    )
+    assert np.array_equal(seen[0], reference.feeds["images"][2:3])
 
 
 @pytest.mark.parametrize(
