@@ -223,9 +223,7 @@ def test_a_converter_that_ends_its_process_is_a_refusal(
     script.write_text("import os, sys; print('LLVM ERROR: a sum', file=sys.stderr, flush=True); os.abort()")
     monkeypatch.setattr(artifact_module, "SCRIPT", script)
     source = served(tiny, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    with pytest.raises(
-        LoweringError, match="it ended with signal 6: LLVM ERROR: a sum"
-    ):
+    with pytest.raises(LoweringError, match="it ended with signal 6: LLVM ERROR: a sum"):
         lowered(source, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
