@@ -186,16 +186,22 @@ def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict
 
 
 def _laid_out(value: Tensor, expected: Tensor) -> Tensor:
-    """A value in the trained output's shape, the channels of a map where they are nearest to it.
+    """A value in the trained output's shape, with the channels of a map where that one has them.
 
-    Converters move a transpose out of its module, a map may stand for its tokens, and where channels are as many as
-    rows no shape tells. A value of other numbers is near in no layout.
+    Converters move a transpose out of its module, and a map may stand for its tokens. Where channels are as many as
+    rows, no shape tells the layout: of those that fit it is the nearest one.
 
         Given    [B, C, H, W] for the tokens [B, H * W, C]
         Result   [B, H, W, C] in their shape
     """
     views = [value, *(value.permute(order) for order in (TO_LAST, TO_FIRST) if value.ndim == len(order))]
-    return min((view.reshape(expected.shape) for view in views), key=lambda view: _power(view - expected))
+    fitting = [view for view in views if _fits(view.shape, expected.shape)] or [value]
+    return min((view.reshape(expected.shape) for view in fitting), key=lambda view: _power(view - expected))
+
+
+def _fits(found: torch.Size, expected: torch.Size) -> bool:
+    """Whether a value has the shape of the trained output, or is a map of which that is the tokens."""
+    return found == expected or (len(found), len(expected), found[-1]) == (4, 3, expected[-1])
 
 
 class _Powers:
