@@ -31,6 +31,8 @@ from slide_export.verification.apart import LookInside, inside_apart
 from .hooks import anchored, recorded
 from .report import Diagnosis, Row
 
+TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+"""Orders of a map's axes that put its channels last, and first."""
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
 
@@ -177,18 +179,29 @@ def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict
     """Artifact's values as float64 tensors in the trained outputs' shapes; those of another size are dropped."""
     tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
     return {
-        name: _channels_back(tensors[name], output.shape).reshape(output.shape)
+        name: _laid_out(tensors[name], output)
         for name, output in expected.items()
         if tensors[name].numel() == output.numel()
     }
 
 
-def _channels_back(value: Tensor, shape: torch.Size) -> Tensor:
-    """Put the channels of a map where the trained module has them: converters move a transpose out of its module."""
-    if value.shape == shape or value.ndim != 4:
-        return value
-    orders = ((0, 2, 3, 1), (0, 3, 1, 2))  # to channels last, to channels first
-    return next((moved for order in orders if (moved := value.permute(order)).shape == shape), value)
+def _laid_out(value: Tensor, expected: Tensor) -> Tensor:
+    """A value in the trained output's shape, with the channels of a map where that one has them.
+
+    Converters move a transpose out of its module, and a map may stand for its tokens. Where channels are as many as
+    rows, no shape tells the layout: of those that fit it is the nearest one.
+
+        Given    [B, C, H, W] for the tokens [B, H * W, C]
+        Result   [B, H, W, C] in their shape
+    """
+    views = [value, *(value.permute(order) for order in (TO_LAST, TO_FIRST) if value.ndim == len(order))]
+    fitting = [view for view in views if _fits(view.shape, expected.shape)] or [value]
+    return min((view.reshape(expected.shape) for view in fitting), key=lambda view: _power(view - expected))
+
+
+def _fits(found: torch.Size, expected: torch.Size) -> bool:
+    """Whether a value has the shape of the trained output, or is a map of which that is the tokens."""
+    return found == expected or (len(found), len(expected), found[-1]) == (4, 3, expected[-1])
 
 
 class _Powers:

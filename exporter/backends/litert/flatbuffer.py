@@ -32,6 +32,16 @@ NAMES = {
 PRODUCTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
 """Convolutions and matrix products, each with the place of its second operand."""
 
+LAYERS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
+"""Operators that may apply an activation to their result."""
+OPTIONS = {
+    "GELU": "GeluOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+}
+"""Tables of the options that are read, by operator."""
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -71,12 +81,14 @@ class Operation:
     Attributes:
         name: of a builtin one "FULLY_CONNECTED"; of another one "custom FlexErf".
         approximate: of a GELU, whether it is the tanh approximation.
+        activated: of a layer, whether it applies an activation, ReLU say, to its result.
     """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     approximate: bool = False
+    activated: bool = False
 
 
 class Graph:
@@ -178,19 +190,26 @@ def _data(buffer: Any) -> bytes:
 
 
 def _operation(operator: Any, codes: Sequence[str]) -> Operation:
-    name, taken = codes[operator.OpcodeIndex()], _numbers(operator.InputsAsNumpy())
-    return Operation(name, taken, _numbers(operator.OutputsAsNumpy()), name == "GELU" and _approximate(operator))
-
-
-def _approximate(operator: Any) -> bool:
-    """Whether a GELU is the tanh approximation."""
     from ai_edge_litert import schema_py_generated as schema
 
-    table, options = operator.BuiltinOptions(), schema.GeluOptions()
+    name, taken = codes[operator.OpcodeIndex()], _numbers(operator.InputsAsNumpy())
+    # Of an operator without options every option is the schema's default: no approximation, no activation.
+    told = _options(operator, OPTIONS[name]) if name in OPTIONS else None
+    approximate = name == "GELU" and told is not None and bool(told.Approximate())
+    none = schema.ActivationFunctionType.NONE
+    activated = name in LAYERS and told is not None and told.FusedActivationFunction() != none
+    return Operation(name, taken, _numbers(operator.OutputsAsNumpy()), approximate, activated)
+
+
+def _options(operator: Any, table_name: str) -> Any | None:
+    """An operator's own options, by their table in the schema; None where it has none."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    table, options = operator.BuiltinOptions(), getattr(schema, table_name)()
     if table is None:
-        return False  # the schema's default
+        return None
     options.Init(table.Bytes, table.Pos)
-    return bool(options.Approximate())
+    return options
 
 
 def _code(code: Any) -> str:

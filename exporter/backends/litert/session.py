@@ -41,8 +41,15 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
             scope = _scope(graph, operation)
             told = None if scope in moved else scope
             found += [Value(graph.tensors[index].name, told, names) for index in operation.outputs]
-    modules = modules_by_value(found, without=hidden(_joined(graph)))
+    modules = modules_by_value(found, without=hidden(_joined(graph)) | _activated(graph))
     return tuple(replace(one, output_of=modules.get(one.name, ())) for one in found)
+
+
+def _activated(graph: flatbuffer.Graph) -> frozenset[str]:
+    """Layers whose result is no value, for the operator applies the ReLU behind them as well."""
+    weights = (one.inputs[flatbuffer.PRODUCTS[one.name]] for one in graph.operations if one.activated)
+    layers = (graph.expanded_from(taken) or graph.tensors[taken] for taken in weights)
+    return frozenset(scope for layer in layers for scope in flatbuffer.scopes_of(layer.name))
 
 
 def _joined(graph: flatbuffer.Graph) -> Iterator[Sequence[str]]:

@@ -135,6 +135,26 @@ def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: se
     assert merged([scopes]) == moved
 
 
+def test_a_layer_with_an_activation_in_it_shows_no_result_of_its_own(copied: Path) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    path, layer = copied / "model.tflite", "layers.0.blocks.0.mlp.fc1"
+
+    def shown() -> bool:
+        return any(layer in (value.output_of or ()) for value in litert.values(path, SETTINGS))
+
+    assert shown()
+    model = flatbuffer.parsed(path.read_bytes())
+    (graph,) = model.subgraphs
+    of_layer = {index for index, tensor in enumerate(graph.tensors) if tensor.name.startswith(f"{layer}/".encode())}
+    fully_connected = [one for one in graph.operators if isinstance(one.builtinOptions, schema.FullyConnectedOptionsT)]
+    (operator,) = (one for one in fully_connected if one.inputs[1] in of_layer)
+    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    path.write_bytes(flatbuffer.written(model))
+    assert sum(one.activated for one in flatbuffer.read(path).operations) == 1
+    assert not shown()
+
+
 def test_it_stores_and_computes_float32(digits_bundle: Path) -> None:
     stats = litert.dtype_stats(digits_bundle / "model.tflite", SETTINGS)
     assert set(stats.stored) == {"float32"}
