@@ -20,18 +20,9 @@ from slide_export.checkpoint.containers import Contents
 from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.errors import CheckpointError
 from slide_export.models import COMPARISON, FAMILIES, family_of
-from slide_export.models.swin import SwinConfig, SwinTransformer
-from tests.conftest import randomise
 from tests.exporter.checkpoint.foreign import golden, write
 
 State = dict[str, Tensor]
-SMALL = SwinConfig(16, (1, 1), (1, 2), (4, 4), (64, 64), 10)
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    torch.manual_seed(1)
-    return dict(randomise(SwinTransformer(SMALL)).state_dict())
 
 
 def save(content: Any, tmp_path: Path) -> Path:

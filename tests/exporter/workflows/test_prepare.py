@@ -123,15 +123,6 @@ def test_what_does_not_fit_is_refused_before_a_picture_is_decoded(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture(scope="module")
-def prepared(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    out = tmp_path_factory.mktemp("out")
-    asked = ExportRequest(checkpoint, out=out, image_count=2, preprocessing={"std": "0.2,0.2,0.2"})
-    found = prepare(resolve(asked).source)
-    found.in_form("taps", "onnx").graph  # noqa: B018  # exported, so that it is written too
-    return found
-
-
 def test_a_graph_is_not_eaten_by_what_is_made_of_it(prepared: Prepared, tmp_path: Path) -> None:
     graph = prepared.in_form("taps", "onnx").graph
     before = onnx.ModelProto.FromString(graph.proto.SerializeToString())

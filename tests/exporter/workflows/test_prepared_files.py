@@ -12,17 +12,8 @@ from slide_export.core.precision import FP16
 from slide_export.core.request import ExportRequest
 from slide_export.workflows import all_targets, prepared_files
 from slide_export.workflows import prepare as preparing
-from slide_export.workflows.prepare import Prepared, prepare
+from slide_export.workflows.prepare import Prepared
 from slide_export.workflows.resolve import resolve
-
-
-@pytest.fixture(scope="module")
-def prepared(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    out = tmp_path_factory.mktemp("out")
-    asked = ExportRequest(checkpoint, out=out, image_count=2, preprocessing={"std": "0.2,0.2,0.2"})
-    found = prepare(resolve(asked).source)
-    found.in_form("taps", "onnx").graph  # noqa: B018  # exported, so that it is written too
-    return found
 
 
 def test_another_process_reads_what_one_has_prepared(prepared: Prepared, tmp_path: Path) -> None:
