@@ -38,7 +38,7 @@ def test_pictures_are_sorted_and_the_rest_is_named(tmp_path: Path) -> None:
     assert left.files == ["cat/notes.txt"]
 
 
-@pytest.mark.parametrize("name", [*NO_CLASS, ".git", ".ipynb_checkpoints"])
+@pytest.mark.parametrize("name", [*sorted(NO_CLASS), ".git", ".ipynb_checkpoints"])
 def test_directories_of_tools_hold_no_class(name: str, tmp_path: Path) -> None:
     assert is_left_out(name)
     assert not is_left_out(f"x{name}")
