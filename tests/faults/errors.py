@@ -10,6 +10,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from slide_export.core import errors as raised
 from slide_export.core.errors import UNWRITABLE, SlideExportError
 
 from .faulted_export import FAIL, FULL, NEWER, SCENARIOS, Scenario, compiler, exports, next_run
@@ -48,7 +49,7 @@ def run(seed: int, index: int, room: Path) -> Outcome:
 
 
 def _of_the_end(scenario: Scenario, end: dict[str, Any], after: str | None, out: Path, where: str) -> Outcome:
-    code, message = end["exit_code"], end["message"]
+    code, message = getattr(raised, end["kind"]).exit_code if end["kind"] else 0, end["error"]
     if code == (REJECTED if scenario.rejected else 0):
         return Outcome("fine") if after == NEWER else Outcome("silent", f"{where}: exit code {code}, {after} stands")
     clear = code == UNWRITABLE and str(out) in message and message.isprintable() and len(message) < 1000
