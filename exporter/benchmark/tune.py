@@ -104,7 +104,7 @@ def _stage(
 ) -> StageTimes:
     layer = fused.module.get_submodule(name)
     heads, kernel_size, *_ = _numbers(layer)
-    forms = {name: form for name, form in (forms_of_layer(layer) or {}).items() if name != NATIVE}  # asked for by name
+    forms = _forms(layer)
     machine, key = _fingerprint(target, order, layer, size)
     remembered = _recall(key, forms)
     if remembered is None:
@@ -155,6 +155,11 @@ def _measure(
     return {run.subject.name: run.p50_ms.value for run in result.runs}
 
 
+def _forms(layer: nn.Module) -> dict[str, Form]:
+    """The forms that are measured: native is asked for by name alone."""
+    return {name: form for name, form in (forms_of_layer(layer) or {}).items() if name != NATIVE}
+
+
 def _fingerprint(target: str, order: LoweringOptions, layer: nn.Module, size: tuple[int, int, int]) -> tuple[str, str]:
     """The machine in words, and what the times depend on as a key."""
     threads = len(environment.usable())
@@ -168,7 +173,7 @@ def _fingerprint(target: str, order: LoweringOptions, layer: nn.Module, size: tu
         "versions": versions,
         "order": {**order.options, "precision": order.precision.name},
         "shape": (*size, *_numbers(layer)),
-        "forms": tuple(name for name in forms_of_layer(layer) or () if name != NATIVE),
+        "forms": tuple(_forms(layer)),
     }
     machine = f"{here.cpu}, {threads} threads, " + ", ".join(f"{name} {found}" for name, found in versions.items())
     return machine, hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
