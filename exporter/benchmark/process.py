@@ -107,7 +107,7 @@ class Process:
             raise self._reason()
         content: dict[str, Any] = json.loads(line)
         if "error" in content:
-            raise getattr(errors, content["kind"])(content["error"])
+            raise errors.from_answer(content)
         return content
 
     def ask(self, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def show_every_target(results: Sequence[TargetResult]) -> None:
     console = _console()
     console.print(table)
     for result in results:
-        if said := result.error.on_command_line if result.error else result.message:
+        if said := result.on_command_line:
             console.print(f"[bold]{literal(result.target)}[/]: {literal(said, SENTENCE)}", soft_wrap=True)
         if result.bundle:
             console.print(

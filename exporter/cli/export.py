@@ -204,8 +204,7 @@ def _plain(result: TargetResult) -> dict[str, Any]:
     bundle = result.bundle
     told = None if bundle is None else {"path": str(bundle.path), "manifest": to_plain(bundle.manifest)}
     error = result.error and {"kind": type(result.error).__name__}
-    message = result.error.on_command_line if result.error else result.message
-    return {**vars(result), "message": message, "bundle": told, "error": error}
+    return {**vars(result), "message": result.on_command_line, "bundle": told, "error": error}
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:

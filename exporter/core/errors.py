@@ -24,8 +24,8 @@ Each message says what was expected, what was found and what to do.
 """
 
 import re
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from .text import foreign
 
@@ -87,6 +87,17 @@ class SlideExportError(Exception):
         """The message with options as flags: `keep_fp32` is `--keep-fp32`."""
         flags = OPTION.sub(lambda match: "--" + (match[2] or match[1]).replace("_", "-"), super().__str__())
         return _printable(flags)
+
+
+def as_answer(error: SlideExportError) -> dict[str, str]:
+    """An error as a process tells it to another: its options are still marked."""
+    return {"error": error.args[0], "kind": type(error).__name__}
+
+
+def from_answer(answer: Mapping[str, Any]) -> SlideExportError:
+    """The error that another process has told."""
+    found: SlideExportError = globals()[answer["kind"]](answer["error"])
+    return found
 
 
 class RequestError(SlideExportError):

@@ -59,6 +59,11 @@ class TargetResult:
     bundle: Bundle | None
     error: SlideExportError | None = None
 
+    @property
+    def on_command_line(self) -> str:
+        """The message with its options as flags."""
+        return self.error.on_command_line if self.error else self.message
+
     @classmethod
     def failed(cls, target: str, error: SlideExportError, seconds: float = 0.0) -> "TargetResult":
         """One without a bundle."""
@@ -210,7 +215,7 @@ def _error(end: JobEnd) -> SlideExportError | None:
     """What a job failed with, also one that crashed or took too long; None where it is done."""
     if end.result is None:
         return (TimeLimitError if end.exit_code == OUT_OF_TIME else MeasurementError)(end.message)
-    return getattr(errors, end.result["kind"])(end.result["error"]) if end.result["kind"] else None
+    return errors.from_answer(end.result) if "error" in end.result else None
 
 
 def prepare_one(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,17 +255,13 @@ def finish_one(order: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(work: Callable[[], str | None]) -> dict[str, Any]:
     """What a job tells its parent; any error but a refusal is a crash."""
     try:
-        return {"path": work(), "kind": "", "error": ""}
+        return {"path": work()}
     except SlideExportError as error:
-        return _failed(error)
+        return errors.as_answer(error)
     except Exception as error:
         if refusal := files.write_refusal(error, None):
-            return _failed(WriteError(refusal))
+            return errors.as_answer(WriteError(refusal))
         raise
-
-
-def _failed(error: SlideExportError) -> dict[str, Any]:
-    return {"path": None, "kind": type(error).__name__, "error": error.args[0]}  # its options are still marked
 
 
 def plain(request: ExportRequest) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _counted(
         if end.result is None:
             raise CrashError(f"expected an artifact that runs, found that {end.message}; evaluate it in one process")
         if "error" in end.result:
-            raise getattr(errors, end.result["kind"])(end.result["error"])
+            raise errors.from_answer(end.result)
         counted: Mapping[str, Any] = end.result
         return counted
 
@@ -169,4 +169,4 @@ def _told(count: Callable[[], Counted]) -> dict[str, Any]:
     try:
         return count().plain()
     except SlideExportError as error:
-        return {"error": error.args[0], "kind": type(error).__name__}
+        return errors.as_answer(error)

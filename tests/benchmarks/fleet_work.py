@@ -150,7 +150,7 @@ class InTurns:
             order = {"request": all_targets.plain(request), "prepared": str(self._prepared), "jobs": 1}
             end = self._nursery.run(f"{all_targets.HERE}:finish_one", order, TIMEOUT_S)
         assert end.result is not None
-        assert not end.result["kind"], end.result["error"]
+        assert "error" not in end.result, end.result["error"]
         return end.seconds
 
 

@@ -49,7 +49,8 @@ def run(seed: int, index: int, room: Path) -> Outcome:
 
 
 def _of_the_end(scenario: Scenario, end: dict[str, Any], after: str | None, out: Path, where: str) -> Outcome:
-    code, message = getattr(raised, end["kind"]).exit_code if end["kind"] else 0, end["error"]
+    error = raised.from_answer(end) if "error" in end else None
+    code, message = (0, "") if error is None else (error.exit_code, end["error"])
     if code == (REJECTED if scenario.rejected else 0):
         return Outcome("fine") if after == NEWER else Outcome("silent", f"{where}: exit code {code}, {after} stands")
     clear = code == UNWRITABLE and str(out) in message and message.isprintable() and len(message) < 1000

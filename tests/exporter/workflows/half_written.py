@@ -9,7 +9,7 @@ from slide_export.bundle.staging import staging
 
 
 def prepare_one(_: Any) -> dict[str, Any]:
-    return {"path": None, "kind": "", "error": ""}
+    return {"path": None}
 
 
 def finish_one(order: Any) -> None:

@@ -30,7 +30,7 @@ def hang(_: Any) -> None:
 
 
 def prepare_one(_: Any) -> dict[str, Any]:
-    return {"path": None, "kind": "", "error": ""}
+    return {"path": None}
 
 
 def finish_one(order: Any) -> dict[str, Any]:
@@ -39,4 +39,4 @@ def finish_one(order: Any) -> dict[str, Any]:
         crash(order)
     if target == "openvino":
         hang(order)
-    return {"path": None, "kind": "BackendUnavailable", "error": "not here"}
+    return {"kind": "BackendUnavailable", "error": "not here"}

@@ -45,7 +45,7 @@ def test_the_floors_that_targets_share_are_computed_before_they_part(
 ) -> None:
     asked = ExportRequest(checkpoint, precision=precision, out=tmp_path, image_count=1)
     order = {"request": all_targets.plain(asked), "prepared": str(tmp_path), "threads": 1}
-    assert all_targets.prepare_one(order)["kind"] == ""
+    assert all_targets.prepare_one(order) == {"path": None}
     monkeypatch.setattr(preparing.reference, "with_floor", None)  # what is read is not computed again
     read = prepared_files.read(tmp_path)
     assert set(read.floors) == expected
