@@ -9,14 +9,15 @@ Slide-Swin-T at most Swin-T in each precision.
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
-from slide_export.backends.interface import LoweringOptions
+from slide_export.backends.interface import Backend, LoweringOptions
 from slide_export.benchmark import rounds as latency
 from slide_export.benchmark.plan import BenchPlan
 from slide_export.benchmark.profile import by_group
@@ -27,8 +28,9 @@ from slide_export.calibration.quantization import NumericFormat, in_precision
 from slide_export.calibration.recipe import default
 from slide_export.checkpoint.variants import macs_of
 from slide_export.core.artifact import ModelIO
+from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
-from slide_export.core.precision import BF16, FP32, INT8
+from slide_export.core.precision import BF16, FP32, INT8, Precision
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
@@ -39,8 +41,19 @@ TARGETS, VARIANTS, PRECISIONS = ("onnx", "openvino"), ("slide_swin_tiny", "swin_
 ROUNDS, CALLS, THREADS = 20, 3, 2
 
 
-def candidates(target: str, room: Path) -> Iterator[latency.Candidate]:
-    """Every variant in every precision that the target computes on this machine."""
+@dataclass(frozen=True)
+class Contestant:
+    """A variant in a form; "" is that of a model without slide attention."""
+
+    name: str
+    variant: str
+    form: str
+
+
+def candidates(
+    target: str, contestants: Sequence[Contestant], room: Path, options: Mapping[str, str] | None = None
+) -> Iterator[latency.Candidate]:
+    """Every contestant in every precision that the target computes on this machine."""
     backend = backends.require(target, FP32.name)
     precisions = [
         one
@@ -48,43 +61,61 @@ def candidates(target: str, room: Path) -> Iterator[latency.Candidate]:
         if one.name in backend.PRECISIONS and optional.precision_obstacle(backend, one.name) is None
     ]
     images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
-    for variant in VARIANTS:
-        model = random_model(variant)
+    for contestant in contestants:
+        model = random_model(contestant.variant)
         fused = fuse(model)
-        graph = onnx_graph.export(in_form(choose(fused, "auto", auto=backends.default_form(target)), ModelIO()))
+        graph = onnx_graph.export(in_form(choose(fused, contestant.form or "auto"), ModelIO()))
         pictures = FedImages(
             cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds
         )
         for precision in precisions:
-            place = room / f"{target}-{variant}-{precision}"
-            place.mkdir()
             recipe = default(target, "int8") if precision is INT8 else None
             numbers = NumericFormat(precision, recipe).on_this_machine()
             # A bfloat16 artifact holds the float32 graph: its runtime rounds.
             reduced = graph if recipe is None else in_precision(graph, numbers, pictures)[0]
-            options = LoweringOptions(precision, ModelIO(), backends.complete_options(target, {}))
-            artifact = backend.lower(reduced, place, options)
             subject = ArtifactInfo(
-                variant,
+                contestant.name,
                 target,
                 precision.name,
-                variant,
-                variant,
+                contestant.variant,
+                contestant.variant,
                 (224, 224),
                 weights="random",
-                lowering="" if variant == "swin_tiny" else backends.default_form(target),
+                lowering=contestant.form,
                 macs=macs_of(fused, 1),
-                artifact_bytes=sum(file.stat().st_size for file in place.iterdir()),
-                computed=optional.dtype_stats(backend, artifact.path, artifact.settings).computed,
             )
-            yield latency.Candidate(subject, artifact.path, artifact.settings, {graph.inputs[0].name: images})
+            yield lowered(backend, subject, reduced, precision, images, room, options)
+
+
+def lowered(
+    backend: Backend,
+    subject: ArtifactInfo,
+    graph: OnnxGraph,
+    precision: Precision,
+    images: np.ndarray,
+    room: Path,
+    options: Mapping[str, str] | None = None,
+) -> latency.Candidate:
+    """A graph as the target's artifact, what it weighs and computes in, and what it is fed."""
+    place = room / f"{subject.target}-{subject.name}-{subject.lowering}-{precision}"
+    place.mkdir()
+    asked = LoweringOptions(precision, ModelIO(), backends.complete_options(subject.target, options or {}))
+    artifact = backend.lower(graph, place, asked)
+    told = replace(
+        subject,
+        artifact_bytes=sum(file.stat().st_size for file in place.iterdir()),
+        computed=optional.dtype_stats(backend, artifact.path, artifact.settings).computed,
+    )
+    return latency.Candidate(told, artifact.path, artifact.settings, {graph.inputs[0].name: images})
 
 
 def measured(target: str, rounds: int) -> BenchmarkResult:
     """All of a target in interleaved rounds, with the machine's peaks and profiles."""
     with tempfile.TemporaryDirectory() as temporary:
         plan = BenchPlan(rounds=rounds, calls=CALLS, threads=THREADS, profile=True, roofline=True)
-        return latency.measure(list(candidates(target, Path(temporary))), plan)
+        forms = (backends.default_form(target), "")
+        found = [Contestant(one, one, form) for one, form in zip(VARIANTS, forms, strict=True)]
+        return latency.measure(list(candidates(target, found, Path(temporary))), plan)
 
 
 def show(target: str, result: BenchmarkResult, rounds: int) -> None:

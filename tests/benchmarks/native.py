@@ -8,39 +8,28 @@ ONNXRUNTIME_HEADERS names the folder of its C API. Goal: each slide model at mos
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from slide_export.backends import optional
 from slide_export.backends import registry as backends
-from slide_export.backends.interface import Backend, LoweringOptions
 from slide_export.benchmark import rounds as latency
 from slide_export.benchmark.plan import BenchPlan
 from slide_export.benchmark.profile import by_group
 from slide_export.benchmark.roofline import roofline
 from slide_export.benchmark.tune import HalfBlock
-from slide_export.calibration.image_cache import FedImages, PictureStore, cached
-from slide_export.calibration.images import bundled
-from slide_export.calibration.quantization import NumericFormat, in_precision
-from slide_export.calibration.recipe import default
-from slide_export.checkpoint.variants import macs_of
-from slide_export.core.artifact import ModelIO
-from slide_export.core.graph import OnnxGraph
 from slide_export.core.measurement import ArtifactInfo, BenchmarkResult
-from slide_export.core.precision import BF16, FP32, INT8, Precision
+from slide_export.core.precision import FP32
 from slide_export.graph import export as onnx_graph
-from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS, NATIVE
-from slide_export.inference.fuse import fuse
-from slide_export.inference.served import in_form, serve
 from slide_export.models.slide_attention import SlideAttention
-from tests.benchmarks.speed import random_model, ratio
+from tests.benchmarks.limits import Contestant, candidates, lowered
+from tests.benchmarks.speed import ratio
 from tests.native import HEADERS
 
-TARGETS, PRECISIONS = ("openvino", "onnx"), (FP32, BF16, INT8)
+TARGETS = ("openvino", "onnx")
 PAIRS = (
     ("slide_swin_tiny", "swin_tiny"),
     ("slide_pvt_tiny", "pvt_tiny"),
@@ -51,20 +40,9 @@ PORTABLE = {"openvino": ("token_taps", "summed_taps"), "onnx": ("taps", "wide_sh
 ROUNDS, CALLS, BLOCK_CALLS, THREADS = 15, 2, 10, 2
 
 
-def options(target: str, precision: Precision) -> LoweringOptions:
-    """What a backend is asked for."""
-    given = {"headers": str(HEADERS)} if target == "onnx" else {}
-    return LoweringOptions(precision, ModelIO(), backends.complete_options(target, given))
-
-
-def lowered(
-    backend: Backend, subject: ArtifactInfo, graph: OnnxGraph, precision: Precision, given: np.ndarray, room: Path
-) -> latency.Candidate:
-    """A graph as the target's artifact, and what it is fed."""
-    place = room / f"{subject.name}-{subject.lowering}-{precision}"
-    place.mkdir()
-    artifact = backend.lower(graph, place, options(subject.target, precision))
-    return latency.Candidate(subject, artifact.path, artifact.settings, {graph.inputs[0].name: given})
+def options(target: str) -> dict[str, str]:
+    """What form native needs of the user."""
+    return {"headers": str(HEADERS)} if target == "onnx" else {}
 
 
 def blocks(target: str, side: int, channels: int, heads: int, rounds: int) -> BenchmarkResult:
@@ -78,38 +56,14 @@ def blocks(target: str, side: int, channels: int, heads: int, rounds: int) -> Be
             graph = onnx_graph.export_module(module, (example,), ("images",), ("out",))
             subject = ArtifactInfo(form, target, "fp32", "", "", (side, side), weights="random", lowering=form)
             given = np.asarray(example[:1])
-            found.append(lowered(backends.load(target), subject, graph, FP32, given, Path(temporary)))
+            found.append(lowered(backends.load(target), subject, graph, FP32, given, Path(temporary), options(target)))
         return latency.measure(found, BenchPlan(rounds=rounds, calls=BLOCK_CALLS, threads=THREADS))
 
 
-def models(
-    target: str, slide: str, parent: str, room: Path, asked: Sequence[Precision] = PRECISIONS
-) -> Iterator[latency.Candidate]:
+def models(target: str, slide: str, parent: str, room: Path) -> Iterator[latency.Candidate]:
     """A slide model in the target's own form and in form native, and its parent, in every precision of this machine."""
-    backend = backends.require(target, FP32.name)
-    precisions = [
-        one
-        for one in asked
-        if one.name in backend.PRECISIONS and optional.precision_obstacle(backend, one.name) is None
-    ]
-    images = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
-    for variant, form in ((slide, backends.default_form(target)), (slide, NATIVE), (parent, "")):
-        model = random_model(variant)
-        fused = fuse(model)
-        graph = onnx_graph.export(in_form(choose(fused, form or "auto"), ModelIO()))
-        pictures = FedImages(
-            cached(bundled(), PictureStore(model.data, model.image_size)), serve(model, ModelIO()).feeds
-        )
-        for precision in precisions:
-            name = f"{variant} {form}".strip()
-            subject = ArtifactInfo(
-                name, target, precision.name, variant, variant, (224, 224), weights="random", lowering=form,
-                macs=macs_of(fused, 1), computed={precision.computed: 1}, artifact_bytes=graph.proto.ByteSize(),
-            )  # fmt: skip
-            numbers = NumericFormat(precision, default(target, "int8") if precision == INT8 else None).on_this_machine()
-            # A bfloat16 artifact holds the float32 graph: its runtime rounds.
-            reduced = graph if numbers.recipe is None else in_precision(graph, numbers, pictures)[0]
-            yield lowered(backend, subject, reduced, precision, images, room)
+    found = [Contestant(f"{slide} {form}", slide, form) for form in (backends.default_form(target), NATIVE)]
+    return candidates(target, [*found, Contestant(parent, parent, "")], room, options(target))
 
 
 def show(target: str, rounds: int) -> None:
