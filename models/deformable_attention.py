@@ -262,7 +262,9 @@ class FusedOffsets(nn.Module):
 
     def forward(self, q: Tensor) -> Tensor:
         """Compute offsets [B, g, S, 2] of queries [B, H, W, C]."""
-        maps = self.conv(q.permute(0, 3, 1, 2))  # [B, C, h, w]
+        # As a matrix: of a permuted map OpenVINO 2026.4 makes a view of q, whose memory it gives away too soon.
+        matrix = q.flatten(1, 2).transpose(1, 2)  # [B, C, H*W]
+        maps = self.conv(matrix.unflatten(2, q.shape[1:3]))  # [B, C, h, w]
         count, width = maps.shape[2] * maps.shape[3], maps.shape[1] // self.groups
         out = self.norm(maps.reshape(-1, width, count).transpose(1, 2))  # [B*g, S, C/g]
         return self.last(functional.gelu(out)).reshape(-1, self.groups, count, 2)

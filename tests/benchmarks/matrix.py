@@ -27,7 +27,8 @@ from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.fleet import sweep as sweeps
 from slide_export.fleet.engine import InlineEngine
-from slide_export.models import variants
+from slide_export.models import family_of, variants
+from slide_export.tasks import TASKS
 from tests.benchmarks.export_cost import save_random
 from tests.benchmarks.machine import machine
 from tests.benchmarks.matrix_rows import Row
@@ -43,6 +44,7 @@ NO_CODE = tuple(f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
 PRECISIONS = ("fp32", "fp16", "w16")  # of these, what a target has
 IMAGES = 2
 TIMEOUT_S = 3600.0
+COUPLED = "boat_cswin"  # each two images of a batch attend to each other
 SLIDE = "slide_"  # what the name of a model has before that of the one it replaces
 
 
@@ -130,11 +132,18 @@ def plan_of(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Seque
     """The plan of models that are measured together."""
     targets = list(dict.fromkeys(target for target, _ in cells))
     precisions = list(dict.fromkeys(precision for _, precision in cells))
-    left_out = [
+    batches = {target: batch_of(group, target) for target in targets}
+    left_out: list[dict[str, object]] = [
         {"target": target, "precision": precision}
         for target in targets
         for precision in precisions
         if (target, precision) not in cells or precision not in backends.load(target).PRECISIONS
+    ]
+    left_out += [
+        {"target": target, "batch": batch}
+        for target in targets
+        for batch in dict.fromkeys(batches.values())
+        if batch != batches[target]
     ]
     return {
         "schema": "slide-export/plan/1",
@@ -142,7 +151,7 @@ def plan_of(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Seque
         "targets": targets,
         "precisions": precisions,
         "exclude": left_out,
-        "options": {"image_count": [IMAGES]},
+        "options": {"image_count": [IMAGES], "batch": list(dict.fromkeys(batches.values()))},
         "pins": matrix_code.pins(group, targets),
         "verify": [],
         "bench": [
@@ -152,6 +161,16 @@ def plan_of(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Seque
         ],
         "limits": {"timeout_s": TIMEOUT_S},
     }
+
+
+def batch_of(group: Sequence[str], target: str) -> int | None:
+    """Batch that a target makes artifacts of these models for; None is a dynamic one, wherever that is to be had."""
+    families = [family_of(variant) for variant in group]
+    if optional.fixed_batches(backends.load(target)) is not None:
+        return 2 if any(family.name == COUPLED for family in families) else 1
+    tasks = {family.task for family in families}
+    several = any(len(task.inputs) > 1 for task in TASKS if task.name in tasks)
+    return 1 if target == "coreml" and several else None
 
 
 def can_be_timed(target: str) -> bool:

@@ -89,6 +89,30 @@ def test_a_group_is_a_plan_of_its_own(tmp_path: Path) -> None:
     assert set(found.pins) == {"family of nat_tiny", "family of slide_nat_tiny", "onnx", "coreml"}
 
 
+@pytest.mark.parametrize(
+    ("group", "target", "batch"),
+    [
+        (GROUP, "onnx", None),
+        (GROUP, "litert", 1),
+        (("boat_cswin_tiny",), "litert", 2),
+        (("boat_cswin_tiny",), "coreml", None),  # it fixes its own
+        (("mv_swin_t",), "onnx", None),
+        (("mv_swin_t",), "coreml", 1),
+    ],
+)
+def test_a_batch_is_fixed_only_where_a_target_takes_no_other(
+    group: tuple[str, ...], target: str, batch: int | None
+) -> None:
+    assert matrix.batch_of(group, target) == batch
+
+
+def test_targets_of_a_plan_have_each_its_batch() -> None:
+    text = yaml.safe_dump(matrix.plan_of(GROUP, [("onnx", "fp32"), ("litert", "fp32")], []))
+    found = plan.parse(text, "plan.yaml")
+    assert found.options["batch"] == (None, 1)
+    assert [dict(one) for one in found.exclude] == [{"target": "onnx", "batch": 1}, {"target": "litert", "batch": None}]
+
+
 @pytest.mark.parametrize("exit_code", [0, 70])
 def test_nothing_of_a_finished_group_stays(exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
