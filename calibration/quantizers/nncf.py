@@ -5,7 +5,6 @@ enough for every target.
 """
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -77,11 +76,14 @@ class PlainScales(ir.passes.InPlacePass):
 
     1. Scales that vary along one axis alone, but have as many axes as the weights (NNCF 3.4 gives a convolution's
        four): one axis, which the DequantizeLinear names.
-    2. Any other scale: as it is; DequantizeLinear takes one number, or a list with its axis.
-    3. Metadata that NNCF wrote: removed.
+    2. One scale with as many axes, of a convolution to one channel: one number.
+    3. Any other scale: as it is; DequantizeLinear takes one number, or a list with its axis.
+    4. Metadata that NNCF wrote: removed.
 
         Given    DequantizeLinear(weight [8, 3, 4, 4], scale [8, 1, 1, 1])
         Result   DequantizeLinear(weight [8, 3, 4, 4], scale [8], axis=0)
+        Given    DequantizeLinear(weight [1, 2, 7, 7], scale [1, 1, 1, 1])
+        Result   DequantizeLinear(weight [1, 2, 7, 7], scale [])
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -89,25 +91,23 @@ class PlainScales(ir.passes.InPlacePass):
         modified = False
         for node in model.graph:
             scale = node.inputs[1] if node.op_type == "DequantizeLinear" else None
-            axis = None if scale is None or scale.const_value is None else _only_axis(scale.const_value.shape.numpy())
-            if scale is None or scale.const_value is None or axis is None:  # Case 2
+            if scale is None or scale.const_value is None or len(scale.const_value.shape) < 2:  # Case 3
                 continue
-            plain = ir.tensor(scale.const_value.numpy().reshape(-1), name=scale.name)  # Case 1
+            values = scale.const_value.numpy()
+            long = [axis for axis, side in enumerate(values.shape) if side != 1]
+            if len(long) > 1:  # Case 3
+                continue
+            plain = ir.tensor(values.reshape([-1] * len(long)), name=scale.name)
             for use in scale.uses():
                 use.node.attributes.clear()
-                use.node.attributes.add(ir.AttrInt64("axis", axis))
+                if long:  # Case 1, without it Case 2
+                    use.node.attributes.add(ir.AttrInt64("axis", long[0]))
             scale.const_value, scale.shape = plain, ir.Shape(plain.shape.numpy())
             modified = True
-        for key in [key for key in model.metadata_props if key.startswith("nncf")]:  # Case 3
+        for key in [key for key in model.metadata_props if key.startswith("nncf")]:  # Case 4
             del model.metadata_props[key]
             modified = True
         return ir.passes.PassResult(model, modified)
-
-
-def _only_axis(sides: Sequence[int]) -> int | None:
-    """The one axis of several that is longer than 1, None where there is no such axis."""
-    long = [axis for axis, side in enumerate(sides) if side != 1]
-    return long[0] if len(long) == 1 < len(sides) else None
 
 
 def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -18,8 +18,11 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errn
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 WORDS = re.compile("|".join((*map(os.strerror, sorted(UNWRITABLE)), "iostream error")))
 """Of the system in other libraries' errors; the last is all that a C++ stream says (OpenVINO)."""
-UNOPENED = re.compile(r"([Cc]an't|[Cc]annot|[Uu]nable to|[Ff]ailed to) (open|create|write)\b[\w ]*|Permission denied")
-"""Of other libraries that were to write a file: OpenVINO, coremltools."""
+UNOPENED = re.compile(
+    r"([Cc]an't|[Cc]annot|[Uu]nable to|[Ff]ailed to) ((open|write)\b[\w ]*|create\b[\w ]*\b(file|folder|directory))"
+    "|Permission denied"
+)
+"""Of other libraries that were to write a file: OpenVINO, coremltools. A runtime may fail to create what is no file."""
 FULL_BYTES = 1 << 16  # free on a file system that is called full
 TEXT = "text"
 

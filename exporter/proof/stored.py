@@ -20,6 +20,8 @@ from slide_export.core.stored import ATTRIBUTE, StoredConstant
 
 PART = re.compile(r"[._/:]|(?<=\d)(?=\D)|$")
 """Where a name may go on behind that of its source: `head.weight_half`, but not `head.weight2`."""
+COPIED = re.compile(r"(?<=[^\W\d_])\d+(?=_|$)")
+"""What ONNX Runtime's quantizer counts copies of a bias by, which each operator that adds it scales otherwise."""
 BIG = 2
 """Values of a tensor that has to have a counterpart: a precision adds scalars of its own, and no tensors."""
 
@@ -28,7 +30,7 @@ def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant])
     """Hold each stored tensor against its source of the float build.
 
     1. A tensor whose name has that of a source in it: they are compared, in the order of their values; shapes may
-       differ, [8] and [1, 8, 1, 1].
+       differ, [8] and [1, 8, 1, 1]. A number behind the source's name tells a copy, if it has the source's values.
     2. A tensor or a source without a counterpart: compared with one of as many values of the other side that has none
        either, and that it equals.
     3. What is left of floats with several values: a fault.
@@ -36,7 +38,7 @@ def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant])
     known = {source.name: _without_steps(source) for source in sources}
     faults, alone, seen, values = [], [], set[str](), 0
     for tensor in stored:
-        name = _source(tensor.name, known)
+        name = _source(tensor.name, known) or _copied(tensor, known)
         # Another size is another tensor of a like name: a padded copy, say, which then has to be found by its values.
         if name is None or known[name].values.size != tensor.values.size:
             alone.append(tensor)
@@ -96,6 +98,15 @@ def _source(name: str, known: Mapping[str, StoredConstant]) -> str | None:
     ends = [match.start() for match in PART.finditer(name)]
     parts = {name[start:end] for start in starts for end in ends if start < end}
     return max((part for part in parts if part in known), key=len, default=None)
+
+
+def _copied(tensor: StoredConstant, known: Mapping[str, StoredConstant]) -> str | None:
+    """The source that a tensor is a numbered copy of: `mlp.3.bias0_quantized` of `mlp.3.bias`."""
+    for number in COPIED.finditer(tensor.name):
+        name = _source(tensor.name[: number.start()] + tensor.name[number.end() :], known)
+        if name is not None and known[name].values.size == tensor.values.size and not _fault(known[name], tensor):
+            return name
+    return None
 
 
 def _pair(sources: list[StoredConstant], alone: list[StoredConstant]) -> tuple[int, list[StoredFault]]:

@@ -12,11 +12,12 @@ from typing import Any
 from slide_export.backends.interface import LoweringOptions, Option
 from slide_export.backends.profile import WARM, lines
 from slide_export.core.artifact import Artifact, DtypeStats, Feeds, Outputs
-from slide_export.core.errors import BundleError
+from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.stored import StoredConstant
+from slide_export.core.text import foreign
 from slide_export.graph import dtypes as onnx_dtypes
 from slide_export.graph import stored as onnx_stored
 from slide_export.graph import values as onnx_values
@@ -189,6 +190,20 @@ class Session:
         self.evaluator = f"ONNX Runtime {onnxruntime.__version__} on CPU" + (", Q/DQ as written" if literal else "")
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Compute every output by name for the inputs by name."""
+        """Compute every output by name for the inputs by name.
+
+        Raises:
+            RequestError: the feeds are not the inputs.
+            BundleError: an operator fails.
+        """
+        from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
         names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except (ValueError, InvalidArgument) as error:
+            said = foreign(str(error), 300)
+            raise RequestError(f"expected inputs that the artifact takes, ONNX Runtime says: {said}") from error
+        except Exception as error:  # onnxruntime raises its own classes, all straight below Exception
+            said = foreign(str(error), 300)
+            raise BundleError(f"expected a graph that ONNX Runtime can run, it says: {said}") from error

@@ -100,3 +100,17 @@ def test_a_file_that_a_library_could_not_open_is_a_place_only_where_nothing_is_r
     assert whole_file.write_refusal(error, tmp_path) is None
     told = whole_file.write_refusal(error, tmp_path, writes_alone=True)
     assert told == f"expected to write {tmp_path}, it cannot be written: Can't open bin file"
+
+
+@pytest.mark.parametrize(
+    ("said", "unwritten"),
+    [
+        ("Failed to create file writer", True),
+        ("cannot create the directory for the weights", True),
+        ("failed to create XNNPACK runtimeNode number 192", False),
+        ("unable to create a session", False),
+    ],
+)
+def test_what_a_runtime_cannot_create_is_no_place(said: str, unwritten: bool, tmp_path: Path) -> None:
+    refusal = whole_file.write_refusal(RuntimeError(said), tmp_path, writes_alone=True)
+    assert (refusal is not None) == unwritten
