@@ -8,7 +8,7 @@ rounded once. The float build is proved with images (`float_build`), so a chain 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +20,6 @@ from slide_export.core.stored import ATTRIBUTE, StoredConstant
 
 PART = re.compile(r"[._/:]|(?<=\d)(?=\D)|$")
 """Where a name may go on behind that of its source: `head.weight_half`, but not `head.weight2`."""
-COPIED = re.compile(r"(?<=[^\W\d_])\d+(?=_|$)")
-"""What ONNX Runtime's quantizer counts copies of a bias by, which each operator that adds it scales otherwise."""
 BIG = 2
 """Values of a tensor that has to have a counterpart: a precision adds scalars of its own, and no tensors."""
 
@@ -30,15 +28,16 @@ def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant])
     """Hold each stored tensor against its source of the float build.
 
     1. A tensor whose name has that of a source in it: they are compared, in the order of their values; shapes may
-       differ, [8] and [1, 8, 1, 1]. A number behind the source's name tells a copy, if it has the source's values.
+       differ, [8] and [1, 8, 1, 1].
     2. A tensor or a source without a counterpart: compared with one of as many values of the other side that has none
        either, and that it equals.
-    3. What is left of floats with several values: a fault.
+    3. A tensor that is left and equals any source: a copy of it. Quantizers make one of a bias that two calls add.
+    4. What is left of floats with several values: a fault.
     """
     known = {source.name: _without_steps(source) for source in sources}
     faults, alone, seen, values = [], [], set[str](), 0
     for tensor in stored:
-        name = _source(tensor.name, known) or _copied(tensor, known)
+        name = _source(tensor.name, known)
         # Another size is another tensor of a like name: a padded copy, say, which then has to be found by its values.
         if name is None or known[name].values.size != tensor.values.size:
             alone.append(tensor)
@@ -48,7 +47,7 @@ def compare(sources: Iterable[StoredConstant], stored: Iterable[StoredConstant])
         fault = _fault(known[name], tensor)
         faults += [fault] if fault else []
     unpaired = [source for name, source in known.items() if name not in seen and _must(source)]
-    more, strays = _pair(unpaired, alone)
+    more, strays = _pair(unpaired, alone, known.values())
     faults += strays
     return StoredReport(len(seen) + more, values, tuple(sorted(faults, key=lambda fault: -fault.steps)))
 
@@ -100,17 +99,15 @@ def _source(name: str, known: Mapping[str, StoredConstant]) -> str | None:
     return max((part for part in parts if part in known), key=len, default=None)
 
 
-def _copied(tensor: StoredConstant, known: Mapping[str, StoredConstant]) -> str | None:
-    """The source that a tensor is a numbered copy of: `mlp.3.bias0_quantized` of `mlp.3.bias`."""
-    for number in COPIED.finditer(tensor.name):
-        name = _source(tensor.name[: number.start()] + tensor.name[number.end() :], known)
-        if name is not None and known[name].values.size == tensor.values.size and not _fault(known[name], tensor):
-            return name
-    return None
+def _pair(
+    sources: list[StoredConstant], alone: list[StoredConstant], known: Collection[StoredConstant]
+) -> tuple[int, list[StoredFault]]:
+    """Cases 2 to 4: how many found each other, and those that did not.
 
-
-def _pair(sources: list[StoredConstant], alone: list[StoredConstant]) -> tuple[int, list[StoredFault]]:
-    """Cases 2 and 3: how many found each other, and those that did not."""
+    Args:
+        sources, alone: those without a counterpart.
+        known: all sources.
+    """
     tensors, paired, faults = [tensor for tensor in alone if _must(tensor)], 0, []
     # Greedy is enough: a tensor that equals two sources within rounding is either of them.
     for source in sources:
@@ -120,6 +117,10 @@ def _pair(sources: list[StoredConstant], alone: list[StoredConstant]) -> tuple[i
         else:
             paired += 1
             tensors.remove(match)
+    for tensor in list(tensors):
+        if any(source.values.size == tensor.values.size and not _fault(source, tensor) for source in known):
+            paired += 1
+            tensors.remove(tensor)
     return paired, faults + [_stray(tensor, "is in the artifact and not in the float build") for tensor in tensors]
 
 

@@ -48,5 +48,5 @@ def test_an_operator_that_fails_is_the_files_fault(tmp_path: Path) -> None:
     )
     path = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    with pytest.raises(BundleError, match="expected a graph that ONNX Runtime can run, it says: .*Name:'conv'"):
+    with pytest.raises(BundleError, match=r"expected a graph that ONNX Runtime can run, it says: .*Name:'conv'"):
         Session(path, {}).run({})
