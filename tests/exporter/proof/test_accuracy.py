@@ -157,7 +157,8 @@ def test_a_list_of_boxes_lists_its_images_itself(model: Model, tmp_path: Path) -
     detecting = replace(serve(model, ModelIO()), task=DETECT)
     found = evaluation.list_images(AccuracyGoal(listed), detecting, store(model))
     assert (found.images.files, found.truths) == ((file,), {file: listed / "7"})
-    assert evaluation.list_images(AccuracyGoal(tmp_path), detecting, store(model)).truths == {}
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    assert evaluation.list_images(AccuracyGoal(tmp_path), detecting, store(model)).truths == {}  # a folder is no list
 
 
 def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
