@@ -30,6 +30,26 @@ def test_an_error_at_its_limit_passes() -> None:
     assert replace(PROOF, outputs=(replace(FINE, max_abs=FINE.limit_max, rms=FINE.limit_rms),)).passed
 
 
+@pytest.mark.parametrize(
+    ("error", "limit", "share"),
+    [
+        (4e-6, 4e-6, 1.0),
+        (3e-6, 4e-6, 0.75),
+        (1e-6, 1e-9, 1e3),
+        (0.0, 4e-6, 0.0),
+        (0.0, 0.0, 0.0),
+        (1e-9, 0.0, INFINITE),
+        (NAN, 4e-6, INFINITE),
+        (1e-6, NAN, INFINITE),
+        (INFINITE, 4e-6, INFINITE),
+        (1e-6, INFINITE, INFINITE),  # nothing is within it
+        (0.0, INFINITE, INFINITE),
+    ],
+)
+def test_the_share_of_a_limit_tells_the_worst_output(error: float, limit: float, share: float) -> None:
+    assert replace(FINE, max_abs=error, limit_max=limit).share == pytest.approx(share)
+
+
 def test_a_share_of_pixels_is_compared_as_it_is() -> None:
     """Pixels flip together, so no binomial test: 0.9 of them is enough and less is not."""
     dense = replace(PROOF, accepted=Acceptance(4, None, 0.9), decisions=100)
