@@ -49,6 +49,10 @@ class File:
             self.codes.append(kind)
         made = schema.OperatorT()
         made.opcodeIndex, made.inputs, made.outputs = self.codes.index(kind), inputs, [output]
+        if kind == "CONV_2D":  # LiteRT asks for its strides
+            made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT()
+            made.builtinOptions.strideH = made.builtinOptions.strideW = 1
+            made.builtinOptions.dilationHFactor = made.builtinOptions.dilationWFactor = 1
         self.operators.append(made)
         return output
 
