@@ -59,3 +59,21 @@ def test_ready_jobs_that_are_dropped_are_the_callers() -> None:
     assert jobs.drop({"d", "b", "c"}) == ["d", "c"]  # b is not ready
     assert jobs.take("small", 9) == ["a"]
     assert jobs.unsettled == 4
+
+
+def test_a_job_that_is_dropped_before_its_turn_never_has_one() -> None:
+    told: list[tuple[str, str]] = []
+    needs = {"b": ("a",), "d": ("b",)}
+    jobs = ReadyJobs(CLASSES, needs, settled={"c": True}, blocked=lambda job, need: told.append((job, need)))
+    assert jobs.drop_later(["a", "b", "c", "of another plan"]) == ["b"]  # a is ready, c was settled before
+    assert jobs.take("small", 9) == ["a"]
+    jobs.settle("a", output=True)
+    assert (jobs.take("small", 9), jobs.unsettled, told) == ([], 0, [("d", "b")])
+
+
+def test_a_lenient_job_is_dropped_although_some_of_its_needs_are_there() -> None:
+    jobs = ReadyJobs(CLASSES, {"d": ("a", "b")}, lenient={"d"})
+    jobs.take("small", 2)
+    assert jobs.drop_later(["d"]) == ["d"]
+    jobs.settle_all([("a", True), ("b", False)])
+    assert jobs.classes() == ["large"]
