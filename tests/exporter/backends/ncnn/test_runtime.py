@@ -7,24 +7,11 @@ import pytest
 
 pytest.importorskip("ncnn", reason="ncnn is not installed")
 
-from slide_export.backends.ncnn.network import Layer, render, weights_of
+from slide_export.backends.ncnn.network import Layer
 from slide_export.backends.ncnn.runtime import EXACT, extract, extractor, open_net, shapes
-from slide_export.backends.ncnn.session import Session
-from slide_export.core.errors import BundleError, RequestError
+from slide_export.core.errors import BundleError
 
-DOUBLED = (
-    Layer("Input", "images", (), ("images",)),
-    Layer("BinaryOp", "twice/BinaryOp", ("images",), ("twice",), {0: "2", 1: "1", 2: "2.0"}),
-    Layer("BinaryOp", "more/BinaryOp", ("twice",), ("logits",), {0: "0", 1: "1", 2: "1.0"}),
-)
-IMAGE = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
-
-
-def network(folder: Path, layers: tuple[Layer, ...] = DOUBLED) -> Path:
-    path = folder / "model.param"
-    path.write_text(render(layers))
-    weights_of(path).write_bytes(b"")
-    return path
+from .networks import DOUBLED, IMAGE, network
 
 
 def test_values_on_the_way_can_be_asked_for(tmp_path: Path) -> None:
@@ -52,30 +39,3 @@ def test_a_network_is_two_files(missing: str, tmp_path: Path) -> None:
 def test_a_layer_that_ncnn_does_not_have_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="a layer of the type Imagined, which it does not have"):
         open_net(network(tmp_path, (DOUBLED[0], Layer("Imagined", "a", ("images",), ("b",)))), EXACT, 1)
-
-
-def settings(*, pictures: bool = False) -> dict[str, object]:
-    return {"options": dict(EXACT), "threads": 1, "bytes": pictures}
-
-
-def test_images_go_through_one_by_one(tmp_path: Path) -> None:
-    session = Session(network(tmp_path), settings())
-    images = np.stack([IMAGE, IMAGE + 1])
-    assert np.array_equal(session.run({"images": images})["logits"], 2 * images + 1)
-    shown = Session(network(tmp_path), settings(), ["twice"]).run({"images": images})
-    assert list(shown) == ["twice"]
-
-
-def test_a_picture_is_taken_with_its_channels_last(tmp_path: Path) -> None:
-    pictures = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-    found = Session(network(tmp_path), settings(pictures=True)).run({"images": pictures})["logits"]
-    assert np.array_equal(found, 2.0 * pictures.transpose(0, 3, 1, 2) + 1)
-
-
-@pytest.mark.parametrize(("pictures", "kind"), [(False, np.uint8), (False, np.float64), (True, np.float32)])
-def test_feeds_of_another_type_are_refused(pictures: bool, kind: type[np.generic], tmp_path: Path) -> None:
-    session = Session(network(tmp_path), settings(pictures=pictures))
-    expected = "uint8" if pictures else "float32"
-    for feeds in ({"images": IMAGE[None].astype(kind)}, {"pictures": IMAGE[None].astype(expected)}, {}):
-        with pytest.raises(RequestError, match=f"expected the input images of {expected}, found"):
-            session.run(feeds)
