@@ -50,11 +50,12 @@ COMMENTS = {
     "fan_out": "a convolution whose result several operators read: in integers, or its weights alone in 8 bits",
     "tables": "how large constants that are only added are stored, position biases above all",
     "keep_fp32": "PyTorch modules that stay in float, with all that is in them; * and ? are wildcards",
+    "unfit": "like keep_fp32, in models that have such modules: what the target computes wrongly in 8 bits",
     "min_sqnr_db": "refused below this signal to quantization noise, on the images of the parity check",
     "min_top1": "refused where this share of equal top classes can be ruled out",
     "accept": "findings of the calibration audit that do not stop the export",
 }
-EVERYWHERE = frozenset({"library", "activations", "quantize", "keep_fp32", "min_sqnr_db", "min_top1"})
+EVERYWHERE = frozenset({"library", "activations", "quantize", "keep_fp32", "unfit", "min_sqnr_db", "min_top1"})
 USED = {
     ("onnxruntime", INT8): {
         "per_channel",
@@ -109,6 +110,7 @@ class QuantizationRecipe:
     fan_out: str = "integer"
     tables: str = "float"
     keep_fp32: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     cpu_overflows: bool = False
 
@@ -143,7 +145,8 @@ class QuantizationRecipe:
 
     def quantizes(self, module: str, kind: str) -> bool:
         """Whether a layer of a kind of `KINDS` is quantized, by the name of its PyTorch module."""
-        return kind in self.quantize and not any(matches(module, pattern) for pattern in self.keep_fp32)
+        in_float = (*self.keep_fp32, *self.unfit)
+        return kind in self.quantize and not any(matches(module, pattern) for pattern in in_float)
 
     def resolved(self) -> "QuantizationRecipe":
         """The recipe with what this machine's CPU needs."""

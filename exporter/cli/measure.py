@@ -26,7 +26,7 @@ from .options import DIRECTORY, FILE, Names, as_json, input_size, measuring, rea
 @as_json
 def bench(bundles: tuple[Path, ...], out: Path | None, as_json: bool, **options: Any) -> None:
     """Measure bundles on this machine or on --device, in interleaved rounds, and tell which is faster."""
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+    if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"expected a file in a directory that exists for the result, found {out}")
     from slide_export.benchmark import result_file
 

@@ -122,6 +122,14 @@ class OutputParity:
         """Whether both errors are within their limits; a NaN is not, and nothing is within an infinite limit."""
         return self.max_abs <= self.limit_max < math.inf and self.rms <= self.limit_rms < math.inf
 
+    @property
+    def share(self) -> float:
+        """The largest error over its limit: above 1 is beyond it, and what has no finite share is infinitely far."""
+        if self.max_abs == self.limit_max == 0:
+            return 0.0  # of an output of zeros
+        share = self.max_abs / self.limit_max if 0 < self.limit_max < math.inf else math.inf
+        return math.inf if math.isnan(share) else share
+
 
 @dataclass(frozen=True)
 class OrderParity:

@@ -28,12 +28,18 @@ class Children:
         self._preload = preload
         self._lock = threading.Lock()
         self._nursery: Nursery | None = None
+        self._unstarted: OSError | None = None
         self._over = threading.Event()
+        self._closed = False
         self._keeper: threading.Thread | None = None
         self._stopped: set[str] = set()
 
     def run(self, key: str, function: str, argument: Any, timeout_s: float, imports: Sequence[str] = ()) -> JobEnd:
-        """Run a function of slide-export in a process of its own; see `Nursery.run`."""
+        """Run a function of slide-export in a process of its own; see `Nursery.run`.
+
+        Raises:
+            OSError: the system starts no process.
+        """
         return self._started().run(function, argument, timeout_s, key, imports)
 
     def stop(self, keys: Collection[str]) -> None:
@@ -54,23 +60,36 @@ class Children:
 
     def close(self) -> None:
         """End every job and the nursery."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         self._over.set()
         if self._keeper is not None:
             self._keeper.join(15)
 
     def _started(self) -> Nursery:
         with self._lock:
+            if self._nursery is not None and self._nursery.gone and not self._closed:
+                self._end()  # the system took it for its memory, say: the jobs after that one are as good as any
+                self._nursery, self._over = None, threading.Event()
             if self._nursery is None:
                 ready = threading.Event()
                 self._keeper = threading.Thread(target=self._keep, args=(ready,), daemon=True, name="slide-export-jobs")
                 self._keeper.start()
                 ready.wait()
-            assert self._nursery is not None
+            if self._nursery is None:
+                raise self._unstarted or OSError("the nursery of its jobs did not start")
             return self._nursery
 
     def _keep(self, ready: threading.Event) -> None:
         threads = os.environ.get("OMP_NUM_THREADS", "1")
-        with Nursery(self._preload, {"OMP_NUM_THREADS": threads}) as nursery:
-            self._nursery = nursery
+        try:
+            with Nursery(self._preload, {"OMP_NUM_THREADS": threads}) as nursery:
+                self._nursery = nursery
+                ready.set()
+                self._over.wait()
+        except OSError as error:
+            self._unstarted = error
+        finally:
             ready.set()
-            self._over.wait()

@@ -35,6 +35,7 @@ NO_RETRIES = {
 longer than the last to start again, on a busy machine say, would be ended for good: its nanny is to be left alone."""
 MISSING_S = 60.0  # with fewer workers than asked for, before new ones are started
 CONNECT_S = 10.0
+NO_ADDRESS = "expected the address of a scheduler such as tls://host:8786"
 SHARE = 0.9  # of the machine's memory that is offered
 
 log = logging.getLogger(__name__)
@@ -167,10 +168,14 @@ def refuse_open(address: str, *, insecure: bool) -> None:
     Raises:
         RequestError: it is one, or no address.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in ("tls", "tcp") or not parts.hostname or parts.port is None:
-        raise RequestError(f"expected the address of a scheduler such as tls://host:8786, found {address!r}")
-    if parts.scheme == "tcp" and parts.hostname not in HERE and not insecure:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:  # a port that is no number, or a bracket that is not closed
+        raise RequestError(f"{NO_ADDRESS}, found {address!r}: {error}") from None
+    if parts.scheme not in ("tls", "tcp") or not host or port is None:
+        raise RequestError(f"{NO_ADDRESS}, found {address!r}")
+    if parts.scheme == "tcp" and host not in HERE and not insecure:
         raise RequestError(
             f"expected tls:// for a scheduler on another machine, found {address}: its port executes what it is sent, "
             f"so whoever reaches it owns the machines; make certificates, or take {option('insecure')} in a network "

@@ -174,7 +174,7 @@ class Drive:
             keys = self._ready.take(worker_class, self._ready.waiting(worker_class))
             waiting = [key for key, suspect_class in self._air.suspects if suspect_class == worker_class]
             self._air.suspects = deque(one for one in self._air.suspects if one[1] != worker_class)
-            self._ledger.write_off([*keys, *waiting], "blocked", Answer("failed", NO_WORKER, said))
+            self._ledger.block([*keys, *waiting], Answer("failed", NO_WORKER, said))
 
     def _note(self) -> None:
         now = time.monotonic()
@@ -242,7 +242,7 @@ class Drive:
             self._air.flying.pop(one.number)
         with self._database.transaction():
             self._ledger.cut_short(flying, "cancelled", said)
-            self._ledger.write_off([*dropped, *(one.key for one in flying)], "cancelled", said)
+            self._ledger.cancel([*dropped, *(one.key for one in flying)], self._ready.drop_later(keys), said)
 
     def _await_flying(self) -> None:
         """Wait for jobs in flight without writing: their answers are in the store."""

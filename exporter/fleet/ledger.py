@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from . import resume
@@ -82,11 +82,19 @@ class Ledger:
             self._told(str(verdict.state), key, verdict.answer.message if verdict.answer else "")
         self._write_blocked()
 
-    def write_off(self, keys: list[str], state: State, said: Answer) -> None:
-        """Settle jobs that will not run, and what needs them."""
-        with self._database.transaction() as db:
-            self._database.settle(db, [(key, state, said) for key in keys])
-        self.ready.settle_all([(key, False) for key in keys])
+    def block(self, keys: list[str], said: Answer) -> None:
+        """Settle jobs that cannot run now, and what needs them; their inputs stay for when the sweep goes on."""
+        self._write_off(keys, (), "blocked", said)
+        self._write_blocked()
+
+    def cancel(self, keys: list[str], later: Collection[str], said: Answer) -> None:
+        """Settle jobs that nobody wants any more, and what needs them.
+
+        Args:
+            later: more of them, that `ready.drop_later` gave.
+        """
+        self._write_off(keys, later, "cancelled", said)
+        self._forget([*keys, *later])
         self._write_blocked()
 
     def cut_short(self, flying: list[Flying], outcome: Outcome, said: Answer) -> None:
@@ -107,6 +115,11 @@ class Ledger:
         )
         return {(str(state), None if code is None else int(str(code))): int(str(count)) for state, code, count in rows}
 
+    def _write_off(self, keys: list[str], later: Collection[str], state: State, said: Answer) -> None:
+        with self._database.transaction() as db:
+            self._database.settle(db, [(key, state, said) for key in (*keys, *later)])
+        self.ready.settle_all([(key, False) for key in keys])
+
     def _write_blocked(self) -> None:
         while self._blocked:
             blocked, self._blocked = self._blocked, []
@@ -120,11 +133,12 @@ class Ledger:
             self._forget([key for key, _ in blocked])
 
     def _forget(self, settled: list[str]) -> None:
-        """Remove outputs that were for jobs which are all settled now."""
+        """Remove outputs that were for jobs which are all settled now, these jobs' own among them."""
         for key in settled:
-            for need in self._jobs.needs.get(key, ()):
-                self._readers[need] -= 1
-                output = self._jobs.outputs.get(need)
-                passing = STAGES[self._jobs.stages[need]].ephemeral
-                if passing and not self._readers[need] and output is not None and self._store is not None:
+            needs = self._jobs.needs.get(key, ())
+            self._readers.subtract(needs)
+            for made in (key, *needs):
+                output = self._jobs.outputs.get(made)
+                passing = STAGES[self._jobs.stages[made]].ephemeral
+                if passing and not self._readers[made] and output is not None and self._store is not None:
                     self._store.remove(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ SHARED = frozenset(
     {"9p", "afs", "afpfs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
      "ocfs2", "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "webdav", "wekafs"}
 )  # fmt: skip
+ESCAPED = re.compile(r"\\([0-7]{3})")  # blank, tab, newline and backslash; all other characters stand as they are
 FUSE = "fuse."  # sshfs, s3fs, rclone and their like; `fuseblk` is a local disk's
 
 
@@ -52,7 +54,7 @@ def of_mountinfo(text: str) -> dict[Path, str]:
     found = {}
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
-        place = before.split(" ")[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        place = ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
         found[Path(place)] = after.split(" ")[0]
     return found
 

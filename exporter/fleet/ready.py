@@ -35,6 +35,7 @@ class ReadyJobs:
         self._without: set[str] = set()
         self._open = len(classes)
         self._settled = dict(settled or {})
+        self._reached: set[str] = set()
         self._sorter: TopologicalSorter[str] = TopologicalSorter({key: needs.get(key, ()) for key in classes})
         self._sorter.prepare()
         self._advance()
@@ -81,6 +82,12 @@ class ReadyJobs:
             heapq.heapify(jobs)
         return dropped
 
+    def drop_later(self, keys: Collection[str]) -> list[str]:
+        """Have jobs end without an output once their needs are settled; those among `keys` whose needs are not yet."""
+        later = [key for key in keys if key in self._place and key not in self._reached and key not in self._settled]
+        self._settled.update(dict.fromkeys(later, False))
+        return later
+
     def _end(self, key: str, *, output: bool) -> None:
         if not output:
             self._without.add(key)
@@ -89,6 +96,7 @@ class ReadyJobs:
 
     def _advance(self) -> None:
         while fresh := self._sorter.get_ready():
+            self._reached.update(fresh)
             for key in fresh:
                 if key in self._settled:
                     self._end(key, output=self._settled[key])

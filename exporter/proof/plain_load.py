@@ -76,7 +76,7 @@ def measure(
         reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
     )
     # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
-    worst = max(report.outputs, key=lambda output: output.max_abs / output.limit_max)
+    worst = max(report.outputs, key=lambda output: output.share)
     return replace(
         plain.told,
         evaluator=report.evaluator,

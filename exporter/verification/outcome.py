@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,12 +71,7 @@ class VerifyResult:
     @property
     def tightest(self) -> OutputParity | None:
         """The output that is nearest to its limit or farthest beyond; None without a proof."""
-        return max(self.proof.outputs, key=_share_of_limit) if self.proof else None
-
-
-def _share_of_limit(output: OutputParity) -> float:
-    share = output.max_abs / output.limit_max
-    return math.inf if math.isnan(share) else share
+        return max(self.proof.outputs, key=lambda output: output.share) if self.proof else None
 
 
 def exit_code(outcomes: Sequence[VerifyResult]) -> int:

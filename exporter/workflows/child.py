@@ -123,6 +123,11 @@ class Nursery:
             if self._process.stdout is not None and not (self._listener and self._listener.is_alive()):
                 self._process.stdout.close()
 
+    @property
+    def gone(self) -> bool:
+        """Whether its process has ended, so that no job can run here any more."""
+        return self._process is not None and self._process.poll() is not None
+
     def stop(self) -> None:
         """End every job; each `run` that waits for one returns."""
         self._stopped = True

@@ -14,7 +14,6 @@ from slide_export.core.artifact import Artifact
 from slide_export.core.float_build import FloatBuild, StoredReport
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import FP32
-from slide_export.core.proof import OutputParity
 from slide_export.native.schema import used_in
 from slide_export.proof import parity, stored
 from slide_export.proof.ordering import ordering
@@ -47,13 +46,8 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
         )
         held = _held(form, builder, build, Path(directory))
         compared = _compare(plan.numbers.recipe, held, (backend, artifact))
-    worst = max(report.outputs, key=_share)
+    worst = max(report.outputs, key=lambda output: output.share)
     return FloatBuild(report.evaluator, report.images, worst.max_abs, worst.limit_max, report.passed, compared)
-
-
-def _share(output: OutputParity) -> float:
-    share = output.max_abs / output.limit_max
-    return share if share == share else float("inf")  # a NaN is the worst
 
 
 def _build(plan: Plan, form: ModelInForm, backend: Backend, directory: Path) -> tuple[Backend, Artifact]:

@@ -1,6 +1,6 @@
 """What a library's checkpoint format offers: how it is told apart, its key map, and how its own files are read."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ from slide_export.models.family import ShapeError, State
 
 from .key_map import Rule
 
+STAGES = 4  # of every backbone here
 UNTOLD = {"image_size": "no file tells the input", "heads": "no file tells the heads"}
 """Field -> how the sentence begins that says what is assumed of it."""
 
@@ -158,6 +159,24 @@ def pair(value: Any, name: str = "image_size") -> tuple[int, int]:
     if min(sides) < 1:
         raise ShapeError(f"{name} {value!r}, where positive numbers are expected")
     return sides
+
+
+def handed_on(where: str, name: str, told: Iterable[int], written: Any) -> tuple[int, ...]:
+    """Read the stages (0-based) whose maps a backbone hands on.
+
+    Args:
+        where: the file, for people.
+        name: of the field.
+        told: the stages.
+        written: the field as the file has it, for people.
+
+    Raises:
+        ShapeError: one is no stage.
+    """
+    stages = tuple(sorted(told))
+    if not set(stages) <= set(range(STAGES)):
+        refuse_field(where, name, written, f"one of {STAGES} stages")
+    return stages
 
 
 def untold_input(image_size: tuple[int, int], reason: str) -> str:

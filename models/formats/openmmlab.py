@@ -12,7 +12,7 @@ from typing import Any
 from slide_export.models.family import ShapeError, State
 from slide_export.models.twins import HEADS
 
-from .format import UNTOLD, Beside, Format, Told, expect, pair, refuse_field, untold_input
+from .format import UNTOLD, Beside, Format, Told, expect, handed_on, pair, refuse_field, untold_input
 from .key_map import Rule, as_linear, columns_by_place, first_third, last_thirds, layer
 from .openmmlab_images import WHERE, images_told, read_images
 from .shapes import feature_norms, has, last_norm, swin_fields
@@ -132,7 +132,8 @@ def read_pyramid(state: State, beside: Beside) -> Told:
     fields: dict[str, Any] = {"heads": tuple(heads), "norm_eps": 1e-6, "embed_eps": 1e-6, "reduced_eps": 1e-6}
     assumed = () if "num_heads" in backbone else (f"{UNTOLD['heads']}: each width over the first, as published",)
     if "out_indices" in backbone:
-        fields["feature_stages"] = tuple(sorted(backbone["out_indices"]))
+        told = backbone["out_indices"]
+        fields["feature_stages"] = handed_on(WHERE, "out_indices", told, told)
     if "pos_embed1" not in state:
         assumed = (*assumed, untold_input((224, 224), "as published"))
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 from slide_export.models.family import ShapeError, State, classes
 
-from .format import Beside, Format, Told, refuse_field, untold_input
+from .format import STAGES, Beside, Format, Told, handed_on, refuse_field, untold_input
 from .key_map import Rule, layer
 from .shapes import has, last_norm, swin_fields, windows_alike
 from .timm_config import (
@@ -28,7 +28,6 @@ from .timm_config import (
     with_processor,
 )
 
-STAGES = 4  # of every model here
 NO_CONFIG = "no config.json beside the weights: timm's defaults are assumed (mean of the map, windows as they are cut)"
 QKV_BIAS = {r"layers\.\d+\.blocks\.\d+\.attn\.qkv\.bias": 0.0}  # of models made with qkv_bias=False
 
@@ -132,7 +131,8 @@ def _handed_on(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:
     told = arguments.get("out_indices")
     if told is None or classes(state):
         return {}
-    return {"feature_stages": tuple(sorted(stage % STAGES for stage in told))}
+    counted = (stage + STAGES if stage < 0 else stage for stage in told)
+    return {"feature_stages": handed_on(ARGUMENTS, "out_indices", counted, told)}
 
 
 def _sizes(arguments: Mapping[str, Any], state: State) -> dict[str, Any]:

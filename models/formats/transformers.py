@@ -13,7 +13,7 @@ from typing import Any
 from slide_export.models.family import ShapeError, State
 from slide_export.models.layers import ACTIVATIONS
 
-from .format import Beside, Format, Told, expect, pair, refuse_contradicted, refuse_field, untold_input
+from .format import Beside, Format, Told, expect, handed_on, pair, refuse_contradicted, refuse_field, untold_input
 from .key_map import Rule, joined, layer, layers, row
 from .shapes import has, last_norm, swin_fields, windows_alike
 from .transformers_images import images_told, read_images
@@ -281,7 +281,7 @@ def _out_features(config: Mapping[str, Any]) -> tuple[int, ...]:
     stages = [match and int(match[1]) - 1 for match in (re.fullmatch(r"stage(\d)", str(name)) for name in names)]
     if None in stages:
         refuse_field(WHERE, "out_features", names, "names of stages")
-    return tuple(sorted(stage for stage in stages if stage is not None))
+    return handed_on(WHERE, "out_features", (stage for stage in stages if stage is not None), names)
 
 
 def read_pvt_v2(state: State, beside: Beside) -> Told:

@@ -166,3 +166,9 @@ def test_activations_decide_the_precision_and_whether_images_are_needed() -> Non
     }
     assert [name for name, one in kinds.items() if one.calibrated] == ["asymmetric", "symmetric"]
     assert [name for name, one in kinds.items() if replace(one, cpu_overflows=True).reduced] == [*kinds][:3]
+
+
+@pytest.mark.parametrize(("module", "quantized"), [("layer1.cbam.SpatialGate.conv", False), ("layer1.conv1", True)])
+def test_what_a_target_computes_wrongly_stays_in_float(module: str, quantized: bool) -> None:
+    recipe = replace(default("openvino", "int8"), unfit=("*.SpatialGate",))
+    assert recipe.quantizes(module, "convolution") is quantized

@@ -2,10 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy.stats import binom
 
-from slide_export.core.proof import BATCH_SIZES, Acceptance, Flip, OutputParity, ParityReport, batch_sizes
+from slide_export.core.proof import (
+    BATCH_SIZES,
+    Acceptance,
+    Flip,
+    OrderParity,
+    OutputParity,
+    ParityReport,
+    Reference,
+    Rule,
+    RuleParity,
+    batch_sizes,
+)
 
 FINE = OutputParity("logits", 1e-6, 1e-7, 2e-7, 5e-7, 1e-7, 4e-6, 8e-7, 130.0, 1.0, 40.0)
 PROOF = ParityReport("a runtime", "photos", 8, (1, 2), (FINE,), 1.0, (), Acceptance(8))
@@ -28,6 +40,26 @@ def test_rounding_explains_a_flip_up_to_twice_the_accepted_error(margin: float, 
 
 def test_an_error_at_its_limit_passes() -> None:
     assert replace(PROOF, outputs=(replace(FINE, max_abs=FINE.limit_max, rms=FINE.limit_rms),)).passed
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "share"),
+    [
+        (4e-6, 4e-6, 1.0),
+        (3e-6, 4e-6, 0.75),
+        (1e-6, 1e-9, 1e3),
+        (0.0, 4e-6, 0.0),
+        (0.0, 0.0, 0.0),
+        (1e-9, 0.0, INFINITE),
+        (NAN, 4e-6, INFINITE),
+        (1e-6, NAN, INFINITE),
+        (INFINITE, 4e-6, INFINITE),
+        (1e-6, INFINITE, INFINITE),  # nothing is within it
+        (0.0, INFINITE, INFINITE),
+    ],
+)
+def test_the_share_of_a_limit_tells_the_worst_output(error: float, limit: float, share: float) -> None:
+    assert replace(FINE, max_abs=error, limit_max=limit).share == pytest.approx(share)
 
 
 def test_a_share_of_pixels_is_compared_as_it_is() -> None:
@@ -104,3 +136,34 @@ def test_a_batch_of_large_images_is_checked_at_fewer_sizes(size: tuple[int, int]
 
 def test_one_bad_output_of_two_is_enough() -> None:
     assert not replace(PROOF, outputs=(FINE, replace(FINE, max_abs=1.0))).passed
+
+
+ORDER = OrderParity("attn", 49, 0, 1e-6, 1e-7, 1e-6, 1e-7, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed"),
+    [
+        ({}, True),
+        ({"strayed": 1}, False),
+        ({"disorder": 1.1e-6}, False),
+        ({"displaced_rms": 1.1e-7}, False),
+        ({"limit_max": INFINITE}, False),
+        ({"limit_rms": INFINITE}, False),
+        ({"disorder": NAN}, False),
+        ({"limit_rms": NAN}, False),
+    ],
+)
+def test_an_order_sorts_within_finite_limits(changes: dict[str, float], passed: bool) -> None:
+    assert replace(ORDER, **changes).passed is passed  # type: ignore[arg-type]
+
+
+def test_scores_are_neither_decisions_nor_what_follows_from_others() -> None:
+    rule = Rule("detections", lambda _found, _exact: RuleParity("detections", 0, 0, 0, 0))
+    one = np.zeros((1, 1))
+    reference = Reference(
+        "photos", ("a",), {}, {"logits": one, "classes": one, "detections": one}, {}, {"classes": one}
+    )
+    assert reference.scores == ("logits", "detections")
+    assert replace(reference, rule=rule).scores == ("logits",)
+    assert replace(reference, margins={}).scores == ("logits", "classes", "detections")

@@ -1,8 +1,6 @@
 """What is stored is what is read back, whole or not at all, and of many writers of one key exactly one wins."""
 
-import errno
 import hashlib
-import os
 import subprocess
 import sys
 import threading
@@ -75,16 +73,6 @@ def test_a_file_that_is_taken_is_there_and_on_the_disk_before_its_answer(
     monkeypatch.setattr(cas_directory, "flush", honest)
     store.fetch(SHA256, tmp_path / "fetched")
     assert (tmp_path / "fetched").read_bytes() == CONTENT
-
-
-def test_a_file_is_taken_from_another_file_system(small_disk: Path, tmp_path: Path) -> None:
-    source, content = tmp_path / "source", CONTENT[:1000]
-    source.write_bytes(content)
-    store = cas.open(small_disk)
-    store.take(source, hashlib.sha256(content).hexdigest())
-    store.fetch(hashlib.sha256(content).hexdigest(), tmp_path / "fetched")
-    assert (tmp_path / "fetched").read_bytes() == content
-    assert _in(small_disk / "tmp") == []
 
 
 def test_the_first_answer_counts(store: Store) -> None:
@@ -185,50 +173,6 @@ def test_a_bucket_that_is_not_there_is_said(server: S3Server) -> None:
     store = cas.open("s3://nosuch/fleet")
     with pytest.raises(RequestError, match="make the bucket first"):
         store.commit(KEY, {})
-
-
-def test_a_directory_needs_no_fsspec(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.modules['fsspec'] = sys.modules['s3fs'] = None\n"
-        "from slide_export.fleet import cas\n"
-        f"print(cas.open(sys.argv[1]).commit('{KEY}', {{}}))"
-    )
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
-    assert done.stdout == "({}, True)\n"
-
-
-def test_a_file_system_without_links_has_one_winner_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(cas_directory.os, "link", refused)
-    test_one_of_many_writers_wins(cas.open(tmp_path))
-
-
-def test_a_link_whose_answer_was_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    linked = os.link
-
-    def repeated(source: Path, place: Path) -> None:
-        """As NFS does: the link is made, the second call finds it."""
-        linked(source, place)
-        linked(source, place)
-
-    monkeypatch.setattr(cas_directory, "_knows_links", lambda _: True)
-    monkeypatch.setattr(cas_directory.os, "link", repeated)
-    assert cas.open(tmp_path).commit(KEY, {}) == ({}, True)
-
-
-def test_what_a_killed_writer_left_is_no_answer_and_goes(tmp_path: Path) -> None:
-    program = (
-        "import os, signal, sys; from slide_export.fleet import cas, cas_directory\n"
-        "cas_directory.flush = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"cas.open(sys.argv[1]).commit('{KEY}', {{'half': 1}})"
-    )
-    subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
-    store = cas.open(tmp_path)
-    assert (store.answer(KEY), store.keys(), len(_in(tmp_path / "tmp"))) == (None, set(), 1)
-    assert store.commit(KEY, {"whole": 1}) == ({"whole": 1}, True)
-    assert _in(tmp_path / "tmp") == []
 
 
 def _refused(ask: Callable[[], object], said: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slide_export.core.errors import RequestError, WriteError
-from slide_export.fleet import claim, local_disk, simulated
+from slide_export.fleet import simulated
 from slide_export.fleet.database import Database
 from slide_export.fleet.job import Answer
 
@@ -122,13 +122,6 @@ def test_kills_at_any_moment_leave_whole_transactions(kills: int, tmp_path: Path
     assert int(done.stdout) > 0  # attempts were written
 
 
-def test_a_process_of_the_same_number_is_another_one() -> None:
-    here = claim.start_of(os.getpid())
-    assert claim.is_held(os.uname().nodename, os.getpid(), here)
-    assert not claim.is_held(os.uname().nodename, os.getpid(), f"1{here}")
-    assert claim.is_held("another host", 1, "")
-
-
 def test_a_full_disk_is_told_and_undone(tmp_path: Path) -> None:
     with Database.claimed(tmp_path / "fleet.db") as database:
         plan = database.add_plan("text", "0" * 64)
@@ -177,22 +170,3 @@ def test_another_file_is_refused(content: bytes | None, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="expected the database of a sweep"):
         Database.read_only(path)
     assert path.read_bytes() == before
-
-
-def test_a_network_disk_is_refused_by_name() -> None:
-    mounts = local_disk.of_mountinfo(
-        "21 1 0:20 / / rw - ext4 /dev/sda rw\n"
-        "36 21 0:30 / /mnt/a\\040rack rw shared:1 - nfs4 host:/a rw\n"
-        "37 21 0:31 / /mnt/far rw - fuse.sshfs host: rw\n"
-    )
-    assert local_disk.kind_of(Path("/mnt/a rack/x/fleet.db"), mounts) == "nfs4"
-    assert local_disk.kind_of(Path("/mnt/far/fleet.db"), mounts) == "fuse.sshfs"
-    assert local_disk.kind_of(Path("/var/fleet.db"), mounts) == "ext4"
-    assert local_disk.of_mount("//ann@rack/s on /Volumes/s (smbfs, nodev)") == {Path("/Volumes/s"): "smbfs"}
-
-
-def test_a_database_on_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_disk, "mounts", lambda: {tmp_path: "nfs4"})
-    with pytest.raises(RequestError, match=r"expected a disk of this machine for the database .* found nfs4"):
-        Database.claimed(tmp_path / "fleet.db")
-    assert list(tmp_path.iterdir()) == []

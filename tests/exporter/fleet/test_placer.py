@@ -48,30 +48,6 @@ def test_a_scheduler_that_stays_away_ends_the_sweep_with_75(tmp_path: Path) -> N
     assert rows(tmp_path / "fleet.db")["a"][0] == "planned"
 
 
-@pytest.mark.parametrize("address", ["tcp://rack:8786", "tcp://10.0.0.7:8786"])
-def test_an_open_port_elsewhere_is_refused(address: str) -> None:
-    with pytest.raises(RequestError, match="whoever reaches it owns the machines"):
-        clusters.refuse_open(address, insecure=False)
-    clusters.refuse_open(address, insecure=True)
-    clusters.refuse_open("tcp://127.0.0.1:8786", insecure=False)
-
-
-@pytest.mark.parametrize("address", ["rack:8786", "tls://rack", "http://rack:80"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(RequestError, match="expected the address of a scheduler such as tls://host:8786"):
-        clusters.refuse_open(address, insecure=True)
-
-
-def test_certificates_are_made_once_and_their_keys_are_private(tmp_path: Path) -> None:
-    made = certificates.make(tmp_path)
-    assert {path.name for path in made} == {path.name for path in tmp_path.iterdir()}
-    assert {path.stat().st_mode & 0o077 for path in made if path.suffix == ".key"} == {0}
-    with pytest.raises(RequestError, match="expected a directory without certificates"):
-        certificates.make(tmp_path)
-    with pytest.raises(RequestError, match=r"found no ca\.pem"):
-        certificates.security(tmp_path / "other")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("killers", [1, 8])
 def test_exactly_the_jobs_that_kill_workers_are_poison(killers: int, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from slide_export.calibration.accuracy import AccuracyReport
 from slide_export.cli import main as cli
 from slide_export.core import typed_json
 from slide_export.fleet.database import Database
-from slide_export.fleet.sources import distinct
 from tests.deploy_examples.conftest import require
 from tests.exporter.benchmark.devices.sshd import Device
 from tests.targets import missing
@@ -111,10 +110,6 @@ def test_places_that_take_nothing_are_refused_before_any_work(
     assert cli.run(["sweep", str(plan), "--workers", "0", "--database", str(elsewhere)]) == 74
     assert "Read-only file system" in capsys.readouterr().err
     assert not elsewhere.exists()
-
-
-def test_names_are_as_short_as_tells_them_apart() -> None:
-    assert distinct(["runs/a/best.pth", "runs/b/best.pth", "c.pth"]) == ["a-best", "b-best", "c"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_export.mil import Package
+from slide_export.mil import Package, vendor
 
 Saver = Callable[..., Package]
 
@@ -111,6 +111,7 @@ def to_onnx(module: nn.Module, example: Tensor, opset: int = 17) -> onnx.ModelPr
 
 def convert(source: Any, path: Path, precision: str = "fp16", **options: Any) -> Package:
     """Converts a MIL program or a traced module, saves it and returns the package read back."""
+    vendor.prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coremltools 9.0 warns about numpy and torch idioms of its own
         import coremltools as ct
@@ -131,6 +132,7 @@ def traced_module(module: nn.Module, shape: tuple[int, ...]) -> Any:
 
 def convert_module(module: nn.Module, shape: tuple[int, ...], path: Path) -> Package:
     """Traces a module, converts it with float16 inputs and outputs and returns the package read back."""
+    vendor.prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import coremltools as ct

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from slide_export.mil import Package
+from slide_export.mil import Package, vendor
 
 Save = Callable[..., Package]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coremltools() -> None:
+    """Import it as the package does, whichever test comes first: alone it warns, and warnings are errors."""
+    vendor.prepare()
 
 
 @pytest.fixture

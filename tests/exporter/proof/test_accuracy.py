@@ -21,11 +21,14 @@ from slide_export.core.errors import AccuracyError, CalibrationError, RequestErr
 from slide_export.core.model import Model
 from slide_export.core.request import AccuracyGoal, ExportRequest
 from slide_export.inference.preprocess import normalise
-from slide_export.inference.served import serve
+from slide_export.inference.served import ServedModel, serve
 from slide_export.proof import accuracy as evaluation
+from slide_export.tasks import DETECT
+from slide_export.tasks.restore import RESTORE
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 from tests.calibration.test_quantization import outlier
+from tests.conftest import SMALL
 
 IMAGES = 40
 
@@ -81,6 +84,81 @@ def test_batches_are_those_that_the_artifact_takes(batch: int | None, sizes: lis
     found = evaluation.of_session(session, served)((pictures,))["logits"]
     assert session.sizes == sizes
     assert (found == pictures.reshape(21, -1)[:, :10]).all()
+
+
+@pytest.mark.parametrize(("cols", "sizes"), [(512, [8, 1]), (513, [3, 3, 3])])
+def test_the_largest_batch_that_was_proved_depends_on_the_input(cols: int, sizes: list[int], model: Model) -> None:
+    """Eight pictures of 512x512 in three colours are the most that is proved of a dynamic batch."""
+    large = replace(model, config=replace(SMALL, image_size=(512, cols)))
+    session = Fake()
+    pictures = np.zeros((9, 4, 4, 3), np.uint8)
+    evaluation.of_session(session, serve(large, ModelIO(embed_preprocessing=True)))((pictures,))
+    assert session.sizes == sizes
+
+
+def restoring(model: Model) -> ServedModel:
+    """What lists images asks a served model for its task alone."""
+    return replace(serve(model, ModelIO()), task=RESTORE)
+
+
+def pictures_in(folder: Path, count: int) -> list[Path]:
+    folder.mkdir(parents=True)
+    files = [folder / f"{index}.png" for index in range(count)]
+    for file in files:
+        Image.new("RGB", (4, 4)).save(file)
+    return files
+
+
+def test_the_store_learns_the_samples_of_a_list(model: Model, tmp_path: Path) -> None:
+    (file,) = pictures_in(tmp_path / "a", 1)
+    (tmp_path / "list.csv").write_text("images,label\na/0.png,3\n")
+    kept = store(model)
+    found = evaluation.list_images(AccuracyGoal(tmp_path / "list.csv"), serve(model, ModelIO()), kept)
+    assert found.classes is not None
+    assert found.classes.tolist() == [3]
+    assert kept.told == {file: (file,)}
+
+
+def test_the_store_learns_the_samples_of_a_list_without_classes(model: Model, tmp_path: Path) -> None:
+    (file,) = pictures_in(tmp_path / "a", 1)
+    (clean,) = pictures_in(tmp_path / "b", 1)
+    (tmp_path / "list.csv").write_text("noisy,clean\na/0.png,b/0.png\n")
+    kept = store(model)
+    found = evaluation.list_images(AccuracyGoal(tmp_path / "list.csv"), restoring(model), kept)
+    assert (found.truths, kept.told) == ({file: clean}, {file: (file,)})
+
+
+@pytest.mark.parametrize(("paired", "kept"), [(0, 3), (1, 1), (2, 2), (3, 3)])
+def test_images_without_a_truth_are_left_out_beside_one_that_has(
+    paired: int, kept: int, model: Model, tmp_path: Path
+) -> None:
+    """Without any truth all images stay: their outputs are compared."""
+    if paired:
+        noisy = pictures_in(tmp_path / "noisy", paired)
+        pictures_in(tmp_path / "clean", paired)
+    if paired < 3:
+        pictures_in(tmp_path / "more", 3 - paired)
+    found = evaluation.list_images(AccuracyGoal(tmp_path), restoring(model), store(model))
+    assert (len(found.images.files), len(found.truths)) == (kept, paired)
+    assert not paired or set(found.images.files) == set(noisy)
+    if not paired:
+        with pytest.raises(RequestError, match=r"max_drop needs scores of classes, noisy and clean of each image are"):
+            evaluation.list_images(AccuracyGoal(tmp_path, max_drop=1.0), restoring(model), store(model))
+
+
+def test_a_list_of_boxes_lists_its_images_itself(model: Model, tmp_path: Path) -> None:
+    (file,) = pictures_in(tmp_path / "images", 1)
+    listed = tmp_path / "boxes.JSON"
+    listed.write_text(
+        json.dumps(
+            {"images": [{"id": 7, "file_name": "0.png", "width": 4, "height": 4}], "annotations": [], "categories": []}
+        )
+    )
+    detecting = replace(serve(model, ModelIO()), task=DETECT)
+    found = evaluation.list_images(AccuracyGoal(listed), detecting, store(model))
+    assert (found.images.files, found.truths) == ((file,), {file: listed / "7"})
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    assert evaluation.list_images(AccuracyGoal(tmp_path), detecting, store(model)).truths == {}  # a folder is no list
 
 
 def test_an_export_says_what_it_loses(checkpoint: Path, folders: Path, tmp_path: Path) -> None:
@@ -179,7 +257,14 @@ DOUBT = "; 100 images cannot rule out more than 1 points, about 280 like them wo
 
 @pytest.mark.parametrize(
     ("drop", "interval", "enough", "said"),
-    [(0.0, (-2.72, 2.72), 280, DOUBT), (0.0, (-0.5, 0.5), None, ""), (2.0, (-1.4, 5.3), None, "")],
+    [
+        (0.0, (-2.72, 2.72), 280, DOUBT),
+        (0.0, (-0.5, 0.5), None, ""),
+        (2.0, (-1.4, 5.3), None, ""),
+        (1.0, (-1.4, 3.4), 280, DOUBT),  # a drop of just the limit passes
+        (0.0, (-1.0, 1.0), 280, ""),  # and so does an interval that ends there
+        (0.0, (-1.0, 1.01), None, "; 100 images cannot rule out more than 1 points"),
+    ],
 )
 def test_a_goal_that_the_images_cannot_show_is_said(
     drop: float, interval: tuple[float, float], enough: int | None, said: str

@@ -1,7 +1,8 @@
 """A load without settings is measured where it computes otherwise than the proof, and said to be so."""
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,8 @@ from slide_export.core.artifact import Feeds, Outputs
 from slide_export.core.markdown import plain as plain_text
 from slide_export.core.plain_load import PlainLoad
 from slide_export.core.progress import Progress
-from slide_export.proof import plain_load
+from slide_export.core.proof import Reference
+from slide_export.proof import ordering, plain_load
 from slide_export.verification.bundle import verify
 from slide_export.verification.opening import OpenedArtifact, artifact_of
 
@@ -137,6 +139,101 @@ def test_the_plain_load_of_this_processor_is_measured_where_it_has_bfloat16(open
         assert said.max_abs is not None
         assert said.max_abs > proved.max_abs  # eight bits of a mantissa instead of 24
         assert f"error {said.max_abs:.1e}" in said.sentence
+
+
+class _Off:
+    """A session whose outputs stand off the reference's by a number each; NaN is one."""
+
+    evaluator = "off"
+
+    def __init__(self, exact: Outputs, off: dict[str, float]) -> None:
+        self._answers = {name: value.astype(np.float32) + np.float32(off[name]) for name, value in exact.items()}
+
+    def run(self, _feeds: Feeds) -> Outputs:
+        return self._answers
+
+
+TOLD = PlainLoad("load()", False, {"a": "b"}, "it chooses", ("bfloat16",), FLOAT)
+
+
+def _reference() -> Reference:
+    # The floor of the first output is a thousand times that of the second.
+    rng = np.random.default_rng(0)
+    exact = {"coarse": rng.normal(size=(4, 5)), "fine": rng.normal(size=(4, 5))}
+    rounded = {"coarse": exact["coarse"] + 1e-2, "fine": exact["fine"] + 1e-5}
+    return Reference("noise", tuple("abcd"), {"images": np.zeros((4, 1), np.float32)}, exact, rounded)
+
+
+@pytest.mark.parametrize(
+    ("off", "worst"),
+    [
+        ({"coarse": 5e-3, "fine": 1e-3}, "fine"),  # the smaller error, far beyond its limit
+        ({"coarse": 5e-1, "fine": 1e-6}, "coarse"),
+        ({"coarse": 5e-1, "fine": math.nan}, "fine"),
+        ({"coarse": math.nan, "fine": 1e-3}, "coarse"),
+    ],
+)
+def test_the_output_furthest_beyond_its_own_limit_is_the_one_told(
+    off: dict[str, float], worst: str, openvino_bundle: Bundle
+) -> None:
+    reference = _reference()
+    session = _Off(reference.exact, off)
+    measured = plain_load.measure(
+        plain_load.OpenedPlain(TOLD, session), reference, 4, openvino_bundle.manifest.parity, None
+    )
+    assert measured.passed is False
+    assert measured.evaluator == "off"
+    assert measured.max_abs == pytest.approx(off[worst], rel=1e-2, nan_ok=True)
+
+
+def test_a_load_that_nothing_runs_here_is_told_alone(openvino_bundle: Bundle) -> None:
+    opened = plain_load.OpenedPlain(TOLD)
+    assert plain_load.measure(opened, _reference(), 4, openvino_bundle.manifest.parity, None) is TOLD
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_sorting_model_is_compared_under_the_orders_of_the_plain_load(
+    readable: bool, openvino_bundle: Bundle
+) -> None:
+    def orders(_shown: Sequence[str]) -> _Off:
+        raise AssertionError("opened")
+
+    asked: list[object] = []
+
+    def sorts(given: object) -> ordering.Ordering | None:
+        asked.append(given)
+        return None
+
+    reference = _reference()
+    opened = plain_load.OpenedPlain(
+        TOLD, _Off(reference.exact, {"coarse": 0.0, "fine": 0.0}), orders if readable else None
+    )
+    plain_load.measure(opened, reference, 4, openvino_bundle.manifest.parity, None, sorts)
+    assert asked == ([orders] if readable else [])
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "found"),
+    [
+        (None, None, None),
+        (None, "it is not installed", None),
+        (PlainLoad("load()", True, {}, "", FLOAT, FLOAT), None, "told"),
+        (TOLD, "it is not installed", "told"),
+        (TOLD, None, "opened"),
+    ],
+)
+def test_only_what_computes_otherwise_and_can_run_here_is_opened(
+    told: PlainLoad | None, reason: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optional, "plain_load", lambda *_given: told)
+    monkeypatch.setattr(optional, "unavailable_reason", lambda _backend: reason)
+    monkeypatch.setattr(openvino, "Session", lambda *_given: _Off({}, {}))
+    opened = plain_load.load(openvino, PATH, {}, FLOAT)
+    if opened is None:
+        assert found is None
+    else:
+        assert opened.told is told
+        assert (opened.session is not None, opened.orders is not None) == (found == "opened", found == "opened")
 
 
 def test_what_is_not_measured_says_no_error() -> None:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import sys
 
 import pytest
 
+from slide_export.core.errors import CRASHED
 from slide_export.workflows.child import Nursery
 
 JOBS = "tests.exporter.workflows.jobs"
@@ -51,6 +53,20 @@ def test_a_job_that_hangs_is_stopped() -> None:
         assert end.message.startswith("expected an end within 0.5 s")
         assert end.seconds < 30
         assert nursery.run(f"{JOBS}:answer", 1, 60).result["argument"] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each job is a new interpreter")
+def test_jobs_of_a_nursery_that_was_killed_crash_and_it_closes_all_the_same() -> None:
+    with Nursery((JOBS,)) as nursery:
+        nursery.run(f"{JOBS}:answer", 1, 60)
+        assert not nursery.gone
+        process = nursery._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        assert nursery.gone
+        ends = [nursery.run(f"{JOBS}:answer", 1, 60) for _ in range(2)]
+    assert [end.exit_code for end in ends] == [CRASHED, CRASHED]
 
 
 def test_nothing_is_left_when_the_nursery_closes() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from slide_export.models.family import ShapeError
-from slide_export.models.formats.dense import without_token
 from slide_export.models.formats.dense_config import input_size, read_head, read_scenes
 from slide_export.models.heads import RETINANET, SEMANTIC_FPN, UPERNET
 
@@ -182,12 +181,3 @@ def test_the_ratio_of_pictures_is_kept_as_the_pipeline_does(pipeline: list[dict[
 def test_blue_before_red_is_refused() -> None:
     with pytest.raises(ShapeError, match="bgr_to_rgb False"):
         read_scenes({"data_preprocessor": {"mean": [0] * 3, "std": [1] * 3, "bgr_to_rgb": False}})
-
-
-@pytest.mark.parametrize(("rows", "kept"), [(50, 49), (49, 49), (3136, 3136)])
-def test_a_class_tokens_position_is_left_out(rows: int, kept: int) -> None:
-    import torch
-
-    table = torch.arange(float(rows)).reshape(1, rows, 1)
-    assert without_token(table).shape[1] == kept
-    assert without_token(table)[0, -1] == rows - 1

@@ -12,9 +12,6 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import Model
 from slide_export.models.data import IMAGENET_MEAN, IMAGENET_STD
-from slide_export.models.family import ShapeError
-from slide_export.models.formats.openmmlab_images import read_images
-from slide_export.models.formats.transformers_images import read_images as read_transformers_images
 from tests.exporter.checkpoint.foreign import golden, write_folder
 
 LABELS = [f"class {number}" for number in range(10)]
@@ -217,11 +214,7 @@ def test_openmmlabs_text_that_is_computed_is_refused(text: str, sentence: str, t
     assert load_checkpoint(tmp_path / "epoch_1.pth").provenance.assumed
 
 
-@pytest.mark.parametrize(("third", "resized"), [(6, 232), (18, 246)])
-def test_torchvisions_presets_are_known_by_size(third: int, resized: int, tmp_path: Path) -> None:
-    from slide_export.models.formats.torchvision import RESIZED
-
-    assert RESIZED[96, third] == resized
+def test_torchvisions_presets_are_known_by_size(tmp_path: Path) -> None:
     save_file(dict(golden("torchvision_swin").state), tmp_path / "swin.safetensors")
     small = load_checkpoint(tmp_path / "swin.safetensors")
     assert any("torchvision's preset of no size of torchvision's" in sentence for sentence in small.provenance.assumed)
@@ -257,48 +250,6 @@ def test_timm_and_torchvision_drop_what_makes_no_whole_patch(tmp_path: Path) -> 
     at_64 = load_checkpoint(tmp_path / "swin.safetensors", input_size=(64, 64)).module
     with torch.inference_mode():
         assert torch.equal(module(images), at_64(images[:, :, :64, :64]))
-
-
-STEPS: dict[str, tuple[list[dict[str, Any]], tuple[Any, ...]]] = {
-    "short edge": ([{"type": "ResizeEdge", "scale": 80, "backend": "pillow"}], (True, (80, 80), "bilinear")),
-    "cropped": (
-        [{"type": "ResizeEdge", "scale": 80}, {"type": "CenterCrop", "crop_size": 40}], (True, (128, 128), "bilinear")
-    ),
-    "both sides": ([{"type": "Resize", "scale": 96, "interpolation": "bicubic"}], (False, (96, 96), "bicubic")),
-    "mmcls": (
-        [{"type": "Resize", "size": (80, -1)}, {"type": "CenterCrop", "crop_size": 64}], (True, (80, 80), "bilinear")
-    ),
-    "scenes": ([{"type": "Resize", "scale": (2048, 512), "keep_ratio": True}], (False, (64, 64), "bilinear")),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_openmmlabs_pipelines(name: str) -> None:
-    steps, expected = STEPS[name]
-    data, assumed, _ = read_images({"test_pipeline": [{"type": "LoadImageFromFile"}, *steps]}, (64, 64))
-    assert (data.keep_aspect, data.resized((64, 64)), data.interpolation) == expected
-    assert bool(assumed) == (name == "scenes")
-
-
-def test_openmmlabs_old_normalisation_is_read_and_blue_first_refused() -> None:
-    steps = [
-        {"type": "Resize", "size": (80, -1)},
-        {"type": "Normalize", "mean": [127.5] * 3, "std": [51.0] * 3, "to_rgb": True},
-    ]
-    assert read_images({"test_pipeline": steps}, (64, 64))[0].mean == (0.5, 0.5, 0.5)
-    steps[1]["to_rgb"] = False
-    with pytest.raises(ShapeError, match="to_rgb False"):
-        read_images({"test_pipeline": steps}, (64, 64))
-    with pytest.raises(ShapeError, match="bgr_to_rgb False"):
-        read_images({"test_pipeline": steps[:1], "data_preprocessor": {"bgr_to_rgb": False}}, (64, 64))
-
-
-def test_transformers_that_resize_to_another_size_than_the_models() -> None:
-    told = {"size": {"height": 256, "width": 256}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
-    data, assumed = read_transformers_images(told, {}, "vit", (224, 224))
-    assert data.resized((224, 224)) == (224, 224)
-    assert "resizes to 256x256" in assumed[0]
-    assert read_transformers_images({**told, "size": 224}, {}, "vit", (224, 224))[1] == ()
 
 
 def test_an_input_that_is_guessed_is_an_assumption_with_its_option(tmp_path: Path) -> None:

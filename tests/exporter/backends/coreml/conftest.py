@@ -1,5 +1,6 @@
-"""The fixture that saves a program as a package, shared with the linter's tests."""
+"""What programs are saved with as packages, shared with the linter's tests and the evaluator's."""
 
 from tests.exporter.linter.conftest import save
+from tests.exporter.mil.conftest import _coremltools
 
-__all__ = ["save"]
+__all__ = ["_coremltools", "save"]

@@ -2,20 +2,21 @@
 
 import copy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 
-from slide_export.backends.executorch.quantize import quantized
+from slide_export.backends.executorch.quantize import _kind, quantized
 from slide_export.backends.executorch.vendor import quiet
 from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.inference.forms.folding import pointwise
 from tests.targets import missing
 
 pytestmark = missing("executorch")
+ATEN = torch.ops.aten
 
 
 def recipe(*kinds: str) -> QuantizationRecipe:
@@ -75,6 +76,7 @@ def test_a_forms_projections_stay_in_float() -> None:
 def test_two_calls_of_a_layer_have_a_bias_each(tmp_path: Path) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
+
     example = torch.randn(1, 16)
     gate = Gate()
     nn.init.constant_(gate.mlp[0].bias, 3.0)  # type: ignore[arg-type]
@@ -91,3 +93,30 @@ def test_two_calls_of_a_layer_have_a_bias_each(tmp_path: Path) -> None:
     (found,) = Runtime.get().load_program(path).load_method("forward").execute([example])  # type: ignore[union-attr]
     noise = (found - truth).pow(2).mean() / truth.pow(2).mean()
     assert noise < 1e-3  # 30 dB
+
+
+def node(target: Any, *arguments: Any, **named: Any) -> Node:
+    return Graph().create_node("call_function", target, arguments, named)
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (node(ATEN.linear.default), "linear"),
+        (node(ATEN.conv2d.default), "convolution"),
+        (node(ATEN.conv2d.default, 0, 0, None, 1, 0, 1, 1), "convolution"),
+        (node(ATEN.conv2d.default, 0, 0, None, 1, 0, 1, 2), "depthwise"),
+        (node(ATEN.conv2d.default, groups=8), "depthwise"),
+        (node(ATEN.conv2d.default, groups=1), "convolution"),
+        (node(ATEN.matmul.default), None),
+        (node(ATEN.softmax.int), None),
+    ],
+)
+def test_kinds_of_layers(made: Node, kind: str | None) -> None:
+    assert _kind(made) == kind
+
+
+@pytest.mark.parametrize(("groups", "kind"), [(1, "convolution"), (4, "depthwise")])
+def test_an_exported_convolution_says_its_groups(groups: int, kind: str) -> None:
+    program = torch.export.export(nn.Conv2d(4, 4, 3, groups=groups), (torch.zeros(1, 4, 5, 5),))
+    assert {_kind(one) for one in program.graph.nodes} == {None, kind}

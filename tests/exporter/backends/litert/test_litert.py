@@ -14,7 +14,6 @@ from slide_export import api
 from slide_export.backends import isolation, litert, optional, registry
 from slide_export.backends.litert import flatbuffer, halves
 from slide_export.backends.litert.quantize import quantized
-from slide_export.backends.litert.session import hidden, merged
 from slide_export.bundle import store
 from slide_export.calibration import recipe
 from slide_export.cli import main as cli
@@ -117,22 +116,6 @@ def test_diagnose_names_the_layer(copied: Path, digits_bundle: Path) -> None:
     culprit = api.diagnose(copied, DIGITS / "digits.pth").culprit
     assert culprit is not None
     assert culprit.module == "layers.1.blocks.0.mlp.fc1"
-
-
-@pytest.mark.parametrize(
-    ("scopes", "expected", "moved"),
-    [
-        (("a.fc",), set(), set()),
-        (("a.norm", "a.fc"), {"a.norm"}, {"a.norm"}),
-        # A scale of the block's, behind its attention: what the block adds next is its result all the same.
-        (("a", "a.attn.proj"), {"a.attn", "a.attn.proj"}, set()),
-        (("", "embed.norm", ""), {"embed", "embed.norm"}, set()),  # a table of the model's, added to a norm
-        (("a.attn.proj", "ab"), {"a.attn.proj"}, {"a.attn.proj"}),
-    ],
-)
-def test_what_lost_its_result_is_not_shown(scopes: tuple[str, ...], expected: set[str], moved: set[str]) -> None:
-    assert hidden([scopes]) == expected
-    assert merged([scopes]) == moved
 
 
 def test_a_layer_with_an_activation_in_it_shows_no_result_of_its_own(copied: Path) -> None:
