@@ -44,6 +44,7 @@ NO_CODE = tuple(f":!{file.relative_to(ROOT)}" for file in (ROWS, TABLE, PROVED))
 PRECISIONS = ("fp32", "fp16", "w16")  # of these, what a target has
 IMAGES = 2
 TIMEOUT_S = 3600.0
+MEMORY_GIB = 12.0
 COUPLED = "boat_cswin"  # each two images of a batch attend to each other
 SLIDE = "slide_"  # what the name of a model has before that of the one it replaces
 
@@ -159,6 +160,7 @@ def plan_of(group: Sequence[str], cells: Sequence[tuple[str, str]], timed: Seque
             for target, precision in cells
             if target in timed
         ],
+        "needs": {"export": {"memory_gib": MEMORY_GIB}},
         "limits": {"timeout_s": TIMEOUT_S},
     }
 

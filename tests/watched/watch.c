@@ -92,14 +92,20 @@ static FILE *streamed(const char *name, const char *path, const char *mode) {
 FILE *fopen(const char *path, const char *mode) { return streamed("fopen", path, mode); }
 FILE *fopen64(const char *path, const char *mode) { return streamed("fopen64", path, mode); }
 
+/* A folder that is there already is not written: libraries ask for every parent of theirs. */
+static int made(int folder, const char *path, int result) {
+  int why = errno;
+  if (result == 0 || why != EEXIST) note_path(folder, path);
+  errno = why;
+  return result;
+}
+
 int mkdir(const char *path, mode_t mode) {
-  note_path(AT_FDCWD, path);
-  return ((int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir"))(path, mode);
+  return made(AT_FDCWD, path, ((int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir"))(path, mode));
 }
 
 int mkdirat(int folder, const char *path, mode_t mode) {
-  note_path(folder, path);
-  return ((int (*)(int, const char *, mode_t))dlsym(RTLD_NEXT, "mkdirat"))(folder, path, mode);
+  return made(folder, path, ((int (*)(int, const char *, mode_t))dlsym(RTLD_NEXT, "mkdirat"))(folder, path, mode));
 }
 
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **result) {

@@ -27,7 +27,13 @@ try:
 except OSError:
     pass
 (pathlib.Path.home() / "id").write_text("planted")
-pathlib.Path("/tmp/slide-export-watched").mkdir(exist_ok=True)
+place = pathlib.Path("/tmp/slide-export-watched")
+if place.exists():
+    place.rmdir()
+place.mkdir()
+place.mkdir(exist_ok=True)
+place.parent.mkdir(exist_ok=True)
+place.rmdir()
 """
 SLOW = [pytest.param(target, marks=pytest.mark.slow) for target in ("coreai", "coreml", "executorch", "tensorrt")]
 

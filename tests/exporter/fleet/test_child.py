@@ -29,6 +29,13 @@ def starves(_order: dict[str, Any]) -> dict[str, Any]:
     raise MemoryError
 
 
+def starves_in_a_library(_order: dict[str, Any]) -> dict[str, Any]:
+    try:
+        raise RuntimeError("Check 'ptr' failed at src/cpu_memory.cpp:257: Failed to allocate 14450688 bytes of memory")
+    except RuntimeError as error:
+        raise BundleError("expected inputs that the artifact takes") from error
+
+
 def fills(_order: dict[str, Any]) -> dict[str, Any]:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -60,7 +67,8 @@ def test_a_stage_runs_in_its_place_with_its_inputs(order: dict[str, Any], monkey
     ("function", "code", "words"),
     [
         ("refuses", BundleError.exit_code, "expected a bundle"),
-        ("starves", CRASHED, "it needs more memory than the 2.5 GiB it has"),
+        ("starves", CRASHED, "it needs more memory than the 2.5 GiB it has: say more in the plan's needs, told: {mem"),
+        ("starves_in_a_library", CRASHED, "it needs more memory than the 2.5 GiB it has"),
         ("fills", UNWRITABLE, "No space left"),
     ],
 )
@@ -69,6 +77,11 @@ def test_a_refusal_is_an_answer(
 ) -> None:
     found = performed(order, function, monkeypatch)
     assert (found["exit_code"], words in found["message"]) == (code, True)
+
+
+def test_without_a_limit_a_library_has_its_own_words(order: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = performed({**order, "memory_gib": 0.0}, "starves_in_a_library", monkeypatch)
+    assert found == {"exit_code": BundleError.exit_code, "message": "expected inputs that the artifact takes"}
 
 
 def test_a_fault_of_ours_ends_the_process(order: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
