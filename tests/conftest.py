@@ -1,5 +1,6 @@
 """What several tests share: one small trained-looking Slide-Swin and its checkpoint."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from slide_export import api
 from slide_export.calibration import samples
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
@@ -23,6 +25,7 @@ from slide_export.proof.reference import truth, with_floor
 from .shared_exports import own_export, shared_exports  # noqa: F401  # fixtures of every test
 from .warm import warm  # noqa: F401  # likewise
 
+CACHE = Path(__file__).parents[1] / "build" / "cache"
 SMALL = SwinConfig(
     embed_dim=16,
     depths=(1, 2, 2, 1),
@@ -55,6 +58,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def converter() -> Iterator[Path]:
+    """The cache with the environment of LiteRT's converter: 1.1 GiB, installed by the first slow test that needs it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, (CACHE / "lock").open("w") as lock:
+        patch.setenv("XDG_CACHE_HOME", str(CACHE))
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the tests may be at it
+        api.install_target("litert")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        yield CACHE
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,25 @@ def quantize(job: dict[str, Any]) -> dict[str, Any]:
         _ask(made, **entry)
     ranges = None
     if made.need_calibration:
-        ranges = made.calibrate({"serving_default": _Feeds(job["feeds"])}, num_threads=1)
+        ranges = _observed(job["model"], made.get_quantization_recipe(), _Feeds(job["feeds"]))
     result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     Path(job["out"]).write_bytes(bytes(result.quantized_model))
     return {}
+
+
+def _observed(model: str, recipe: Any, feeds: "_Feeds") -> Any:
+    """Smallest and largest value of each tensor over all feeds.
+
+    The quantizer's own `calibrate` moves an average of them along instead, which leaves out what is rare and large.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    observer = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    observer.calibrate({"serving_default": feeds}, manager)
+    return observer.get_model_qsvs()
 
 
 def _ask(made: Any, regex: str, operation: str, method: str, per_channel: bool) -> None:
