@@ -9,7 +9,7 @@ from typing import Any
 Proved = dict[str, dict[str, dict[str, Any]]]
 
 MIB = 2**20
-FINISHED = (0, 1)  # exported and judged; a crash or a missing target is tried again
+FINISHED = (0, 1, 2)  # exported and judged, or refused by name; a crash or a missing target is tried again
 HEADER = ("variant", "target", "precision", "M parameters", "MiB", "verdict", "largest error", "limit", "SQNR")
 
 INTRODUCTION = """Full-size models with random weights, against the unfused PyTorch model in float64. Proved: the
@@ -68,7 +68,7 @@ class Row:
         """What the table says of it."""
         if self.exit_code == 0:
             return "proved"
-        return "not equal" if self.exit_code == 1 else f"failed: {self.message}"
+        return {1: "not equal", 2: f"refused: {self.message}"}.get(self.exit_code, f"failed: {self.message}")
 
 
 def read(path: Path) -> list[Row]:

@@ -154,6 +154,9 @@ def test_the_last_row_of_a_key_counts_and_a_crash_is_no_end(tmp_path: Path) -> N
     crashed = replace(ROW, exit_code=70, message="out of memory")
     matrix_rows.append(path, [crashed, replace(ROW, target="coreml", exit_code=1)])
     assert [row.finished for row in matrix_rows.read(path)] == [False, True]
+    refused = replace(ROW, exit_code=2, message="expected a model that ncnn can express")
+    assert (refused.finished, refused.verdict) == (True, "refused: expected a model that ncnn can express")
+    assert [row.verdict for row in matrix_rows.read(path)] == ["failed: out of memory", "not equal"]
     matrix_rows.append(path, [ROW])
     assert {row.target: row.exit_code for row in matrix_rows.read(path)} == {"onnx": 0, "coreml": 1}
     assert json.loads(path.read_text().splitlines()[-1]) == asdict(ROW)
