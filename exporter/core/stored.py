@@ -47,7 +47,10 @@ def exact(name: str, values: Array, module: str = "", stored: str = "") -> Store
 
 
 def rounded_float(name: str, stored: str, values: Array, module: str = "") -> StoredConstant:
-    """A tensor in a float type, rounded to the nearest; one number may be infinite for what is beyond the type.
+    """A tensor in a float type, rounded to the nearest.
+
+    1. One number may be infinite for what is beyond the type.
+    2. One number may be the smallest of the type for what is smaller yet: coremltools lets no epsilon become zero.
 
     Args:
         stored: the type; `values` may have been expanded from it.
@@ -63,10 +66,12 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
         with np.errstate(over="ignore"):  # beyond the largest of the type there is nothing
             up = np.nextafter(within, np.full((), np.inf, stored)) - within
     half = np.where(np.isfinite(up), up, down).astype(np.float64) * (0.5 + SLACK)
-    if np.size(values) == 1 and np.isinf(size).all():  # a bound that bounds nothing
+    if np.size(values) == 1 and np.isinf(size).all():  # Case 1: a bound that bounds nothing
         sign = np.sign(values)
         below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
         return StoredConstant(name, stored, sign * np.float64(largest), below, above, module)
+    if np.size(values) == 1 and (size == down).all() and size.any():  # Case 2: the next number below is zero
+        half = down.astype(np.float64)
     return StoredConstant(name, stored, values, half, half, module)
 
 

@@ -224,6 +224,7 @@ def _run_largest(source: ServedModel, path: Path, settings: Settings) -> Mapping
     except BundleError as error:
         raise LoweringError(
             f"expected a program that runs {settings['largest']} images in one call, found it does not: {error}"
+            + ("" if settings["fixed"] else f"; a fixed batch ({option('batch')}) may do")
         ) from error
     if any(len(value) != settings["largest"] for value in found.values()):
         counts = ", ".join(str(np.shape(value)) for value in found.values())

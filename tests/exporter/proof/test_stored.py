@@ -61,6 +61,21 @@ def test_a_copy_has_the_values_of_a_source(name: str, values: object, passed: bo
     assert (report.passed, report.tensors) == (passed, 1 + passed)
 
 
+@pytest.mark.parametrize(
+    ("epsilon", "stored", "passed"),
+    [
+        (1e-12, 2.0**-24, True),
+        (-1e-12, 2.0**-24, False),
+        (1e-12, 2.0**-23, False),
+        (1e-12, 0.0, True),  # rounded to the nearest
+        (1e-5, 2.0**-24, False),
+    ],
+)
+def test_an_epsilon_below_the_type_may_be_its_smallest_number(epsilon: float, stored: float, passed: bool) -> None:
+    found = rounded_float("eps", "float16", np.asarray(stored, np.float16))
+    assert compare([full("eps", epsilon)], [found]).passed == passed
+
+
 def test_a_tensor_without_its_name_is_found_by_its_values() -> None:
     assert compare([full("head.weight")], [half("onnx::MatMul_7")]).passed
 
