@@ -240,9 +240,13 @@ def _temporary(order: Mapping[str, Any]) -> Path:
 
 
 def _kill(pid: int) -> None:
-    if pid:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    if not pid:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             os.killpg(pid, signal.SIGKILL)  # the job leads a group: what it started ends with it
+        except ProcessLookupError:
+            os.kill(pid, signal.SIGKILL)  # not yet: it has only just been forked
 
 
 def _ending(status: int) -> str:

@@ -68,7 +68,7 @@ def _part_shared(module: GraphModule) -> None:
         if _kind(node) is None:
             continue
         for place, held in enumerate(node.args[1:3], 1):
-            if held is None:  # no bias
+            if held is None or held.op != "get_attr":  # no bias, or one that is computed
                 continue
             if held.target in seen:
                 name = f"{held.target}_{len(seen)}".replace(".", "_")

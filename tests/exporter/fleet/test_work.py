@@ -79,7 +79,7 @@ def test_a_job_over_its_memory_is_given_up_after_two_tries(tmp_path: Path) -> No
     assert (end.states, end.exit_code) == ({"poison": 1, "done": 1}, 70)
     assert attempts(path)["greedy"] == ["crashed"] * 2
     told = json.loads(work.run(order(greedy, url, memory_gib=0.01)))
-    assert told["message"] == "it needs more memory than the 0.01 GiB it has"
+    assert told["message"].startswith("it needs more memory than the 0.01 GiB it has: say more in the plan's needs")
 
 
 @pytest.mark.usefixtures("bare")
