@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-import re
 import sys
 import traceback
 from dataclasses import asdict
@@ -29,8 +28,6 @@ from .options import DIRECTORY, as_json
 PROGRAM = "slide-export"
 COMPLETE = "_SLIDE_EXPORT_COMPLETE"
 INTERNAL_ERROR, INTERRUPTED = 70, 130  # sysexits.h EX_SOFTWARE; 128 + SIGINT: 1 is kept for a failed proof
-NO_MEMORY = re.compile(r"can't allocate memory|bad_alloc|[Oo]ut of memory")
-"""Of PyTorch's allocator, of C++ and of others that raise no MemoryError."""
 UNREADABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
@@ -177,7 +174,7 @@ def _of_the_system(error: BaseException) -> SlideExportError | None:
     """What the system says of a file that nobody expected it of; None for another error."""
     if isinstance(error, OSError) and error.filename is not None and error.errno in UNREADABLE:
         return RequestError(f"expected to read {os.fsdecode(error.filename)}, the system says: {error.strerror}")
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
+    if files.lacked_memory(error):
         return RequestError(
             "expected enough memory for the model and its images, the system gave none: take a smaller "
             f"{option('batch')} or {option('input_size')}, or a machine with more"

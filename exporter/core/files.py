@@ -23,6 +23,10 @@ UNOPENED = re.compile(
     "|Permission denied"
 )
 """Of other libraries that were to write a file: OpenVINO, coremltools. A runtime may fail to create what is no file."""
+NO_MEMORY = re.compile(
+    "bad_alloc|[Ff]ailed to allocate|([Cc]annot|[Cc]an't) allocate memory|not enough memory|[Oo]ut of memory"
+)
+"""Of runtimes in C++ that raise no MemoryError: OpenVINO, ONNX Runtime, PyTorch's allocator."""
 FULL_BYTES = 1 << 16  # free on a file system that is called full
 TEXT = "text"
 
@@ -55,7 +59,7 @@ def write_refusal(error: BaseException, place: Path | None, *, writes_alone: boo
         place: what was being written where the error itself does not say; None for temporary files.
         writes_alone: a file that another library could not open was to be written, not read.
     """
-    for link in _chain(error):
+    for link in causes(error):
         if isinstance(link, FileNotFoundError) and link.filename is None:  # what `tempfile` raises
             return f"expected a directory for temporary files, the system says: {link.strerror}"
         if isinstance(link, OSError) and link.errno in UNWRITABLE:
@@ -70,7 +74,16 @@ def write_refusal(error: BaseException, place: Path | None, *, writes_alone: boo
     return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def lacked_memory(error: BaseException) -> bool:
+    """Whether an error, or one that it came of, says that no memory was to be had."""
+    return any(
+        isinstance(link, MemoryError) or (isinstance(link, RuntimeError) and NO_MEMORY.search(str(link)))
+        for link in causes(error)
+    )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an error along what it came of, itself first."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

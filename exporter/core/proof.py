@@ -240,6 +240,11 @@ class ParityReport:
         )
 
     @property
+    def tightest(self) -> OutputParity:
+        """The output that is nearest to its limit, or farthest beyond: outputs have limits of their own."""
+        return max(self.outputs, key=lambda output: output.share)
+
+    @property
     def broken_rule(self) -> bool:
         """Whether an output does not follow from the others."""
         return self.rule is not None and self.rule.faults > 0

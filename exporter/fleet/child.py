@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +17,6 @@ from .stages import STAGES
 
 FIRST_TO_GO = "500"
 """Of the kernel's -1000 to 1000: it ends this process for memory before the worker that waits for it."""
-NO_MEMORY = re.compile(
-    "bad_alloc|[Ff]ailed to allocate|[Cc]annot allocate memory|[Cc]an't allocate memory|not enough memory"
-)
-"""Of runtimes in C++: OpenVINO, ONNX Runtime, PyTorch."""
 BASE_GIB = 1.0  # what frameworks map beside a job's own data
 
 
@@ -39,7 +34,7 @@ def perform(order: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(getattr(importlib.import_module(module), name)(order))
     except Exception as error:
-        if order["memory_gib"] and _starved(error):
+        if order["memory_gib"] and files.lacked_memory(error):
             more = f"say more in the plan's needs, {order['stage']}: {{memory_gib: {2 * order['memory_gib']:g}}}"
             said = f"it needs more memory than the {order['memory_gib']:g} GiB it has: {more}"
             return {"exit_code": CRASHED, "message": said}
@@ -48,15 +43,6 @@ def perform(order: Mapping[str, Any]) -> dict[str, Any]:
         if refusal := files.write_refusal(error, None):
             return {"exit_code": WriteError.exit_code, "message": refusal}
         raise
-
-
-def _starved(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came of, says that no memory was to be had."""
-    while error is not None:
-        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def limit(memory_gib: float) -> None:

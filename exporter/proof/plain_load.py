@@ -75,8 +75,7 @@ def measure(
     report = parity.check(
         reference, plain.session, batch, decision_axis=decision_axis, accepted=proof.accepted, ordering=ordering
     )
-    # Outputs have limits of their own, so the worst is the one nearest to or furthest beyond its limit.
-    worst = max(report.outputs, key=lambda output: output.share)
+    worst = report.tightest
     return replace(
         plain.told,
         evaluator=report.evaluator,

@@ -71,7 +71,7 @@ class VerifyResult:
     @property
     def tightest(self) -> OutputParity | None:
         """The output that is nearest to its limit or farthest beyond; None without a proof."""
-        return max(self.proof.outputs, key=lambda output: output.share) if self.proof else None
+        return self.proof.tightest if self.proof else None
 
 
 def exit_code(outcomes: Sequence[VerifyResult]) -> int:

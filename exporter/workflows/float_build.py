@@ -46,7 +46,7 @@ def prove(plan: Plan, prepared: Prepared, form: ModelInForm, artifact: Artifact)
         )
         held = _held(form, builder, build, Path(directory))
         compared = _compare(plan.numbers.recipe, held, (backend, artifact))
-    worst = max(report.outputs, key=lambda output: output.share)
+    worst = report.tightest
     return FloatBuild(report.evaluator, report.images, worst.max_abs, worst.limit_max, report.passed, compared)
 
 

@@ -114,3 +114,12 @@ def test_a_file_that_a_library_could_not_open_is_a_place_only_where_nothing_is_r
 def test_what_a_runtime_cannot_create_is_no_place(said: str, unwritten: bool, tmp_path: Path) -> None:
     refusal = whole_file.write_refusal(RuntimeError(said), tmp_path, writes_alone=True)
     assert (refusal is not None) == unwritten
+
+
+def test_a_lack_of_memory_is_told_by_whatever_an_error_came_of() -> None:
+    outer = ValueError("expected inputs that the artifact takes")
+    assert not whole_file.lacked_memory(outer)
+    outer.__cause__ = RuntimeError("Failed to allocate 14450688 bytes of memory")
+    assert whole_file.lacked_memory(outer)
+    assert whole_file.lacked_memory(MemoryError())
+    assert not whole_file.lacked_memory(RuntimeError("failed to create XNNPACK runtime"))
