@@ -24,9 +24,11 @@ from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import BF16, FP16, Precision
 from slide_export.core.stored import BFLOAT16_MAX
 from slide_export.graph.convert import constant, to_ir, to_proto
+from slide_export.graph.dtypes import KEPT_FLOAT32
 from slide_export.graph.shapes import forget, infer
+from slide_export.graph.values import scope_of
 
-from .fp16_reasons import Kept, kept_in_float
+from .fp16_reasons import AskedFor, Kept, kept_in_float
 
 FULL = ir.DataType.FLOAT
 HALVES = {FP16.name: ir.DataType.FLOAT16, BF16.name: ir.DataType.BFLOAT16}
@@ -107,6 +109,8 @@ class ToHalf(ir.passes.InPlacePass):
         writer.store_weights()
         forget(model)
         model.metadata_props["precision"] = self.precision.name
+        if asked := sorted({scope_of(one.node) for one in kept.values() if one.reason == AskedFor.__name__}):
+            model.metadata_props[KEPT_FLOAT32] = " ".join(asked)
         infer(model)
         return HalfResult(model, modified=True, kept=tuple(kept.values()))
 

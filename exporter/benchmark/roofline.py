@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from slide_export.core.measurement import ArtifactTiming, Peaks
 from slide_export.core.precision import PRECISIONS
+from slide_export.proof.precision import WEIGHTS
 
 MIB = 2**20
 
@@ -67,9 +68,9 @@ def kinds_of(runs: tuple[ArtifactTiming, ...]) -> tuple[str, ...]:
 
 
 def _kinds(run: ArtifactTiming) -> tuple[str, ...]:
-    """Types as they were counted in the artifact; those of its precision where nobody counted."""
+    """Types that were counted in the artifact, but for what is counted apart; its precision's where nobody counted."""
     if run.subject.computed:
-        return tuple(run.subject.computed)
+        return tuple(kind for kind in run.subject.computed if kind in WEIGHTS)
     known = PRECISIONS.get(run.subject.precision)
     return () if known is None else (known.computed,)
 

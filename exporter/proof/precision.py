@@ -50,7 +50,7 @@ def describe(stats: DtypeStats, precision: Precision) -> str:
     """The statistics in words: "asked fp16: 99 % of weight bytes are float16, 68 of 68 products compute in it"."""
     if not stats.counted:
         return f"asked {precision}: this target's backend does not count what an artifact stores and computes"
-    products = sum(stats.computed.values())
+    products = sum(count for kind, count in stats.computed.items() if kind in WEIGHTS)
     where = "" if stats.fixed else " on this machine, whose runtime chooses"
     stored = f"{share(stats.stored, precision.stored):.0%} of weight bytes are {_stored_type(stats, precision)}"
     weights = f"asked {precision}: {stored}, "

@@ -19,6 +19,7 @@ from slide_export.core.errors import LoweringError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.model import FusedModel, Model, Provenance
 from slide_export.core.proof import Reference
+from slide_export.graph import dtypes
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
@@ -284,3 +285,11 @@ def test_a_kept_module_is_float32_and_the_rest_is_not(fused: FusedModel) -> None
     biases = {tensor.name: tensor.data_type for tensor in proto.graph.initializer if "mlp.fc1.bias" in tensor.name}
     assert biases["layers.0.blocks.1.mlp.fc1.bias"] == FLOAT
     assert biases["layers.0.blocks.0.mlp.fc1.bias_half"] == HALF
+
+
+def test_products_of_a_kept_module_are_counted_apart(fused: FusedModel) -> None:
+    graph = export(fused, "grouped")
+    products = dtypes.count(graph.proto).computed["float32"]
+    kept = dtypes.count(to_half(graph, ["layers.0.blocks.1.mlp"]).proto).computed
+    assert kept == {"float16": products - 2, dtypes.ASKED_IN_FLOAT32: 2}
+    assert dtypes.count(to_half(graph).proto).computed == {"float16": products}

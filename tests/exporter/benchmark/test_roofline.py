@@ -7,6 +7,7 @@ import pytest
 
 from slide_export.benchmark.roofline import kinds_of, roofline
 from slide_export.core.measurement import ArtifactTiming, Peaks
+from slide_export.graph.dtypes import ASKED_IN_FLOAT32
 from tests.exporter.pages.synthetic import run, subject
 
 PEAKS = Peaks(2, {"float32": 200.0, "bfloat16": 1000.0, "int8": 2000.0}, {"4": 100.0, "32": 50.0, "256": 10.0})
@@ -26,6 +27,7 @@ def timing(
         (None, "float32", 20.0),
         ({"bfloat16": 60, "float32": 1}, "bfloat16", 4.0),
         ({"int8": 60, "float32": 1}, "int8", 2.0),
+        ({"bfloat16": 1, ASKED_IN_FLOAT32: 60}, "bfloat16", 4.0),
     ],
 )
 def test_products_take_the_fastest_type_that_the_artifact_computes_in(

@@ -6,6 +6,7 @@ import pytest
 
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.precision import FP16, FP32, INT8, W8, Precision
+from slide_export.graph.dtypes import ASKED_IN_FLOAT32
 from slide_export.proof.precision import describe, satisfies
 
 INTEGER = DtypeStats({"int8": 90, "float32": 10}, {"int8": 44, "float32": 5}, fixed=False, marked=44)
@@ -56,6 +57,14 @@ def test_a_target_that_does_not_count_is_not_judged_and_says_so() -> None:
     uncounted = DtypeStats({}, {}, fixed=False, counted=False)
     assert satisfies(uncounted, FP16)
     assert describe(uncounted, FP16).endswith("does not count what an artifact stores and computes")
+
+
+def test_products_that_were_asked_for_in_float32_are_no_part_of_the_share() -> None:
+    computed = {"float16": 85, ASKED_IN_FLOAT32: 248}
+    assert satisfies(DtypeStats({"float16": 1000}, computed), FP16)
+    assert describe(DtypeStats({"float16": 9}, computed), FP16).endswith("85 of 85 products compute in it")
+    assert not satisfies(DtypeStats({"float16": 1000}, {**computed, "float32": 5}), FP16)
+    assert not satisfies(DtypeStats({"float16": 1000}, {ASKED_IN_FLOAT32: 248}), FP16)  # all of it was kept
 
 
 def shared(stored: int, computed: int, kind: str = "float16") -> DtypeStats:
