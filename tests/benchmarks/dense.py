@@ -3,15 +3,18 @@
     python -m tests.benchmarks.dense                                        every model, target and precision: hours
     python -m tests.benchmarks.dense swin_tiny_upernet --targets onnx       one of them
 
-Goals: at most 10 minutes and less than 8 GiB an export on two cores. A row stands in dense.jsonl once it is known.
+Goals: at most 10 minutes and less than 8 GiB an export on two cores. A row stands in dense.jsonl once it is known, and
+is not measured again; one that failed is.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +39,7 @@ MODELS = (
 )
 TARGETS, PRECISIONS = ("onnx", "openvino", "coreml", "tensorrt"), ("fp32", "fp16")
 IMAGES = 2
-ROWS = Path("dense.jsonl")
+ROWS = Path(__file__).with_name("dense.jsonl")
 
 
 def save(variant: str, directory: Path) -> Path:
@@ -78,20 +81,30 @@ def measured(checkpoint: Path, target: str, precision: str, out: Path) -> tuple[
 def main(arguments: Sequence[str]) -> None:
     """Measure what is asked for, one export at a time."""
     asked = _parse(arguments)
+    stand = {_key(row) for row in _rows(asked.rows) if "error" not in row}
     for variant in asked.models or MODELS:
+        wanted = itertools.product([variant], asked.targets, asked.precisions)
+        left = [key for key in wanted if key not in stand]
         with tempfile.TemporaryDirectory() as temporary:
-            checkpoint = save(variant, Path(temporary))
-            for target in asked.targets:
-                for precision in asked.precisions:
-                    row: dict[str, object] = {"variant": variant, "target": target, "precision": precision}
-                    try:
-                        cost, found = measured(checkpoint, target, precision, Path(temporary))
-                        row |= {**{name: round(value, 1) for name, value in vars(cost).items()}, **found}
-                    except RuntimeError as error:  # one that fails is a row too
-                        row["error"] = str(error)[-2000:]
-                    with asked.rows.open("a") as file:
-                        file.write(json.dumps(row, allow_nan=False) + "\n")
-                    print(row, flush=True)
+            checkpoint = save(variant, Path(temporary)) if left else Path()
+            for _, target, precision in left:
+                row: dict[str, object] = {"variant": variant, "target": target, "precision": precision}
+                try:
+                    cost, found = measured(checkpoint, target, precision, Path(temporary))
+                    row |= {**{name: round(value, 1) for name, value in vars(cost).items()}, **found}
+                except RuntimeError as error:  # one that fails is a row too
+                    row["error"] = str(error)[-2000:]
+                with asked.rows.open("a") as file:
+                    file.write(json.dumps(row, allow_nan=False) + "\n")
+                print(row, flush=True)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["variant"], row["target"], row["precision"]
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
