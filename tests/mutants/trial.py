@@ -125,6 +125,7 @@ class _Loop:
 
 
 def _status(session: pytest.Session, items: Sequence[pytest.Item]) -> int:
+    session.testsfailed = 0  # of these alone: one may have failed before the fork
     _run(session, items, lambda: bool(session.testsfailed))
     os.environ.pop("PYTEST_CURRENT_TEST", None)
     return FAILED if session.testsfailed else PASSED
