@@ -195,7 +195,7 @@ def orthonormal(vectors: Tensor, count: int) -> Tensor:
 def _unit(row: Tensor) -> Tensor:
     """A row [B, 1, n] over its norm; a row of nothing stays one."""
     spread = row.square().mean(dim=-1, keepdim=True).sqrt()
-    return row / (spread * math.sqrt(row.shape[-1])).clamp_min(SMALLEST)
+    return row / (spread * math.sqrt(row.shape[-1])).clamp(min=SMALLEST)
 
 
 def matches(state: State) -> bool:

@@ -4,7 +4,8 @@ ExecuTorch lowers what it finds: `matmul` of rank 4 to `expand_copy` and `bmm`, 
 not. Each such operator ends one part of the program that XNNPACK runs and begins another, so that a Slide-Swin-T in the
 form `shifts` had 78 operators outside of it, and 38 after these cases:
 
-1. matmul [a, b, N, K] @ [a, b, K, M], of equal leading axes: `bmm` between two views.
+1. matmul [a, b, N, K] @ [a, b, K, M], of equal leading axes: `bmm` between two views. What several products take is
+   viewed once: of two equal views that are outputs of a part, XNNPACK's lowering makes one, and refuses it.
 2. split, chunk: of a linear layer's output, a linear layer for each part; else a slice for each part, which XNNPACK
    takes where the batch is fixed.
 3. In half: LayerNorm in float32 between two casts. The runtime's kernel is wrong from 256 channels on (ExecuTorch
@@ -76,9 +77,17 @@ def _matmul(module: GraphModule, node: Node) -> None:
     fixed = all(isinstance(size, int) for size in (*left[1:], *right[1:]))
     if len(left) < 3 or len(left) != len(right) or not fixed or str(leads[0]) != str(leads[1]):
         return
-    flat = [_call(module, node, aten.reshape.default, arg, [-1, *_shape(arg)[-2:]]) for arg in node.args[:2]]
+    flat = [_flat(module, node, arg) for arg in node.args[:2]]
     made = _call(module, node, aten.bmm.default, *flat)
     _replace(node, _call(module, node, aten.reshape.default, made, [-1, *left[1:-1], right[-1]]))
+
+
+def _flat(module: GraphModule, node: Node, operand: Any) -> Node:
+    """An operand [..., N, K] as [-1, N, K]: the view that stands before the product already, or a new one."""
+    shape = [-1, *_shape(operand)[-2:]]
+    views = (user for user in operand.users if user.target is aten.reshape.default and user.args[1] == shape)
+    known = next((view for view in views if view < node), None)
+    return known or _call(module, node, aten.reshape.default, operand, shape)
 
 
 def _split(module: GraphModule, node: Node) -> None:

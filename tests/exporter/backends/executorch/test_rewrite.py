@@ -49,6 +49,13 @@ def test_a_product_of_equal_leading_axes_is_one_of_three(shapes: tuple[tuple[int
     assert aten.matmul.default not in found
 
 
+def test_what_two_products_take_is_viewed_once() -> None:
+    queries, keys, others = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
+    found = targets(lambda _self, q, a, b: (q @ a, q @ b), queries, keys, others)
+    assert found.count(aten.bmm.default) == 2
+    assert found.count(aten.reshape.default) == 3 + 2  # of three operands and two results
+
+
 @pytest.mark.parametrize("shapes", [((2, 3, 4, 5), (1, 3, 5, 6)), ((2, 3, 4, 5), (5, 6)), ((4, 5), (5, 6))])
 def test_any_other_product_stays(shapes: tuple[tuple[int, ...], ...]) -> None:
     assert aten.matmul.default in targets(lambda _self, a, b: a @ b, *(torch.randn(shape) for shape in shapes))
