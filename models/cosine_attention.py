@@ -93,7 +93,10 @@ class CosineAttention(nn.Module):
 
 
 class FusedCosineAttention(nn.Module):
-    """The inference form: position bias and mask in one constant, strengths folded, mixing as a 1x1 convolution."""
+    """The inference form: position bias and mask in one constant, strengths folded, mixing as a product.
+
+    A 1x1 convolution would mix as well, but ncnn takes the windows for its rows: it has no batch.
+    """
 
     def __init__(self, trained: CosineAttention, mask: Tensor | None) -> None:
         super().__init__()
@@ -107,7 +110,8 @@ class FusedCosineAttention(nn.Module):
             self.register_buffer(f"bias{view}", bias)
             if self.mixes:
                 mix = [trained.get_parameter(f"proj_concat{view}.{name}").detach() for name in ("weight", "bias")]
-                self.add_module(f"mix{view}", _mixing(mix[0], mix[1], strength))
+                self.register_buffer(f"mix{view}", mix[0] * strength[:, 0])  # [nH, 2nH]
+                self.register_buffer(f"mix_bias{view}", mix[1][:, None] * strength[:, 0])  # [nH, 1]
             else:
                 self.register_buffer(f"strength{view}", strength)
 
@@ -124,18 +128,11 @@ class FusedCosineAttention(nn.Module):
             logits = q @ k.transpose(-2, -1)  # [B*nW, nH, N, N]
             if self.mixes:
                 other = q @ parts[1 - index][1].transpose(-2, -1)
-                logits = self.get_submodule(f"mix{view}")(torch.cat((logits, other), dim=1))
+                both = torch.cat((logits, other), dim=1).flatten(2)  # [B*nW, 2nH, N * N]
+                mixed = self.get_buffer(f"mix{view}") @ both + self.get_buffer(f"mix_bias{view}")
+                logits = mixed.reshape(-1, self.heads, *logits.shape[2:])
             results.append(self.get_submodule(f"proj{view}")(weigh(logits, v, self.get_buffer(f"bias{view}"))))
         return results
-
-
-def _mixing(weight: Tensor, bias: Tensor, strength: Tensor) -> nn.Conv2d:
-    """The linear map over heads [nH, 2nH] as a 1x1 convolution whose result is multiplied by each head's strength."""
-    heads, both = weight.shape
-    conv = nn.Conv2d(both, heads, 1, device="meta")
-    conv.weight = nn.Parameter((weight * strength.reshape(-1, 1))[:, :, None, None], requires_grad=False)
-    conv.bias = nn.Parameter(bias * strength.reshape(-1), requires_grad=False)
-    return conv
 
 
 def weigh(logits: Tensor, v: Tensor, bias: Tensor) -> Tensor:

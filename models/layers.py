@@ -137,9 +137,9 @@ def squares(x: Tensor) -> Tensor:
 def unit(x: Tensor) -> Tensor:
     """Divide the vectors along x's last axis by their norm, as torch.nn.functional.normalize does.
 
-    Written out, because the exporter makes shape arithmetic of that one's `expand_as`.
+    Written out, because the exporter makes shape arithmetic of that one's `expand_as`; pnnx knows no `clamp_min`.
     """
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def pad_end(x: Tensor, rows: int, cols: int, *, channels_last: bool = True) -> Tensor:

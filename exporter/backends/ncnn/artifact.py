@@ -21,7 +21,7 @@ from .lint import unknown
 from .modules import Outputs, by_weights, given, module_of, named
 from .network import Layer, weights_of
 from .probe import refuse_crash
-from .repair import drop_batch_reshapes, drop_unused, fix_shapes
+from .repair import drop_unused, fix_shapes, settle_batch_reshapes
 from .runtime import EXACT, extract, extractor, open_net, shapes
 from .settings import MOST_THREADS
 
@@ -82,7 +82,7 @@ def _network(converted: Converted, source: ServedModel) -> tuple[tuple[Layer, ..
     Raises:
         LoweringError: ncnn does not have all of the layers, or cannot run them.
     """
-    layers = drop_batch_reshapes(network.read(converted.param), converted.graph.read_text("utf-8"))
+    layers = settle_batch_reshapes(network.read(converted.param), converted.graph.read_text("utf-8"))
     _refuse_unknown(layers, source)
     data = converted.weights.read_bytes()
     images = _images(converted)

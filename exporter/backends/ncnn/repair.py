@@ -25,31 +25,39 @@ UNKNOWN_RESHAPE = ("Tensor.reshape", "Tensor.view")
 SHAPE = re.compile(r"#(\S+?)=\(([\d,]*)\)")
 
 
-def drop_batch_reshapes(layers: Layers, source: str) -> Layers:
-    """Drop reshapes that only put the batch of one image in front, which no layer of ncnn can say at rank 5.
+def settle_batch_reshapes(layers: Layers, source: str) -> Layers:
+    """Say reshapes with the batch of one image in front without it, which no layer of ncnn can say at rank 5.
 
     1. The value is the same with an axis of 1 in front: ncnn has no batch axis, so it is the value itself.
-    2. Any other shape: stays, and is refused as a layer that ncnn does not have.
+    2. Another shape with an axis of 1 in front: a Reshape to the other axes, if they are no more than ncnn's.
+    3. Any other shape: stays, and is refused as a layer that ncnn does not have.
 
         Given    MatMul [64, 3, 49, 49] -> Tensor.reshape [1, 64, 3, 49, 49] -> Add (bias [64, 3, 49, 49])
         Result   MatMul [64, 3, 49, 49] -> Add
+        Given    MatMul [64, 3, 2401] -> Tensor.reshape [1, 64, 3, 49, 49]
+        Result   MatMul [64, 3, 2401] -> Reshape [64, 3, 49, 49]
 
     Args:
         source: text of pnnx's own graph.
     """
     told = {words[1]: line for line in source.splitlines() if len(words := line.split(None, 2)) > 1}
-    dropped = {
-        layer.outputs[0]: layer.inputs[0]
-        for layer in layers
-        if layer.type in UNKNOWN_RESHAPE and _only_batch(told.get(layer.name, ""))  # Case 1
-    }
-    kept = tuple(layer for layer in layers if not (layer.type in UNKNOWN_RESHAPE and layer.outputs[0] in dropped))
-    return renamed(kept, dropped)
+    kept: list[Layer] = []
+    dropped: dict[str, str] = {}
+    for layer in layers:
+        before, after = _shapes(told.get(layer.name, "")) if layer.type in UNKNOWN_RESHAPE else ((), ())
+        if after == (1, *before):  # Case 1
+            dropped[layer.outputs[0]] = layer.inputs[0]
+        elif after[:1] == (1,) and len(after) <= 1 + MOST_DIMENSIONS:  # Case 2
+            kept.append(_fixed(replace(layer, type="Reshape"), after[1:]))
+        else:  # Case 3
+            kept.append(layer)
+    return renamed(tuple(kept), dropped)
 
 
-def _only_batch(line: str) -> bool:
+def _shapes(line: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a layer's input and output, as pnnx's own graph tells them; empty where it does not."""
     shapes = [tuple(map(int, sides.split(","))) for _, sides in SHAPE.findall(line) if sides]
-    return len(shapes) > 1 and shapes[-1] == (1, *shapes[0])
+    return (shapes[0], shapes[-1]) if len(shapes) > 1 else ((), ())
 
 
 def renamed(layers: Layers, names: Mapping[str, str]) -> Layers:

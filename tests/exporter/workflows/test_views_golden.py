@@ -10,7 +10,6 @@ import torch
 import slide_export
 from slide_export.backends import registry
 from slide_export.bundle.store import Bundle
-from slide_export.core.errors import LoweringError
 from slide_export.proof.session import open_session
 from tests.models.golden_recipe import Case, case
 
@@ -22,8 +21,6 @@ CASES = {
     "nbnet": ("output_exact", ("images",)),
     "mv_swin_t": ("logits", ("cc", "mlo")),
 }
-REFUSED = {("ncnn", "mv_swin_t"): "does not have: Tensor.reshape"}
-"""ncnn has no batch, and MV-Swin-T mixes heads by a convolution over a batch of windows."""
 FAST = [("onnx", "nbnet_d3"), ("onnx", "mv_swin_t")]
 SLOW = [(target, name) for target in registry.names() for name in CASES if (target, name) not in FAST]
 
@@ -60,10 +57,6 @@ def test_an_artifact_gives_what_upstream_gives(target: str, name: str, tmp_path:
 def test_every_target_gives_what_upstream_gives(target: str, name: str, tmp_path: Path) -> None:
     if not registry.availability(target).ready:
         pytest.skip(f"{target} is not installed")
-    if (target, name) in REFUSED:
-        with pytest.raises(LoweringError, match=REFUSED[target, name]):
-            exported(case(name), target, tmp_path)
-        return
     assert error(case(name), target, tmp_path) <= TOLERANCE
 
 

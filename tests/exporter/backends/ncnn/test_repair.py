@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from slide_export.backends.ncnn.network import Layer
-from slide_export.backends.ncnn.repair import drop_batch_reshapes, drop_unused, fix_shapes
+from slide_export.backends.ncnn.repair import drop_unused, fix_shapes, settle_batch_reshapes
 from slide_export.core.errors import LoweringError
 
 INPUT = Layer("Input", "in", (), ("in",))
@@ -50,15 +50,20 @@ def test_a_constant_shape_stays() -> None:
 
 
 def test_a_reshape_that_adds_the_batch_is_dropped() -> None:
-    assert drop_batch_reshapes(RESHAPED, GRAPH.format("1,64,3,49,49")) == (
+    assert settle_batch_reshapes(RESHAPED, GRAPH.format("1,64,3,49,49")) == (
         INPUT,
         Layer("Softmax", "s", ("in",), ("out",)),
     )
 
 
-@pytest.mark.parametrize("graph", [GRAPH.format("2,32,3,49,49"), GRAPH.format("1,3,64,49,49"), "", "other 1"])
+def test_another_shape_behind_the_batch_is_a_reshape_to_it() -> None:
+    (_, reshape, _) = settle_batch_reshapes(RESHAPED, GRAPH.format("1,3,64,7,343"))
+    assert (reshape.type, reshape.parameters) == ("Reshape", {0: "343", 1: "7", 2: "3", 11: "64"})
+
+
+@pytest.mark.parametrize("graph", [GRAPH.format("2,32,3,49,49"), GRAPH.format("1,3,8,8,49,49"), "", "other 1"])
 def test_any_other_reshape_stays_and_is_refused_later(graph: str) -> None:
-    assert drop_batch_reshapes(RESHAPED, graph) == RESHAPED
+    assert settle_batch_reshapes(RESHAPED, graph) == RESHAPED
 
 
 def test_what_nothing_takes_is_dropped_from_a_split() -> None:
