@@ -53,6 +53,7 @@ def test_an_artifact_gives_what_upstream_gives(target: str, name: str, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("converter")
 @pytest.mark.parametrize(("target", "name"), SLOW)
 def test_every_target_gives_what_upstream_gives(target: str, name: str, tmp_path: Path) -> None:
     if not registry.availability(target).ready:
