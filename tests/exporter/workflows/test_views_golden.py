@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import slide_export
-from slide_export.backends import registry
+from slide_export.backends import optional, registry
 from slide_export.bundle.store import Bundle
 from slide_export.proof.session import open_session
 from tests.models.golden_recipe import Case, case
@@ -28,10 +28,11 @@ SLOW = [(target, name) for target in registry.names() for name in CASES if (targ
 def exported(golden: Case, target: str, out: Path) -> Bundle:
     """The golden model's bundle; a fixed input size where no shape tells it, the noise itself of NBNet."""
     torch.save({"state_dict": golden.state}, out / "golden.pth")
-    size = tuple(next(iter(golden.inputs.values())).shape[2:])
-    options: dict[str, Any] = {"output": "noise", "input_size": size} if golden.name.startswith("nbnet") else {}
-    if target == "coreml" and len(golden.inputs) > 1:  # which takes several inputs at one batch size
-        options["batch"] = len(next(iter(golden.inputs.values())))
+    count, _, *size = next(iter(golden.inputs.values())).shape
+    options: dict[str, Any] = {"output": "noise", "input_size": tuple(size)} if golden.name.startswith("nbnet") else {}
+    of_fixed_batch = optional.fixed_batches(registry.load(target)) is not None
+    if of_fixed_batch or (target == "coreml" and len(golden.inputs) > 1):  # which takes several at one batch size
+        options["batch"] = count
     return slide_export.export(out / "golden.pth", target, out=out, image_count=2, **options)
 
 
