@@ -129,6 +129,7 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
     """
     exported = _rewritten(source, options, largest)
     with quiet():
+        from executorch.backends.transforms.remove_clone_ops import RemoveCloneOpsTransform
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
         from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
@@ -136,7 +137,10 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
         from .shown import shown
 
         try:
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            # XNNPACK's lowering drops copies too, but from each part: what a part gives may then be what it takes, or
+            # two of its outputs one value, and it refuses either.
+            passes = [RemoveCloneOpsTransform(preserve_input_output_copies=True)]
+            edge = to_edge_transform_and_lower(exported, transform_passes=passes, partitioner=[XnnpackPartitioner()])
             config = (
                 ExecutorchBackendConfig()
                 if largest is None
