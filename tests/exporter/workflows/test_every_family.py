@@ -124,7 +124,6 @@ def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
 NOT_CONVERTED = {
     ("coreai", "boat_swin"): "expected a target that shows the order that .* sorts by",
     ("coreai", "boat_cswin"): "expected a target that shows the order that .* sorts by",
-    ("executorch", "boat_swin"): "expected a program that shows the order of .*rounds.0",
     ("executorch", "boat_cswin"): "expected a program that shows the order of .*rounds.0",
     ("ncnn", "cswin"): "it fails in the Reshape of stage2.0",
     ("ncnn", "dat"): r"does not have: Tensor\.reshape",
