@@ -251,6 +251,15 @@ def finished(content: bytes, names: tuple[Sequence[str], Sequence[str]] | None =
     return written(model)
 
 
+def giving(content: bytes, names: Sequence[str]) -> bytes:
+    """A file whose graph gives these of its values beside its outputs."""
+    model = parsed(content)
+    (graph,) = model.subgraphs
+    numbers = {tensor.name.decode(): number for number, tensor in enumerate(graph.tensors)}
+    graph.outputs = list(dict.fromkeys((*map(int, graph.outputs), *(numbers[name] for name in names))))
+    return written(model)
+
+
 def written(model: Any) -> bytes:
     """The bytes of a file, every buffer aligned."""
     import flatbuffers

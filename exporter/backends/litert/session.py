@@ -21,6 +21,7 @@ from slide_export.core.text import foreign
 from . import flatbuffer
 
 CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+INTEGERS = frozenset({"int32", "int64"})
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -128,18 +129,28 @@ def merged(constants: Iterable[Sequence[str]]) -> frozenset[str]:
 
 
 def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:
-    """Open a session that gives these values beside the outputs, by LiteRT's own kernels.
+    """Open a session that gives these values beside the outputs.
 
-    XNNPACK takes whole stretches of the graph over, and the tensors inside them are then never written.
+    1. All are integers, as orders are: by the kernels that `settings` say. Keys that rounding cannot tell apart sort
+       either way, so an order is that of the outputs only if the same kernels made both.
+    2. Others: by LiteRT's own kernels. XNNPACK takes whole stretches of the graph over, and what it computes when a
+       tensor inside one of them is an output is not what it computes otherwise.
 
     Raises:
         BundleError: see `Session`.
     """
+    types = {tensor.name: tensor.type for tensor in flatbuffer.read(path).tensors}
+    if all(types[name] in INTEGERS for name in names):  # Case 1
+        return Session(path, settings, names)
     return Session(path, {**settings, "delegate": "none"}, names)
 
 
 class Session:
-    """A `.tflite` file under LiteRT's interpreter: XNNPACK's kernels, or LiteRT's own."""
+    """A `.tflite` file under LiteRT's interpreter: XNNPACK's kernels, or LiteRT's own.
+
+    Args:
+        shown: names of values to give beside the outputs.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         import ai_edge_litert
@@ -149,12 +160,12 @@ class Session:
         if settings.get("delegate", "xnnpack") == "none":
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
+            content = path.read_bytes()
             with native_text():  # it announces its delegate; what is wrong with a file, it raises as well
                 self._interpreter = Interpreter(
-                    model_content=path.read_bytes(),
+                    model_content=flatbuffer.giving(content, shown) if shown else content,
                     num_threads=settings.get("threads"),
                     experimental_op_resolver_type=kernels,
-                    experimental_preserve_all_tensors=bool(shown),
                 )
                 self._interpreter.allocate_tensors()
         except OSError as error:
@@ -168,8 +179,7 @@ class Session:
             ) from error
         self._inputs = {one["name"]: one for one in self._interpreter.get_input_details()}
         self._outputs = {one["name"]: one["index"] for one in self._interpreter.get_output_details()}
-        self._shown = _numbers(self._interpreter, shown)
-        self._maps = _maps(path) if shown else frozenset()
+        self._maps = _maps(path) & frozenset(shown)
         told = "XNNPACK" if kernels == OpResolverType.AUTO else "its own kernels"
         self.evaluator = f"LiteRT {ai_edge_litert.__version__} on CPU ({told})"
 
@@ -185,10 +195,7 @@ class Session:
         with _refusing():
             self._interpreter.invoke()
         found = {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}  # copies
-        for name, index in self._shown.items():
-            value = self._interpreter.get_tensor(index)
-            found[name] = value.transpose(0, 3, 1, 2) if name in self._maps else value
-        return found
+        return {name: value.transpose(0, 3, 1, 2) if name in self._maps else value for name, value in found.items()}
 
     def _refuse_unfit(self, feeds: Feeds) -> None:
         expected = {name: (np.dtype(one["dtype"]), tuple(map(int, one["shape"]))) for name, one in self._inputs.items()}
@@ -203,14 +210,6 @@ def _refusing() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise BundleError(f"expected a .tflite file that LiteRT can run, it says: {foreign(error, 300)}") from error
-
-
-def _numbers(interpreter: Any, names: Sequence[str]) -> dict[str, int]:
-    """The number of each named tensor."""
-    if not names:
-        return {}
-    numbers = {one["name"]: one["index"] for one in interpreter.get_tensor_details()}
-    return {name: numbers[name] for name in names}
 
 
 def _maps(path: Path) -> frozenset[str]:

@@ -87,3 +87,21 @@ def test_a_convolutions_result_is_shown_channels_first(tmp_path: Path) -> None:
     assert found["embed/2"].shape == (1, 4, 2, 3)
     assert found["act/3"].shape == (1, 2, 3, 4)
     assert "its own kernels" in shown.evaluator  # XNNPACK never writes what is inside of it
+
+
+def test_an_order_is_shown_as_the_kernels_of_the_outputs_make_it(tmp_path: Path) -> None:
+    file = File()
+    x = file.tensor("x/0", (1, 3))
+    y = file.operator("RELU", [x], file.tensor("act/1", (1, 3)))
+    order = file.operator("CAST", [y], file.tensor("sort.rounds.0/2", (1, 3), "int32"))
+    z = file.operator("CAST", [order], file.tensor("z/3", (1, 3)))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(file.written([x], [z]))
+    shown = intermediates(path, {"delegate": "xnnpack"}, ["sort.rounds.0/2"])
+    found = shown.run({"x/0": np.array([[-1, 2, 3]], np.float32)})
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "z/3": [[0, 2, 3]],
+        "sort.rounds.0/2": [[0, 2, 3]],
+    }
+    assert "(XNNPACK)" in shown.evaluator
+    assert "(its own kernels)" in intermediates(path, {"delegate": "xnnpack"}, ["act/1", "sort.rounds.0/2"]).evaluator
