@@ -79,6 +79,13 @@ BLOCK = re.compile(r"(.+)\.(?:norm2|norm2_1|bn2)|(stages\.\d+\.attns\.\d+|(?:up|
 """Of DAT, whose blocks are no modules, the attention; of NBNet, the levels."""
 
 
+HIDDEN = {
+    ("executorch", "boat_swin"): frozenset({"layers.0.blocks.1"}),
+    ("executorch", "boat_cswin"): frozenset({"stage1.1"}),
+}
+"""Blocks whose sum is inside a part that XNNPACK runs, which shows nothing."""
+
+
 def family(name: str) -> Family:
     return next(family for family in FAMILIES if family.name == name)
 
@@ -106,7 +113,8 @@ def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
     assert found.culprit is None
     modules = [name for name, _ in load_checkpoint(checkpoint).module.named_modules()]
     blocks = {m[1] or m[2] for name in modules if (m := BLOCK.fullmatch(name))}
-    assert len(blocks) >= sum(DEPTHS)
+    blocks -= HIDDEN.get((target, checkpoint.stem), frozenset())
+    assert len(blocks) >= sum(DEPTHS) - len(HIDDEN.get((target, checkpoint.stem), ()))
     shown = {row.module for row in found.rows}
     # A block that hands on a list of maps, one a view, has no value of its own: what it adds last stands for it.
     last = ("norm2", "norm2_1") if bundle.manifest.task == "classify_views" else ()
@@ -124,7 +132,6 @@ def test_family_is_proved_in_onnx(small: Path, tmp_path: Path) -> None:
 NOT_CONVERTED = {
     ("coreai", "boat_swin"): "expected a target that shows the order that .* sorts by",
     ("coreai", "boat_cswin"): "expected a target that shows the order that .* sorts by",
-    ("executorch", "boat_cswin"): "expected a program that shows the order of .*rounds.0",
     ("ncnn", "cswin"): "it fails in the Reshape of stage2.0",
     ("ncnn", "dat"): r"does not have: Tensor\.reshape",
     ("ncnn", "dat_pp"): "does not have: ",
