@@ -4,8 +4,7 @@ ExecuTorch lowers what it finds: `matmul` of rank 4 to `expand_copy` and `bmm`, 
 not. Each such operator ends one part of the program that XNNPACK runs and begins another, so that a Slide-Swin-T in the
 form `shifts` had 78 operators outside of it, and 38 after these cases:
 
-1. matmul [a, b, N, K] @ [a, b, K, M], of equal leading axes: `bmm` between two views. What several products take is
-   viewed once: of two equal views that are outputs of a part, XNNPACK's lowering makes one, and refuses it.
+1. matmul [a, b, N, K] @ [a, b, K, M], of equal leading axes: `bmm` between two views, one of each operand.
 2. split, chunk: of a linear layer's output, a linear layer for each part; else a slice for each part, which XNNPACK
    takes where the batch is fixed.
 3. In half: LayerNorm in float32 between two casts. The runtime's kernel is wrong from 256 channels on (ExecuTorch

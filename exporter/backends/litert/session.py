@@ -179,7 +179,7 @@ class Session:
             ) from error
         self._inputs = {one["name"]: one for one in self._interpreter.get_input_details()}
         self._outputs = {one["name"]: one["index"] for one in self._interpreter.get_output_details()}
-        self._maps = _maps(path) & frozenset(shown)
+        self._maps = _maps(path) & frozenset(shown) if shown else frozenset()
         told = "XNNPACK" if kernels == OpResolverType.AUTO else "its own kernels"
         self.evaluator = f"LiteRT {ai_edge_litert.__version__} on CPU ({told})"
 

@@ -113,8 +113,8 @@ def prove(checkpoint: Path, target: str, precision: str, out: Path) -> None:
     assert found.culprit is None
     modules = [name for name, _ in load_checkpoint(checkpoint).module.named_modules()]
     blocks = {m[1] or m[2] for name in modules if (m := BLOCK.fullmatch(name))}
+    assert len(blocks) >= sum(DEPTHS)
     blocks -= HIDDEN.get((target, checkpoint.stem), frozenset())
-    assert len(blocks) >= sum(DEPTHS) - len(HIDDEN.get((target, checkpoint.stem), ()))
     shown = {row.module for row in found.rows}
     # A block that hands on a list of maps, one a view, has no value of its own: what it adds last stands for it.
     last = ("norm2", "norm2_1") if bundle.manifest.task == "classify_views" else ()
