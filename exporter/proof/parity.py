@@ -132,6 +132,7 @@ def _under_its_orders(
     Given   image 0 in two batches, with equal keys taken in another order
     Result  two rows of a reference of their own, each under one of the orders
     """
+    # All results are kept: what to compare them with is known once the orders of their runs are.
     results: list[_Result] = []
     expected: list[Expected] = []
     for batched in batches:
@@ -140,6 +141,7 @@ def _under_its_orders(
     picked = [image for image, _ in results]
     truth = _under(reference, picked, expected)
     judged = _judged(truth, ((row, found) for row, (_, found) in enumerate(results)), axis)
+    # Flips against the trained model's own order are reported, not judged: where keys are equal it is one of several.
     plainly = _Decided(reference, axis)
     for image, found in results:
         plainly.add(found, image)
@@ -219,6 +221,7 @@ class _Errors:
     def add(self, found: Array, image: int) -> None:
         """Count one image's output, [1, ...]."""
         expected = self.exact[image : image + 1].astype(np.float64)
+        # In float64, in which neither the difference of two float16 nor its square overflows.
         error = found.astype(np.float64) - expected
         self.count += error.size
         self.largest = float(np.maximum(self.largest, np.abs(error).max()))  # a NaN stays one
@@ -251,6 +254,7 @@ class _Errors:
         smallest = SMALLEST_FLOOR * float(np.abs(self.exact).max())
         # An output that float32 holds exactly has a floor of 0, which no other kernel would meet.
         largest, rms = self._floor()
+        # Of some thousand normal errors the largest is about four times their rms.
         floor_max, floor_rms = max(largest, smallest), max(rms, smallest / 4)
         return OutputParity(
             name=self.name,

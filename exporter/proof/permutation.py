@@ -104,6 +104,7 @@ def key_noise(exact: Array, rounded: Array, multiple: float) -> KeyNoise:
     floor = rounded.astype(np.float64) - exact
     smallest = SMALLEST_NOISE * float(np.abs(exact).max(initial=0.0))
     largest = float(np.abs(floor).max(initial=0.0))
+    # The rms of the smallest noise as `parity` has it: a quarter of the largest.
     return KeyNoise(multiple * max(largest, smallest), multiple * max(_rms(floor), smallest / 4))
 
 

@@ -38,7 +38,7 @@ def remembered(compute: Scores, known: MutableMapping[str, Outputs]) -> Scores:
         if key in known:
             return known[key]
         found = compute(pictures)
-        if all(values.ndim == 2 for values in found.values()):
+        if all(values.ndim == 2 for values in found.values()):  # no maps, see above
             known[key] = found
         return found
 
@@ -51,7 +51,7 @@ def record(served: ServedModel, data: EvaluationSet, store: PictureStore, part: 
     known: dict[str, Outputs] = {}
     scores, broken = remembered(of_pytorch(served), known), BrokenFiles(data.images, later=True)
     for _, pictures, _ in chunks(data, store, chunk_of(served.task.measure), broken, part):
-        if any(values.ndim != 2 for values in scores(pictures).values()):
+        if any(values.ndim != 2 for values in scores(pictures).values()):  # maps, and so in every chunk
             break
     write(known, path)
 
