@@ -141,7 +141,7 @@ def _under_its_orders(
     picked = [image for image, _ in results]
     truth = _under(reference, picked, expected)
     judged = _judged(truth, ((row, found) for row, (_, found) in enumerate(results)), axis)
-    # Flips against the trained model's own order are reported, not judged: where keys are equal it is one of several.
+    # Beside the model's own order too: another order of equal keys must not change a decision it is sure of.
     plainly = _Decided(reference, axis)
     for image, found in results:
         plainly.add(found, image)
