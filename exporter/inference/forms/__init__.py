@@ -36,9 +36,11 @@ FORMS: dict[str, Form] = {
     "grouped": _form("grouped", "GroupedSlideAttention"),
     # k*k convolutions of multiplier 1, which every runtime has a tuned kernel for.
     "taps": _form("taps", "TapsSlideAttention"),
-    # The same between products in token layout, for channels-last convolutions.
+    # The same with a head's sums as convolutions, for a runtime to which a sum ends a part.
+    "pointwise_taps": _form("taps", "PointwiseTapsSlideAttention"),
+    # `taps` between products in token layout, for channels-last convolutions.
     "token_taps": _form("token_taps", "TokenTapsSlideAttention"),
-    # The same with a head's sums as convolutions, where those are faster than reductions.
+    # Those with a head's sums as convolutions, where these are faster than reductions.
     "summed_taps": _form("token_taps", "SummedTapsSlideAttention"),
     # Nothing leaves the blocked channels-first layout of AVX2.
     "shifts": _form("shifts", "ShiftsSlideAttention"),

@@ -82,6 +82,17 @@ def grouped_pointwise(weight: Tensor, bias: Tensor | None, groups: int) -> nn.Co
     return conv
 
 
+def head_sums(fused: FusedSlideAttention, per_tap: Tensor, starts: Tensor | None = None) -> nn.Conv2d:
+    """The convolution from C channels to nH * taps that sums over a head's channels.
+
+    Args:
+        per_tap: weights [taps, C].
+        starts: what each sum starts from, [nH * taps]; 0.
+    """
+    weight = per_tap.reshape(-1, fused.heads, fused.width).transpose(0, 1).flatten(0, 1)  # [nH*taps, d]
+    return grouped_pointwise(weight, starts, fused.heads)
+
+
 def linears(fused: FusedSlideAttention) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
     """q, k and v as layers of their own: nothing then has to be split."""
     weights, biases = (value.detach().chunk(3) for value in (qkv_by_part(fused).weight, qkv_by_part(fused).bias))

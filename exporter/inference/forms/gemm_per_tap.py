@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from slide_export.models.slide_attention import FusedSlideAttention
 
-from .folding import grouped_pointwise, offsets, qkv_by_part, tap_biases, tap_kernels
+from .folding import grouped_pointwise, head_sums, offsets, qkv_by_part, tap_biases, tap_kernels
 
 
 class GemmPerTapSlideAttention(nn.Module):
@@ -46,17 +46,6 @@ class GemmPerTapSlideAttention(nn.Module):
         for spread, seen in zip(self.spreads, shifted(v, self.kernel_size), strict=True):
             out = out + spread(weights) * seen
         return self.proj(out.permute(0, 2, 3, 1))
-
-
-def head_sums(fused: FusedSlideAttention, per_tap: Tensor, starts: Tensor | None = None) -> nn.Conv2d:
-    """The convolution from C channels to nH * taps that sums over a head's channels.
-
-    Args:
-        per_tap: weights [taps, C].
-        starts: what each sum starts from, [nH * taps]; 0.
-    """
-    weight = per_tap.reshape(-1, fused.heads, fused.width).transpose(0, 1).flatten(0, 1)  # [nH*taps, d]
-    return grouped_pointwise(weight, starts, fused.heads)
 
 
 def shifted(x: Tensor, kernel_size: int) -> Iterator[Tensor]:

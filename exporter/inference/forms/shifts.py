@@ -21,8 +21,16 @@ from torch.nn import functional
 
 from slide_export.models.slide_attention import FusedSlideAttention
 
-from .folding import grouped_pointwise, linears, offsets, pointwise, relative_to_centre, tap_biases, tap_kernels
-from .gemm_per_tap import head_sums
+from .folding import (
+    grouped_pointwise,
+    head_sums,
+    linears,
+    offsets,
+    pointwise,
+    relative_to_centre,
+    tap_biases,
+    tap_kernels,
+)
 
 NEVER = -1e4  # a logit whose softmax weight is exactly 0 beside one of 0, in float16 too
 

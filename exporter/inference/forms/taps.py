@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from slide_export.models.slide_attention import FusedSlideAttention
 
-from .folding import depthwise, qkv_by_part, relative_to_centre, tap_biases, tap_kernels
+from .folding import depthwise, head_sums, qkv_by_part, relative_to_centre, tap_biases, tap_kernels
 
 
 class TapsSlideAttention(nn.Module):
@@ -32,12 +32,30 @@ class TapsSlideAttention(nn.Module):
         """Attend: x [B, H, W, C] -> [B, H, W, C]."""
         _, rows, cols, _ = x.shape
         q, k, v = (part.permute(0, 3, 1, 2) for part in self.qkv(x).split(self.dim, dim=-1))  # [B, C, H, W]
-        logits = [self._by_head(q * conv(k)).sum(dim=1, keepdim=True) for conv in self.keys]  # [B*nH, 1, H, W]
+        logits = [self._head_sum(q * conv(k)) for conv in self.keys]  # [B*nH, 1, H, W]
         out = attend(logits, (self._by_head(conv(v)) for conv in self.values))  # [B*nH, d, H, W]
         return self.proj(out.reshape(-1, self.dim, rows, cols).permute(0, 2, 3, 1))
 
+    def _head_sum(self, x: Tensor) -> Tensor:
+        return self._by_head(x).sum(dim=1, keepdim=True)
+
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.width, *x.shape[2:])  # [B*nH, d, H, W]
+
+
+class PointwiseTapsSlideAttention(TapsSlideAttention):
+    """The same with the sum over a head's channels as a 1x1 convolution of ones, grouped by head.
+
+    XNNPACK has no sum over channels of which ExecuTorch's partitioner would make a part: each would end one.
+    """
+
+    def __init__(self, fused: FusedSlideAttention) -> None:
+        super().__init__(fused)
+        self.head_sum = head_sums(fused, fused.proj.weight.new_ones(1, self.dim))
+
+    def _head_sum(self, x: Tensor) -> Tensor:
+        sums: Tensor = self.head_sum(x)  # [B, nH, H, W]
+        return sums.reshape(-1, 1, *sums.shape[2:])
 
 
 def tap_convolutions(fused: FusedSlideAttention) -> tuple[nn.ModuleList, nn.ModuleList]:

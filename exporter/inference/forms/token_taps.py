@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from slide_export.models.slide_attention import FusedSlideAttention
 
-from .folding import linears
-from .gemm_per_tap import head_sums
+from .folding import head_sums, linears
 from .taps import attend, tap_convolutions
 
 

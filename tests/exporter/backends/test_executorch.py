@@ -301,7 +301,7 @@ def test_at_full_width_it_is_the_model_with_few_operators_outside(
     torch.manual_seed(0)
     config = known.variants[name]
     full = replace(model, module=randomise(known.build(config)), config=config, family=family, variant=name)
-    source = in_form(full, "shifts", ModelIO(batch=1))
+    source = in_form(full, backend.DEFAULT_FORM, ModelIO(batch=1))
     artifact = lowered(source, tmp_path)
     assert error(artifact, source, images(1, 224)) < FP32
     assert sum(artifact.settings["outside"].values()) <= MOST_OUTSIDE

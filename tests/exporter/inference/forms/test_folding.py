@@ -7,6 +7,7 @@ from torch import nn
 from slide_export.inference.forms.folding import (
     depthwise,
     grouped_pointwise,
+    head_sums,
     linears,
     offsets,
     qkv_by_part,
@@ -89,3 +90,12 @@ def test_a_convolution_without_a_bias_is_no_fused_one() -> None:
     with pytest.raises(TypeError, match="expected a depthwise convolution with a bias"):
         tap_biases(made)
     assert isinstance(made.dep_conv, nn.Conv2d)
+
+
+@pytest.mark.parametrize("starts", [None, torch.tensor([1.0, 2.0, 3.0, 4.0])])
+def test_a_sum_is_over_the_channels_of_its_head_for_each_tap(starts: torch.Tensor | None) -> None:
+    fused = SlideAttention(4, 2, 3).fuse()
+    per_tap = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])  # [taps, C]
+    found = head_sums(fused, per_tap, starts)(torch.tensor([1.0, 10.0, 100.0, 1000.0]).reshape(1, 4, 1, 1)).flatten()
+    base = torch.zeros(4) if starts is None else starts
+    assert found.tolist() == (torch.tensor([21.0, 65.0, 4300.0, 8700.0]) + base).tolist()
