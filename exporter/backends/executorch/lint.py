@@ -7,7 +7,7 @@ from slide_export.core.lint import Finding, LintFact
 from .program import read_program
 
 MOST_OUTSIDE = 40
-"""Operators outside of XNNPACK's parts that a Slide-Swin-T needs at most: LayerNorms, a mean, the softmax of `shifts`."""
+"""Operators outside of XNNPACK's parts that a Slide-Swin-T needs at most: LayerNorms, a mean, softmax over taps."""
 PER_PART = "each ends one part of the program that XNNPACK runs and begins another"
 
 FACTS = (

@@ -145,7 +145,6 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
     if optional.unavailable_reason(backend) is None:
         feeds = {"images": bundle.golden(made).feeds["images"][:1]}
         shown = optional.intermediates(backend, path, settings, made_in[-1:]).run(feeds)[made_in[-1]]
-        assert shown.shape[0] == 1
         assert shown.size == 8 * 8 * 32 * wider
 
 
