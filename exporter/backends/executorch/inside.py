@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from .vendor import quiet
 KERNEL = "native_call_"
 """In front of the name of ExecuTorch's own kernels; the events around them and around XNNPACK's parts hold both."""
 SLACK = 1 << 20
+KEPT = ".values"
+EXECUTE = "Execute"
+"""The tracer's name of the calls, between loading and the rest."""
 NUMBER = re.compile(r" #\d+$")
 PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Fully Connected"), "dense"),
@@ -31,10 +35,6 @@ PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Batch Matrix Multiply"), "activations"),
 )
 """XNNPACK's names of its operators; the first that fits. A 1x1 convolution is a GEMM there, another one IGEMM."""
-
-
-CALLS = frozenset({"DELEGATE_CALL", "OPERATOR_CALL"})
-"""Events of one instruction each, in the order of execution; they have the values, a part's behind what it takes."""
 
 
 def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -61,7 +61,7 @@ class Shown:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> None:
         self._path, self._settings, self._names = path, settings, tuple(names)
-        self._bytes = 2 * read_program(path).traced_bytes + SLACK  # an operator's is kept twice
+        self._traced = read_program(path).traced
         self.evaluator = Session(path, settings).evaluator
 
     def run(self, feeds: Feeds) -> Outputs:
@@ -70,15 +70,44 @@ class Shown:
         Raises:
             BundleError: the program does not run.
         """
+        count = len(feeds[self._settings["inputs"][0]])
+        keeps = 2 * self._traced.at(count, self._settings["largest"]) + SLACK  # an operator's is kept twice
         with tempfile.TemporaryDirectory() as directory:
             trace = Path(directory, "trace.etdp")
-            _run(self._path, self._settings, feeds, 1, trace, self._bytes)
-            calls = [event.debug_data for event in _blocks(trace, values=True) if event.name in CALLS]
-        found = {}
-        for name in self._names:
-            instruction, place = map(int, name.split("."))
-            found[name] = np.array(calls[instruction][place].float().numpy())
-        return found
+            _run(self._path, self._settings, feeds, 1, trace, keeps)
+            return _values(trace, self._names)
+
+
+def _values(trace: Path, names: Sequence[str]) -> Outputs:
+    """Values by name, of the one call that was traced.
+
+    ExecuTorch's Inspector reads all values of all instructions, gigabytes of a batch; these alone are read here.
+    """
+    with quiet():
+        from executorch.devtools.inspector._inspector_utils import (
+            gen_etdump_object,
+            inflate_runtime_output,
+            is_debug_output,
+        )
+
+        runs = gen_etdump_object(str(trace)).run_data
+    kept: dict[tuple[int, int], list[Any]] = {}  # by instruction, in the order of execution
+    for run in runs:
+        for event in (run.events or ()) if run.name == EXECUTE else ():
+            seen = event.debug_event
+            if seen is not None and not is_debug_output(seen.debug_entry):
+                kept.setdefault((seen.chain_index, seen.instruction_id), []).append(seen.debug_entry)
+    calls = list(kept.values())
+    places = {name: tuple(map(int, name.split("."))) for name in names}
+    with (
+        quiet(),  # of bytes that a tensor cannot change
+        trace.with_suffix(KEPT).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return {
+            name: np.array(inflate_runtime_output(calls[instruction][place], content).float().numpy())
+            for name, (instruction, place) in places.items()
+        }
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
@@ -109,28 +138,19 @@ def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trac
         fed = [torch.from_numpy(feeds[name]) for name in settings["inputs"]]
         for _ in range(calls):
             method.execute(fed)
-        program.write_etdump_result_to_file(str(trace), str(trace.with_suffix(".values")))
+        program.write_etdump_result_to_file(str(trace), str(trace.with_suffix(KEPT)))
     except (RuntimeError, KeyError, OSError) as error:
         raise BundleError(f"expected a program that runs here, {path.name} is none: {error}") from error
 
 
 def _events(trace: Path) -> Sequence[Any]:
     """What was executed in each call, without the events that hold others."""
-    return [
-        event
-        for event in _blocks(trace)
-        if event.perf_data and (event.is_delegated_op or event.name.startswith(KERNEL))
-    ]
-
-
-def _blocks(trace: Path, *, values: bool = False) -> list[Any]:
-    """Every event of the calls, in the order of execution."""
     with quiet():
         from executorch.devtools import Inspector
 
-        kept = str(trace.with_suffix(".values")) if values else None
-        blocks = Inspector(etdump_path=str(trace), debug_buffer_path=kept).event_blocks
-    return [event for block in blocks if block.name == "Execute" for event in block.events]
+        blocks = Inspector(etdump_path=str(trace)).event_blocks
+    events = (event for block in blocks if block.name == EXECUTE for event in block.events)
+    return [event for event in events if event.perf_data and (event.is_delegated_op or event.name.startswith(KERNEL))]
 
 
 def _executed(event: Any) -> Executed:

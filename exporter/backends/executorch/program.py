@@ -84,6 +84,23 @@ class Part:
 
 
 @dataclass(frozen=True)
+class TracedBytes:
+    """Size of what a tracer may keep of one call.
+
+    Attributes:
+        fixed: of tensors whose shape is the same for every batch.
+        dynamic: of the others, at the largest batch or a little beyond.
+    """
+
+    fixed: int
+    dynamic: int
+
+    def at(self, count: int, largest: int) -> int:
+        """At least the bytes of a call with so many images; the dynamic ones grow with them."""
+        return self.fixed + math.ceil(self.dynamic * count / largest)
+
+
+@dataclass(frozen=True)
 class SavedProgram:
     """A program as its file has it.
 
@@ -91,13 +108,13 @@ class SavedProgram:
         parts: what XNNPACK runs.
         outside: operators between the parts, and how often each is called.
         constants: that those take.
-        traced_bytes: of all tensors that instructions take and give, at the largest batch.
+        traced: size of all tensors that instructions take and give.
     """
 
     parts: tuple[Part, ...]
     outside: Mapping[str, int]
     constants: tuple[Constant, ...]
-    traced_bytes: int
+    traced: TracedBytes
 
     def every_constant(self) -> tuple[Constant, ...]:
         """Constants of the parts and between them, once each."""
@@ -240,14 +257,17 @@ def _constants(program: Any, plan: Any) -> tuple[Constant, ...]:
     return tuple(found.values())
 
 
-def _traced(plan: Any) -> int:
+def _traced(plan: Any) -> TracedBytes:
     """Bytes of the tensors that the plan's instructions take and give."""
     taken = (
         index for chain in plan.chains for one in chain.instructions for index in getattr(one.instr_args, "args", ())
     )
-    tensors = (plan.values[index].val for index in taken)
-    return sum(
-        math.prod(tensor.sizes) * np.dtype(SCALARS[tensor.scalar_type.name]).itemsize
-        for tensor in tensors
-        if hasattr(tensor, "scalar_type")
-    )
+    values = (plan.values[index].val for index in taken)
+    fixed, dynamic = 0, 0
+    for tensor in (value for value in values if hasattr(value, "scalar_type")):
+        size = math.prod(tensor.sizes) * np.dtype(SCALARS[tensor.scalar_type.name]).itemsize
+        if tensor.shape_dynamism.name == "STATIC":
+            fixed += size
+        else:
+            dynamic += size
+    return TracedBytes(fixed, dynamic)
