@@ -27,6 +27,8 @@ SLACK = 1 << 20
 KEPT = ".values"
 EXECUTE = "Execute"
 """The tracer's name of the calls, between loading and the rest."""
+CALLS = frozenset({"DELEGATE_CALL", "OPERATOR_CALL"})
+"""Events of one instruction each."""
 NUMBER = re.compile(r" #\d+$")
 PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Fully Connected"), "dense"),
@@ -92,11 +94,12 @@ def _values(trace: Path, names: Sequence[str]) -> Outputs:
 
         runs = gen_etdump_object(str(trace)).run_data
     kept: dict[tuple[int, int], list[Any]] = {}  # by instruction, in the order of execution
-    for run in runs:
-        for event in (run.events or ()) if run.name == EXECUTE else ():
-            seen = event.debug_event
-            if seen is not None and not is_debug_output(seen.debug_entry):
-                kept.setdefault((seen.chain_index, seen.instruction_id), []).append(seen.debug_entry)
+    for event in (event for run in runs if run.name == EXECUTE for event in run.events or ()):
+        called, seen = event.profile_event, event.debug_event
+        if called is not None and called.name in CALLS:  # a call of no tensors is one too
+            kept.setdefault((called.chain_index, called.instruction_id), [])
+        elif seen is not None and not is_debug_output(seen.debug_entry):
+            kept.setdefault((seen.chain_index, seen.instruction_id), []).append(seen.debug_entry)
     calls = list(kept.values())
     places = {name: tuple(map(int, name.split("."))) for name in names}
     with (
