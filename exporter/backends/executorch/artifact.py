@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 OPTIONS: Mapping[str, Option] = {
     "max_batch": Option(str(BATCH_SIZES[-1]), "images in one call at most, where the batch is dynamic"),
 }
-BEYOND = 1
-"""Images that a program is planned for beyond those of a call: with a bound of 16, ExecuTorch 1.5.1 plans for 15."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,8 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
         from executorch.backends.transforms.remove_clone_ops import RemoveCloneOpsTransform
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
-        from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 
+        from .planned import planned_for
         from .shown import shown
 
         try:
@@ -148,7 +146,7 @@ def _program(source: ServedModel, options: LoweringOptions, largest: int | None)
             config = (
                 ExecutorchBackendConfig()
                 if largest is None
-                else ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
+                else ExecutorchBackendConfig(sym_shape_eval_pass=planned_for(largest // source.coupled))
             )
             made = edge.to_executorch(config)
         except Exception as error:  # ExecuTorch raises what its passes do, and asserts
@@ -175,9 +173,8 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
     if options.precision == FP16:
         _refuse_half(source)
         module = in_half(module)
-    bound = None if largest is None else largest + BEYOND * source.coupled
     with quiet():
-        graph = export_program(source, module, largest=bound).module(check_guards=False)
+        graph = export_program(source, module, largest=largest).module(check_guards=False)
         rewrite(graph)
         if options.quantization is not None:
             observed = options.calibration or ()
@@ -186,7 +183,7 @@ def _rewritten(source: ServedModel, options: LoweringOptions, largest: int | Non
             ]
             graph = quantized(graph, options.quantization, images)
         mark(graph)
-        program = export_program(source, graph, largest=bound)
+        program = export_program(source, graph, largest=largest)
         _forget_origins(program)
         return program
 

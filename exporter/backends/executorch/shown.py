@@ -33,6 +33,7 @@ RESHAPES = frozenset({torch.ops.aten.reshape.default, torch.ops.aten.view.defaul
 VIEW = "view"
 SILENT = frozenset({"alloc", "getitem"})
 """Nodes of a lowered graph that are no instructions; a view is one where its shape is dynamic."""
+SIZES = (int, torch.SymInt)
 DELEGATE = "executorch_call_delegate"
 
 
@@ -75,7 +76,8 @@ def shown(program: ExportedProgram, count: int) -> dict[str, tuple[str, ...]]:
     instructions = next((some for some in (nodes, without_views) if len(some) == count), [])
     found: dict[str, tuple[str, ...]] = {}
     for index, node in enumerate(instructions):
-        if _name(node) == VIEW:  # of which the tracer keeps nothing: it is among the nodes of what it views
+        # Of a view the tracer keeps nothing: it is among the nodes of what it views. A size of a batch is no tensor.
+        if _name(node) == VIEW or isinstance(node.meta.get("val"), SIZES):
             continue
         for place, sources in _given(node, program).items():
             if names := tuple(dict.fromkeys(name for source in sources for name in _marked(source))):

@@ -82,8 +82,11 @@ BLOCK = re.compile(r"(.+)\.(?:norm2|norm2_1|bn2)|(stages\.\d+\.attns\.\d+|(?:up|
 HIDDEN = {
     ("executorch", "boat_swin"): frozenset({"layers.0.blocks.1"}),
     ("executorch", "boat_cswin"): frozenset({"stage1.1"}),
+    ("executorch", "slide_cswin"): frozenset({"stage1.0", "stage2.0", "stage3.0"}),
+    ("executorch", "slide_nat"): frozenset({"levels.0.blocks.0", "levels.1.blocks.0", "levels.2.blocks.0"}),
+    ("executorch", "slide_pvt"): frozenset({"block1.0", "block2.0", "block3.0"}),
 }
-"""Blocks whose sum is inside a part that XNNPACK runs, which shows nothing."""
+"""Blocks whose sum is inside a part that XNNPACK runs, which shows nothing: a convolution takes the last of a stage."""
 
 
 def family(name: str) -> Family:
