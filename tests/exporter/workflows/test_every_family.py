@@ -79,11 +79,15 @@ BLOCK = re.compile(r"(.+)\.(?:norm2|norm2_1|bn2)|(stages\.\d+\.attns\.\d+|(?:up|
 """Of DAT, whose blocks are no modules, the attention; of NBNet, the levels."""
 
 
+OF_NAT = frozenset({"levels.0.blocks.0", "levels.1.blocks.0", "levels.2.blocks.0"})
+OF_CSWIN = frozenset({"stage1.0", "stage2.0", "stage3.0"})
 HIDDEN = {
     ("executorch", "boat_swin"): frozenset({"layers.0.blocks.1"}),
     ("executorch", "boat_cswin"): frozenset({"stage1.1"}),
-    ("executorch", "slide_cswin"): frozenset({"stage1.0", "stage2.0", "stage3.0"}),
-    ("executorch", "slide_nat"): frozenset({"levels.0.blocks.0", "levels.1.blocks.0", "levels.2.blocks.0"}),
+    ("executorch", "cswin"): OF_CSWIN,
+    ("executorch", "slide_cswin"): OF_CSWIN,
+    ("executorch", "nat"): OF_NAT,
+    ("executorch", "slide_nat"): OF_NAT,
     ("executorch", "slide_pvt"): frozenset({"block1.0", "block2.0", "block3.0"}),
 }
 """Blocks whose sum is inside a part that XNNPACK runs, which shows nothing: a convolution takes the last of a stage."""
