@@ -26,7 +26,7 @@ def planned_for(largest: int) -> "ConstraintBasedSymShapeEvalPass":
     """The pass that evaluates shapes for memory, at this upper bound of the batch, or of the groups that it counts."""
     from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 
-    class AtBound(ConstraintBasedSymShapeEvalPass):
+    class AtBound(ConstraintBasedSymShapeEvalPass):  # type: ignore[misc]  # the library has no types
         """The library's own, after the range of the inputs' symbol is what it was."""
 
         def call(self, graph_module: "GraphModule") -> "PassResult":
@@ -36,6 +36,7 @@ def planned_for(largest: int) -> "ConstraintBasedSymShapeEvalPass":
                     if isinstance(size, torch.SymInt):
                         for symbol in size.node.expr.free_symbols:
                             size.node.shape_env.var_to_range[symbol] = ValueRanges(1, largest)
-            return super().call(graph_module)
+            evaluated: PassResult = super().call(graph_module)
+            return evaluated
 
     return AtBound()
