@@ -11,6 +11,8 @@ viewed is taken to have 2 to 7 images, for 8 * 8 is not below 64.
 That the program computes the others too is for the proof to say, which runs the largest.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
     from torch.fx.passes.infra.pass_base import PassResult
 
 
-def planned_for(largest: int) -> "ConstraintBasedSymShapeEvalPass":
+def planned_for(largest: int) -> ConstraintBasedSymShapeEvalPass:
     """The pass that evaluates shapes for memory, at this upper bound of the batch, or of the groups that it counts."""
     from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 
     class AtBound(ConstraintBasedSymShapeEvalPass):  # type: ignore[misc]  # the library has no types
         """The library's own, after the range of the inputs' symbol is what it was."""
 
-        def call(self, graph_module: "GraphModule") -> "PassResult":
+        def call(self, graph_module: GraphModule) -> PassResult:
+            """Evaluate every shape of a lowered graph, in place."""
             for node in graph_module.graph.nodes:
                 value = node.meta.get("val") if node.op == "placeholder" else None
                 for size in value.shape if isinstance(value, torch.Tensor) else ():

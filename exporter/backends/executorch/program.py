@@ -89,7 +89,7 @@ class TracedBytes:
 
     Attributes:
         fixed: of tensors whose shape is the same for every batch.
-        dynamic: of the others, at the largest batch or a little beyond.
+        dynamic: of the others, at the largest batch.
     """
 
     fixed: int

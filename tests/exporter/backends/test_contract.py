@@ -12,7 +12,6 @@ from slide_export.backends import optional
 from slide_export.backends import registry as backends
 from slide_export.backends.interface import ShowsValues
 from slide_export.bundle import store as bundle
-from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import BackendUnavailable, BundleError, RequestError
 from slide_export.core.graph import OnnxGraph
 from slide_export.core.precision import precision_named
@@ -129,8 +128,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
         with pytest.raises(RequestError, match=f"not available for {target}"):
             optional.values(backends.load(target), tmp_path, {})
         return
-    asked = ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1, interface=ModelIO(batch=1))
-    made = pipeline.export(asked)
+    made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = artifact_of(made)
     values = optional.values(backend, path, settings)
     known: set[str] = set()
@@ -148,6 +146,7 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
     if optional.unavailable_reason(backend) is None:
         feeds = {"images": bundle.golden(made).feeds["images"][:1]}
         shown = optional.intermediates(backend, path, settings, made_in[-1:]).run(feeds)[made_in[-1]]
+        assert shown.shape[0] == 1
         assert shown.size == 8 * 8 * 32 * wider
 
 
