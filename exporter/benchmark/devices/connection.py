@@ -55,10 +55,11 @@ REMOTE_SHELL = "; ".join(
         "cat >/dev/null",
         '[ "$2" = keep ] && exit 0',
         # A process that still runs there, such as pip, would make the directory again: it is found by where it runs.
-        'for one in /proc/[0-9]*; do case "$(readlink "$one/cwd")" in "$dir"*) kill -9 "${one#/proc/}";; esac; done '
-        "2>/dev/null",
-        "tries=0",
-        'while [ -e "$dir" ] && [ $tries -lt 60 ]; do rm -rf "$dir" 2>/dev/null || sleep 1; tries=$((tries+1)); done',
+        # Looked for until none is found, for what is started while the list is read is not in it.
+        "found=yes tries=0",
+        'while [ "$found" ] && [ $tries -lt 60 ]; do found=; tries=$((tries+1)); for one in /proc/[0-9]*; do '
+        'case "$(readlink "$one/cwd")" in "$dir"*) found=yes; kill -9 "${one#/proc/}";; esac; done 2>/dev/null; '
+        'rm -rf "$dir" 2>/dev/null || { found=yes; sleep 1; }; done',
     )
 )
 

@@ -222,7 +222,7 @@ def test_a_dropped_connection_ends_in_one_sentence_and_the_device_cleans_up(
 
 
 def test_an_installation_that_is_cut_off_does_not_go_on(start: Start, onnx_bundle: Bundle, tmp_path: Path) -> None:
-    endless = f'case "$*" in *venv*) while :; do mkdir -p "$PWD/environment"; sleep 0.05; done;; esac; {BARE}'
+    endless = f'case "$*" in *venv*) while :; do ( sleep 0.1; mkdir -p "$PWD/environment"; : ); done;; esac; {BARE}'
     device = start(path=programs(tmp_path, "mkdir", python3=endless))
 
     @contextmanager
