@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,11 +54,24 @@ def examine(
     Args:
         jobs: processes that its accuracy may be measured by.
     """
+    backend = registry.load(plan.target)
+    with step("count what it stores and computes"):
+        dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
+    proof, golden, lost = _against_the_model(plan, prepared, artifact, step, jobs)
+    with step("hold it against its float32 build"):
+        build = float_build.prove(plan, prepared, form, artifact)
+    with step("look at a load without settings"):
+        plain = _plain_load(plan, prepared, artifact, dtype_stats.computed, proof)
+    return Examination(dtype_stats, proof, golden, build, plain, lost)
+
+
+def _against_the_model(
+    plan: Plan, prepared: Prepared, artifact: Artifact, step: Progress, jobs: int
+) -> tuple[ParityReport, Reference, AccuracyReport | None]:
+    """All that one session of the artifact is for: it holds memory for a batch of 8 until it is let go, here."""
     backend, numbers = registry.load(plan.target), plan.numbers
     served, reference = prepared.served, prepared.reference(numbers)
     batch, axis = served.io.batch, served.task.decision_axis
-    with step("count what it stores and computes"):
-        dtype_stats = optional.dtype_stats(backend, artifact.path, artifact.settings)
     with step("check parity"):
         session = open_session(backend, artifact.path, artifact.graph, artifact.settings)
         accepted = parity.accepted(numbers.precision, numbers.recipe)
@@ -65,15 +79,19 @@ def examine(
         ordered = ordering(served, reference, numbers, inside)
         proof = parity.check(reference, session, batch, decision_axis=axis, accepted=accepted, ordering=ordered)
         golden = subset(reference, GOLDEN_IMAGES) if ordered is None else ordered.golden(GOLDEN_IMAGES, batch)
-    with step("hold it against its float32 build"):
-        build = float_build.prove(plan, prepared, form, artifact)
-    with step("look at a load without settings"):
-        sorts = partial(ordering, served, reference, numbers)
-        loaded = plain_load.load(backend, artifact.path, artifact.settings, dtype_stats.computed)
-        plain = None if loaded is None else plain_load.measure(loaded, reference, batch, proof, axis, sorts)
-    return Examination(
-        dtype_stats, proof, golden, build, plain, _accuracy(plan, prepared, artifact, session, step, jobs)
-    )
+    return proof, golden, _accuracy(plan, prepared, artifact, session, step, jobs)
+
+
+def _plain_load(
+    plan: Plan, prepared: Prepared, artifact: Artifact, computed: Mapping[str, int], proof: ParityReport
+) -> PlainLoad | None:
+    backend, numbers, served = registry.load(plan.target), plan.numbers, prepared.served
+    loaded = plain_load.load(backend, artifact.path, artifact.settings, computed)
+    if loaded is None:
+        return None
+    reference = prepared.reference(numbers)
+    sorts = partial(ordering, served, reference, numbers)
+    return plain_load.measure(loaded, reference, served.io.batch, proof, served.task.decision_axis, sorts)
 
 
 def _accuracy(
