@@ -1,34 +1,27 @@
-"""Inside a program, by the tracer that ExecuTorch's own runtime has: times, and the values between its parts."""
+"""Inside a program: the values between its parts, and times by the tracer that ExecuTorch's own runtime has."""
 
 from __future__ import annotations
 
-import mmap
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from slide_export.backends.profile import WARM, lines
-from slide_export.core.artifact import Feeds, Outputs
+from slide_export.core.artifact import Feeds
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import Value
 from slide_export.core.measurement import Executed, ModuleTime, Product
 
-from .program import read_program
+from .opened import opened
 from .session import Session
 from .vendor import quiet
 
 KERNEL = "native_call_"
 """In front of the name of ExecuTorch's own kernels; the events around them and around XNNPACK's parts hold both."""
-SLACK = 1 << 20
-KEPT = ".values"
 EXECUTE = "Execute"
 """The tracer's name of the calls, between loading and the rest."""
-CALLS = frozenset({"DELEGATE_CALL", "OPERATOR_CALL"})
-"""Events of one instruction each."""
 NUMBER = re.compile(r" #\d+$")
 PRODUCTS: tuple[tuple[re.Pattern[str], Product], ...] = (
     (re.compile(r"Fully Connected"), "dense"),
@@ -53,64 +46,13 @@ def values(path: Path, settings: Mapping[str, Any]) -> tuple[Value, ...]:
     return tuple(Value(name, None, (), tuple(modules)) for name, modules in shown.items())
 
 
-def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Shown:
-    """A session that gives these values."""
-    return Shown(path, settings, names)
+def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Session:
+    """A session that gives these values.
 
-
-class Shown:
-    """A program whose tracer keeps what goes from part to part."""
-
-    def __init__(self, path: Path, settings: Mapping[str, Any], names: Sequence[str]) -> None:
-        self._path, self._settings, self._names = path, settings, tuple(names)
-        self._traced = read_program(path).traced
-        self.evaluator = Session(path, settings).evaluator
-
-    def run(self, feeds: Feeds) -> Outputs:
-        """The values by name.
-
-        Raises:
-            BundleError: the program does not run.
-        """
-        count = len(feeds[self._settings["inputs"][0]])
-        keeps = 2 * self._traced.at(count, self._settings["largest"]) + SLACK  # an operator's is kept twice
-        with tempfile.TemporaryDirectory() as directory:
-            trace = Path(directory, "trace.etdp")
-            _run(self._path, self._settings, feeds, 1, trace, keeps)
-            return _values(trace, self._names)
-
-
-def _values(trace: Path, names: Sequence[str]) -> Outputs:
-    """Values by name, of the one call that was traced.
-
-    ExecuTorch's Inspector reads all values of all instructions, gigabytes of a batch; these alone are read here.
+    Raises:
+        BundleError: the program has them not.
     """
-    with quiet():
-        from executorch.devtools.inspector._inspector_utils import (
-            gen_etdump_object,
-            inflate_runtime_output,
-            is_debug_output,
-        )
-
-        runs = gen_etdump_object(str(trace)).run_data
-    kept: dict[tuple[int, int], list[Any]] = {}  # by instruction, in the order of execution
-    for event in (event for run in runs if run.name == EXECUTE for event in run.events or ()):
-        called, seen = event.profile_event, event.debug_event
-        if called is not None and called.name in CALLS:  # a call of no tensors is one too
-            kept.setdefault((called.chain_index, called.instruction_id), [])
-        elif seen is not None and not is_debug_output(seen.debug_entry):
-            kept.setdefault((seen.chain_index, seen.instruction_id), []).append(seen.debug_entry)
-    calls = list(kept.values())
-    places = {name: tuple(map(int, name.split("."))) for name in names}
-    with (
-        quiet(),  # of bytes that a tensor cannot change
-        trace.with_suffix(KEPT).open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return {
-            name: np.array(inflate_runtime_output(calls[instruction][place], content).float().numpy())
-            for name, (instruction, place) in places.items()
-        }
+    return Session(path, {**settings, "outputs": names}, opened(path, names))
 
 
 def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -> tuple[ModuleTime, ...]:
@@ -125,23 +67,19 @@ def profile(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int) -
         return lines([_executed(event) for event in _events(trace)])
 
 
-def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trace: Path, keeps: int = 0) -> None:
-    """Run a program so often and write what its tracer saw.
-
-    Args:
-        keeps: bytes of values that it keeps at most.
-    """
+def _run(path: Path, settings: Mapping[str, Any], feeds: Feeds, calls: int, trace: Path) -> None:
+    """Run a program so often and write what its tracer saw."""
     import torch
 
     with quiet():
         from executorch.runtime import Runtime
     try:
-        program = Runtime.get().load_program(path, enable_etdump=True, debug_buffer_size=keeps)
+        program = Runtime.get().load_program(path, enable_etdump=True)
         method = program.load_method("forward")
         fed = [torch.from_numpy(feeds[name]) for name in settings["inputs"]]
         for _ in range(calls):
             method.execute(fed)
-        program.write_etdump_result_to_file(str(trace), str(trace.with_suffix(KEPT)))
+        program.write_etdump_result_to_file(str(trace), str(trace.with_suffix(".values")))
     except (RuntimeError, KeyError, OSError) as error:
         raise BundleError(f"expected a program that runs here, {path.name} is none: {error}") from error
 

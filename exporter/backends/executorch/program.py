@@ -84,23 +84,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class TracedBytes:
-    """Size of what a tracer may keep of one call.
-
-    Attributes:
-        fixed: of tensors whose shape is the same for every batch.
-        dynamic: of the others, at the largest batch.
-    """
-
-    fixed: int
-    dynamic: int
-
-    def at(self, count: int, largest: int) -> int:
-        """At least the bytes of a call with so many images; the dynamic ones grow with them."""
-        return self.fixed + math.ceil(self.dynamic * count / largest)
-
-
-@dataclass(frozen=True)
 class SavedProgram:
     """A program as its file has it.
 
@@ -108,13 +91,11 @@ class SavedProgram:
         parts: what XNNPACK runs.
         outside: operators between the parts, and how often each is called.
         constants: that those take.
-        traced: size of all tensors that instructions take and give.
     """
 
     parts: tuple[Part, ...]
     outside: Mapping[str, int]
     constants: tuple[Constant, ...]
-    traced: TracedBytes
 
     def every_constant(self) -> tuple[Constant, ...]:
         """Constants of the parts and between them, once each."""
@@ -145,7 +126,7 @@ def _read(path: Path, _changed: int, _size: int) -> SavedProgram:
         }  # fmt: skip
         blobs = [_blob(file.program, delegate) for delegate in plan.delegates]
         parts = tuple(_part(blob, graph, named) for blob, graph in zip(blobs, _graphs(blobs), strict=True))
-        return SavedProgram(parts, _outside(plan), _constants(file.program, plan), _traced(plan))
+        return SavedProgram(parts, _outside(plan), _constants(file.program, plan))
     except Exception as error:  # a flatbuffer's reader raises whatever it stumbles over
         raise BundleError(f"expected an ExecuTorch program for XNNPACK, {path.name} is none: {error}") from error
 
@@ -255,19 +236,3 @@ def _constants(program: Any, plan: Any) -> tuple[Constant, ...]:
             kind = SCALARS[tensor.scalar_type.name]
             found[tensor.data_buffer_idx] = Constant(_hash(data), kind, _array(data, kind, list(tensor.sizes)))
     return tuple(found.values())
-
-
-def _traced(plan: Any) -> TracedBytes:
-    """Bytes of the tensors that the plan's instructions take and give."""
-    taken = (
-        index for chain in plan.chains for one in chain.instructions for index in getattr(one.instr_args, "args", ())
-    )
-    values = (plan.values[index].val for index in taken)
-    fixed, dynamic = 0, 0
-    for tensor in (value for value in values if hasattr(value, "scalar_type")):
-        size = math.prod(tensor.sizes) * np.dtype(SCALARS[tensor.scalar_type.name]).itemsize
-        if tensor.shape_dynamism.name == "STATIC":
-            fixed += size
-        else:
-            dynamic += size
-    return TracedBytes(fixed, dynamic)

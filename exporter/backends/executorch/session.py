@@ -19,7 +19,12 @@ from .vendor import quiet
 class Session:
     """A program under ExecuTorch's own runtime."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], content: bytes | None = None) -> None:
+        """Load a program.
+
+        Args:
+            content: to load in the place of the file's.
+        """
         with quiet():
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
             from executorch.runtime import Runtime
@@ -28,11 +33,11 @@ class Session:
             with native_text():  # it remarks on the number of processors; what is wrong with a file, it raises as well
                 if "threads" in settings:
                     _unsafe_reset_threadpool(int(settings["threads"]))  # one pool a process; no program runs now
-                program = Runtime.get().load_program(path)
+                program = Runtime.get().load_program(path if content is None else content)
                 self._method = program.load_method("forward")
         except (RuntimeError, KeyError, OSError) as error:
             raise BundleError(f"expected an ExecuTorch program, {path.name} is none that runs here: {error}") from error
-        self._program, self._settings = program, settings
+        self._program, self._content, self._settings = program, content, settings  # of what the method is a part
         self.evaluator = f"ExecuTorch {importlib.metadata.version('executorch')} with XNNPACK on CPU"
 
     def run(self, feeds: Feeds) -> Outputs:

@@ -1,8 +1,8 @@
 """Which values between a program's parts are outputs of which PyTorch modules, found while it is lowered.
 
-XNNPACK shows no value inside its parts, but what goes from part to part the runtime's tracer keeps. A program has no
-names of modules, so a manifest says them. Whose output a value is has to be known before parts are cut: of what is left
-afterwards a sum in the middle of a block looks like the block's. So:
+XNNPACK shows no value inside its parts, but what goes from part to part can be read. A program has no names of modules,
+so a manifest says them. Whose output a value is has to be known before parts are cut: of what is left afterwards a sum
+in the middle of a block looks like the block's. So:
 
     mark     the exported graph: each node that is a module's output gets its name beside its module stack
     parts    are cut; nodes keep their stacks
@@ -65,7 +65,7 @@ def _note(node: Node, names: Sequence[str]) -> None:
 
 
 def shown(program: ExportedProgram, count: int) -> dict[str, tuple[str, ...]]:
-    """Modules by the value that is their output, "INSTRUCTION.PLACE": which of what the tracer keeps of it.
+    """Modules by the value that is their output, "INSTRUCTION.PLACE": which argument of a part, or result.
 
     Args:
         program: as it is written.
@@ -76,7 +76,7 @@ def shown(program: ExportedProgram, count: int) -> dict[str, tuple[str, ...]]:
     instructions = next((some for some in (nodes, without_views) if len(some) == count), [])
     found: dict[str, tuple[str, ...]] = {}
     for index, node in enumerate(instructions):
-        # Of a view the tracer keeps nothing: it is among the nodes of what it views. A size of a batch is no tensor.
+        # A view is among the nodes of what it views. A size of a batch is no tensor.
         if _name(node) == VIEW or isinstance(node.meta.get("val"), SIZES):
             continue
         for place, sources in _given(node, program).items():

@@ -7,12 +7,12 @@ import pytest
 
 from slide_export.backends.executorch import constants
 from slide_export.backends.executorch.constants import _are_halves, stored
-from slide_export.backends.executorch.program import Constant, SavedProgram, TracedBytes
+from slide_export.backends.executorch.program import Constant, SavedProgram
 from slide_export.core.stored import StoredConstant
 
 
 def expanded(monkeypatch: pytest.MonkeyPatch, *found: Constant) -> list[StoredConstant]:
-    monkeypatch.setattr(constants, "read_program", lambda _path: SavedProgram((), {}, found, TracedBytes(0, 0)))
+    monkeypatch.setattr(constants, "read_program", lambda _path: SavedProgram((), {}, found))
     return list(stored(Path("model.pte"), {}))
 
 

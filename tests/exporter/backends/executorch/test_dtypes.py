@@ -8,7 +8,7 @@ import pytest
 
 from slide_export.backends.executorch import dtypes
 from slide_export.backends.executorch.dtypes import TAKEN_IN_FLOAT32, dtype_stats
-from slide_export.backends.executorch.program import Constant, Part, SavedProgram, TracedBytes
+from slide_export.backends.executorch.program import Constant, Part, SavedProgram
 from slide_export.core.artifact import DtypeStats
 
 FILTER = Constant("filter", "float32", np.zeros(4, np.float32))
@@ -20,7 +20,7 @@ def counted(
 ) -> DtypeStats:
     fields = {"input1_id": 0, "filter_id": 1, "bias_id": 2, **more}
     part = Part(((node, fields),), {0: kind}, {1: weights, 2: BIAS})
-    monkeypatch.setattr(dtypes, "read_program", lambda _path: SavedProgram((part,), {}, (), TracedBytes(0, 0)))
+    monkeypatch.setattr(dtypes, "read_program", lambda _path: SavedProgram((part,), {}, ()))
     return dtype_stats(Path("model.pte"), {})
 
 

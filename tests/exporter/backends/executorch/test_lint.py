@@ -6,7 +6,7 @@ import pytest
 
 from slide_export.backends.executorch import lint
 from slide_export.backends.executorch.lint import MOST_OUTSIDE, is_artifact, lint_artifact
-from slide_export.backends.executorch.program import SavedProgram, TracedBytes
+from slide_export.backends.executorch.program import SavedProgram
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from slide_export.backends.executorch.program import SavedProgram, TracedBytes
 def test_operators_between_the_parts(
     outside: dict[str, int], severity: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lint, "read_program", lambda _path: SavedProgram((), outside, (), TracedBytes(0, 0)))
+    monkeypatch.setattr(lint, "read_program", lambda _path: SavedProgram((), outside, ()))
     found = lint_artifact(Path("model.pte"))
     assert [one.severity for one in found] == ([] if severity is None else [severity])
     if found:

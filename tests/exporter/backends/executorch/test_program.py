@@ -16,11 +16,9 @@ from slide_export.backends.executorch.program import (
     Constant,
     Part,
     SavedProgram,
-    TracedBytes,
     _outside,
     _span,
     _steps,
-    _traced,
     read_program,
 )
 from slide_export.core.errors import BundleError
@@ -77,25 +75,9 @@ def test_kernels_outside_are_counted_and_what_moves_sizes_is_none() -> None:
     assert _outside(plan) == {"mean": 2, "own::op": 1}
 
 
-def test_a_tracer_keeps_what_instructions_take_and_what_grows_with_the_batch_apart() -> None:
-    kinds = {name: SimpleNamespace(name=name) for name in ("FLOAT", "LONG", "STATIC", "DYNAMIC_BOUND")}
-
-    def tensor(sizes: tuple[int, ...], kind: str, dynamism: str) -> Any:
-        return SimpleNamespace(
-            val=SimpleNamespace(sizes=sizes, scalar_type=kinds[kind], shape_dynamism=kinds[dynamism])
-        )
-
-    values = [tensor((3, 2), "FLOAT", "STATIC"), tensor((9, 5), "LONG", "DYNAMIC_BOUND"), SimpleNamespace(val=1)]
-    called = [SimpleNamespace(instr_args=SimpleNamespace(args=[0, 1, 2])), call(None)]
-    plan = SimpleNamespace(values=values, chains=[SimpleNamespace(instructions=called)])
-    assert _traced(plan) == TracedBytes(24, 360)
-    assert [_traced(plan).at(count, 8) for count in (1, 2, 8)] == [24 + 45, 24 + 90, 24 + 360]
-    assert TracedBytes(0, 10).at(1, 3) == 4  # never less than a call keeps: what is full ends the process
-
-
 def test_a_constant_of_several_parts_is_one() -> None:
     one, other = Constant("a", "float32", np.zeros(1)), Constant("a", "int8", np.zeros(1))
-    program = SavedProgram((Part((), {}, {1: one}), Part((), {}, {4: one, 5: other})), {}, (one,), TracedBytes(0, 0))
+    program = SavedProgram((Part((), {}, {1: one}), Part((), {}, {4: one, 5: other})), {}, (one,))
     assert program.every_constant() == (one, other)
 
 
