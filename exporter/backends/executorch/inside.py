@@ -50,7 +50,7 @@ def intermediates(path: Path, settings: Mapping[str, Any], names: Sequence[str])
     """A session that gives these values.
 
     Raises:
-        BundleError: the program has them not.
+        BundleError: the program does not have them.
     """
     return Session(path, {**settings, "outputs": names}, opened(path, names))
 
