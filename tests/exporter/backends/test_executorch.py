@@ -12,6 +12,7 @@ from torch import Tensor, nn
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 from slide_export.backends import executorch as backend
+from slide_export.backends import optional
 from slide_export.backends.executorch.dtypes import TAKEN_IN_FLOAT32
 from slide_export.backends.executorch.lint import MOST_OUTSIDE
 from slide_export.backends.executorch.program import read_program
@@ -32,6 +33,7 @@ from slide_export.proof.stored import compare
 from tests.conftest import randomise
 
 FP32 = 5e-6  # of the largest output: goal of the saved file at full width, met by the study with a factor of 4
+AUTO = optional.default_form(backend)
 TINY = SwinConfig(
     embed_dim=16, depths=(1, 1), heads=(1, 2), window=(4, 4), image_size=(32, 32), num_classes=10, slide_stages=1
 )
@@ -68,7 +70,7 @@ def error(artifact: Artifact, source: ServedModel, fed: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def dynamic(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, ServedModel]:
-    source = in_form(tiny, "shifts", ModelIO())
+    source = in_form(tiny, AUTO, ModelIO())
     return lowered(source, tmp_path_factory.mktemp("dynamic"), max_batch="9"), source
 
 
@@ -92,13 +94,13 @@ def test_a_batch_beyond_the_bound_is_refused_by_name(dynamic: tuple[Artifact, Se
 @pytest.mark.parametrize("text", ["7", "none", "5000", "-8"])
 def test_a_bound_is_a_number_that_a_proof_can_run(text: str, tiny: Model, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="expected max_batch of 8 to 4096"):
-        lowered(in_form(tiny, "shifts", ModelIO()), tmp_path, max_batch=text)
+        lowered(in_form(tiny, AUTO, ModelIO()), tmp_path, max_batch=text)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
 def fixed(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, ServedModel]:
-    source = in_form(tiny, "shifts", ModelIO(batch=2))
+    source = in_form(tiny, AUTO, ModelIO(batch=2))
     return lowered(source, tmp_path_factory.mktemp("fixed")), source
 
 
