@@ -16,6 +16,9 @@ TAKEN_IN_FLOAT32 = "float32 of float16 convolutions"
 """Filters and biases of convolutions that compute in float16: XNNPACK takes them in float32 alone, and rounds them as
 it loads (executorch 1.5.1, backends/xnnpack/operators/op_conv2d.py: `force_fp32`). Nobody can ask for another type, so
 they are counted apart, and no part of the share by which a precision is judged."""
+NORMS = "float32 of float16 LayerNorms"
+"""Weights and biases of LayerNorms in a float16 program. They compute in float32, for the kernel of float16 is wrong
+from 256 channels on: nobody can ask for another type of them either."""
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
@@ -25,13 +28,14 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
         BundleError: the program cannot be read.
     """
     program = read_program(path)
-    stored: Counter[str] = Counter()
-    taken = {name for part in program.parts for name in _taken_in_float32(part)}
-    for constant in program.every_constant():
-        kind = TAKEN_IN_FLOAT32 if constant.name in taken and constant.kind == "float32" else constant.kind
-        stored[kind] += constant.values.nbytes
     nodes = [(part, name, fields) for part in program.parts for name, fields in part.nodes if name in PRODUCTS]
     computed = Counter(part.values[fields["input1_id"]] for part, _, fields in nodes)
+    apart = dict.fromkeys(program.norms, NORMS) if "float16" in computed else {}
+    apart |= {name: TAKEN_IN_FLOAT32 for part in program.parts for name in _taken_in_float32(part)}
+    stored: Counter[str] = Counter()
+    for constant in program.every_constant():
+        kind = apart.get(constant.name, constant.kind) if constant.kind == "float32" else constant.kind
+        stored[kind] += constant.values.nbytes
     filters = [part.constants.get(fields["filter_id"]) for part, name, fields in nodes if name in HEAVY]
     marked = sum(constant is not None and constant.kind == "int8" for constant in filters)
     return DtypeStats(dict(stored), dict(computed), marked=marked)

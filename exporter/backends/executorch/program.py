@@ -48,6 +48,7 @@ PRODUCTS = HEAVY | {"XNNBatchMatrixMultiply"}
 ENDLESS = re.compile(rb"(?<=[\s:\[,])([-+]?)inf(?=[\s,\]}])")
 """An endless number as the reader writes it, which JSON has not: the bounds of an operation without any."""
 MAGIC = b"XH00"  # of the header before a part's flatbuffer
+LAYER_NORM = "aten::native_layer_norm"
 SIZES = ("executorch_prim::", "aten::sym_")  # sizes and jumps, no kernels
 
 
@@ -91,11 +92,13 @@ class SavedProgram:
         parts: what XNNPACK runs.
         outside: operators between the parts, and how often each is called.
         constants: that those take.
+        norms: names of the constants that LayerNorms among them take.
     """
 
     parts: tuple[Part, ...]
     outside: Mapping[str, int]
     constants: tuple[Constant, ...]
+    norms: frozenset[str] = frozenset()
 
     def every_constant(self) -> tuple[Constant, ...]:
         """Constants of the parts and between them, once each."""
@@ -126,7 +129,8 @@ def _read(path: Path, _changed: int, _size: int) -> SavedProgram:
         }  # fmt: skip
         blobs = [_blob(file.program, delegate) for delegate in plan.delegates]
         parts = tuple(_part(blob, graph, named) for blob, graph in zip(blobs, _graphs(blobs), strict=True))
-        return SavedProgram(parts, _outside(plan), _constants(file.program, plan))
+        constants = _constants(file.program, plan)
+        return SavedProgram(parts, _outside(plan), tuple(constants.values()), _of_norms(plan, constants))
     except Exception as error:  # a flatbuffer's reader raises whatever it stumbles over
         raise BundleError(f"expected an ExecuTorch program for XNNPACK, {path.name} is none: {error}") from error
 
@@ -226,8 +230,8 @@ def _outside(plan: Any) -> dict[str, int]:
     return dict(calls)
 
 
-def _constants(program: Any, plan: Any) -> tuple[Constant, ...]:
-    """Tensors of the plan that have data in the file."""
+def _constants(program: Any, plan: Any) -> dict[int, Constant]:
+    """Tensors of the plan that have data in the file, by the index of their data."""
     found = {}
     for value in plan.values:
         tensor = value.val
@@ -235,4 +239,11 @@ def _constants(program: Any, plan: Any) -> tuple[Constant, ...]:
             data = bytes(program.constant_buffer[tensor.data_buffer_idx].storage)
             kind = SCALARS[tensor.scalar_type.name]
             found[tensor.data_buffer_idx] = Constant(_hash(data), kind, _array(data, kind, list(tensor.sizes)))
-    return tuple(found.values())
+    return found
+
+
+def _of_norms(plan: Any, constants: Mapping[int, Constant]) -> frozenset[str]:
+    calls = [one.instr_args for chain in plan.chains for one in chain.instructions]
+    norms = [call for call in calls if hasattr(call, "op_index") and plan.operators[call.op_index].name == LAYER_NORM]
+    taken = (getattr(plan.values[index].val, "data_buffer_idx", 0) for norm in norms for index in norm.args)
+    return frozenset(constants[index].name for index in taken if index in constants)

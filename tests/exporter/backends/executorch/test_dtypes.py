@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from slide_export.backends.executorch import dtypes
-from slide_export.backends.executorch.dtypes import TAKEN_IN_FLOAT32, dtype_stats
+from slide_export.backends.executorch.dtypes import NORMS, TAKEN_IN_FLOAT32, dtype_stats
 from slide_export.backends.executorch.program import Constant, Part, SavedProgram
 from slide_export.core.artifact import DtypeStats
 
@@ -40,6 +40,17 @@ def test_filters_of_float16_convolutions_are_counted_apart(
     found = counted(monkeypatch, kind, node)
     assert found.stored == stored
     assert found.computed == ({} if node == "XNNSoftmax" else {kind: 1})
+
+
+@pytest.mark.parametrize(("kind", "stored"), [("float16", {"float32": 12, NORMS: 8}), ("float32", {"float32": 20})])
+def test_norms_of_a_float16_program_are_counted_apart(
+    kind: str, stored: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norm, other = (Constant(name, "float32", np.zeros(size, np.float32)) for name, size in (("norm", 2), ("other", 3)))
+    part = Part((("XNNFullyConnected", {"input1_id": 0, "filter_id": 1}),), {0: kind}, {})
+    program = SavedProgram((part,), {}, (norm, other), frozenset({"norm"}))
+    monkeypatch.setattr(dtypes, "read_program", lambda _path: program)
+    assert dtype_stats(Path("model.pte"), {}).stored == stored
 
 
 def test_a_filter_in_8_bits_is_marked_and_a_missing_bias_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from slide_export.backends.executorch.program import (
     Constant,
     Part,
     SavedProgram,
+    _of_norms,
     _outside,
     _span,
     _steps,
@@ -73,6 +74,18 @@ def test_kernels_outside_are_counted_and_what_moves_sizes_is_none() -> None:
                 SimpleNamespace(instructions=[call(2), call(3)])],
     )  # fmt: skip
     assert _outside(plan) == {"mean": 2, "own::op": 1}
+
+
+def test_constants_of_norms_are_told_from_those_of_other_kernels() -> None:
+    tensors = [SimpleNamespace(val=SimpleNamespace(data_buffer_idx=index)) for index in (0, 1, 2, 3)]  # 0: computed
+    calls = [SimpleNamespace(op_index=0, args=[0, 1]), SimpleNamespace(op_index=1, args=[0, 2]), SimpleNamespace()]
+    plan = SimpleNamespace(
+        values=tensors,
+        operators=[SimpleNamespace(name=name) for name in ("aten::native_layer_norm", "aten::add")],
+        chains=[SimpleNamespace(instructions=[SimpleNamespace(instr_args=call) for call in calls])],
+    )
+    constants = {index: Constant(f"constant {index}", "float32", np.zeros(1)) for index in (1, 2)}
+    assert _of_norms(plan, constants) == {"constant 1"}
 
 
 def test_a_constant_of_several_parts_is_one() -> None:
