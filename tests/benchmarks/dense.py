@@ -3,6 +3,8 @@
     python -m tests.benchmarks.dense                                        every model, target and precision: hours
     python -m tests.benchmarks.dense swin_tiny_upernet --targets onnx       one of them
 
+The rows that stand are printed as a table at the end.
+
 Goals: at most 10 minutes and less than 8 GiB an export on two cores. A row stands in dense.jsonl once it is known, and
 is not measured again; one that failed is.
 """
@@ -12,7 +14,7 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,22 @@ def main(arguments: Sequence[str]) -> None:
                 with asked.rows.open("a") as file:
                     file.write(json.dumps(row, allow_nan=False) + "\n")
                 print(row, flush=True)
+    print(*_table(_rows(asked.rows)), sep="\n")
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The rows that stand, in Markdown. Seconds are the processor's, which other work changes little."""
+    yield "| model | target | precision | CPU s | peak MiB | artifact MiB | error over its limit | SQNR dB |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in sorted((row for row in rows if "error" not in row), key=_order):
+        yield (
+            f"| {row['variant']} | {row['target']} | {row['precision']} | {row['cpu_seconds']:.0f} | "
+            f"{row['peak_mib']:,.0f} | {row['bytes'] / 2**20:.0f} | {row['of_limit']:.2f} | {row['sqnr_db']:.0f} |"
+        )
+
+
+def _order(row: dict[str, Any]) -> tuple[int, int, int]:
+    return MODELS.index(row["variant"]), TARGETS.index(row["target"]), PRECISIONS.index(row["precision"])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
