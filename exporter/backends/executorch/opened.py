@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from slide_export.core.errors import BundleError
+from slide_export.core.text import foreign
 
 from .program import SCALARS
 from .vendor import quiet
@@ -42,8 +43,9 @@ def opened(path: Path, names: Sequence[str]) -> bytes:
             _open(file.program.execution_plan[0], [_place(name) for name in names])
             return bytes(serialize_pte_binary(file, extract_delegate_segments=True))
         except Exception as error:  # a flatbuffer's reader raises whatever it stumbles over
+            asked = foreign(", ".join(names))
             raise BundleError(
-                f"expected an ExecuTorch program that hands on {', '.join(names)}, {path.name} is none: {error}"
+                f"expected an ExecuTorch program that hands on {asked}, {path.name} is none: {error}"
             ) from error
 
 
