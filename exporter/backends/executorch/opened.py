@@ -64,12 +64,8 @@ def _open(plan: Any, places: Sequence[tuple[int, int]]) -> None:
     plan.non_const_buffer_sizes.append(0)
     (chain,) = plan.chains
     copies = [_copy(plan, chain.instructions, instruction, place) for instruction, place in places]
-    behind: dict[int, list[Any]] = {}
-    for (instruction, _), copy in zip(places, copies, strict=True):
-        behind.setdefault(instruction, []).append(copy)
-    chain.instructions = [
-        one for index, call in enumerate(chain.instructions) for one in (call, *behind.get(index, ()))
-    ]
+    for (instruction, _), copy in sorted(zip(places, copies, strict=True), key=lambda one: one[0], reverse=True):
+        chain.instructions.insert(instruction + 1, copy)
     plan.outputs = [copy.instr_args.args[-1] for copy in copies]
 
 

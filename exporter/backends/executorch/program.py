@@ -12,7 +12,7 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -219,15 +219,16 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _kernels(plan: Any) -> Iterator[tuple[str, Any]]:
+    """Name and call of each kernel between the parts, in order."""
+    for call in (one.instr_args for chain in plan.chains for one in chain.instructions):
+        if hasattr(call, "op_index"):
+            yield plan.operators[call.op_index].name, call
+
+
 def _outside(plan: Any) -> dict[str, int]:
     """Kernels that the plan calls, by name; those that only move sizes about are none."""
-    calls: Counter[str] = Counter()
-    for chain in plan.chains:
-        for instruction in chain.instructions:
-            index = getattr(instruction.instr_args, "op_index", None)
-            if index is not None and not plan.operators[index].name.startswith(SIZES):
-                calls[plan.operators[index].name.removeprefix("aten::")] += 1
-    return dict(calls)
+    return dict(Counter(name.removeprefix("aten::") for name, _ in _kernels(plan) if not name.startswith(SIZES)))
 
 
 def _constants(program: Any, plan: Any) -> dict[int, Constant]:
@@ -243,7 +244,6 @@ def _constants(program: Any, plan: Any) -> dict[int, Constant]:
 
 
 def _of_norms(plan: Any, constants: Mapping[int, Constant]) -> frozenset[str]:
-    calls = [one.instr_args for chain in plan.chains for one in chain.instructions]
-    norms = [call for call in calls if hasattr(call, "op_index") and plan.operators[call.op_index].name == LAYER_NORM]
-    taken = (getattr(plan.values[index].val, "data_buffer_idx", 0) for norm in norms for index in norm.args)
+    arguments = (index for name, call in _kernels(plan) if name == LAYER_NORM for index in call.args)
+    taken = (getattr(plan.values[index].val, "data_buffer_idx", 0) for index in arguments)
     return frozenset(constants[index].name for index in taken if index in constants)
