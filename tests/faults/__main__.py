@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import multiprocessing
 import pkgutil
 import resource
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -67,6 +69,8 @@ def _hang_s(suite: Any) -> float:
 
 
 def _work(module: str, seed: int, pipe: Connection) -> None:
+    logging.disable(logging.WARNING)  # what is said of every case would hide the figure
+    warnings.simplefilter("ignore")
     suite = importlib.import_module(module)
     while (index := pipe.recv()) is not None:
         outcome = case(suite, seed, index)

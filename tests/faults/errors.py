@@ -17,7 +17,7 @@ from .faulted_export import FAIL, FULL, NEWER, SCENARIOS, Scenario, compiler, ex
 from .outcome import Outcome
 
 NAME = "errors"
-CASES = 640
+CASES = 1008
 FAULTS = ((FAIL, errno.ENOSPC), (FAIL, errno.EIO), (FULL, errno.ENOSPC), (FAIL, errno.EACCES))
 REJECTED = 1
 
@@ -30,9 +30,10 @@ def run(seed: int, index: int, room: Path) -> Outcome:
     before = made.begin(scenario, out)
     turn = seed + index // len(SCENARIOS)
     action, error = FAULTS[turn % len(FAULTS)]
-    at = 1 + turn // len(FAULTS) % made.count(scenario)
+    calls = made.count(scenario).changes
+    at = 1 + turn // len(FAULTS) % calls
     end = made.run(scenario, out, action, at, error)
-    where = f"{scenario.name}, {errno.errorcode[error]} at call {at} of {made.count(scenario)}"
+    where = f"{scenario.name}, {errno.errorcode[error]} at call {at} of {calls}"
     if end.result is None:
         return Outcome("traceback", f"{where}: {end.message}")
     where += f" ({end.result['last']})"

@@ -29,7 +29,7 @@ HERE = "tests.faults.faulted_export"
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("writes.c")
 IMPORTS = ("torch._dynamo", "onnxruntime")  # what every case would import by itself
-COUNT, KILL, FAIL, FULL = range(4)
+COUNT, KILL, FAIL, FULL, TORN = range(5)
 NAME, TIMEOUT_S = "small", 600.0
 OLDER, NEWER = "older", "newer"
 """Two checkpoints of one model."""
@@ -62,12 +62,26 @@ class Scenario:
         return " ".join(words + ["rejected"] * self.rejected + ["without exchange"] * (not self.exchange))
 
 
+@dataclass(frozen=True)
+class Calls:
+    """How many calls one export makes.
+
+    Attributes:
+        changes: calls that change something.
+        writes: those of them that write bytes.
+    """
+
+    changes: int
+    writes: int
+
+
 SCENARIOS = (
     Scenario(older=True),
     Scenario(older=True, exchange=False),
     Scenario(),
+    Scenario(exchange=False),
     Scenario(older=True, rejected=True),
-    Scenario(older=True),
+    Scenario(older=True, exchange=False, rejected=True),
     Scenario("openvino", older=True),
     Scenario("coreml", older=True),
     Scenario("tensorrt", older=True),
@@ -94,7 +108,7 @@ class Exports:
         self._nursery = Nursery((HERE, *EXPORT, *IMPORTS), environment).__enter__()
         Finalize(self, Exports._end, (self._nursery, self._scratch), exitpriority=1)
         self._require(self._nursery.run(f"{HERE}:prepare", str(self.room), TIMEOUT_S))
-        self._counts: dict[Scenario, int] = {}
+        self._counts: dict[Scenario, Calls] = {}
 
     @staticmethod
     def _end(nursery: Nursery, scratch: tempfile.TemporaryDirectory[str]) -> None:
@@ -136,12 +150,13 @@ class Exports:
             self._require(self.run(scenario, kept, COUNT, which=OLDER))
         shutil.copytree(kept, out, dirs_exist_ok=True)
 
-    def count(self, scenario: Scenario) -> int:
-        """Number of calls that change something below `out`."""
+    def count(self, scenario: Scenario) -> Calls:
+        """Number of calls that change something below `out`, from export to export the same."""
         if scenario not in self._counts:
             out = self.room / "count" / scenario.name
             self.begin(scenario, out)
-            self._counts[scenario] = self._require(self.run(scenario, out, COUNT))["count"]
+            end = self._require(self.run(scenario, out, COUNT))
+            self._counts[scenario] = Calls(end["count"], end["writes"])
         return self._counts[scenario]
 
     def run(
@@ -194,7 +209,8 @@ def prepare(room: str) -> None:
 def finish(order: dict[str, Any]) -> dict[str, Any]:
     """Finish one export under a fault, and tell how many calls there were."""
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
-    library.fault_count.restype, library.fault_last.restype = ctypes.c_long, ctypes.c_char_p
+    library.fault_count.restype = library.fault_writes.restype = ctypes.c_long
+    library.fault_last.restype = ctypes.c_char_p
     if order["rejected"]:
         gate.judge = _reject
     library.fault_exchange(int(order["exchange"]))
@@ -204,9 +220,9 @@ def finish(order: dict[str, Any]) -> dict[str, Any]:
     try:
         end = all_targets.finish_one(order)
     finally:
-        count, last = library.fault_count(), library.fault_last().decode()
+        count, writes, last = library.fault_count(), library.fault_writes(), library.fault_last().decode()
         library.fault_arm(-1, ctypes.c_long(0), 0, b"")
-    return {**end, "count": count, "last": last}
+    return {**end, "count": count, "writes": writes, "last": last}
 
 
 def _reject(*_: object, **__: object) -> None:

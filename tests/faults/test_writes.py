@@ -3,13 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.faults.faulted_export import ROOT, SOURCE, compiler
+from tests.faults.faulted_export import ROOT, SOURCE, TORN, compiler
 
 CHANGES = (
     "open,openat,write,pwrite64,writev,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,fsync,fdatasync,"
@@ -27,13 +28,36 @@ for content in (b"older", b"newer"):
 print(library.fault_count())
 """
 
+TWO_WRITES = """
+import ctypes, os, sys
+with open(sys.argv[1] + "/file", "wb", buffering=0) as file:
+    ctypes.CDLL(os.environ["LD_PRELOAD"]).fault_arm(int(sys.argv[2]), ctypes.c_long(2), 0, sys.argv[1].encode())
+    file.write(b"once")
+    file.write(b"twice...")
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    made = tmp_path / "writes.so"
+    subprocess.run([str(compiler()), "-shared", "-fPIC", "-Wall", "-Werror", "-o", made, SOURCE, "-ldl"], check=True)
+    return made
+
+
+@pytest.mark.skipif(compiler() is None, reason="no C compiler: cc, gcc or clang makes the preloaded library")
+def test_a_torn_write_leaves_half_of_its_bytes(library: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_WRITES, tmp_path, str(TORN)], env={**os.environ, "LD_PRELOAD": str(library)}
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "file").read_bytes() == b"oncetwic"
+
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler: cc, gcc or clang makes the preloaded library")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace (Debian's strace)")
-def test_the_library_counts_what_strace_counts(tmp_path: Path) -> None:
-    library, log, out = tmp_path / "writes.so", tmp_path / "log", tmp_path / "out"
+def test_the_library_counts_what_strace_counts(library: Path, tmp_path: Path) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
     out.mkdir()
-    subprocess.run([str(compiler()), "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, SOURCE, "-ldl"], check=True)
     if subprocess.run(["strace", "-o", log, "true"], check=False, capture_output=True).returncode:
         pytest.skip("ptrace is refused here, so that strace cannot look")
     done = subprocess.run(

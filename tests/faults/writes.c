@@ -2,8 +2,10 @@
  *
  *   fault_arm(action, at, error, below)   0 count, 1 kill before call `at`, 2 fail call `at` with `error`,
  *                                         3 fail it and every later call that takes space or writes (a full disk)
+ *                                         4 kill in the middle of the `at`-th call that writes bytes: half of them stand
  *   fault_exchange(0)                     renameat2 with flags answers EINVAL, as file systems without it do
- *   fault_count(), fault_last()           calls so far, and the name of the one that was killed or failed
+ *   fault_count(), fault_writes()         calls so far; those of them that write bytes
+ *   fault_last()                          name of the call that was failed
  *
  * What glibc's own stdio writes does not pass here: Python, C++ streams and Rust do.
  */
@@ -24,14 +26,14 @@
 #include <unistd.h>
 
 static atomic_int action = -1;
-static atomic_long calls = 0;
+static atomic_long calls = 0, writes = 0;
 static long point = 0;
 static int error_number = 0, exchange_allowed = 1;
 static char below[PATH_MAX] = "";
 static char last[64] = "";
 
 void fault_arm(int what, long at, int error, const char *directory) {
-    calls = 0;
+    calls = writes = 0;
     point = at;
     error_number = error;
     last[0] = 0;
@@ -40,6 +42,7 @@ void fault_arm(int what, long at, int error, const char *directory) {
 }
 void fault_exchange(int allowed) { exchange_allowed = allowed; }
 long fault_count(void) { return calls; }
+long fault_writes(void) { return writes; }
 const char *fault_last(void) { return last; }
 
 static int inside(const char *path) {
@@ -112,29 +115,37 @@ OPENAT(openat64)
 FOPEN(fopen)
 FOPEN(fopen64)
 
-#define ON_FD(type, name, space, parameters, arguments)                                   \
-    type name parameters {                                                                \
-        REAL(type parameters, #name);                                                 \
-        if (faulted(#name, action >= 0 && fd_inside(fd), space)) return -1;               \
+/* Whether this call writes the bytes of which half are to be the last. */
+static int torn(int hit) { return action >= 0 && hit && ++writes == point && action == 4; }
+
+#define WRITE(name, parameters, arguments, half)                                          \
+    ssize_t name parameters {                                                             \
+        REAL(ssize_t parameters, #name);                                              \
+        int hit = action >= 0 && fd_inside(fd);                                           \
+        if (torn(hit)) { real half; kill(getpid(), SIGKILL); }                            \
+        if (faulted(#name, hit, 1)) return -1;                                            \
         return real arguments;                                                            \
     }
-ON_FD(ssize_t, write, 1, (int fd, const void *data, size_t size), (fd, data, size))
-ON_FD(ssize_t, pwrite, 1, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
-ON_FD(ssize_t, pwrite64, 1, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at))
-ON_FD(ssize_t, writev, 1, (int fd, const struct iovec *parts, int count), (fd, parts, count))
-ON_FD(ssize_t, sendfile, 1, (int fd, int from, off_t *at, size_t size), (fd, from, at, size))
-ON_FD(ssize_t, sendfile64, 1, (int fd, int from, off64_t *at, size_t size), (fd, from, at, size))
-ON_FD(int, fsync, 0, (int fd), (fd))
-ON_FD(int, fdatasync, 0, (int fd), (fd))
-ON_FD(int, ftruncate, 0, (int fd, off_t size), (fd, size))
-ON_FD(int, ftruncate64, 0, (int fd, off64_t size), (fd, size))
-ON_FD(int, fchmod, 0, (int fd, mode_t mode), (fd, mode))
+WRITE(write, (int fd, const void *data, size_t size), (fd, data, size), (fd, data, size / 2))
+WRITE(pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), (fd, data, size / 2, at))
+WRITE(pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), (fd, data, size / 2, at))
+WRITE(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), (fd, parts, count / 2))
+WRITE(sendfile, (int fd, int from, off_t *at, size_t size), (fd, from, at, size), (fd, from, at, size / 2))
+WRITE(sendfile64, (int fd, int from, off64_t *at, size_t size), (fd, from, at, size), (fd, from, at, size / 2))
+WRITE(copy_file_range, (int from, off64_t *from_at, int fd, off64_t *at, size_t size, unsigned flags),
+      (from, from_at, fd, at, size, flags), (from, from_at, fd, at, size / 2, flags))
 
-ssize_t copy_file_range(int from, off64_t *from_at, int fd, off64_t *at, size_t size, unsigned flags) {
-    REAL(ssize_t(int, off64_t *, int, off64_t *, size_t, unsigned), "copy_file_range");
-    if (faulted("copy_file_range", action >= 0 && fd_inside(fd), 1)) return -1;
-    return real(from, from_at, fd, at, size, flags);
-}
+#define ON_FD(name, parameters, arguments)                                                \
+    int name parameters {                                                                 \
+        REAL(int parameters, #name);                                                  \
+        if (faulted(#name, action >= 0 && fd_inside(fd), 0)) return -1;                   \
+        return real arguments;                                                            \
+    }
+ON_FD(fsync, (int fd), (fd))
+ON_FD(fdatasync, (int fd), (fd))
+ON_FD(ftruncate, (int fd, off_t size), (fd, size))
+ON_FD(ftruncate64, (int fd, off64_t size), (fd, size))
+ON_FD(fchmod, (int fd, mode_t mode), (fd, mode))
 
 #define ON_PATH(name, space, at, parameters, arguments)                                   \
     int name parameters {                                                                 \
