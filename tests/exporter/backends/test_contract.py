@@ -4,9 +4,11 @@ import ast
 import importlib.metadata
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from slide_export.backends import optional
 from slide_export.backends import registry as backends
@@ -18,8 +20,10 @@ from slide_export.core.precision import precision_named
 from slide_export.core.request import ExportRequest
 from slide_export.inference.forms import FORMS, NATIVE, SAMPLINGS
 from slide_export.inference.served import ServedModel
+from slide_export.models.swin import SwinTransformer
 from slide_export.verification.opening import artifact_of
 from slide_export.workflows import export as pipeline
+from tests.conftest import SMALL, randomise
 
 SOURCES = Path(backends.__file__).parent
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "RESULTS.md"
@@ -117,7 +121,7 @@ def test_of_alternatives_the_first_is_what_is_missing(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("target", backends.names())
-def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint: Path, tmp_path: Path) -> None:
+def test_it_shows_the_values_that_its_artifact_computes(target: str, tmp_path: Path) -> None:
     """By name, in the order of execution, with the model's modules as scopes; a session gives the asked ones.
 
     A backend that shows none is refused by name where `diagnose` asks for them.
@@ -128,6 +132,8 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, checkpoint:
         with pytest.raises(RequestError, match=f"not available for {target}"):
             optional.values(backends.load(target), tmp_path, {})
         return
+    checkpoint = tmp_path / "five_blocks.pth"
+    torch.save({"model": randomise(SwinTransformer(replace(SMALL, depths=(1, 2, 1, 1), slide_stages=1))).state_dict()}, checkpoint)
     made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = artifact_of(made)
     values = optional.values(backend, path, settings)
