@@ -84,7 +84,9 @@ def _sound(kind: str) -> bytes:
 
 
 def _damaged(data: bytes, chance: random.Random) -> bytes:
-    """Flip bits, cut, fill with zeros, repeat or exchange pieces."""
+    """Flip bits, cut, fill with zeros, repeat or exchange pieces; of nothing, nothing."""
+    if not data:
+        return data
     changed, at = bytearray(data), chance.randrange(len(data))
     how = chance.randrange(8)
     size = min(chance.choice((1, 1, 1, 8, 64, 4096)), len(data) - at)

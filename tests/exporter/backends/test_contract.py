@@ -133,7 +133,8 @@ def test_it_shows_the_values_that_its_artifact_computes(target: str, tmp_path: P
             optional.values(backends.load(target), tmp_path, {})
         return
     checkpoint = tmp_path / "five_blocks.pth"
-    torch.save({"model": randomise(SwinTransformer(replace(SMALL, depths=(1, 2, 1, 1), slide_stages=1))).state_dict()}, checkpoint)
+    model = SwinTransformer(replace(SMALL, depths=(1, 2, 1, 1), slide_stages=1))
+    torch.save({"model": randomise(model).state_dict()}, checkpoint)
     made = pipeline.export(ExportRequest(checkpoint, target=target, out=tmp_path, image_count=1))
     backend, path, _, settings = artifact_of(made)
     values = optional.values(backend, path, settings)

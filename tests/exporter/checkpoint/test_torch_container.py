@@ -57,6 +57,25 @@ def test_a_byte_that_does_not_fit_its_checksum_is_refused(where: str, tmp_path: 
         read_torch(path)
 
 
+@pytest.mark.parametrize("checksums", [True, False])
+@pytest.mark.parametrize(("at", "value"), [(38, 0x10), (20, 0)], ids=["a directory", "empty"])
+def test_a_member_that_torchs_reader_leaves_out_is_refused(
+    at: int, value: int, checksums: bool, tmp_path: Path
+) -> None:
+    torch.serialization.set_crc32_options(checksums)
+    try:
+        path = saved(tmp_path / "model.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"model/data/0") - 46  # of the archive's list: 46 bytes, then the name
+    assert data[entry : entry + 4] == b"PK\1\2"
+    data[entry + at] = value
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"damaged"):
+        read_torch(path)
+
+
 def test_checksums_that_torch_did_not_compute_are_none(tmp_path: Path) -> None:
     torch.serialization.set_crc32_options(False)
     try:
