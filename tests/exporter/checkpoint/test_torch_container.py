@@ -2,6 +2,7 @@
 
 import _codecs
 import io
+import itertools
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -74,6 +75,26 @@ def test_a_member_that_torchs_reader_leaves_out_is_refused(
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"damaged"):
         read_torch(path)
+
+
+def test_no_bit_of_a_members_headers_or_of_the_lists_end_changes_what_is_read(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.pth", {"head.bias": torch.arange(3.0)})
+    sound, refused = path.read_bytes(), 0
+    with zipfile.ZipFile(path) as file:
+        header = file.getinfo("model/data/0").header_offset
+    entry, end = sound.rindex(b"model/data/0") - 46, sound.rindex(b"PK\5\6")
+    places = [*range(header, header + 30), *range(entry, entry + 46), *range(end, len(sound))]
+    for place, bit in itertools.product(places, range(8)):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        try:
+            read = read_torch(path)
+        except CheckpointError:
+            refused += 1
+        else:
+            assert torch.equal(read["head.bias"], torch.arange(3.0)), f"bit {bit} of byte {place}"
+    assert refused > 200
 
 
 def test_checksums_that_torch_did_not_compute_are_none(tmp_path: Path) -> None:
