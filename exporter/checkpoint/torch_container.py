@@ -94,7 +94,7 @@ def _refuse_altered(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]
             if reader.get_record_size(name) == size:
                 storage = reader.get_storage_from_record(name, size, torch.uint8).untyped_storage()
                 read = torch.empty(0, dtype=torch.uint8).set_(storage)
-                if zlib.crc32(read.numpy()) == (member.CRC if computed else zlib.crc32(_content(archive, member))):
+                if zlib.crc32(read.numpy().data) == (member.CRC if computed else zlib.crc32(_content(archive, member))):
                     continue
             raise CheckpointError(
                 f"expected members that fit their checksums, {path} was damaged in {foreign(member.filename)}: copy or "
