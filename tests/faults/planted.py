@@ -18,6 +18,8 @@ from slide_export.inference.served import ServedModel
 
 GREY_LEVELS = 255
 HALF_MAX = 65504.0
+TURNED = "_Transposed"
+A_PERCENT = 0.01
 
 
 class NothingToAlterError(Exception):
@@ -32,7 +34,7 @@ def copied(graph: OnnxGraph) -> OnnxGraph:
 
 def _tensor(graph: OnnxGraph, name: str) -> onnx.TensorProto:
     """The initializer of this name in whatever precision: `head.weight_quantized`, `q_output_head.weight_1`."""
-    forms = re.compile(rf"(q_output_)?{re.escape(name)}(_quantized|_half|_\d+)?")
+    forms = re.compile(rf"(q_output_)?{re.escape(name)}({TURNED})?(_quantized|_half|_\d+)?")
     found = [tensor for tensor in graph.proto.graph.initializer if forms.fullmatch(tensor.name)]
     if not found:
         raise NothingToAlterError(name)
@@ -44,14 +46,17 @@ def _set(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
 
 
 def weight_off(graph: OnnxGraph, size: float, name: str) -> str:
-    """One weight larger by a share of itself, the largest of its tensor; of integers, smaller by at least a step."""
+    """One weight larger by a share of itself, the largest of its tensor; of integers, smaller by at least a step.
+
+    By two for a percent: a value between two integers may be rounded to either, so that one step may be no fault.
+    """
     tensor = _tensor(graph, name)
     values = numpy_helper.to_array(tensor).copy()
     at = np.unravel_index(np.abs(values.astype(np.float64)).argmax(), values.shape)
     if values.dtype.kind == "f":
         values[at] = values[at] * (1 + size)
     else:
-        values[at] -= np.sign(values[at]) * max(1, round(size * abs(int(values[at]))))
+        values[at] -= np.sign(values[at]) * (2 if size >= A_PERCENT else 1)
     _set(tensor, values)
     return f"{tensor.name}{list(map(int, at))}"
 
@@ -61,8 +66,9 @@ def classes_swapped(graph: OnnxGraph, size: float, head: str) -> str:
     for part in ("weight", "bias"):
         tensor = _tensor(graph, f"{head}.{part}")
         values = numpy_helper.to_array(tensor).copy()
+        rows = values.T if TURNED in tensor.name else values
         for pair in range(int(size)):
-            values[[2 * pair, 2 * pair + 1]] = values[[2 * pair + 1, 2 * pair]]
+            rows[[2 * pair, 2 * pair + 1]] = rows[[2 * pair + 1, 2 * pair]]
         _set(tensor, values)
     return f"{int(size)} of the pairs"
 

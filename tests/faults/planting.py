@@ -293,7 +293,7 @@ def rows(columns: Sequence[tuple[str, str]], room: Path, faults: Sequence[Fault]
     yield _row(head)
     yield _row(["---"] * len(head))
     for fault in faults:
-        cells = (_text(fault, smallest(exports, fault, *column), column[1]) for column in columns)
+        cells = (_text(fault, smallest(exports, fault, *column), *column) for column in columns)
         yield _row([fault.name, *cells])
 
 
@@ -301,11 +301,12 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _text(fault: Fault, cell: Cell, precision: str) -> str:
+def _text(fault: Fault, cell: Cell, target: str, precision: str) -> str:
     if cell.size is None:
         return cell.check or "**not caught**"
-    if fault.module == "weight" and precision in ("int8", "w8"):
-        return f"one step: {cell.check}"
+    integers = precision in ("int8", "int8-dynamic", "w8") and registry.load(target).ACCEPTS is OnnxGraph
+    if fault.module == "weight" and integers:
+        return f"{'two steps' if cell.size >= planted.A_PERCENT else 'one step'}: {cell.check}"
     return f"{fault.unit.format(cell.size)}: {cell.check}"
 
 
