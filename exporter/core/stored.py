@@ -50,7 +50,8 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
     """A tensor in a float type, rounded to the nearest.
 
     1. One number may be infinite for what is beyond the type.
-    2. One number may be the smallest of the type for what is smaller yet: coremltools lets no epsilon become zero.
+    2. A number may be the smallest of the type for what is smaller yet: of a constant with less than 400 values
+       coremltools lets none become zero (Source: `_check_underflow_to_zero` of its float16 pass).
 
     Args:
         stored: the type; `values` may have been expanded from it.
@@ -70,9 +71,10 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
         sign = np.sign(values)
         below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
         return StoredConstant(name, stored, sign * np.float64(largest), below, above, module)
-    if np.size(values) == 1 and (size == down).all() and size.any():  # Case 2: the next number below is zero
-        half = down.astype(np.float64)
-    return StoredConstant(name, stored, values, half, half, module)
+    smallest = (size > 0) & (size == down)  # Case 2: the next number below is zero
+    inwards = np.where(smallest, down.astype(np.float64), half)
+    below, above = np.where(values > 0, inwards, half), np.where(values < 0, inwards, half)
+    return StoredConstant(name, stored, values, below, above, module)
 
 
 def _bfloat16_gaps(size: Array) -> tuple[Array, Array]:

@@ -46,6 +46,19 @@ def test_a_bound_beyond_float16_may_be_infinite_and_a_weight_may_not() -> None:
     assert not holds(rounded_float("w", "float16", np.array([np.inf, 1], np.float32)), 70000.0)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_smallest_float16_may_stand_for_what_is_smaller_in_a_tensor_too(sign: int) -> None:
+    least = 2.0**-24
+    biases = rounded_float("bias", "float16", np.array([sign * least, 0.5], np.float32))
+    assert holds(biases, sign * 2.1e-8)
+    assert holds(biases, sign * 1.49 * least)
+    assert not holds(biases, sign * 1.51 * least)
+    assert not holds(biases, sign * -0.01 * least)
+    assert not holds(
+        rounded_float("bias", "float16", np.array([sign * 2 * least, 0.5], np.float32)), sign * 1.49 * least
+    )
+
+
 @pytest.mark.parametrize("scale", [0.01, -0.01])
 def test_a_step_of_integers_is_half_a_scale_and_a_whole_one_at_the_ends(scale: float) -> None:
     inner, end = (stepped("w", "int8", np.array([q], np.int8), np.array(scale), np.zeros(())) for q in (5, 127))
