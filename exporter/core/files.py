@@ -20,9 +20,12 @@ WORDS = re.compile("|".join((*map(os.strerror, sorted(UNWRITABLE)), "iostream er
 """Of the system in other libraries' errors; the last is all that a C++ stream says (OpenVINO)."""
 UNOPENED = re.compile(
     r"([Cc]an't|[Cc]annot|[Uu]nable to|[Ff]ailed to) ((open|write)\b[\w ]*|create\b[\w ]*\b(file|folder|directory))"
-    "|Permission denied"
+    "|Permission denied|A valid manifest does not exist"
 )
-"""Of other libraries that were to write a file: OpenVINO, coremltools. A runtime may fail to create what is no file."""
+"""Of other libraries that were to write a file: OpenVINO, coremltools. A runtime may fail to create what is no file.
+
+The last is what coremltools says of a package whose manifest it could not write.
+"""
 NO_MEMORY = re.compile(
     "bad_alloc|[Ff]ailed to allocate|([Cc]annot|[Cc]an't) allocate memory|not enough memory|[Oo]ut of memory"
 )

@@ -37,6 +37,7 @@ from slide_export.models.swin import SwinConfig, SwinTransformer
 from slide_export.verification.bundle import verify
 from slide_export.workflows import examine as examining
 from slide_export.workflows import finish as finishing
+from slide_export.workflows.all_targets import for_target
 from slide_export.workflows.prepare import ModelInForm, Prepared, prepare
 from slide_export.workflows.resolve import resolve
 from tests.conftest import randomise
@@ -126,31 +127,35 @@ class Exports:
         if not path.exists():
             torch.manual_seed(0)
             torch.save({"model": randomise(SwinTransformer(CONFIG)).state_dict()}, path)
-        return resolve(
-            ExportRequest(
-                path,
-                target,
-                precision,
-                form="taps",
-                out=self._room / "out",
-                overwrite=True,
-                images=IMAGE_FOLDER,
-                image_count=IMAGES,
-                calibration_size=16,
-                interface=ModelIO(embed_preprocessing=True),
-            )
+        request = ExportRequest(
+            path,
+            target,
+            precision,
+            form="taps",
+            out=self._room / "out",
+            overwrite=True,
+            images=IMAGE_FOLDER,
+            image_count=IMAGES,
+            calibration_size=16,
+            interface=ModelIO(embed_preprocessing=True),
         )
+        return resolve(for_target(request, target))
 
     @cached_property
     def prepared(self) -> Prepared:
         return prepare(self.plan("onnx", "fp32").source)
 
+    def prepared_for(self, target: str) -> Prepared:
+        """What is prepared, with the batch that a target takes."""
+        return self.prepared.at_batch(self.plan(target, "fp32").source.io.batch)
+
     def source(self, target: str, precision: str) -> Any:
         """What the target's backend starts from, without a fault."""
         if (target, precision) not in self._sources:
             plan = self.plan(target, precision).on_this_machine()
-            form = self.prepared.in_form("taps", target)
-            self._sources[target, precision] = finishing.source_of(plan, self.prepared, form, _no_step)[0]
+            prepared = self.prepared_for(target)
+            form = prepared.in_form("taps", target)
+            self._sources[target, precision] = finishing.source_of(plan, prepared, form, _no_step)[0]
         return self._sources[target, precision]
 
     def caught_by(self, fault: Fault | None, size: float, target: str, precision: str) -> str:
@@ -170,7 +175,7 @@ class Exports:
 
     @contextlib.contextmanager
     def _planting(self, fault: Fault | None, size: float, target: str, precision: str) -> Iterator[Prepared]:
-        source, prepared = self.source(target, precision), self.prepared
+        source, prepared = self.source(target, precision), self.prepared_for(target)
         form = prepared.in_form("taps", target)
         opened = examining.open_session
         if fault is not None and fault.name == SESSION:

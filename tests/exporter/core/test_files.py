@@ -107,6 +107,7 @@ def test_a_file_that_a_library_could_not_open_is_a_place_only_where_nothing_is_r
     [
         ("Failed to create file writer", True),
         ("cannot create the directory for the weights", True),
+        ("A valid manifest does not exist at path: model.mlpackage/Manifest.json", True),
         ("failed to create XNNPACK runtimeNode number 192", False),
         ("unable to create a session", False),
     ],
