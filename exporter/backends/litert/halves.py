@@ -10,6 +10,7 @@ as the noise floor of w16 has it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,15 @@ def halved(content: bytes) -> bytes:
     return flatbuffer.written(model)
 
 
+def is_matrix(shape: Sequence[int]) -> bool:
+    """Whether a constant of this shape is halved: a matrix, a kernel or a table, and no vector or scalar."""
+    return len(shape) > 1 and any(size > 1 for size in shape)
+
+
 def _is_large(tensor: Any, model: Any, schema: Any) -> bool:
     if tensor.type != schema.TensorType.FLOAT32 or model.buffers[tensor.buffer].data is None:
         return False
-    shape = [int(size) for size in tensor.shape]
-    return len(shape) > 1 and sum(size > 1 for size in shape) > 0
+    return is_matrix([int(size) for size in tensor.shape])
 
 
 def _dequantize(model: Any, schema: Any) -> int:

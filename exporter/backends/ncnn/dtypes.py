@@ -21,6 +21,9 @@ DENSE = frozenset({"InnerProduct", "Gemm"})
 SPATIAL = frozenset({"Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise"})
 ACTIVATIONS = frozenset({"MatMul", "SDPA"})
 HEAVY = DENSE | SPATIAL | ACTIVATIONS
+VECTORS = "float32 of vectors"
+"""Biases and LayerNorms beside weights in float16: ncnn's layers read them in float32 alone. Nobody can ask for another
+type, so they are counted apart, and no part of the share by which a precision is judged."""
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
@@ -32,9 +35,12 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
         BundleError: the network cannot be read.
     """
     layers = network.read(path)
+    tensors = list(weights.read(layers, weights.load(path)))
+    half = any(tensor.stored == "float16" for tensor in tensors)
     stored: Counter[str] = Counter()
-    for tensor in weights.read(layers, weights.load(path)):
-        stored[tensor.stored] += tensor.values.nbytes
+    for tensor in tensors:
+        apart = half and weights.in_float32_alone(layers[tensor.layer], tensor.part)
+        stored[VECTORS if apart else tensor.stored] += tensor.values.nbytes
     heavy = sum(layer.type in HEAVY for layer in layers)
     return DtypeStats(dict(stored), {computed_in(settings): heavy})
 

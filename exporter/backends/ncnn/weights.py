@@ -168,6 +168,11 @@ def _tag(layer: Layer, data: bytes, offset: int) -> str:
     return TAGS[tag]
 
 
+def in_float32_alone(layer: Layer, part: Part) -> bool:
+    """Whether a layer can read a part in float32 alone: it has no tag, where a constant of the graph can get one."""
+    return not part.tagged and layer.type != "MemoryData"
+
+
 def halved(layers: tuple[Layer, ...], data: bytes) -> tuple[tuple[Layer, ...], bytes]:
     """The layers and their file with every tensor that can be stored so in float16, rounded to the nearest.
 
@@ -179,7 +184,7 @@ def halved(layers: tuple[Layer, ...], data: bytes) -> tuple[tuple[Layer, ...], b
     )
     written = bytearray()
     for tensor in read(layers, data):
-        if not tensor.part.tagged and layers[tensor.layer].type != "MemoryData":
+        if in_float32_alone(layers[tensor.layer], tensor.part):
             written += tensor.values.astype("<f4").tobytes()
             continue
         with np.errstate(over="ignore"):  # infinite where it is beyond the type: the proof judges that
