@@ -31,12 +31,12 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
         BundleError: the file cannot be read.
     """
     graph = flatbuffer.read(path)
-    constants = [tensor for tensor in graph.tensors if tensor.data is not None and tensor.type in COUNTED]
-    half = any(tensor.type == "float16" for tensor in constants)
+    half = any(tensor.type == "float16" for tensor in graph.tensors)
     stored: Counter[str] = Counter()
-    for tensor in constants:
-        apart = half and tensor.type == "float32" and not is_matrix(tensor.shape)
-        stored[VECTORS if apart else tensor.type] += tensor.data.nbytes
+    for tensor in graph.tensors:
+        if tensor.data is not None and tensor.type in COUNTED:
+            apart = half and tensor.type == "float32" and not is_matrix(tensor.shape)
+            stored[VECTORS if apart else tensor.type] += tensor.data.nbytes
     computed: Counter[str] = Counter()
     marked = 0
     for operation, first, weights in graph.products():
