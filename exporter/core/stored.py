@@ -71,8 +71,7 @@ def rounded_float(name: str, stored: str, values: Array, module: str = "") -> St
         sign = np.sign(values)
         below, above = np.where(sign < 0, np.inf, half), np.where(sign > 0, np.inf, half)
         return StoredConstant(name, stored, sign * np.float64(largest), below, above, module)
-    smallest = (size > 0) & (size == down)  # Case 2: the next number below is zero
-    inwards = np.where(smallest, down.astype(np.float64), half)
+    inwards = np.where(size == down, down.astype(np.float64), half)  # Case 2: the next number below is zero
     below, above = np.where(values > 0, inwards, half), np.where(values < 0, inwards, half)
     return StoredConstant(name, stored, values, below, above, module)
 

@@ -54,6 +54,7 @@ def test_the_smallest_float16_may_stand_for_what_is_smaller_in_a_tensor_too(sign
     assert holds(biases, sign * 1.49 * least)
     assert not holds(biases, sign * 1.51 * least)
     assert not holds(biases, sign * -0.01 * least)
+    assert holds(rounded_float("bias", "float16", np.array([0.0, 0.5], np.float32)), sign * 0.49 * least)
     assert not holds(
         rounded_float("bias", "float16", np.array([sign * 2 * least, 0.5], np.float32)), sign * 1.49 * least
     )
