@@ -88,6 +88,11 @@ class Artifact:
     native: NativeLibrary | None = None
 
 
+FLOAT32_VECTORS = "float32 of vectors"
+"""Kind of the biases and LayerNorms beside weights in float16, where a target can have vectors in float32 alone. Nobody
+can ask for another type, so they are counted apart, and no part of the share by which a precision is judged."""
+
+
 @dataclass(frozen=True)
 class DtypeStats:
     """Element types that an artifact stores and computes in, counted in the artifact itself.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slide_export.core.artifact import DtypeStats
+from slide_export.core.artifact import FLOAT32_VECTORS, DtypeStats
 
 from . import flatbuffer
 from .flatbuffer import Graph, Operation, Tensor
@@ -15,9 +15,6 @@ from .halves import is_matrix
 
 COUNTED = frozenset({"float32", "float16", "int8", "uint8", "int16", "float64"})
 """Types of weights; int32 and int64 are shapes, axes and the biases of int8 layers."""
-VECTORS = "float32 of vectors"
-"""Biases and LayerNorms beside weights in float16, which w16 leaves as they are (`halves`). Nobody can ask for another
-type, so they are counted apart, and no part of the share by which a precision is judged."""
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
@@ -36,7 +33,7 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     for tensor in graph.tensors:
         if tensor.data is not None and tensor.type in COUNTED:
             apart = half and tensor.type == "float32" and not is_matrix(tensor.shape)
-            stored[VECTORS if apart else tensor.type] += tensor.data.nbytes
+            stored[FLOAT32_VECTORS if apart else tensor.type] += tensor.data.nbytes
     computed: Counter[str] = Counter()
     marked = 0
     for operation, first, weights in graph.products():

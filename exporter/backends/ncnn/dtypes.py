@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slide_export.core.artifact import DtypeStats
+from slide_export.core.artifact import FLOAT32_VECTORS, DtypeStats
 
 from . import network, weights
 from .runtime import EXACT
@@ -21,9 +21,6 @@ DENSE = frozenset({"InnerProduct", "Gemm"})
 SPATIAL = frozenset({"Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise"})
 ACTIVATIONS = frozenset({"MatMul", "SDPA"})
 HEAVY = DENSE | SPATIAL | ACTIVATIONS
-VECTORS = "float32 of vectors"
-"""Biases and LayerNorms beside weights in float16: ncnn's layers read them in float32 alone. Nobody can ask for another
-type, so they are counted apart, and no part of the share by which a precision is judged."""
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
@@ -40,7 +37,7 @@ def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:
     stored: Counter[str] = Counter()
     for tensor in tensors:
         apart = half and weights.in_float32_alone(layers[tensor.layer], tensor.part)
-        stored[VECTORS if apart else tensor.stored] += tensor.values.nbytes
+        stored[FLOAT32_VECTORS if apart else tensor.stored] += tensor.values.nbytes
     heavy = sum(layer.type in HEAVY for layer in layers)
     return DtypeStats(dict(stored), {computed_in(settings): heavy})
 

@@ -29,8 +29,12 @@ class Called:
         return self.function, self.arguments
 
 
-def saved(path: Path, content: Any = STATE, **options: Any) -> Path:
-    torch.save(content, path, **options)
+def saved(path: Path, content: Any = STATE, *, checksums: bool = True, **options: Any) -> Path:
+    torch.serialization.set_crc32_options(checksums)
+    try:
+        torch.save(content, path, **options)
+    finally:
+        torch.serialization.set_crc32_options(True)
     return path
 
 
@@ -63,11 +67,7 @@ def test_a_byte_that_does_not_fit_its_checksum_is_refused(where: str, tmp_path: 
 def test_a_member_that_torchs_reader_leaves_out_is_refused(
     at: int, value: int, checksums: bool, tmp_path: Path
 ) -> None:
-    torch.serialization.set_crc32_options(checksums)
-    try:
-        path = saved(tmp_path / "model.pth")
-    finally:
-        torch.serialization.set_crc32_options(True)
+    path = saved(tmp_path / "model.pth", checksums=checksums)
     data = bytearray(path.read_bytes())
     entry = data.rindex(b"model/data/0") - 46  # of the archive's list: 46 bytes, then the name
     assert data[entry : entry + 4] == b"PK\1\2"
@@ -98,11 +98,7 @@ def test_no_bit_of_a_members_headers_or_of_the_lists_end_changes_what_is_read(tm
 
 
 def test_checksums_that_torch_did_not_compute_are_none(tmp_path: Path) -> None:
-    torch.serialization.set_crc32_options(False)
-    try:
-        path = saved(tmp_path / "model.pth")
-    finally:
-        torch.serialization.set_crc32_options(True)
+    path = saved(tmp_path / "model.pth", checksums=False)
     assert torch.equal(read_torch(path)["head.weight"], STATE["head.weight"])
 
 

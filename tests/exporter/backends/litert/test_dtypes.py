@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 
-from slide_export.backends.litert.dtypes import VECTORS, dtype_stats
+from slide_export.backends.litert.dtypes import dtype_stats
 from slide_export.backends.litert.halves import halved
+from slide_export.core.artifact import FLOAT32_VECTORS
 
 from .files import File, layer
 
@@ -38,7 +39,7 @@ def test_vectors_beside_halves_are_counted_apart(tmp_path: Path) -> None:
     path.write_bytes(file.written([x], [5]))
     assert dtype_stats(path, {}).stored == {"float32": 4 * (6 + 2 + 2)}
     path.write_bytes(halved(path.read_bytes()))
-    assert dtype_stats(path, {}).stored == {"float16": 2 * (6 + 2), VECTORS: 4 * 2}
+    assert dtype_stats(path, {}).stored == {"float16": 2 * (6 + 2), FLOAT32_VECTORS: 4 * 2}
 
 
 def test_shapes_and_axes_are_no_weights_and_a_computed_operand_has_no_mark(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ DOUBLED = (
 IMAGE = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
 
 
-def network(folder: Path, layers: tuple[Layer, ...] = DOUBLED) -> Path:
+def network(folder: Path, layers: tuple[Layer, ...] = DOUBLED, data: bytes = b"") -> Path:
     path = folder / "model.param"
     path.write_text(render(layers))
-    weights_of(path).write_bytes(b"")
+    weights_of(path).write_bytes(data)
     return path

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from slide_export.backends.ncnn.dtypes import VECTORS, computed_in, dtype_stats, product_of
-from slide_export.backends.ncnn.network import Layer, weights_of
+from slide_export.backends.ncnn.dtypes import computed_in, dtype_stats, product_of
+from slide_export.backends.ncnn.network import Layer
 from slide_export.backends.ncnn.runtime import EXACT
 from slide_export.backends.ncnn.weights import halved
+from slide_export.core.artifact import FLOAT32_VECTORS
 
 from .networks import network
 from .test_weights import DATA, LAYERS
@@ -16,18 +17,14 @@ from .test_weights import DATA, LAYERS
 
 def test_biases_and_norms_beside_halves_are_counted_apart(tmp_path: Path) -> None:
     settings = {"options": dict(EXACT)}
-    path = network(tmp_path, LAYERS)
-    weights_of(path).write_bytes(DATA)
-    assert dtype_stats(path, settings).stored == {"float32": 4 * (6 + 2 + 3 + 3 + 2)}
+    assert dtype_stats(network(tmp_path, LAYERS, DATA), settings).stored == {"float32": 4 * (6 + 2 + 3 + 3 + 2)}
     layers, data = halved(LAYERS, DATA)
-    path = network(tmp_path, layers)
-    weights_of(path).write_bytes(data)
-    assert dtype_stats(path, settings).stored == {"float16": 2 * (6 + 2), VECTORS: 4 * (2 + 3 + 3)}
-    constant, *others = reversed(layers)
-    plain = Layer(constant.type, constant.name, constant.inputs, constant.outputs, {**constant.parameters, 21: "1"})
-    path = network(tmp_path, (*reversed(others), plain))  # a constant that is left in float32 is no vector
-    weights_of(path).write_bytes(data[:-8] + DATA[-8:])
-    assert dtype_stats(path, settings).stored == {"float16": 2 * 6, "float32": 4 * 2, VECTORS: 4 * (2 + 3 + 3)}
+    vectors = 4 * (2 + 3 + 3)
+    stored = dtype_stats(network(tmp_path, layers, data), settings).stored
+    assert stored == {"float16": 2 * (6 + 2), FLOAT32_VECTORS: vectors}
+    mixed, rest = (*layers[:-1], LAYERS[-1]), data[:-8] + DATA[-8:]  # a constant that is left in float32 is no vector
+    stored = dtype_stats(network(tmp_path, mixed, rest), settings).stored
+    assert stored == {"float16": 2 * 6, "float32": 4 * 2, FLOAT32_VECTORS: vectors}
 
 
 def test_with_every_option_off_it_is_float32() -> None:
