@@ -84,8 +84,7 @@ def recommend(result: BenchmarkResult) -> Recommendation:
     Raises:
         RequestError: there are not two artifacts to choose from, or none is fit to ship.
     """
-    batch = result.runs[0].batch if result.runs else 0
-    indices = [index for index, run in enumerate(result.runs) if run.batch == batch]
+    indices = [index for index, run in enumerate(result.runs) if run.batch == result.runs[0].batch]
     if len(indices) < 2:
         raise RequestError(f"expected at least two artifacts to choose from, found {len(indices)}")
     subjects = {index: result.runs[index].subject for index in indices}

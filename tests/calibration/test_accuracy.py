@@ -1,20 +1,37 @@
 """Accuracies are counted in pairs, held to their goal, and images that do not fit the model are named."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from slide_export.calibration.accuracy import PREVIEW_IMAGES, AccuracyReport, Hits, _report, compare, preview, top1
+from slide_export.calibration.accuracy import (
+    MAX_SUGGESTED_IMAGES,
+    PREVIEW_IMAGES,
+    AccuracyReport,
+    Hits,
+    _images_needed,
+    _report,
+    compare,
+    conclude,
+    preview,
+    top1,
+    with_figures,
+)
 from slide_export.calibration.evaluation_set import EvaluationSet, load
 from slide_export.calibration.fitness import refuse_unfit
 from slide_export.calibration.image_cache import PictureStore
 from slide_export.calibration.images import ImageSet
-from slide_export.calibration.parts import CHUNK_IMAGES
+from slide_export.calibration.parts import CHUNK_IMAGES, Counted, FileRange
+from slide_export.calibration.significance import drop_interval
 from slide_export.calibration.tally import Tally
 from slide_export.core.errors import CalibrationError
+from slide_export.core.measure import Measure
 from slide_export.core.request import AccuracyGoal
 from slide_export.models import DataConfig
 
@@ -88,12 +105,20 @@ def test_what_is_lost_and_won_is_paired() -> None:
     assert found.artifact is not None
     assert (found.pytorch.top1, found.artifact.top1) == (0.97, 0.98)
     assert found.drop == pytest.approx(-1.0)
+    assert found.interval == pytest.approx([100 * end for end in drop_interval(1, 2, 100)])
     assert found.agreement == pytest.approx(0.97)
 
 
 @pytest.mark.parametrize(("mistakes", "passed"), [(0, True), (1, True), (2, False)])
 def test_the_goal_is_points_of_top1(mistakes: int, passed: bool) -> None:
-    assert report(wrong(), wrong(*range(mistakes)), GOAL).passed is passed
+    found = report(wrong(), wrong(*range(mistakes)), GOAL)
+    assert found.passed is passed
+    assert found.max_drop == 1.0
+
+
+def test_what_meets_the_goal_exactly_passes() -> None:
+    found = replace(report(wrong(), wrong(), GOAL), min_sqnr_db=20.0)
+    assert [replace(found, sqnr_db=value).passed for value in (19.99, 20.0, np.nan)] == [False, True, False]
 
 
 def test_top5_counts_the_five_best() -> None:
@@ -236,3 +261,54 @@ def test_other_outputs_than_scores_tell_no_class() -> None:
         refuse_unfit(tally, labelled([0, 1], 2))
     found = _report(tally, EvaluationSet(labelled([0, 1], 2).images), GOAL, "a fake")
     assert (found.max_drop, found.min_sqnr_db) == (None, 20.0)
+
+
+def test_more_than_a_million_images_are_suggested_to_nobody() -> None:
+    """The number grows by 2 %: from 980,392 to a million, from one more beyond it."""
+    assert MAX_SUGGESTED_IMAGES == 1_000_000
+    bound = 100 * drop_interval(0, 0, MAX_SUGGESTED_IMAGES)[1]
+    assert _images_needed(Tally(images=980_392, width=10), bound) == MAX_SUGGESTED_IMAGES
+    assert _images_needed(Tally(images=980_393, width=10), bound) is None
+
+
+@pytest.mark.parametrize("width", [2, 5, 6])
+def test_scores_of_few_classes(width: int) -> None:
+    classes = [index % width for index in range(20)]
+    found = _report(tallied(classes, classes, classes, width), labelled(classes, width), GOAL, "a fake")
+    assert (found.agreement, found.max_drop) == (1.0, 1.0)
+    assert found.pytorch == Hits(1.0, 1.0 if width > 5 else None)
+
+
+PSNR = Measure("PSNR", "dB", 0.1, ("in", "out"), lambda *_: SimpleNamespace())  # type: ignore[arg-type, return-value]
+
+
+def reached(value: float, **others: float) -> Any:
+    return SimpleNamespace(value=value, others=others)
+
+
+@pytest.mark.parametrize(("goal", "most"), [(None, 0.1), (0.0, 0.0), (2.0, 2.0)])
+def test_a_figure_may_drop_by_what_its_measure_says_where_nobody_does(goal: float | None, most: float) -> None:
+    plain = report(wrong(), wrong(), GOAL)
+    asked = AccuracyGoal(Path(), goal, 12.0)
+    found = with_figures(plain, PSNR, asked, reached(31.0, SSIM=0.9), reached(30.5, SSIM=0.8))
+    assert (found.drop, found.max_drop, found.min_sqnr_db) == (0.5, most, 12.0)
+    assert found.passed is (most >= 0.5)
+    assert found.measured is not None
+    assert (found.measured.pytorch, found.measured.artifact) == (31.0, 30.5)
+    assert [(one.name, one.pytorch, one.artifact) for one in found.measured.others] == [("SSIM", 0.9, 0.8)]
+
+
+def test_a_measure_says_nothing_of_images_without_truths() -> None:
+    data, tally = labelled(CLASSES, 10), tallied(CLASSES, CLASSES, CLASSES)
+    counted = Counted(FileRange(0, 100), "a fake", tally, None)
+    assert conclude(counted, data, GOAL, PSNR) == conclude(counted, data, GOAL)
+    figures = replace(counted, measured=(reached(31.0), reached(31.0)))
+    assert conclude(figures, data, GOAL).measured is None
+    assert conclude(figures, data, GOAL, PSNR).measured is not None
+
+
+def test_a_comparison_on_classes_in_another_order_is_refused() -> None:
+    answers = [(label + 1) % 10 for label in CLASSES]
+    counted = Counted(FileRange(0, 100), "a fake", tallied(CLASSES, answers, answers), None)
+    with pytest.raises(CalibrationError, match="found 10 in another order"):
+        conclude(counted, labelled(CLASSES, 10), GOAL)

@@ -63,9 +63,19 @@ def test_a_ring_is_an_order_only_where_chance_is_ruled_out() -> None:
     assert MAX_SWAP_P_VALUE == 1e-3  # once in a thousand sets of twins
 
 
-def test_a_class_that_is_called_another_half_the_time_is_not_moved() -> None:
-    half = {**diagonal(100), (0, 0): 50, (0, 1): 50, (1, 1): 50, (1, 0): 50}
+@pytest.mark.parametrize("most", [45, 50])
+def test_a_class_that_is_called_another_up_to_half_the_time_is_not_moved(most: int) -> None:
+    half = {**diagonal(100), (0, 0): 10, (0, 2): 90 - most, (0, 1): most, (1, 1): 10, (1, 3): 90 - most, (1, 0): most}
     refuse_unfit(tally(half), DATA)
+    with pytest.raises(CalibrationError, match="found 2 in another order"):
+        refuse_unfit(tally({**half, (0, 1): 102 - most, (1, 0): 102 - most}), DATA)
+
+
+def test_at_most_four_of_the_moved_classes_are_told() -> None:
+    ring = {(n, (n + 1) % 6): 20 for n in range(6)}
+    names = tuple("abcdef")
+    with pytest.raises(CalibrationError, match=r"found 6 in another order \(a is .*, d is what it calls 4\): give"):
+        refuse_unfit(tally(ring, 6), EvaluationSet(DATA.images, DATA.classes, names))
 
 
 def test_a_class_that_leads_into_no_ring_is_a_weak_model() -> None:

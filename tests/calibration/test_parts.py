@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from slide_export.calibration.accuracy import AccuracyReport, conclude
 from slide_export.calibration.evaluation_set import EvaluationSet
-from slide_export.calibration.images import ImageSet
-from slide_export.calibration.parts import Counted, FileRange, chunk_of, count, merged, ranges
+from slide_export.calibration.images import BrokenFiles, ImageSet
+from slide_export.calibration.parts import Counted, FileRange, chunk_of, chunks, count, merged, ranges
 from slide_export.calibration.tally import Tally
 from slide_export.core.errors import CalibrationError, RequestError
 from slide_export.core.measure import Measure
@@ -242,6 +242,15 @@ def test_every_float_comes_back_as_it_was(value: float) -> None:
     tally = Tally(signals=[value], noises=[value], images=3)
     again = Tally.parsed(json.loads(json.dumps(tally.plain(), allow_nan=False)))
     assert [one.hex() for one in again.signals] == [value.hex()]
+
+
+@pytest.mark.parametrize("files", [None, FileRange(2, 7)])
+def test_chunks_take_every_file_once(files: FileRange | None) -> None:
+    data = EvaluationSet(images(10))
+    found = list(chunks(data, Pictures(frozenset({4})), 3, BrokenFiles(data.images), files))  # type: ignore[arg-type]
+    asked = range(10) if files is None else range(2, 7)
+    assert [place for places, _, _ in found for place in places] == [place for place in asked if place != 4]
+    assert all(len(pictures) == len(places) <= 3 for places, (pictures,), _ in found)
 
 
 def test_parts_are_whole_chunks() -> None:

@@ -44,6 +44,13 @@ def test_the_first_five_of_five_classes_would_always_be_right(classes: int, told
     assert tally.width == classes
 
 
+@pytest.mark.parametrize(("place", "told"), [(TOP_K, 40), (TOP_K + 1, 0)])
+def test_the_first_five_of_a_thousand_classes_are_the_highest(place: int, told: int) -> None:
+    tally, scores = Tally(), RNG.normal(size=(40, 1000))
+    tally.add({"y": scores}, {"y": scores}, np.argsort(scores, axis=1)[:, -place])
+    assert tally.pytorch == [0, told]
+
+
 def test_parts_are_the_whole_to_the_bit() -> None:
     parts = [slice(0, 7), slice(7, 20), slice(20, 40)]
     whole = counted(*parts)

@@ -1,5 +1,6 @@
 """A plan and the keywords that make it."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,19 @@ def test_a_plan_needs_one_of_each(field: str) -> None:
         BenchPlan(**{field: 0})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("batches", [(), (0,), (1, -8), (1, 4097), (10**7,)])
-def test_a_plan_needs_batch_sizes(batches: tuple[int, ...]) -> None:
-    with pytest.raises(RequestError, match="expected batch sizes of 1 to 4096"):
+BATCHES = [((), "none"), ((0,), "0"), ((1, -8), "1, -8"), ((1, 4097), "1, 4097"), ((10**7,), "10000000")]
+
+
+@pytest.mark.parametrize(("batches", "told"), BATCHES)
+def test_a_plan_needs_batch_sizes(batches: tuple[int, ...], told: str) -> None:
+    with pytest.raises(RequestError, match=f"expected batch sizes of 1 to 4096, found {told}$"):
         BenchPlan(batches=batches)
+    assert BenchPlan(batches=(1, 4096)).batches == (1, 4096)
+
+
+def test_what_nobody_says_is_what_the_manual_says() -> None:
+    here = DeviceRequest("this machine", keep=False, runner=None)
+    assert BenchPlan() == BenchPlan((1,), 20, 5, None, False, False, 300.0, here, False)
 
 
 def test_keywords_take_the_place_of_the_plans_fields() -> None:
@@ -47,3 +57,8 @@ def test_another_keyword_is_refused() -> None:
 def test_a_plan_needs_time(timeout_s: float) -> None:
     with pytest.raises(RequestError, match="expected a time limit above 0 seconds"):
         BenchPlan(timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("timeout_s", [1e-3, threading.TIMEOUT_MAX])
+def test_any_time_that_a_thread_can_wait_is_one(timeout_s: float) -> None:
+    assert BenchPlan(timeout_s=timeout_s).timeout_s == timeout_s

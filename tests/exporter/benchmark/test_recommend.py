@@ -183,9 +183,59 @@ def test_two_of_one_precision_have_names_of_their_own() -> None:
     assert [option.name for option in found.options] == ["onnx fp32", "m onnx int8", "m-mixed onnx int8"]
 
 
-def test_a_tenth_of_the_size_is_no_reason_to_give_up_precision() -> None:
-    found = recommend(result(run("fp32", 10, 100), run("fp16", 10, 95)))
-    assert found.options[found.chosen].precision == "fp32"
+@pytest.mark.parametrize(("size", "chosen"), [(95, "fp32"), (90, "fp32"), (89, "fp16")])
+def test_a_tenth_of_the_size_is_no_reason_to_give_up_precision(size: int, chosen: str) -> None:
+    found = recommend(result(run("fp32", 10, 100), run("fp16", 10, size)))
+    assert found.options[found.chosen].precision == chosen
+
+
+@pytest.mark.parametrize(
+    ("fast", "small", "offered"), [(100, 90, False), (100, 89, True), (50, 45, False), (50, 44, True)]
+)
+def test_a_slower_one_is_offered_for_a_tenth_of_the_size(fast: int, small: int, offered: bool) -> None:
+    runs = run("fp32", 10, 100), run("fp16", 5, fast), run("int8", 13, small)
+    sentence = recommend(result(*runs)).sentence
+    assert ("; or ship onnx int8 for size" in sentence) is offered
+
+
+def test_sizes_are_over_that_of_the_most_precise() -> None:
+    found = recommend(result(run("int8", 5, 30), run("fp32", 10, 1)))
+    assert [option.size for option in found.options] == [1.0, 30.0]
+
+
+@pytest.mark.parametrize(("ms", "told"), [(10.5, "1.05 times"), (11, "1.1 times"), (12, "1.2 times")])
+def test_a_factor_has_two_digits_behind_its_one_where_it_is_small(ms: float, told: str) -> None:
+    found = recommend(result(run("fp32", 10, 100), run("fp16", ms, 50)))
+    assert found.reasons[0].startswith(f"onnx fp16 is {told} slower here")
+
+
+def test_of_two_faster_ones_the_other_is_not_the_best() -> None:
+    found = recommend(result(run("fp32", 10, 100), run("fp16", 8, 50), run("int8", 5, 26), flags=NEW))
+    assert found.reasons == ("onnx fp16 is 1.2 times faster than onnx fp32, and not the best of them",)
+
+
+def test_an_artifact_without_a_proof_is_fit_to_ship() -> None:
+    one = run("fp32", 10, 100)
+    unproved = replace(one, subject=replace(one.subject, parity=None))
+    assert not recommendation.disproved(unproved.subject)
+    assert recommend(result(unproved, run("int8", 13, 95))).sentence == "keep onnx fp32"
+
+
+@pytest.mark.parametrize(
+    ("decibels", "passed", "told"),
+    [
+        (42.4, True, "42 dB beside PyTorch"),
+        (float("inf"), True, "as PyTorch"),
+        (None, True, "as PyTorch"),
+        (None, False, "no numbers beside PyTorch's"),
+    ],
+)
+def test_what_outputs_without_classes_lose_is_told_in_decibels(decibels: float | None, passed: bool, told: str) -> None:
+    accuracy = {"drop": None, "sqnr_db": decibels, "passed": passed, "sentence": "what was lost"}
+    one = run("fp16", 5, 50)
+    option = replace(one, subject=replace(one.subject, accuracy=accuracy))
+    found = recommend(result(run("fp32", 10, 100), option))
+    assert found.options[1].lost == told
 
 
 def test_the_order_of_the_bundles_does_not_matter() -> None:
