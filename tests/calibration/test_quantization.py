@@ -5,17 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from slide_export.bundle.store import Bundle
 from slide_export.calibration import quantizers
+from slide_export.calibration.audit import MIN_CALIBRATION_IMAGES
 from slide_export.calibration.images import ImageSet, bundled
-from slide_export.calibration.quantization import calibration_images, with_overlap
+from slide_export.calibration.quantization import NumericFormat, calibration_images, in_precision, with_overlap
+from slide_export.calibration.recipe import QuantizationRecipe
 from slide_export.calibration.report import CalibrationReport
 from slide_export.core.errors import CalibrationError, ParityError, PrecisionError, RequestError
+from slide_export.core.graph import OnnxGraph
+from slide_export.core.precision import BF16, FP16, FP32, W16, Precision
 from slide_export.core.proof import Acceptance
 from slide_export.core.request import ExportRequest
+from slide_export.graph import dtypes
+from slide_export.graph.export import specs
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 from slide_export.workflows.resolve import resolve
@@ -150,7 +157,59 @@ def test_images_of_the_evaluation_are_calibrated_on_only_where_few_others_are_le
     assert calibration_images(every, proof, most, 300, 0) == every.without(proof)
 
 
-def test_what_is_calibrated_and_judged_on_is_a_finding() -> None:
+def numbered(name: str, count: int) -> ImageSet:
+    return ImageSet(name, Path(name), tuple(Path(f"{name}/{index:02d}.png") for index in range(count)))
+
+
+@pytest.mark.parametrize(("extra", "apart"), [(0, True), (-1, False)])
+def test_thirty_two_images_apart_are_enough(extra: int, apart: bool) -> None:
+    every = numbered("set", 8 + 20 + MIN_CALIBRATION_IMAGES + extra)
+    proof, judged_on = every.spread(8), replace(every, files=every.without(every.spread(8)).files[:20])
+    chosen = calibration_images(every, proof, judged_on, 300, 0)
+    rest = every.without(proof)
+    assert chosen == (rest.without(judged_on) if apart else rest)
+    assert MIN_CALIBRATION_IMAGES == 32
+
+
+@pytest.mark.parametrize(("count", "apart"), [(16, True), (15, False)])
+def test_of_few_images_as_many_as_prove_are_enough(count: int, apart: bool) -> None:
+    every = numbered("set", count)
+    proof = every.spread(8)
+    assert calibration_images(every, proof, None, 300, 0) == (every.without(proof) if apart else every)
+
+
+@pytest.mark.parametrize("recipe", [None, QuantizationRecipe("nncf", "float", 20, 0.9, keep_fp32=("a",))])
+def test_more_modules_stay_in_float_beside_those_that_were_asked_for(
+    recipe: QuantizationRecipe | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slide_export.calibration.recipe.overflows", lambda: True)
+    numbers = NumericFormat(FP16, recipe, ("b",))
+    kept = numbers.keeping(["c"])
+    if recipe is None:
+        assert kept == replace(numbers, keep=("b", "c"))
+        assert numbers.on_this_machine() is numbers
+    else:
+        assert kept == replace(numbers, recipe=replace(recipe, keep_fp32=("a", "c")))
+        assert numbers.on_this_machine() == replace(numbers, recipe=replace(recipe, cpu_overflows=True))
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16, BF16, W16])
+def test_a_graph_is_rewritten_where_its_precision_rounds(precision: Precision) -> None:
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "/fc/MatMul")
+    weight = onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    proto = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", values[:1], values[1:], [weight]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+    )
+    graph = OnnxGraph(proto, specs(proto.graph.input), specs(proto.graph.output))
+    found, report = in_precision(graph, NumericFormat(precision), None)
+    assert report is None
+    assert dtypes.count(found.proto).computed == {precision.computed: 1}
+    assert (found is graph) is (precision in (FP32, W16))
+
+
+def test_what_is_calibrated_and_judged_on_is_a_finding(caplog: pytest.LogCaptureFixture) -> None:
     every = ImageSet("set", Path("root"), tuple(Path(f"root/{index}.png") for index in range(40)))
     proof, judged_on = every.spread(8), every.spread(20)
     report = CalibrationReport("set", 40, "", ())
@@ -158,5 +217,6 @@ def test_what_is_calibrated_and_judged_on_is_a_finding() -> None:
     assert found is not None
     assert [finding.name for finding in found.findings] == ["calibrated-on-proof", "calibrated-on-evaluation"]
     assert "found 20 of 40 among them" in found.findings[1].message
+    assert [message.partition(":")[0] for message in caplog.messages] == [one.name for one in found.findings]
     assert with_overlap(report, every.without(proof).without(judged_on), proof, judged_on) == report
     assert with_overlap(None, every, proof, judged_on) is None

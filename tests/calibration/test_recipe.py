@@ -54,6 +54,8 @@ def test_a_pattern_names_a_module_or_one_around_it() -> None:
     assert matches("layers.0.blocks.1.attn.qkv", "layers.*.attn")
     assert not matches("layers.0.blocks.1.attn.qkv", "layers.1")
     assert not matches("layers.10.blocks.0", "layers.1")
+    assert matches("head", "head")
+    assert matches("head.fc", "head")
 
 
 def test_what_is_quantized_follows_kind_and_name() -> None:
@@ -117,6 +119,49 @@ def test_an_unsound_recipe_is_refused(text: str, message: str) -> None:
         parse(text, "text")
 
 
+NNCF = FIELDS.replace("onnxruntime", "nncf")
+PALETTE = WEIGHTS.replace("nncf", "coremltools") + "weights: palettized\n"
+PERCENTILE = FIELDS + "ranges: percentile\n"
+EDGES = [
+    (PERCENTILE, "percentile", (50.01, 100), (50, 100.01), "a percentile over 50 and at most 100"),
+    (NNCF, "smooth_quant", (0, 1, "null"), (-0.01, 1.01), "smooth_quant within 0 and 1"),
+    (FIELDS.replace("min_top1: 0.9\n", ""), "min_top1", (0, 1), (-0.01, 1.01), "min_top1 within 0 and 1"),
+    (FIELDS.replace("min_top1: 0.9\n", ""), "min_top1", (), ("null",), "a finite number, found None"),
+    (FIELDS.replace("min_sqnr_db: 20\n", ""), "min_sqnr_db", (0, 9.9e299), (-0.01,), "a min_sqnr_db of 0 or more"),
+    (FIELDS.replace("min_sqnr_db: 20\n", ""), "min_sqnr_db", (), (1e300, -1e300), "a finite number"),
+    (PALETTE, "weight_bits", (8, 6, 4), (7, 5, 2), "weight_bits in text to be one of 8, 6, 4"),
+    (NNCF, "ranges", ("minmax", "percentile"), ("entropy",), "ranges minmax or percentile with library nncf"),
+    (FIELDS, "ranges", ("minmax", "percentile", "entropy"), (), ""),
+]
+
+
+@pytest.mark.parametrize(("rest", "field", "taken", "refused", "message"), EDGES)
+def test_a_field_is_taken_up_to_its_bounds(
+    rest: str, field: str, taken: tuple[object, ...], refused: tuple[object, ...], message: str
+) -> None:
+    for value in taken:
+        found = getattr(parse(f"{rest}{field}: {value}\n", "text"), field)
+        assert found == (None if value == "null" else value)
+    for value in refused:
+        with pytest.raises(RequestError, match=message):
+            parse(f"{rest}{field}: {value}\n", "text")
+
+
+def test_what_a_file_leaves_out_is_said_nowhere_else() -> None:
+    expected = QuantizationRecipe(
+        "onnxruntime", "asymmetric", 20, 0.9, "linear", 8, True, "minmax", 99.99, "auto", True, None, False,
+        ("linear", "convolution"), "integer", "float", (), (), (), cpu_overflows=False,
+    )  # fmt: skip
+    assert parse(FIELDS, "text") == expected
+
+
+def test_a_precision_without_a_recipe_is_named_beside_those_that_have_one() -> None:
+    with pytest.raises(RequestError, match="recipe of fp16 does not come with onnx, it has recipes of int8"):
+        default("onnx", "fp16")
+    with pytest.raises(RequestError, match="of int8 does not come with ncnn, it has no recipes"):
+        default("ncnn", "int8")
+
+
 def test_a_recipe_of_another_precision_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(FIELDS)
     assert isinstance(load(tmp_path / "r.yaml", "int8"), QuantizationRecipe)
@@ -144,6 +189,15 @@ def test_a_library_that_the_target_does_not_have_is_refused(
         refuse_other_library(recipe, target, in_graph=in_graph)
 
 
+def test_a_target_without_a_recipe_takes_any_library_of_its_own_form() -> None:
+    recipe = default("onnx", "int8")
+    with pytest.raises(
+        RequestError, match="expected library torchao or ai_edge_quantizer to quantize in int8 for core"
+    ):
+        refuse_other_library(recipe, "coreml", in_graph=False)
+    refuse_other_library(replace(recipe, library="torchao"), "coreml", in_graph=False)
+
+
 @pytest.mark.parametrize("vnni", [True, False])
 def test_auto_reduces_the_range_without_vnni(vnni: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"architecture": "x86_64", "avx512_vnni": False, "avx_vnni": vnni}
@@ -153,6 +207,13 @@ def test_auto_reduces_the_range_without_vnni(vnni: bool, monkeypatch: pytest.Mon
     assert recipe.reduced is not vnni
     assert recipe.reduce_range == "auto"  # another machine asks its own CPU
     assert not default("onnx", "w8").resolved().reduced
+
+
+@pytest.mark.parametrize("needed", [True, False])
+@pytest.mark.parametrize(("said", "reduced"), [("on", True), ("off", False)])
+def test_what_is_said_of_the_range_holds_on_any_cpu(said: str, reduced: bool, needed: bool) -> None:
+    recipe = parse(FIELDS + f"reduce_range: {said}\n", "text")
+    assert replace(recipe, cpu_overflows=needed).reduced is reduced
 
 
 def test_activations_decide_the_precision_and_whether_images_are_needed() -> None:
@@ -165,6 +226,7 @@ def test_activations_decide_the_precision_and_whether_images_are_needed() -> Non
         "float": "w8",
     }
     assert [name for name, one in kinds.items() if one.calibrated] == ["asymmetric", "symmetric"]
+    assert [name for name, one in kinds.items() if one.dynamic] == ["dynamic"]
     assert [name for name, one in kinds.items() if replace(one, cpu_overflows=True).reduced] == [*kinds][:3]
 
 
