@@ -179,7 +179,6 @@ class _Writer:
         fresh = f"{value.name}_{suffix}"
         while fresh in self.taken:
             fresh += "_"
-        self.taken.add(fresh)
         return fresh
 
 

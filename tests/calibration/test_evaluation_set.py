@@ -64,6 +64,15 @@ def test_another_number_of_folders_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "dog/1.png", "cat/2.png")
     with pytest.raises(CalibrationError, match=r"expected 10 class folders .* found 2"):
         load(tmp_path, (), 10)
+    put(tmp_path, "3/1.png")
+    with pytest.raises(CalibrationError, match=r"expected 10 class folders .* found 3"):
+        load(tmp_path, (), 10)
+
+
+def test_images_of_which_none_belongs_to_another_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "dog/1.png", "cat/2.png")
+    with pytest.raises(CalibrationError, match="expected images that belong together in .*, found none"):
+        load(tmp_path, (), 2, lambda _: ())
 
 
 def test_a_directory_without_folders_has_no_classes(tmp_path: Path) -> None:
@@ -167,6 +176,8 @@ def test_a_row_that_is_there_twice_counts_once(tmp_path: Path, caplog: pytest.Lo
         (f"1.png,{'9' * 5000}\n", "expected a class number in line 1 .* found '999+…'"),
         ("1.png,²\n", "expected a class number in line 1"),
         ("bild,klasse\n1.png,0\n", r"line 1 of .*headings that are known: file,label"),
+        ("_,label\n1.png,0\n", r"line 1 of .*headings that are known: file,label"),
+        ("file,label\n1.png\n", r"expected file,label in line 2 of .*, found '1\.png'"),
     ],
 )
 def test_a_list_that_contradicts_itself_or_has_no_end_is_refused(rows: str, message: str, tmp_path: Path) -> None:

@@ -208,6 +208,21 @@ def test_a_weight_beyond_float16_is_refused_by_name(value: float) -> None:
         to_half(full)
 
 
+@pytest.mark.parametrize("value", [65504.0, -65504.0])
+def test_the_largest_float16_is_a_weight(value: float) -> None:
+    half = to_half(graph([helper.make_node("Mul", ["x", "w"], ["y"])], {"w": np.full(4, value, np.float32)}))
+    assert numpy_helper.to_array(half.proto.graph.initializer[0]).tolist() == [value] * 4
+
+
+def test_types_that_a_graph_does_not_tell_are_inferred() -> None:
+    nodes = [helper.make_node(kind, [takes], [gives]) for kind, takes, gives in (("Relu", "x", "a"), ("Exp", "a", "y"))]
+    told = graph(nodes, {})
+    untold = OnnxGraph(onnx.ModelProto.FromString(told.proto.SerializeToString()), told.inputs, told.outputs)
+    del untold.proto.graph.value_info[:]
+    assert to_half(untold).proto == to_half(told).proto
+    assert computed(to_half(untold).proto, "Relu") == {HALF}
+
+
 def test_a_weight_beyond_float16_is_kept_where_the_node_is_in_float32() -> None:
     full = graph([helper.make_node("Sub", ["x", "w"], ["y"])], {"w": np.full(4, 1e6, np.float32)})
     assert run(to_half(full).proto, np.ones((1, 4), np.float32))[0][0, 0] == 1 - 1e6

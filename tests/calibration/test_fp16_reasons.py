@@ -107,3 +107,18 @@ def test_a_module_that_chooses_among_boxes_is_kept_whole() -> None:
     found = kept(*nodes, weights={**weights, "shape": np.array([-1, 1, 4])})
     assert found["head"].reason == "ChosenBy"
     assert found["head"].node == "/head/suppress/GatherND"
+
+
+def test_a_module_that_sorts_is_kept_whole() -> None:
+    topk = helper.make_node("TopK", ["a", "k"], ["values", "order"], name="/attn/sort/rounds.0/TopK")
+    nodes = [
+        node("Relu", "x", "a", "/attn/sort/Relu"),
+        topk,
+        node("Relu", "values", "b", "/attn/sorted/Relu"),
+        helper.make_node("Relu", ["b"], ["c"]),  # a node may have no name
+        node("Identity", "c", "y"),
+    ]
+    found = kept(*nodes, weights={"k": np.array([2], np.int64)})  # type: ignore[dict-item]
+    assert found == {"attn": Kept("/attn/sort/rounds.0/TopK", "SortedBy", "tokens are sorted by it")}
+    others = [helper.make_node("Relu", ["x"], ["a"], name="/attn/sort/rounds.0/Relu"), node("Identity", "a", "y")]
+    assert kept(*others) == {}
