@@ -71,7 +71,7 @@ def test_another_number_of_folders_is_refused(tmp_path: Path) -> None:
 
 def test_images_of_which_none_belongs_to_another_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "dog/1.png", "cat/2.png")
-    with pytest.raises(CalibrationError, match="expected images that belong together in .*, found none"):
+    with pytest.raises(CalibrationError, match=r"expected images that belong together in .*, found none"):
         load(tmp_path, (), 2, lambda _: ())
 
 
