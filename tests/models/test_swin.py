@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from slide_export.models import IncompleteError, ShapeError, slide_swin, swin
+from slide_export.models.family import UntoldError
 from slide_export.models.swin import SwinConfig, SwinTransformer
 from tests.conftest import SMALL, randomise
 
@@ -83,6 +84,156 @@ def test_head_reads_the_last_feature() -> None:
     with torch.inference_mode():
         last = model.features(x)[-1].permute(0, 2, 3, 1)
         assert torch.allclose(model.head(model.norm(last).mean(dim=(1, 2))), model(x), atol=1e-6)
+
+
+SIZES = {
+    "swin_tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24), 224, 28, 4.5, 81.2),
+    "swin_small": (96, (2, 2, 18, 2), (3, 6, 12, 24), 224, 50, 8.7, 83.2),
+    "swin_base": (128, (2, 2, 18, 2), (4, 8, 16, 32), 224, 88, 15.4, 83.5),
+    "swin_large": (192, (2, 2, 18, 2), (6, 12, 24, 48), 224, 197, 34.5, 86.3),
+    "swin_base_384": (128, (2, 2, 18, 2), (4, 8, 16, 32), 384, 88, 47.1, 84.5),
+    "swin_large_384": (192, (2, 2, 18, 2), (6, 12, 24, 48), 384, 197, 103.9, 87.3),
+}
+"""Width, depths, heads and input of configs/swin; millions of parameters, G multiply-adds and top-1 of README.md."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_and_figures_are_upstreams(name: str) -> None:
+    """Source: microsoft/Swin-Transformer f82860b, configs/swin and README.md."""
+    width, block_counts, heads, side, parameters, macs, top1 = SIZES[name]
+    config, published = swin.VARIANTS[name], swin.PUBLISHED[name]
+    window = (side // 32,) * 2
+    assert config == SwinConfig(width, block_counts, heads, window, (side, side), 1000, 0, 3, 4.0, "scale")
+    assert (published.parameters_m, published.flops_g, published.top1) == (parameters, macs, top1)
+    with torch.device("meta"):
+        count = sum(value.numel() for value in SwinTransformer(config).parameters())
+    assert count / 1e6 == pytest.approx(parameters, abs=0.75)
+    assert swin.VARIANTS.keys() == swin.PUBLISHED.keys() == SIZES.keys()
+
+
+def test_what_nobody_says_of_a_swin() -> None:
+    plain = SwinConfig(96, (2,), (3,))
+    assert plain == SwinConfig(
+        96, (2,), (3,), (7, 7), (224, 224), 1000, 0, 3, 4.0, "scale", "shrink", False, False, "gelu", 1e-5, (), ()
+    )
+
+
+@pytest.mark.parametrize(("whole", "sizes"), [(True, (16, 17)), (False, (17, 18))])
+def test_rows_that_make_no_whole_patch_are_dropped_or_padded(whole: bool, sizes: tuple[int, int]) -> None:
+    config = replace(SMALL, image_size=(67, 69), whole_patches=whole)
+    assert config.resolution(0) == sizes
+
+
+def test_every_other_block_is_shifted() -> None:
+    model = SwinTransformer(replace(SMALL, depths=(3, 1), heads=(1, 2), slide_stages=0, window=(4, 4)))
+    assert [block.attn_mask is not None for block in model.layers[0].blocks] == [False, True, False]
+
+
+def test_windows_that_are_fixed_take_no_other_size() -> None:
+    config = replace(SMALL, resized_window="fixed")
+    assert config.at(SMALL.image_size) == config
+    with pytest.raises(ShapeError, match="fixed for the trained size"):
+        config.at((96, 96))
+
+
+@pytest.mark.parametrize("rule", ["scale", "floor"])
+def test_a_window_has_one_row_at_least(rule: str) -> None:
+    assert replace(SMALL, window=(7, 7), resized_window=rule).at((4, 200)).window[0] == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "taken"), [((128, 128), True), ((120, 128), False), ((128, 120), False)])
+def test_a_map_shorter_than_its_window_is_refused_where_the_library_cannot_run_it(
+    size: tuple[int, int], taken: bool
+) -> None:
+    """Two stages, the last of 16x16 of 128x128: windows of 16x16, which `keep` leaves as they are."""
+    config = replace(
+        SMALL,
+        depths=(1, 1),
+        heads=(1, 2),
+        window=(16, 16),
+        image_size=(256, 256),
+        small_maps="joint",
+        resized_window="keep",
+    )
+    if taken:
+        assert config.at(size).window == (16, 16)
+    else:
+        with pytest.raises(ShapeError, match="in stage 2, smaller than its window of 16x16"):
+            config.at(size)
+    assert replace(config, small_maps="shrink").at(size).image_size == size
+
+
+def test_keys_of_a_swin_are_told_from_others() -> None:
+    state = SwinTransformer(replace(SMALL, slide_stages=0, window=(4, 4))).state_dict()
+    assert swin.is_swin(state)
+    assert swin.matches(state)
+    assert not swin.matches(SwinTransformer(SMALL).state_dict())  # slide attention
+    assert not swin.matches({**state, "layers.0.blocks.0.attnC.qkv.weight": torch.zeros(1)})  # content attention
+    assert not swin.is_swin(
+        {key: value for key, value in state.items() if not key.startswith("layers.0.blocks.0.attn.")}
+    )
+    assert not swin.is_swin({key: value for key, value in state.items() if key != "patch_embed.proj.weight"})
+
+
+def test_a_stage_without_its_table_is_named() -> None:
+    state = SwinTransformer(SMALL).state_dict()
+    del state["layers.1.blocks.0.attn.relative_position_bias_table"]
+    with pytest.raises(ShapeError, match="a stage has no layers"):
+        swin.infer(state)
+
+
+def test_a_slide_stage_after_a_window_stage_is_refused_wherever_it_stands() -> None:
+    state = SwinTransformer(replace(SMALL, slide_stages=0, window=(2, 2))).state_dict()
+    state["layers.1.blocks.0.attn.relative_position_bias_table"] = torch.zeros(1, 2, 1, 9, 1, 1)
+    with pytest.raises(ShapeError, match="first stages"):
+        swin.infer(state)
+
+
+def test_an_oblong_window_is_told_by_somebody() -> None:
+    config = replace(SMALL, slide_stages=0, window=(2, 3), image_size=(64, 96))
+    state = SwinTransformer(config).state_dict()
+    with pytest.raises(UntoldError, match="a table of 15 positions, which no square window has"):
+        swin.infer(state)
+    assert swin.infer(state, window=(2, 3)) == config
+
+
+def test_a_model_that_slides_everywhere_is_of_224() -> None:
+    config = replace(SMALL, slide_stages=4, image_size=(224, 224))
+    found = swin.infer(SwinTransformer(config).state_dict())
+    assert (found.window, found.image_size) == ((7, 7), (224, 224))
+    assert swin.told_size(SwinTransformer(config).state_dict()) is None
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "told"),
+    [((2, 2), (64, 64), True), ((7, 7), (224, 224), True), ((4, 4), (64, 64), True), ((2, 2), (128, 128), True)],
+)
+def test_a_shift_mask_or_a_cut_window_tells_the_input(
+    window: tuple[int, int], size: tuple[int, int], told: bool
+) -> None:
+    config = replace(SMALL, slide_stages=0, depths=(1, 2, 2, 1), window=window, image_size=size)
+    state = SwinTransformer(config).state_dict()
+    assert swin.told_size(state) == size
+    unmasked = {key: value for key, value in state.items() if not key.endswith(".attn_mask")}
+    assert swin.told_size(unmasked) == (size if window == (4, 4) else None)
+
+
+@pytest.mark.parametrize(
+    ("side", "test", "whole"), [(384, {}, True), (383, {}, False), (384, {"CROP": True}, False), (224, {}, False)]
+)
+def test_large_inputs_are_whole_images(side: int, test: dict[str, Any], whole: bool) -> None:
+    found = swin.read_data({"TEST": test}, replace(SMALL, image_size=(side, side)))
+    assert (found.keep_aspect, found.scale) == ((False, 1.0) if whole else (True, 256 / 224))
+
+
+def test_what_a_user_may_say_of_a_swin() -> None:
+    values = {value.name: (value.assumed, value.needed) for value in swin.FAMILY.values}
+    assert values == {
+        "image_size": (True, False),
+        "window": (False, False),
+        "window_size": (False, True),
+        "activation": (False, False),
+    }
 
 
 def tree(**data: Any) -> dict[str, Any]:
