@@ -74,5 +74,11 @@ def test_a_module_without_numbers_loses_none() -> None:
     assert _loss(Call("a.b", (), ()), Call("a.b", (), ())) == FirstLoss("a.b", 0.0, math.inf)
 
 
+def test_of_several_outputs_the_one_that_loses_most_counts() -> None:
+    value = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    called, rounded = Call("a", (), (value, value)), Call("a", (), (value * 1.01, value * 1.1))
+    assert _loss(called, rounded).centred_db == pytest.approx(20.0)
+
+
 def test_where_no_module_loses_anything_none_is_named() -> None:
     assert loss(Outer(1.0, 0.0)) == FirstLoss("", 0.0, math.inf)

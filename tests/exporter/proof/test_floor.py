@@ -119,6 +119,13 @@ def test_a_small_model_of_every_family_is_held(name: str, trained: bool, tmp_pat
     assert held(served, with_floor(served, reference, single), single)
 
 
+def test_a_floor_that_is_no_number_is_infinitely_near(model: Model) -> None:
+    served, reference = with_floor_of(model, FP16)
+    with np.errstate(invalid="ignore"):
+        lost = replace(reference, rounded={"logits": np.full_like(reference.rounded["logits"], np.nan)})
+    assert floor._centred_db(served, lost, slice(None)) == -math.inf
+
+
 def test_a_floor_that_is_just_far_enough_below_is_held(model: Model) -> None:
     served, reference = with_floor_of(model, FP16)
     found = floor._centred_db(served, reference, slice(None))

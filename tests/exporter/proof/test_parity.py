@@ -18,7 +18,7 @@ from slide_export.calibration.recipe import default
 from slide_export.core.artifact import Feeds, ModelIO, Outputs
 from slide_export.core.model import Model
 from slide_export.core.precision import FP16, FP32, INT8
-from slide_export.core.proof import Reference
+from slide_export.core.proof import Flip, Reference, Rule, RuleParity
 from slide_export.graph import export as onnx_graph
 from slide_export.inference.choose import choose
 from slide_export.inference.forms import FORMS, NATIVE
@@ -179,6 +179,51 @@ def test_a_dense_decision_is_flipped_where_its_margin_is_largest() -> None:
     assert parity._decisions(reference, None) == 0
 
 
+def test_of_a_flip_in_two_batches_the_larger_stands_and_of_equal_ones_the_last() -> None:
+    """One image of three classes, 5, 4 and 1, which two runs take for the second and the third."""
+    exact = {"logits": np.array([[5.0, 4.0, 1.0]])}
+    decisions = parity._Decided(Reference("s", ("a",), {}, exact, exact), 1)
+    for order in ([0, 9, 1], [0, 1, 9]):
+        decisions.add({"logits": np.array([order], np.float64)}, 0)
+    (flip,) = decisions.flips
+    assert (flip.found, flip.margin, decisions.share) == (2, 1.0, 0.0)
+
+
+def test_an_image_in_several_orders_has_its_worst_flip() -> None:
+    flips = Flip("a", 0, 1, 1.0), Flip("a", 0, 2, 3.0), Flip("b", 0, 1, 0.5), Flip("a", 0, 3, 3.0), Flip("a", 0, 4, 2.0)
+    assert parity._once_an_image(flips) == (flips[1], flips[2])
+
+
+def test_an_output_that_follows_from_others_is_judged_image_by_image() -> None:
+    """A rule that counts the reference's rows that it is shown, and adds them up over all images and batches."""
+    seen: list[list[float]] = []
+
+    def judge(found: Outputs, one: Outputs) -> RuleParity:
+        seen.append(one["scores"][:, 0].tolist())
+        return RuleParity("kept", len(found["kept"]), 1, 2, 3)
+
+    exact = {"scores": np.array([[1.0, 0.0], [2.0, 0.0]]), "kept": np.ones((2, 1))}
+    reference = Reference("s", ("a", "b"), {}, exact, exact, rule=Rule("kept", judge))
+    results = [(image, {name: value[image : image + 1] for name, value in exact.items()}) for image in (0, 1, 1)]
+    judged = parity._judged(reference, results, 1)
+    assert judged.rule == RuleParity("kept", 3, 3, 6, 9)
+    assert seen == [[1.0], [2.0], [2.0]]
+    assert [output.name for output in judged.errors] == ["scores"]
+    assert parity._judged(replace(reference, rule=None), results, 1).rule is None
+
+
+def test_a_map_of_decisions_has_one_a_pixel() -> None:
+    margins = {"mask": np.zeros((2, 3, 5)), "other": np.zeros((2, 7))}
+    reference = Reference("s", ("a", "b"), {}, {"mask": np.zeros((2, 3, 5))}, {}, margins)
+    assert parity._decisions(reference, None) == 3 * 5 + 7
+
+
+def test_batches_depend_on_the_size_of_one_image() -> None:
+    alone = Reference("s", ("a",), {"images": np.zeros((1, 3, 8, 8))}, {}, {})
+    assert parity._sizes(alone, None) == (1, 2, 3, 8)
+    assert parity._sizes(alone, 4) == (4,)
+
+
 def test_a_position_along_one_axis_is_named_too() -> None:
     exact = np.zeros((1, 2, 4))  # [B, K, N]
     exact[:, 0] = 1.0
@@ -258,6 +303,7 @@ def test_one_score_is_judged_as_it_is() -> None:
 
 def test_two_scores_are_centred() -> None:
     assert np.array_equal(parity.centred(np.array([[3.0, 1.0]]), 1), [[1.0, -1.0]])
+    assert np.array_equal(parity.centred(np.array([[3.0, 1.0, 2.0], [9.0, 1.0, 2.0]]), 1), [[1, -1, 0], [5, -3, -2]])
     assert np.array_equal(parity.centred(np.array([[3.0, 1.0], [1.0, 3.0]]), None), [[1.0, -1.0], [-1.0, 1.0]])
 
 

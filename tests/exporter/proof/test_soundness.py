@@ -77,6 +77,22 @@ UNIT = float(np.finfo(np.float64).eps)
 def test_outputs_are_the_same_up_to_sixteen_units_of_float64(units: int, same: bool) -> None:
     """What another order of a sum may change, and no more."""
     assert soundness._same_for_all(np.array([[1.0 - units * UNIT], [1.0]])) is same
+    assert soundness._same_for_all(np.array([[4.0 - 4 * units * UNIT], [4.0]])) is same
+
+
+def test_weights_whose_sum_is_beyond_the_type_are_finite(model: Model) -> None:
+    served = serve(model, PLAIN)
+    truth = reference_of(model, IMAGES, PLAIN)
+    module = copy.deepcopy(served.module)
+    with torch.no_grad():
+        next(module.parameters()).fill_(3e38)  # float32's largest is 3.4e38
+    refuse_unsound(replace(served, module=module), truth)
+
+
+def test_images_vary_where_one_input_does() -> None:
+    varied, same = np.array([[1.0], [2.0]]), np.ones((2, 1))
+    assert soundness._varied({"a": same, "b": varied})
+    assert not soundness._varied({"a": same, "b": same})
 
 
 @pytest.mark.parametrize(("units", "same"), [(16, True), (17, False)])

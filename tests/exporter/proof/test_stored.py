@@ -40,6 +40,24 @@ def test_what_is_rounded_once_is_its_source(found: StoredConstant) -> None:
     assert (report.passed, report.tensors, report.values) == (True, 2, 24)
 
 
+def test_of_two_names_in_one_the_longer_is_its_source() -> None:
+    report = compare(
+        [full("head", WEIGHT + 1), full("head.weight")], [half("q_head.weight_half"), half("head", WEIGHT + 1)]
+    )
+    assert report.passed
+    assert (
+        stored._source("q_head.weight_half", {"head": full("head"), "head.weight": full("head.weight")})
+        == "head.weight"
+    )
+
+
+def test_a_second_copy_equals_one_of_the_sources() -> None:
+    """Neither has its name: one is the source's only counterpart, the other is another one of it."""
+    sources = [full("a"), full("b", WEIGHT + 1)]
+    report = compare(sources, [half("a"), half("b", WEIGHT + 1), half("2c26b46b68ffc68f"), half("fcde2b2edba56bf4")])
+    assert (report.passed, report.tensors) == (True, 4)
+
+
 @pytest.mark.parametrize("precision", ["half", "int8"])
 def test_one_value_off_is_named_with_its_place(precision: str) -> None:
     source = WEIGHT.copy()
