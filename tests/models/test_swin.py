@@ -79,6 +79,13 @@ def test_features_are_the_stage_maps_at_strides_4_to_32() -> None:
     assert [tuple(m.shape) for m in maps] == [(2, 16, 16, 16), (2, 32, 8, 8), (2, 64, 4, 4), (2, 128, 2, 2)]
 
 
+def test_features_are_those_of_stages_alone() -> None:
+    model = randomise(SwinTransformer(SMALL))
+    model.layers[1] = torch.nn.Identity()
+    with pytest.raises(TypeError, match="expected a Stage in layers, found Identity"):
+        model.features(torch.randn(1, 3, 64, 64))
+
+
 def test_head_reads_the_last_feature() -> None:
     model, x = randomise(SwinTransformer(SMALL)), torch.randn(2, 3, 64, 64)
     with torch.inference_mode():

@@ -128,10 +128,23 @@ def test_batches_of_none_and_of_one_are_told_from_many() -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((224, 224), (1, 2, 3, 8)), ((512, 512), (1, 2, 3, 8)), ((512, 544), (1, 2, 3)), ((800, 1344), (1, 2))],
+    [((224, 224), (1, 2, 3, 8)), ((512, 512), (1, 2, 3, 8)), ((512, 513), (1, 2, 3)), ((800, 1344), (1, 2))],
 )
 def test_a_batch_of_large_images_is_checked_at_fewer_sizes(size: tuple[int, int], expected: tuple[int, ...]) -> None:
     assert batch_sizes(3 * size[0] * size[1]) == expected
+
+
+@pytest.mark.parametrize("faults", [0, 1, 2])
+def test_one_answer_that_does_not_follow_is_too_many(faults: int) -> None:
+    found = replace(PROOF, rule=RuleParity("kept", 9, faults, 9, 9))
+    assert found.broken_rule is (faults > 0)
+    assert found.passed is (faults == 0)
+
+
+def test_the_tightest_output_is_nearest_to_its_own_limit() -> None:
+    near = replace(FINE, name="map", max_abs=0.9, limit_max=1.0)
+    for outputs in ((FINE, near), (near, FINE)):
+        assert replace(PROOF, outputs=outputs).tightest is near
 
 
 def test_one_bad_output_of_two_is_enough() -> None:

@@ -9,14 +9,14 @@ from slide_export.checkpoint.load import load_checkpoint
 from slide_export.cli import main as cli
 from slide_export.core.errors import RequestError
 from slide_export.core.model import Model
-from slide_export.inference.choose import choose, forms_of_layer, names, refuse_unfit
+from slide_export.inference.choose import choose, forms_of_layer, names, refuse_unfit, width
 from slide_export.inference.forms import FORMS, SAMPLINGS
 from slide_export.inference.fuse import fuse
 from slide_export.models import sampling
 from slide_export.models.config_tree import write_config
 from slide_export.models.dat import FAMILY
 from slide_export.models.deformable_attention import FusedDeformableAttention
-from slide_export.models.slide_attention import FusedSlideAttention
+from slide_export.models.slide_attention import FusedSlideAttention, SlideAttention
 from tests.conftest import randomise
 from tests.models.dat_configs import PLUS_PLUS, SMALL
 
@@ -97,6 +97,12 @@ def test_a_form_of_another_attention_is_refused_with_the_models_own(model: Model
 def test_points_that_stand_still_have_no_form() -> None:
     module = FAMILY.build(replace(PLUS_PLUS, still=(True,) * 4, biased=(False,) * 4))
     assert all(forms_of_layer(layer) is None for layer in module.modules())
+
+
+def test_only_an_attention_with_several_forms_has_a_width() -> None:
+    assert width(SlideAttention(12, 3)) == width(SlideAttention(12, 3).fuse()) == 12
+    with pytest.raises(TypeError, match="expected an attention that has several forms, found Linear"):
+        width(torch.nn.Linear(12, 12))
 
 
 def test_the_help_names_every_form(capfd: pytest.CaptureFixture[str]) -> None:

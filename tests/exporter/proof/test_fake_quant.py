@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from slide_export.calibration.recipe import default
-from slide_export.proof.fake_quant import kind_of, simulated
+from slide_export.proof.fake_quant import _rounding, kind_of, simulated
 
 WEIGHTS_ALONE = default("onnx", "w8").resolved()
 INT8 = replace(default("onnx", "int8"), reduce_range="off")
@@ -78,6 +78,18 @@ def test_zero_is_within_the_range_of_what_is_negative_alone() -> None:
     assert observed(torch.tensor([[-300.0], [-0.4], [9.0]])).flatten().tolist() == [-255.0, 0.0, 0.0]
     own = simulated(served, replace(INT8, activations="dynamic"), [])
     assert own(torch.tensor([[-255.0], [-0.4]])).flatten().tolist() == [-255.0, 0.0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (-0.001, 100.0), (-50.0, 1.0), (0.0, 2.0)])
+def test_a_range_around_zero_has_255_steps_of_its_own(low: float, high: float) -> None:
+    """Every value of the range is at most half a step off, and zero is a level."""
+    values = torch.linspace(low, high, 1001)
+    (found,) = _rounding(low, high, symmetric=False)(nn.Identity(), (values,))
+    step = (high - low) / 255
+    assert (found - values).abs().max() <= step * 1.001  # a zero between two levels moves both ends by half a step
+    assert len(found.unique()) in (255, 256)
+    (zero,) = _rounding(low, high, symmetric=False)(nn.Identity(), (torch.zeros(1),))
+    assert zero.item() == 0
 
 
 def test_a_range_of_no_width_and_a_channel_of_zeros_pass_as_they_are() -> None:

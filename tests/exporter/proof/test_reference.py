@@ -3,16 +3,21 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
+from torch import nn
 
 from slide_export.calibration.images import bundled
 from slide_export.calibration.quantization import NumericFormat
 from slide_export.core.artifact import ModelIO
 from slide_export.core.model import Model
 from slide_export.core.precision import FP16, FP32
+from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.inference.served import serve
-from slide_export.proof.reference import rerun, subset, with_floor
+from slide_export.models import DataConfig
+from slide_export.proof.reference import rerun, subset, told_by, with_floor
 from tests.conftest import reference_of
+from tests.models.test_sorting import Once
 
 IMAGES = bundled().spread(3)
 
@@ -41,3 +46,25 @@ def test_a_subset_is_the_first_images_of_everything(model: Model) -> None:
     assert two.images == made.images[:2]
     for ours, theirs in ((two.feeds, made.feeds), (two.exact, made.exact), (two.rounded, made.rounded)):
         assert all(np.array_equal(ours[name], value[:2]) for name, value in theirs.items())
+
+
+@pytest.mark.parametrize("sorts", [False, True])
+def test_only_a_model_that_sorts_is_asked_for_its_orders(sorts: bool) -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sort = Once() if sorts else nn.Identity()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            calls.append(images.dtype)
+            keys = images.flatten(2)
+            if sorts:
+                (order,), _ = self.sort(keys[:, :1])
+                return order.float()
+            return keys
+
+    calls: list[torch.dtype] = []
+    exact, other = (ExportWrapper(Module(), DataConfig(), ModelIO()).eval() for _ in range(2))
+    picture = torch.rand(1, 3, 2, 2)
+    with told_by(exact.double(), (picture.double(),), other):
+        assert calls == ([torch.float64] if sorts else [])

@@ -124,6 +124,26 @@ def test_beside_a_kept_module_a_norm_reads_half_and_gives_float() -> None:
     assert torch.equal(found, expected.half().float())
 
 
+class Adds(nn.Module):
+    """A layer, and a sum that is asked for by a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(self.layer(x), x, alpha=3)
+
+
+@pytest.mark.parametrize("keep", [(), ("layer",)])
+def test_keywords_of_an_operator_are_handed_on(keep: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    served, x = Adds(), half(torch.randn(3, 4))
+    with torch.inference_mode():
+        inside = half(served.layer(x)) if keep else rounded(served.layer, x)
+        assert torch.equal(at_precision(served, FP16, keep)(x), half(inside + 3 * x))
+
+
 def test_the_trained_model_is_left_alone(model: Model) -> None:
     before = model.module.get_parameter("head.weight").clone()
     at_precision(model.module, FP16)
