@@ -72,6 +72,24 @@ def test_a_picture_has_as_many_pixels_as_pillow_takes(monkeypatch: pytest.Monkey
         crop(gradient(9, 9), data, (64, 49))
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "cut"), [(64, 32, True), (70, 32, True), (64, 40, True), (63, 40, False), (70, 31, False)]
+)
+def test_a_picture_that_holds_the_input_is_cut_where_none_is_resized(width: int, height: int, cut: bool) -> None:
+    picture, data = gradient(width, height), DataConfig(resizes=False)
+    left, top = (width - 64) // 2, (height - 32) // 2
+    middle = np.asarray(picture.crop((left, top, left + 64, top + 32)))
+    found = crop(picture, data, (32, 64))
+    assert found.shape == (32, 64, 3)
+    assert np.array_equal(found, middle) is cut
+
+
+def test_a_whole_picture_is_fitted_into_an_oblong_input() -> None:
+    found = crop(gradient(20, 40), DataConfig(fits=True), (32, 64))
+    assert found.shape == (32, 64, 3)
+    assert (found[:, 16:] == DataConfig().fill).all()
+
+
 @pytest.mark.parametrize(("width", "height", "taken"), [(90, 45, (32, 64)), (45, 90, (32, 16)), (7, 64, (32, 4))])
 def test_a_whole_picture_is_fitted_at_the_top_left_and_the_rest_is_the_mean(
     width: int, height: int, taken: tuple[int, int]
