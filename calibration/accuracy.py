@@ -111,7 +111,7 @@ class AccuracyReport:
     sqnr_db: float
     max_drop: float | None
     min_sqnr_db: float | None
-    skipped: int = 0
+    skipped: int
     enough: int | None = None
     measured: Measured | None = None
 

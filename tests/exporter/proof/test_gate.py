@@ -123,7 +123,7 @@ def test_half_the_weights_are_enough_only_where_modules_were_kept() -> None:
 
 LABELLED = AccuracyReport(
     "a runtime", "a folder", "0" * 64, 100, Hits(0.9, 0.99), Hits(0.88, 0.99), 3, 1, 0.6, 2.0, (0.0, 4.0), 0.96, 40.0,
-    max_drop=1.0, min_sqnr_db=None,
+    max_drop=1.0, min_sqnr_db=None, skipped=0,
 )  # fmt: skip
 UNLABELLED = replace(LABELLED, pytorch=None, artifact=None, p_value=None, interval=None, agreement=0.98)
 
