@@ -171,3 +171,10 @@ def test_scales_go_along_their_axis(
     scale: tuple[int, ...], shape: tuple[int, ...], axis: int, expected: tuple[int, ...]
 ) -> None:
     assert _along(np.ones(scale), shape, axis).shape == expected
+
+
+@pytest.mark.parametrize(("width", "second"), [(4, [1, 1, 2, 2]), (7, [1, 1, 1, 2, 2, 2, 3])])
+def test_a_scale_of_a_block_is_that_of_each_of_its_values(width: int, second: list[int]) -> None:
+    blocks = np.arange(1, 1 + max(second))
+    found = _along(np.stack([blocks * 10, blocks]), (2, width), 1)
+    assert found.tolist() == [[10 * value for value in second], second]
