@@ -214,6 +214,18 @@ def test_of_two_faster_ones_the_other_is_not_the_best() -> None:
     assert found.reasons == ("onnx fp16 is 1.2 times faster than onnx fp32, and not the best of them",)
 
 
+def test_of_faster_ones_the_fastest_ships_though_another_is_smaller() -> None:
+    found = recommend(result(run("fp32", 10, 100), run("fp16", 5, 50), run("int8", 9, 26), flags=NEW))
+    assert found.sentence.startswith("ship onnx fp16: it is 2.0 times faster here, 0.50 of the size")
+    assert found.sentence.endswith("; or ship onnx int8 for size (0.52 of it, accuracy not measured)")
+
+
+def test_artifacts_that_were_not_measured_beside_each_other_are_refused() -> None:
+    apart = replace(result(run("fp32", 10, 100), run("fp16", 5, 50)), comparisons=())
+    with pytest.raises(RequestError, match="expected artifacts that were measured beside each other, found two"):
+        recommend(apart)
+
+
 def test_an_artifact_without_a_proof_is_fit_to_ship() -> None:
     one = run("fp32", 10, 100)
     unproved = replace(one, subject=replace(one.subject, parity=None))
