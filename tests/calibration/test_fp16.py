@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.calibration.fp16 import to_half
+from slide_export.calibration.fp16 import ToHalf, to_half
 from slide_export.calibration.images import bundled
 from slide_export.core.artifact import ModelIO
 from slide_export.core.errors import LoweringError
@@ -21,6 +21,7 @@ from slide_export.core.model import FusedModel, Model, Provenance
 from slide_export.core.proof import Reference
 from slide_export.graph import dtypes
 from slide_export.graph import export as onnx_graph
+from slide_export.graph.convert import to_ir
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form
@@ -212,6 +213,11 @@ def test_a_weight_beyond_float16_is_refused_by_name(value: float) -> None:
 def test_the_largest_float16_is_a_weight(value: float) -> None:
     half = to_half(graph([helper.make_node("Mul", ["x", "w"], ["y"])], {"w": np.full(4, value, np.float32)}))
     assert numpy_helper.to_array(half.proto.graph.initializer[0]).tolist() == [value] * 4
+
+
+def test_the_pass_says_that_it_changed_the_graph() -> None:
+    full = graph([helper.make_node("Relu", ["x"], ["y"])], {})
+    assert ToHalf()(to_ir(full.proto)).modified
 
 
 def test_types_that_a_graph_does_not_tell_are_inferred() -> None:

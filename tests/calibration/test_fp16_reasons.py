@@ -84,6 +84,11 @@ def test_a_weight_that_would_vanish_is_kept(size: float, vanishes: bool) -> None
         assert found["y"].because == f"the largest of w is {np.float32(size):g}, which float16 rounds to 0"
 
 
+def test_an_input_that_is_left_out_is_no_weight() -> None:
+    found = kept(helper.make_node("Clip", ["x", "", "w"], ["y"], name="/y/Clip"), weights={"w": np.float32(1e-9)})  # type: ignore[dict-item]
+    assert found["y"].because == "the largest of w is 1e-09, which float16 rounds to 0"
+
+
 def test_a_module_that_was_asked_for_is_kept() -> None:
     found = kept(node("Relu", "x", "a", "/a/blocks.0/fc/Relu"), node("Relu", "a", "y"), keep="a.blocks.*")
     assert found == {"a": Kept("/a/blocks.0/fc/Relu", "AskedFor", "its module was asked for in float32")}

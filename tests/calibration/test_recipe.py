@@ -128,7 +128,7 @@ EDGES = [
     (FIELDS.replace("min_top1: 0.9\n", ""), "min_top1", (0, 1), (-0.01, 1.01), "min_top1 within 0 and 1"),
     (FIELDS.replace("min_top1: 0.9\n", ""), "min_top1", (), ("null",), "a finite number, found None"),
     (FIELDS.replace("min_sqnr_db: 20\n", ""), "min_sqnr_db", (0, 9.9e299), (-0.01,), "a min_sqnr_db of 0 or more"),
-    (FIELDS.replace("min_sqnr_db: 20\n", ""), "min_sqnr_db", (), (1e300, -1e300), "a finite number"),
+    (FIELDS.replace("min_sqnr_db: 20\n", ""), "min_sqnr_db", (), ("1.0e+300", "-1.0e+300"), "a finite number"),
     (PALETTE, "weight_bits", (8, 6, 4), (7, 5, 2), "weight_bits in text to be one of 8, 6, 4"),
     (NNCF, "ranges", ("minmax", "percentile"), ("entropy",), "ranges minmax or percentile with library nncf"),
     (FIELDS, "ranges", ("minmax", "percentile", "entropy"), (), ""),
