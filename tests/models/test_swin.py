@@ -132,8 +132,8 @@ def test_rows_that_make_no_whole_patch_are_dropped_or_padded(whole: bool, sizes:
 
 
 def test_every_other_block_is_shifted() -> None:
-    model = SwinTransformer(replace(SMALL, depths=(3, 1), heads=(1, 2), slide_stages=0, window=(4, 4)))
-    assert [block.attn_mask is not None for block in model.layers[0].blocks] == [False, True, False]
+    model = SwinTransformer(replace(SMALL, depths=(4, 1), heads=(1, 2), slide_stages=0, window=(4, 4)))
+    assert [block.attn_mask is not None for block in model.layers[0].blocks] == [False, True, False, True]
 
 
 def test_windows_that_are_fixed_take_no_other_size() -> None:
@@ -168,6 +168,10 @@ def test_a_map_shorter_than_its_window_is_refused_where_the_library_cannot_run_i
         with pytest.raises(ShapeError, match="in stage 2, smaller than its window of 16x16"):
             config.at(size)
     assert replace(config, small_maps="shrink").at(size).image_size == size
+    oblong = replace(config, window=(16, 8))
+    assert oblong.at((128, 64)).window == (16, 8)
+    with pytest.raises(ShapeError, match="a map of 15x8 in stage 2, smaller than its window of 16x8"):
+        oblong.at((120, 64))
 
 
 def test_keys_of_a_swin_are_told_from_others() -> None:
@@ -202,6 +206,18 @@ def test_an_oblong_window_is_told_by_somebody() -> None:
     with pytest.raises(UntoldError, match="a table of 15 positions, which no square window has"):
         swin.infer(state)
     assert swin.infer(state, window=(2, 3)) == config
+    square = replace(config, depths=(1, 2, 2, 1), window=(2, 2), image_size=(128, 128))
+    assert swin.infer(SwinTransformer(square).state_dict(), window=(2, 2)) == square  # a mask tells the input
+
+
+def test_a_mask_of_a_single_stage_tells_the_input() -> None:
+    config = replace(SMALL, depths=(2,), heads=(1,), slide_stages=0, window=(4, 4))
+    assert swin.infer(SwinTransformer(config).state_dict()).image_size == (64, 64)
+
+
+def test_the_input_that_it_was_trained_with_leaves_its_windows() -> None:
+    (size,) = (value for value in swin.FAMILY.values if value.name == "image_size")
+    assert size.applied(SMALL, (128, 128)) == replace(SMALL, image_size=(128, 128))
 
 
 def test_a_model_that_slides_everywhere_is_of_224() -> None:

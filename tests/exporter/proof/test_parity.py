@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from slide_export.backends import onnx as backend
@@ -25,6 +26,7 @@ from slide_export.inference.forms import FORMS, NATIVE
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import in_form, serve
 from slide_export.proof import parity
+from slide_export.proof.ordering import Expected
 from slide_export.proof.reference import subset
 from tests.conftest import reference_of
 
@@ -192,6 +194,33 @@ def test_of_a_flip_in_two_batches_the_larger_stands_and_of_equal_ones_the_last()
 def test_an_image_in_several_orders_has_its_worst_flip() -> None:
     flips = Flip("a", 0, 1, 1.0), Flip("a", 0, 2, 3.0), Flip("b", 0, 1, 0.5), Flip("a", 0, 3, 3.0), Flip("a", 0, 4, 2.0)
     assert parity._once_an_image(flips) == (flips[1], flips[2])
+
+
+def test_a_model_that_sorts_is_held_beside_its_own_orders_and_the_artifacts() -> None:
+    """Under the order that the artifact took, the second image has another class than under the model's own."""
+    own = {"logits": np.array([[3.0, 1.0], [3.0, 1.0]])}
+    taken = {"logits": np.array([[3.0, 1.0], [0.5, 1.0]])}
+    asked: list[list[int]] = []
+
+    class Ordered:
+        def expected(self, images: NDArray[np.intp]) -> Expected:
+            asked.append(images.tolist())
+            rows = {name: value[images] for name, value in taken.items()}
+            return Expected(rows, rows, {})
+
+    class Sorts:
+        evaluator = "a fake"
+
+        def run(self, feeds: Feeds) -> Outputs:
+            return {"logits": taken["logits"][feeds["index"]]}
+
+    reference = Reference("s", ("a", "b"), {"index": np.arange(2)}, own, own)
+    ordering: Any = Ordered()
+    found = parity.check(reference, Sorts(), 2, decision_axis=1, ordering=ordering)
+    assert asked == [[0, 1]]
+    assert (found.outputs[0].max_abs, found.top1, found.flips, found.reordered) == (0.0, 1.0, (), 2.5)
+    (flip,) = found.reordered_flips
+    assert (flip.image, flip.expected, flip.found, flip.margin) == ("b", 0, 1, 2.0)
 
 
 def test_an_output_that_follows_from_others_is_judged_image_by_image() -> None:
