@@ -1,6 +1,6 @@
 """What no file tells: said by the user, told by the file, or assumed aloud."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from slide_export.checkpoint.load import load_checkpoint
+from slide_export.checkpoint.values import Configured, Library, configure
 from slide_export.core.errors import CheckpointError, RequestError
 from slide_export.core.model import ASSUMED, Model
 from slide_export.models import FAMILIES, cswin, nat, pvt, pvt_v2, slide_pvt_v2, swin
 from slide_export.models.config_tree import write_config
 from slide_export.models.cswin import CSwinConfig
+from slide_export.models.family import ShapeError
 from slide_export.models.pvt import PvtConfig
 from slide_export.models.pvt_v2 import PvtV2Config
 
@@ -160,3 +162,117 @@ def test_every_value_reads_what_it_shows(family: Any) -> None:
             assert value.applied(config, found) == config
             assert value.help
             assert value.default
+
+
+SMALL = swin.SwinConfig(8, (1, 1), (1, 1), (2, 2), (32, 32), num_classes=3)
+FIELDS = asdict(SMALL)
+GUESS = "no shape tells the strides: those of every published one"
+GUESSING = replace(swin.FAMILY, assumed=GUESS)
+TREE = {
+    "MODEL": {
+        "TYPE": "swin",
+        "NUM_CLASSES": 3,
+        "SWIN": {"EMBED_DIM": 8, "DEPTHS": [1, 1], "NUM_HEADS": [1, 1], "WINDOW_SIZE": 2},
+    },
+    "DATA": {"IMG_SIZE": 32},
+}
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return dict(swin.SwinTransformer(SMALL).state_dict())
+
+
+def sources(found: Configured) -> dict[str, str]:
+    return {value.name: value.source for value in found.values}
+
+
+def test_a_library_that_tells_every_field_needs_no_shapes() -> None:
+    found = configure(GUESSING, {}, None, None, {}, Library("timm", FIELDS, "config.json"))
+    assert (found.config, found.source, found.assumed) == (SMALL, "config.json", ())
+    assert set(sources(found).values()) == {"config.json"}
+    code = configure(GUESSING, {}, None, None, {}, Library("timm", FIELDS, ""))
+    assert (code.config, code.source) == (SMALL, "the tensor shapes")
+    assert set(sources(code).values()) == {"timm"}
+
+
+@pytest.mark.parametrize("name", ["num_classes", "embed_dim", "depths", "heads"])
+def test_what_a_library_leaves_out_the_shapes_tell(name: str, state: dict[str, torch.Tensor]) -> None:
+    fields = {key: value for key, value in FIELDS.items() if key != name}
+    assert configure(swin.FAMILY, state, None, None, {}, Library("timm", fields, "config.json")).config == SMALL
+
+
+def test_a_field_that_the_family_does_not_model_is_refused(state: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ShapeError, match="pooling, stem, in which timm differs and which swin does not model"):
+        configure(
+            swin.FAMILY, state, None, None, {}, Library("timm", {**FIELDS, "stem": 2, "pooling": 1}, "config.json")
+        )
+
+
+def test_what_a_librarys_reader_guessed_is_assumed_and_said_once(state: dict[str, torch.Tensor]) -> None:
+    guessed = Library("timm", FIELDS, "config.json", frozenset({"image_size"}))
+    found = configure(swin.FAMILY, state, None, None, {}, guessed)
+    assert sources(found)["image_size"] == ASSUMED
+    assert sources(found)["window"] == "config.json"
+    assert found.assumed == ()
+    untold = {key: value for key, value in FIELDS.items() if key != "image_size"}
+    alone = configure(swin.FAMILY, state, None, None, {}, Library("timm", untold, "config.json"))
+    assert [sentence.partition(",")[0] for sentence in alone.assumed] == ["assumed image_size=224x224"]
+
+
+@pytest.mark.parametrize(("source", "refused"), [("config.json", True), ("", False)])
+def test_what_a_librarys_file_tells_cannot_be_said_otherwise(
+    source: str, refused: bool, state: dict[str, torch.Tensor]
+) -> None:
+    library = Library("timm", FIELDS, source)
+    if refused:
+        with pytest.raises(RequestError, match=r"expected image_size=32x32, which config\.json tells; found"):
+            configure(swin.FAMILY, state, None, None, {"image_size": "64"}, library)
+        untold = {key: value for key, value in FIELDS.items() if key != "image_size"}
+        library = Library("timm", untold, source)
+    found = configure(swin.FAMILY, state, None, None, {"image_size": "64"}, library)
+    assert found.config == replace(SMALL, image_size=(64, 64))
+    assert sources(found)["image_size"] == "--model"
+
+
+def test_a_tree_beside_a_library_is_not_read(state: dict[str, torch.Tensor]) -> None:
+    other = {**TREE, "EXTRA": 1, "MODEL": {"TYPE": "resnet"}}
+    found = configure(swin.FAMILY, state, other, None, {}, Library("timm", FIELDS, "config.json"))
+    assert (found.config, found.assumed) == (SMALL, ())
+
+
+def test_a_familys_own_guess_stands_where_shapes_alone_tell_the_model(state: dict[str, torch.Tensor]) -> None:
+    said = {"image_size": "32"}
+    assert configure(GUESSING, state, None, None, said).assumed == (GUESS,)
+    assert configure(replace(swin.FAMILY, assumed=lambda _: GUESS), state, None, None, said).assumed == (GUESS,)
+    assert configure(swin.FAMILY, state, None, None, said).assumed == ()
+    assert configure(GUESSING, state, TREE, None, said).assumed == ()
+    assert configure(GUESSING, state, None, "swin_tiny", {}).assumed == ()
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentences"),
+    [
+        (TREE, []),
+        ({**TREE, "EXTRA": 1}, ["also has EXTRA: taken for"]),
+        ({"MODEL": {"TYPE": "swin"}}, ["tells no MODEL.SWIN.EMBED_DIM"]),
+        ({"MODEL": {"TYPE": "swin"}, "EXTRA": 1}, ["tells no MODEL.SWIN.EMBED_DIM", "also has EXTRA"]),
+        ({"DATA": {"MEAN": [0.5] * 3}}, []),
+        ({"DATA": {"MEAN": [0.5] * 3}, "EXTRA": 1}, ["also has EXTRA"]),
+        ({"backbone": "swin", "EXTRA": 1}, ["has backbone, EXTRA and no MODEL: its form is not known"]),
+        ({}, []),
+    ],
+)
+def test_what_of_a_tree_is_not_used_is_said(
+    tree: dict[str, Any], sentences: list[str], state: dict[str, torch.Tensor]
+) -> None:
+    found = configure(swin.FAMILY, state, tree, None, {"image_size": "32"})
+    assert found.config == SMALL
+    assert len(found.assumed) == len(sentences)
+    for sentence, part in zip(found.assumed, sentences, strict=True):
+        assert part in sentence
+
+
+def test_a_tree_of_another_model_is_refused(state: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ShapeError, match="resnet"):
+        configure(swin.FAMILY, state, {"MODEL": {**TREE["MODEL"], "TYPE": "resnet"}}, None, {})
