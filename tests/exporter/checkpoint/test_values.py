@@ -273,6 +273,7 @@ def test_what_of_a_tree_is_not_used_is_said(
         assert part in sentence
 
 
-def test_a_tree_of_another_model_is_refused(state: dict[str, torch.Tensor]) -> None:
+@pytest.mark.parametrize("rest", [TREE["MODEL"], {}], ids=["whole", "of a name alone"])
+def test_a_tree_of_another_model_is_refused(rest: dict[str, Any], state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(ShapeError, match="resnet"):
-        configure(swin.FAMILY, state, {"MODEL": {**TREE["MODEL"], "TYPE": "resnet"}}, None, {})
+        configure(swin.FAMILY, state, {"MODEL": {**rest, "TYPE": "resnet"}}, None, {})
