@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ import sys
 import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def install(target: str, environment: IsolatedEnvironment, step: Progress = no_p
     """
     if (made := installed(target, environment)) is not None:
         return made
-    if importlib.util.find_spec("pip") is None:
+    if PathFinder.find_spec("pip") is None:  # setuptools' hook of imports warns where distutils is imported already
         raise BackendUnavailable(
             f"expected pip in this Python to install what {target} is converted with, found none: python -m ensurepip"
         )

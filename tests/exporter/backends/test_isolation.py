@@ -176,6 +176,31 @@ def test_a_script_ends_with_the_process_that_asked(place: Path, tmp_path: Path) 
         time.sleep(0.05)
 
 
+def test_pip_is_looked_for_where_no_hook_of_imports_is_asked(
+    environment: IsolatedEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Setuptools has such a hook, which warns of a distutils that is imported already."""
+
+    class Hook:
+        def find_spec(self, name: str, *_: object) -> None:
+            assert name != "pip"
+
+    class Built(Exception):
+        pass
+
+    def build(*_: object) -> None:
+        raise Built
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(isolation, "_build", build)
+    monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
+    with pytest.raises(Built):
+        isolation.install(TARGET, environment)
+    monkeypatch.setattr(isolation.PathFinder, "find_spec", lambda _name: None)
+    with pytest.raises(BackendUnavailable, match=r"expected pip in this Python to install what .* python -m ensurepip"):
+        isolation.install(TARGET, environment)
+
+
 def test_a_lock_that_pip_cannot_install_is_refused_with_its_words(
     environment: IsolatedEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
