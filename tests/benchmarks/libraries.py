@@ -9,8 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from slide_export.calibration.recipe import default
 from slide_export.linter.module_trace import observe
+from slide_export.proof.fake_quant import _rounded_weight, _rounding
 from tests.benchmarks.process import interleave
 from tests.exporter.linter.conftest import RollBlock
 
@@ -27,24 +30,23 @@ THEIRS = (
 def fake_quantization() -> Iterator[str]:
     """Values that torch's kernel rounds otherwise than ONNX's QuantizeLinear, which divides by the scale."""
     torch.manual_seed(0)
+    recipe, none = default("onnx", "int8"), torch.zeros(VALUES[1]).int()
     weights, inputs, steps = 0, 0, 0.0
     for values in torch.randn(VALUES):
         scale = values.abs().amax(1) / 127
-        expected = (values / scale[:, None]).round() * scale[:, None]
-        found = torch.fake_quantize_per_channel_affine(values, scale, torch.zeros(len(values)).int(), 0, -128, 127)
+        expected = _rounded_weight(values, recipe)
+        found = torch.fake_quantize_per_channel_affine(values, scale, none, 0, -128, 127)
         weights += int((expected != found).sum())
         steps = max(steps, float(((expected - found).abs() / scale[:, None]).max()))
         low, high = float(values.min()), float(values.max())
+        (expected,) = _rounding(low, high, symmetric=False)(nn.Identity(), (values,))
         step = (high - low) / 255
-        zero = round(-low / step)
-        expected = ((values / step).round() + zero).clamp(0, 255).sub(zero) * step
-        inputs += int((expected != torch.fake_quantize_per_tensor_affine(values, step, zero, 0, 255)).sum())
+        found = torch.fake_quantize_per_tensor_affine(values, step, round(-low / step), 0, 255)
+        inputs += int((expected != found).sum())
     yield f"torch.fake_quantize: {weights} weights and {inputs} inputs of {VALUES[0] * VALUES[1] * VALUES[2]:,} are"
     yield f"  {steps:.0f} step off"
     tiny = torch.finfo(torch.float32).tiny / 127
-    zeros = torch.fake_quantize_per_channel_affine(
-        torch.zeros(1, 4), torch.tensor([tiny]), torch.zeros(1).int(), 0, -128, 127
-    )
+    zeros = torch.fake_quantize_per_channel_affine(torch.zeros(1, 4), torch.tensor([tiny]), none[:1], 0, -128, 127)
     yield f"  a channel of zeros becomes {float(zeros[0, 0]):g}"
 
 

@@ -183,6 +183,11 @@ def state() -> dict[str, torch.Tensor]:
     return dict(swin.SwinTransformer(SMALL).state_dict())
 
 
+def without(name: str) -> dict[str, Any]:
+    """The fields of a library that says nothing of one."""
+    return {key: value for key, value in FIELDS.items() if key != name}
+
+
 def sources(found: Configured) -> dict[str, str]:
     return {value.name: value.source for value in found.values}
 
@@ -198,8 +203,7 @@ def test_a_library_that_tells_every_field_needs_no_shapes() -> None:
 
 @pytest.mark.parametrize("name", ["num_classes", "embed_dim", "depths", "heads"])
 def test_what_a_library_leaves_out_the_shapes_tell(name: str, state: dict[str, torch.Tensor]) -> None:
-    fields = {key: value for key, value in FIELDS.items() if key != name}
-    assert configure(swin.FAMILY, state, None, None, {}, Library("timm", fields, "config.json")).config == SMALL
+    assert configure(swin.FAMILY, state, None, None, {}, Library("timm", without(name), "config.json")).config == SMALL
 
 
 def test_a_field_that_the_family_does_not_model_is_refused(state: dict[str, torch.Tensor]) -> None:
@@ -215,8 +219,7 @@ def test_what_a_librarys_reader_guessed_is_assumed_and_said_once(state: dict[str
     assert sources(found)["image_size"] == ASSUMED
     assert sources(found)["window"] == "config.json"
     assert found.assumed == ()
-    untold = {key: value for key, value in FIELDS.items() if key != "image_size"}
-    alone = configure(swin.FAMILY, state, None, None, {}, Library("timm", untold, "config.json"))
+    alone = configure(swin.FAMILY, state, None, None, {}, Library("timm", without("image_size"), "config.json"))
     assert [sentence.partition(",")[0] for sentence in alone.assumed] == ["assumed image_size=224x224"]
 
 
@@ -228,8 +231,7 @@ def test_what_a_librarys_file_tells_cannot_be_said_otherwise(
     if refused:
         with pytest.raises(RequestError, match=r"expected image_size=32x32, which config\.json tells; found"):
             configure(swin.FAMILY, state, None, None, {"image_size": "64"}, library)
-        untold = {key: value for key, value in FIELDS.items() if key != "image_size"}
-        library = Library("timm", untold, source)
+        library = Library("timm", without("image_size"), source)
     found = configure(swin.FAMILY, state, None, None, {"image_size": "64"}, library)
     assert found.config == replace(SMALL, image_size=(64, 64))
     assert sources(found)["image_size"] == "--model"

@@ -10,9 +10,7 @@ from slide_export.backends.coreml import inside
 from slide_export.backends.coreml.inside import intermediates, profile, values
 from slide_export.core.errors import BundleError, RequestError
 from slide_export.mil import Package
-
-SETTINGS = {"mode": "float32", "compute_units": "ALL", "labels": [], "bytes": False}
-ONES = np.ones((2, 3), np.float32)
+from tests.exporter.backends.coreml.test_session import ONES, SETTINGS
 
 
 def test_values_depend_on_an_input_and_are_given(doubled: Package) -> None:
@@ -30,10 +28,12 @@ def test_what_depends_on_no_input_is_not_shown(save: Any) -> None:
 
     @Builder.program(input_specs=[Builder.TensorSpec(shape=(2, 3))])
     def program(x: Any) -> Any:
-        table = Builder.fill(shape=np.array([2, 3]), value=np.float32(3), name="table")
-        return Builder.add(x=x, y=table, name="y")
+        noise = Builder.random_uniform(shape=np.array([2, 3]), name="noise")  # any other is folded to a constant
+        return Builder.add(x=x, y=noise, name="y")
 
     package = save(program, "fp32")
+    computing = [one.type for one in package.operations() if not one.is_constant]
+    assert computing == ["random_uniform", "add"]
     assert [one.name for one in values(package.path, SETTINGS)] == ["y"]
 
 
