@@ -22,6 +22,11 @@ from .class_names import read_text
 from .plain_yaml import dump_field, quoted, read_mapping
 
 KINDS = ("linear", "convolution", "depthwise")
+SUMS_OF_TAPS = frozenset({"head_sum", "sums", "sum_biases", "spreads", "spread_biases"})
+"""Modules in the forms of slide attention that sum over a head's taps or channels by a convolution grouped by head.
+
+With one head that is one group, as layers of the model have; it is a slide convolution all the same.
+"""
 ACCEPTABLE = ("constant-images", "duplicate-images", "wrong-normalisation", "channel-order")
 """Errors of the calibration audit that a recipe may allow; random images are never fit."""
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -146,6 +151,8 @@ class QuantizationRecipe:
     def quantizes(self, module: str, kind: str) -> bool:
         """Whether a layer of a kind of `KINDS` is quantized, by the name of its PyTorch module."""
         in_float = (*self.keep_fp32, *self.unfit)
+        if not SUMS_OF_TAPS.isdisjoint(module.split(".")):
+            kind = "depthwise"
         return kind in self.quantize and not any(matches(module, pattern) for pattern in in_float)
 
     def resolved(self) -> "QuantizationRecipe":

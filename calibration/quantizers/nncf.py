@@ -7,6 +7,7 @@ enough for every target.
 import logging
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -110,5 +111,38 @@ class PlainScales(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
+class UnsignedActivations(ir.passes.InPlacePass):
+    """Store activations with a zero point as uint8, in the same steps.
+
+    On processors with AMX, OpenVINO 2026.4 computes a convolution of int8 activations with a zero point in float32.
+    NNCF has signed ones for its target CPU, and refuses others.
+
+        Given    QuantizeLinear(x, 0.02, int8 -14) -> DequantizeLinear(0.02, int8 -14)
+        Result   QuantizeLinear(x, 0.02, uint8 114) -> DequantizeLinear(0.02, uint8 114)
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite in place."""
+        modified = False
+        for node in list(model.graph):
+            zero = node.inputs[2] if node.op_type == "QuantizeLinear" and len(node.inputs) > 2 else None
+            if zero is None or zero.dtype != ir.DataType.INT8 or zero.const_value is None:
+                continue
+            (quantized,) = node.outputs
+            shifted = zero.const_value.numpy().astype(np.int16) + 128
+            if (shifted == 128).all():
+                continue
+            unsigned = ir.val(f"{quantized.name}_zero_point", const_value=ir.tensor(shifted.astype(np.uint8)))
+            model.graph.initializers.add(unsigned)
+            for reader in (node, *(use.node for use in quantized.uses())):
+                reader.replace_input_with(2, unsigned)
+            quantized.dtype = ir.DataType.UINT8
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
 def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
-    return to_proto(PlainScales()(to_ir(proto)).model)
+    model = to_ir(proto)
+    PlainScales()(model)
+    UnsignedActivations()(model)
+    return to_proto(model)

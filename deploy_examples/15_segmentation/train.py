@@ -4,7 +4,8 @@
 
 Scenes are made by a rule, so that every pixel's class is known: scikit-learn's digits, enlarged and coloured, on crops
 of the photographs that slide-export ships. OUT receives `scenes.pth`, a training file as mmsegmentation 0 writes it,
-and `heldout/images`, `heldout/labels`: scenes of digits that the training has not seen.
+and two folders of pictures with maps of their classes: `calibration`, of digits that the training has seen, and
+`heldout`, of digits that it has not.
 """
 
 import argparse
@@ -32,7 +33,8 @@ CLASSES = ("photograph", *map(str, KINDS))
 DIGITS = (3, 5)  # of a scene, at least and at most
 SIZES = (24, 40)  # pixels of a digit
 INK = 0.35  # of a digit's brightest pixel: from here on a pixel is the digit's
-HELD_OUT_DIGITS, HELD_OUT_SCENES = 180, 60
+HELD_OUT_DIGITS = 180
+FOLDERS = {"calibration": 64, "heldout": 60}  # scenes
 BATCH, PEAK_RATE, WEIGHT_DECAY, CLIP_NORM, WARM_UP = 16, 2e-3, 0.05, 5.0, 0.1
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of mmsegmentation's configurations
 HEADS = (1, 2, 4, 8)
@@ -129,12 +131,13 @@ def save(model: nn.Module, path: Path) -> None:
     torch.save({"meta": meta, "state_dict": model.state_dict()}, path)
 
 
-def write_held_out(folder: Path) -> None:
-    """Writes scenes of digits that no training sees, a picture and a map of classes each."""
-    draw = scenes(99, held_out=True)
+def write_scenes(folder: Path) -> None:
+    """Write a folder of FOLDERS: a picture and a map of classes each."""
+    held_out = folder.name == "heldout"
+    draw = scenes(99 if held_out else 98, held_out=held_out)
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for index in range(HELD_OUT_SCENES):
+    for index in range(FOLDERS[folder.name]):
         picture, labels = draw()
         Image.fromarray(picture).save(folder / "images" / f"{index:02d}.png")
         Image.fromarray(labels).save(folder / "labels" / f"{index:02d}.png")
@@ -147,7 +150,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    write_held_out(asked.out / "heldout")
+    for name in FOLDERS:
+        write_scenes(asked.out / name)
     save(train(asked.steps), asked.out / "scenes.pth")
     print(asked.out / "scenes.pth")
 

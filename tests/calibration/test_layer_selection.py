@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import Tensor, nn
 
 from slide_export.calibration.layer_selection import in_modules, layers, selected
 from slide_export.calibration.recipe import default
@@ -61,6 +63,25 @@ def test_kept_modules_are_left_out(proto: onnx.ModelProto) -> None:
     names = selected(layers(proto), recipe)
     assert not any(name.startswith(("/layers.1/", "/head/")) for name in names)
     assert len(names) == 29 - 10
+
+
+class Shared(nn.Module):
+    """A head on two maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.last = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.last(self.head(one)).flatten(2) for one in (x, x[:, :, ::2])], dim=2)
+
+
+def test_a_kept_module_is_left_out_at_each_of_its_calls() -> None:
+    made = onnx_graph.export_module(Shared().eval(), (torch.ones(2, 3, 4, 4),), ["x"], ["y"])
+    found = layers(made.proto)
+    assert [module for module, _ in found.values()] == ["head.0", "last", "head.0", "last"]
+    names = selected(found, replace(default("onnx", "int8"), keep_fp32=("last",)))
+    assert [found[name][0] for name in names] == ["head.0", "head.0"]
 
 
 def test_an_unknown_module_and_an_empty_scope_are_refused(proto: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
 """What an IR stores, and what a device computes in."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from .settings import harmless_settings
 
 HEAVY = frozenset({"Convolution", "GroupConvolution", "MatMul"})  # as the IR says it
 EXECUTED = HEAVY | {"FullyConnected"}  # as a compiled model says it
+DEQUANTIZING = frozenset({"Convert", "Subtract", "Multiply", "Reshape", "Transpose"})
+"""Between 8-bit weights and the layer that takes them."""
 NUMPY_NAMES = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint"}
 
 
@@ -42,14 +44,32 @@ def _in_force(path: Path, settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _marked(path: Path) -> int:
-    """Number of 8-bit weights in an IR: constants of more than one axis that are converted to a float."""
-    layers = ElementTree.parse(path).iterfind("./layers/layer[@type='Const']")
-    found = 0
-    for layer in layers:
-        data = layer.find("data")
-        sides = [int(side) for side in (data.get("shape") or "0").split(",")] if data is not None else []
-        found += data is not None and data.get("element_type") in ("i8", "u8") and sum(side > 1 for side in sides) > 1
-    return found
+    """Number of heavy layers of an IR that take an 8-bit constant of more than one axis, converted to a float.
+
+    Given    weight (i8) -> Convert -> Multiply -> Convolution, Convolution: a layer that is called twice
+    Result   2
+    """
+    root = ElementTree.parse(path).getroot()
+    layers = {layer.get("id"): layer for layer in root.iterfind("./layers/layer")}
+    readers: dict[str | None, list[str | None]] = defaultdict(list)
+    for edge in root.iterfind("./edges/edge"):
+        readers[edge.get("from-layer")].append(edge.get("to-layer"))
+    left = [key for key, layer in layers.items() if _is_quantized_weight(layer)]
+    found = set()
+    while left:
+        for reader in readers[left.pop()]:
+            if (kind := layers[reader].get("type")) in HEAVY:
+                found.add(reader)
+            elif kind in DEQUANTIZING:
+                left.append(reader)
+    return len(found)
+
+
+def _is_quantized_weight(layer: ElementTree.Element) -> bool:
+    data = layer.find("data")
+    if layer.get("type") != "Const" or data is None or data.get("element_type") not in ("i8", "u8"):
+        return False
+    return sum(int(side) > 1 for side in (data.get("shape") or "0").split(",")) > 1
 
 
 def _integers(counts: Mapping[str, int]) -> dict[str, int]:

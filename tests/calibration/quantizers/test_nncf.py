@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_export.calibration.quantizers.nncf import PlainScales, _parameters
+from slide_export.calibration.quantizers.nncf import PlainScales, UnsignedActivations, _parameters
 from slide_export.calibration.recipe import QuantizationRecipe, default
 from slide_export.graph.convert import to_ir, to_proto
 
@@ -118,3 +118,42 @@ def test_nncfs_record_of_its_call_is_removed_and_no_others() -> None:
     result = PlainScales()(to_ir(dequantizing((8, 8), (8,), **{"nncf/call": "a", "labels": "b"})))
     assert result.modified
     assert dict(result.model.metadata_props) == {"labels": "b"}
+
+
+def rounded(zero: Any, readers: int = 1) -> onnx.ModelProto:
+    """A value that is quantized once and read by some."""
+    ends = [f"y{index}" for index in range(readers)]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        *(helper.make_node("DequantizeLinear", ["q", "s", "z"], [end]) for end in ends),
+    ]
+    tensors = [numpy_helper.from_array(np.float32(0.25), "s"), numpy_helper.from_array(np.asarray(zero), "z")]
+    x, *outputs = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [600]) for name in ("x", *ends))
+    return helper.make_model(
+        helper.make_graph(nodes, "g", [x], outputs, tensors), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+
+
+@pytest.mark.parametrize("zero", [-128, -14, 127])
+def test_activations_with_a_zero_point_are_unsigned_in_the_same_steps(zero: int) -> None:
+    signed = rounded(np.int8(zero), readers=2)
+    result = UnsignedActivations()(to_ir(signed))
+    unsigned = to_proto(result.model)
+    onnx.checker.check_model(unsigned, full_check=True)
+    assert result.modified
+    assert [node.input[2] for node in unsigned.graph.node] == ["q_zero_point"] * 3
+    (point,) = (numpy_helper.to_array(one) for one in unsigned.graph.initializer if one.name == "q_zero_point")
+    assert (point.dtype, int(point)) == (np.uint8, zero + 128)
+    x = np.linspace(-100, 100, 600, dtype=np.float32)
+    before, after = (
+        onnxruntime.InferenceSession(one.SerializeToString()).run(None, {"x": x}) for one in (signed, unsigned)
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("zero", [np.int8(0), np.uint8(3)])
+def test_other_activations_stay_as_they_are(zero: Any) -> None:
+    made = rounded(zero)
+    result = UnsignedActivations()(to_ir(made))
+    assert not result.modified
+    assert to_proto(result.model) == made

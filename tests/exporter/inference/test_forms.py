@@ -4,9 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from slide_export.calibration.recipe import default
 from slide_export.inference.forms import FORMS
 from slide_export.models.slide_attention import LepeSlideAttention, SlideAttention
+from slide_export.proof.fake_quant import kind_of
 from tests.conftest import randomise
 
 ROUNDING = 1e-11  # float64: the forms add the same terms in another order
@@ -65,3 +68,14 @@ def test_no_tensor_in_a_form_is_above_rank_4(form: str) -> None:
     with Ranks():
         lowered(torch.randn(2, 5, 5, 8))
     assert max(seen) == 4
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_recipe_quantizes_the_layers_of_the_model_alone(form: str, heads: int) -> None:
+    """With one head the sums of taps are no grouped convolutions any more; they are the attention's still."""
+    lowered = FORMS[form](randomise(LepeSlideAttention(8 * heads, heads)).fuse())
+    recipe = default("onnx", "int8")
+    named = {name: layer for name, layer in lowered.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    chosen = {name for name, layer in named.items() if recipe.quantizes(f"a.{name}", kind_of(layer))}
+    assert chosen == named.keys() & {"q", "k", "v", "qkv", "proj"} != set()

@@ -42,6 +42,14 @@ def test_a_weight_in_8_bits_has_more_than_one_axis(
     assert dtypes._marked(saved(ops.matmul(x, weight, False, False), [x], tmp_path)) == marked
 
 
+def test_a_layer_that_is_called_twice_has_two_products_with_8_bit_weights(tmp_path: Path) -> None:
+    x, stored = parameter(1, 3), constant(np.ones((3, 3)), np.int8)
+    weight = ops.multiply(ops.convert(stored, np.float32), constant(0.5, name="scale"))
+    twice = ops.matmul(ops.relu(ops.matmul(x, weight, False, False)), weight, False, False)
+    added = ops.add(twice, ops.convert(constant(np.ones((3, 3)), np.int8, name="table"), np.float32))
+    assert dtypes._marked(saved(added, [x], tmp_path)) == 2
+
+
 def test_types_have_numpys_names() -> None:
     counts = {"f32": 1, "bf16": 2, "i8": 3, "u8": 4, "boolean": 5, "f8e4m3": 6}
     assert dtypes._rename(counts) == {
