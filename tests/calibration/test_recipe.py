@@ -234,3 +234,11 @@ def test_activations_decide_the_precision_and_whether_images_are_needed() -> Non
 def test_what_a_target_computes_wrongly_stays_in_float(module: str, quantized: bool) -> None:
     recipe = replace(default("openvino", "int8"), unfit=("*.SpatialGate",))
     assert recipe.quantizes(module, "convolution") is quantized
+
+
+@pytest.mark.parametrize("part", ["head_sum", "sums.3", "sum_biases", "spreads.0", "spread_biases"])
+def test_a_sum_over_the_taps_of_one_head_is_a_slide_convolution(part: str) -> None:
+    recipe = default("onnx", "int8")
+    assert not recipe.quantizes(f"layers.0.attn.{part}", "convolution")
+    assert replace(recipe, quantize=("depthwise",)).quantizes(f"layers.0.attn.{part}", "convolution")
+    assert recipe.quantizes("layers.0.attn.proj", "convolution")

@@ -1,7 +1,12 @@
 """Layers that a quantized graph has in float, kept so in ONNX Runtime."""
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
+
+from slide_export.core.errors import LoweringError
 
 LAYERS = frozenset({"Conv", "Gemm"})
 STEPS = frozenset({"Relu", "Clip"})
@@ -52,27 +57,31 @@ def _is_rounded(node: ir.Node) -> bool:
 def _for_each_channel(node: ir.Node, graph: ir.Graph) -> ir.Node:
     """A DequantizeLinear for this layer alone, which it takes from here on."""
     given, weight = node.inputs[:2]
-    assert given is not None and weight is not None and weight.const_value is not None
-    source = given.producer()
-    assert source is not None
-    quantized, *numbers = source.inputs
-    channels = _channels(node, weight.const_value.shape.numpy())
-    taken = [quantized]
+    source = None if given is None else given.producer()
+    quantized, *numbers = () if source is None else source.inputs
+    taken: list[ir.Value | None] = [quantized]
     for number, part in zip(numbers, ("scale", "zero_point"), strict=False):
-        assert number is not None and number.const_value is not None
-        values = np.full(channels, number.const_value.numpy().reshape(()))
-        taken.append(
-            ir.val(f"{node.name}_input_{part}", const_value=ir.tensor(values, name=f"{node.name}_input_{part}"))
-        )
-        graph.initializers.add(taken[-1])
+        name, values = f"{node.name}_input_{part}", np.full(_channels(node, weight), _constant(number).reshape(()))
+        constant = ir.val(name, const_value=ir.tensor(values, name=name))
+        graph.initializers.add(constant)
+        taken.append(constant)
     made = ir.node("DequantizeLinear", taken, {"axis": 1}, name=f"{node.name}_input_DequantizeLinear")
     made.outputs[0].name = f"{node.name}_input"
     node.replace_input_with(0, made.outputs[0])
     return made
 
 
-def _channels(node: ir.Node, sides: tuple[int, ...]) -> int:
-    """Sides of the second axis of a layer's input, from those of its weight."""
+def _channels(node: ir.Node, weight: ir.Value | None) -> int:
+    """Length of the second axis of a layer's input, from the sides of its weight."""
+    sides = _constant(weight).shape
     if node.op_type == "Gemm":
-        return sides[1] if node.attributes.get_int("transB", 0) else sides[0]
-    return sides[1] * node.attributes.get_int("group", 1)
+        return int(sides[1] if node.attributes.get_int("transB", 0) else sides[0])
+    return int(sides[1] * node.attributes.get_int("group", 1))
+
+
+def _constant(value: ir.Value | None) -> NDArray[Any]:
+    if value is None or value.const_value is None:
+        raise LoweringError(
+            "expected weights and scales of a quantized graph to be constants, found one that is computed"
+        )
+    return value.const_value.numpy()
