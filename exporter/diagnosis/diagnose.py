@@ -28,7 +28,7 @@ from slide_export.proof.reference import told_by
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import LookInside, inside_apart
 
-from .hooks import anchored, recorded
+from .hooks import anchored, each_call, recorded
 from .report import Diagnosis, Row
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -62,7 +62,7 @@ def diagnose(
     rounds = [name for names in round_names(served.module).values() for name in names]
     with inside_of(shipped) as inside:
         with step("find the trained model's modules in the artifact"):
-            modules = _comparable(served, shipped, first(fed, served.coupled))
+            modules, repeated = _comparable(served, shipped, first(fed, served.coupled))
             value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
             orders = order_values(inside.values, rounds)
             session = inside.open(tuple(dict.fromkeys((*value_names.values(), *orders.values()))))
@@ -72,7 +72,8 @@ def diagnose(
             rows, shown = _rows(served, session, value_names, orders, fed, shipped)
     hidden = tuple(name for name in modules if name not in shown)
     least_db = _refused_below_db(shipped)
-    return Diagnosis(session.evaluator, shipped.manifest.precision.name, golden.source, count, rows, hidden, least_db)
+    precision = shipped.manifest.precision.name
+    return Diagnosis(session.evaluator, precision, golden.source, count, rows, hidden, least_db, repeated)
 
 
 def _refused_below_db(shipped: Bundle) -> float | None:
@@ -82,8 +83,8 @@ def _refused_below_db(shipped: Bundle) -> float | None:
     return None if passed else proof.accepted.min_sqnr_db
 
 
-def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[str, ...]:
-    """Modules that the trained and the inference model share, in the order of execution.
+def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Modules that the trained and the inference model share, in the order of execution, and layers called repeatedly.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
@@ -93,14 +94,17 @@ def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[str, 
     names = [name for name, _ in served.module.named_modules() if name]
     images = served.tensors(fed, torch.float64)
     exact, lowered = served.in_float64(), served.running(inference).in_float64()
-    ours = recorded(exact, names, images)
+    calls = each_call(exact, names, images)
+    ours = {name: outputs[0] for name, outputs in calls.items() if len(outputs) == 1}
     with told_by(exact, images, lowered):
         theirs = recorded(lowered, names, images)
-    return tuple(
+    shared = (
         name
         for name, output in ours.items()
         if _agrees(output, theirs.get(name)) or not _replaced(name, served.module, inference.module)
     )
+    weighted = {name.rpartition(".")[0] for name, _ in served.module.named_parameters()}
+    return tuple(shared), tuple(name for name in calls if name in weighted and name not in ours)
 
 
 def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> dict[str, str]:

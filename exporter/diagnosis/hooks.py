@@ -21,6 +21,11 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
         root: an `ExportWrapper`, or a module that holds one.
         images: what `root` takes.
     """
+    return {name: outputs[0] for name, outputs in each_call(root, names, images).items() if len(outputs) == 1}
+
+
+def each_call(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
+    """Record what `recorded` does, at each call: a detector's head is called on every level."""
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:
@@ -35,7 +40,7 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
 
     with _hooked(root, {name: keep(name) for name in names}), torch.inference_mode():
         root(*images)
-    return {name: outputs[0] for name, outputs in seen.items() if len(outputs) == 1}
+    return seen
 
 
 def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, Tensor]:

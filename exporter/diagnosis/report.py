@@ -63,6 +63,7 @@ class Diagnosis:
         hidden: modules of the trained model whose output the artifact does not have.
         refused_below_db: what the recipe of an artifact that was refused asks of the outputs; None where the artifact
             passed, or no recipe asks anything.
+        repeated: layers that one image calls several times, as a detector's head is on each level: not compared.
     """
 
     evaluator: str
@@ -72,6 +73,7 @@ class Diagnosis:
     rows: tuple[Row, ...]
     hidden: tuple[str, ...]
     refused_below_db: float | None = None
+    repeated: tuple[str, ...] = ()
 
     @property
     def culprit(self) -> Row | None:

@@ -46,6 +46,9 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
     run = literal(f"{found.images} images ({found.source}), {found.evaluator}")
     console.print(f"[bold]{literal(found.precision)}[/], {run}")
     console.print(render(found, every=every))
+    if found.repeated:
+        names = ", ".join(map(literal, found.repeated))
+        console.print(f"not compared, for one image calls them several times: {names}", soft_wrap=True)
     fine = "[green]✓[/]" if found.refused_below_db is None else "[yellow]![/]"
     mark = fine if found.culprit is None else "[red]✗[/]"
     console.print(f"{mark} {literal(found.verdict)}", soft_wrap=True)

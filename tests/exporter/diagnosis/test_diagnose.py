@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from slide_export import api
 from slide_export.backends import registry as backends
 from slide_export.backends import tensorrt
 from slide_export.bundle.store import Bundle
@@ -22,6 +23,7 @@ from slide_export.inference.forms.grouped import GroupedSlideAttention
 from slide_export.verification import bundle as verification
 from slide_export.workflows import export as pipeline
 from tests.bundles import restate
+from tests.models.dense_cases import VALUES, golden, write
 
 DIGITS = Path(train.__file__).parent
 FILES = {"onnx": "model.onnx", "openvino": "model.bin", "coreml": "weight.bin"}
@@ -127,6 +129,23 @@ def test_a_block_that_int8_cannot_hold_is_named_in_the_rejected_bundle(
     found = json.loads(capfd.readouterr().out)
     assert found["culprit"] == f"{mlp}.fc2"
     assert found["verdict"].endswith(f"keep_fp32: [{mlp}.fc2]")
+
+
+def test_a_detectors_head_is_said_not_to_be_compared(tmp_path: Path) -> None:
+    saved = write(golden("pvt_retinanet_fork"), tmp_path)
+    asked = {"input_size": (64, 96), "values": VALUES[saved.stem], "image_count": 1}
+    found = diagnose(api.export(saved, "onnx", out=tmp_path, **asked).path, saved)
+    layers = (
+        "cls_convs.0.conv",
+        "reg_convs.0.conv",
+        "cls_convs.1.conv",
+        "reg_convs.1.conv",
+        "retina_cls",
+        "retina_reg",
+    )
+    assert found.repeated == tuple(f"bbox_head.{layer}" for layer in layers)
+    assert not any(row.module.startswith("bbox_head.") for row in found.rows)
+    assert found.culprit is None
 
 
 def test_tensorrt_builds_an_engine_that_shows_its_modules(checkpoint: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.core.artifact import ModelIO
-from slide_export.diagnosis.hooks import anchored, recorded
+from slide_export.diagnosis.hooks import anchored, each_call, recorded
 from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.models import DataConfig
 
@@ -32,6 +32,14 @@ FED = torch.ones(1, 2, dtype=torch.float64)
 def test_outputs_by_name_and_a_module_that_runs_twice_has_none() -> None:
     found = recorded(serving(), ("first", "second", "again"), (FED,))
     assert {name: value[0, 0].item() for name, value in found.items()} == {"first": 2, "second": 6}
+
+
+def test_outputs_of_each_call_in_order() -> None:
+    found = each_call(serving(), ("second", "again"), (FED,))
+    assert {name: [value[0, 0].item() for value in values] for name, values in found.items()} == {
+        "second": [6],
+        "again": [30, 150],
+    }
 
 
 def test_each_module_is_fed_with_the_other_values_and_shows_its_own_error_alone() -> None:

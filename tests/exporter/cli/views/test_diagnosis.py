@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from slide_export.cli.views.diagnosis import SHOWN_DEPTH, as_plain, render
+from slide_export.cli.views.diagnosis import SHOWN_DEPTH, as_plain, render, show
 from slide_export.diagnosis import Diagnosis, Row
 
 FINE = Row("norm", 130.0, 131.0, 135.0, 136.0, 0, multiple=8.0)
@@ -49,3 +49,12 @@ def test_numbers_that_are_not_finite_are_words_in_json() -> None:
     assert json.loads(json.dumps(told, allow_nan=False))
     assert (told["rows"][0]["sqnr_db"], told["rows"][0]["explained"]) == ("exact", False)
     assert told["culprit"] == "norm"
+
+
+def test_layers_that_were_not_compared_are_named_above_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    show(replace(diagnosis(FINE), repeated=("head.cls", "head.reg")))
+    *_, line, verdict = capsys.readouterr().out.splitlines()
+    assert line == "not compared, for one image calls them several times: head.cls, head.reg"
+    assert verdict.startswith("✓ no module loses more")
+    show(diagnosis(FINE))
+    assert "not compared" not in capsys.readouterr().out
