@@ -251,7 +251,7 @@ EIGHT_BITS = [
 @pytest.mark.parametrize(("target", "precision"), EIGHT_BITS)
 def test_trained_system_passes_the_gates_of_8_bits(trained: Path, target: str, precision: str, tmp_path: Path) -> None:
     if trained.stem not in SYSTEMS:
-        pytest.skip("tests/exporter/calibration has the slide forms")
+        pytest.skip("tests/calibration has the slide forms")
     heldout = FOLDER / "heldout"
     bundle = slide_export.export(
         trained, target, precision=precision, batch=batch_of(target), out=tmp_path, images=heldout, evaluation=heldout
