@@ -249,9 +249,12 @@ EIGHT_BITS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), EIGHT_BITS)
-def test_trained_system_passes_the_gates_of_8_bits(trained: Path, target: str, precision: str, tmp_path: Path) -> None:
+def test_trained_system_passes_the_gates_of_8_bits(
+    trained: Path, target: str, precision: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if trained.stem not in SYSTEMS:
         pytest.skip("tests/calibration has the slide forms")
+    _install(target, request)
     heldout = FOLDER / "heldout"
     bundle = slide_export.export(
         trained, target, precision=precision, batch=batch_of(target), out=tmp_path, images=heldout, evaluation=heldout
