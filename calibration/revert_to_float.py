@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from slide_export.core.graph import OnnxGraph
 from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.values import dequantize_of
 
 from .layer_selection import in_modules
 
@@ -101,16 +102,14 @@ def _bypass(graph: ir.Graph, results: set[ir.Value]) -> None:
 
 
 def _dequantizes_weight(value: ir.Value | None) -> bool:
-    node = value.producer() if value is not None else None
-    if node is None or node.op_type != "DequantizeLinear":
-        return False
-    return node.inputs[0] is not None and node.inputs[0].producer() is None
+    node = dequantize_of(value)
+    return node is not None and node.inputs[0] is not None and node.inputs[0].producer() is None
 
 
 def _quantized_from(value: ir.Value | None) -> ir.Value | None:
     """What a pair of Q and DQ was put behind, None for any other value."""
-    node = value.producer() if value is not None else None
-    if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
+    node = dequantize_of(value)
+    if node is None or node.inputs[0] is None:
         return None
     quantize = node.inputs[0].producer()
     return None if quantize is None else quantize.inputs[0]

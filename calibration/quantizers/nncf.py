@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from slide_export.calibration.recipe import QuantizationRecipe
-from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.convert import constant, to_ir, to_proto
 
 from . import Images
 
@@ -124,7 +124,7 @@ class UnsignedActivations(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite in place."""
         modified = False
-        for node in list(model.graph):
+        for node in model.graph:
             zero = node.inputs[2] if node.op_type == "QuantizeLinear" and len(node.inputs) > 2 else None
             if zero is None or zero.dtype != ir.DataType.INT8 or zero.const_value is None:
                 continue
@@ -132,7 +132,7 @@ class UnsignedActivations(ir.passes.InPlacePass):
             shifted = zero.const_value.numpy().astype(np.int16) + 128
             if (shifted == 128).all():
                 continue
-            unsigned = ir.val(f"{quantized.name}_zero_point", const_value=ir.tensor(shifted.astype(np.uint8)))
+            unsigned = constant(ir.tensor(shifted.astype(np.uint8), name=f"{quantized.name}_zero_point"))
             model.graph.initializers.add(unsigned)
             for reader in (node, *(use.node for use in quantized.uses())):
                 reader.replace_input_with(2, unsigned)

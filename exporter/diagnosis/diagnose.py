@@ -28,7 +28,7 @@ from slide_export.proof.reference import told_by
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import LookInside, inside_apart
 
-from .hooks import anchored, each_call, recorded
+from .hooks import anchored, each_call, of_one_call, recorded
 from .report import Diagnosis, Row
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -95,7 +95,7 @@ def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[tuple
     images = served.tensors(fed, torch.float64)
     exact, lowered = served.in_float64(), served.running(inference).in_float64()
     calls = each_call(exact, names, images)
-    ours = {name: outputs[0] for name, outputs in calls.items() if len(outputs) == 1}
+    ours = of_one_call(calls)
     with told_by(exact, images, lowered):
         theirs = recorded(lowered, names, images)
     shared = (
@@ -103,8 +103,13 @@ def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[tuple
         for name, output in ours.items()
         if _agrees(output, theirs.get(name)) or not _replaced(name, served.module, inference.module)
     )
-    weighted = {name.rpartition(".")[0] for name, _ in served.module.named_parameters()}
-    return tuple(shared), tuple(name for name in calls if name in weighted and name not in ours)
+    layers = _weighted(served.module)
+    return tuple(shared), tuple(name for name in calls if name in layers and name not in ours)
+
+
+def _weighted(module: nn.Module) -> set[str]:
+    """Names of the modules that have weights of their own."""
+    return {name.rpartition(".")[0] for name, _ in module.named_parameters()}
 
 
 def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
@@ -112,8 +117,7 @@ def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> d
 
     In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
     """
-    weighted = {name.rpartition(".")[0] for name, _ in trained.named_parameters()}
-    hidden = weighted - set(value_names)  # modules with weights that the artifact does not show
+    hidden = _weighted(trained) - set(value_names)  # that the artifact does not show
 
     def stands_for_parent(name: str) -> bool:
         """Whether a module's output is its parent's too, and another module inside that parent is hidden."""

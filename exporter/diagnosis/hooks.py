@@ -21,7 +21,12 @@ def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) 
         root: an `ExportWrapper`, or a module that holds one.
         images: what `root` takes.
     """
-    return {name: outputs[0] for name, outputs in each_call(root, names, images).items() if len(outputs) == 1}
+    return of_one_call(each_call(root, names, images))
+
+
+def of_one_call(outputs: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Output of each module that was called once."""
+    return {name: calls[0] for name, calls in outputs.items() if len(calls) == 1}
 
 
 def each_call(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slide_export.core.artifact import DtypeStats
 from slide_export.core.graph import inside, sorting_modules
 
-from .values import scope_of
+from .values import dequantize_of, scope_of
 
 if TYPE_CHECKING:
     import onnx
@@ -56,19 +56,13 @@ def count(proto: onnx.ModelProto) -> DtypeStats:
             continue
         if node.op_type not in HEAVY or (first := node.inputs[0]) is None or (second := node.inputs[1]) is None:
             continue
-        dequantize = _dequantize(second)
+        dequantize = dequantize_of(second)
         weight = None if dequantize is None else dequantize.inputs[0]
         marked += weight is not None and weight.is_initializer()  # Case 3
-        whole = dequantize is not None and _dequantize(first) is not None  # Case 1
+        whole = dequantize is not None and dequantize_of(first) is not None  # Case 1
         kind = "int8" if whole else _name(first.dtype)  # Case 2
         computed[ASKED_IN_FLOAT32 if kind == "float32" and scope in asked else kind] += 1
     return DtypeStats(dict(stored), dict(computed), marked=marked)
-
-
-def _dequantize(value: ir.Value) -> ir.Node | None:
-    """The DequantizeLinear that a value comes from, None where it comes from elsewhere."""
-    node = value.producer()
-    return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 def _name(kind: ir.DataType | None) -> str:

@@ -11,6 +11,7 @@ from slide_export.core.graph import Value
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 INSIDE = "_inside"  # behind the name of a value whose name its float64 copy has
 QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -36,6 +37,12 @@ def values(proto: onnx.ModelProto) -> tuple[Value, ...]:
             convolved.update(dict.fromkeys(node.output, scope))
         found += [Value(name, scope, takes) for name in node.output if name]
     return tuple(found)
+
+
+def dequantize_of(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear that a value comes from, None where it comes from elsewhere."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 @lru_cache(maxsize=1 << 14)  # asked of every node by each pass

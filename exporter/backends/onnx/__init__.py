@@ -16,7 +16,6 @@ from slide_export.core.errors import BundleError, RequestError
 from slide_export.core.graph import OnnxGraph, Value
 from slide_export.core.measurement import ModuleTime
 from slide_export.core.plain_load import PlainLoad
-from slide_export.core.precision import Precision
 from slide_export.core.stored import StoredConstant
 from slide_export.core.text import foreign
 from slide_export.graph import dtypes as onnx_dtypes
@@ -63,25 +62,18 @@ FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifact:
     """Write `model.onnx`: one file, the same bytes for the same graph."""
-    path = directory / "model.onnx"
-    path.write_bytes(_kept_in_float(graph.proto, options.precision).SerializeToString(deterministic=True))
+    path, proto = directory / "model.onnx", graph.proto
+    if options.precision.computes_integers:
+        from .keep_float import keep_float
+
+        proto = keep_float(proto)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
     spinning = "1" if options.options.get("spinning", OPTIONS["spinning"].default) == "on" else "0"
     settings = {"optimization": "all", "config": {SPINNING: spinning}}
     native = for_graph(graph, directory, partial(own_operator.native_runtime, options.options))
     if native is not None:
         settings["library"] = native.library
     return Artifact("onnx", options.precision, path, graph.inputs, graph.outputs, settings, native=native)
-
-
-def _kept_in_float(proto: Any, precision: Precision) -> Any:
-    """The graph with what is float in it kept so, where ONNX Runtime would quantize it."""
-    if not precision.computes_integers:
-        return proto
-    from slide_export.graph.convert import to_ir, to_proto
-
-    from .keep_float import KeepFloat
-
-    return to_proto(KeepFloat()(to_ir(proto)).model)
 
 
 def dtype_stats(path: Path, settings: Mapping[str, Any]) -> DtypeStats:

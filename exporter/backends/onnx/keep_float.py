@@ -3,14 +3,22 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from slide_export.core.errors import LoweringError
+from slide_export.graph.convert import constant, to_ir, to_proto
+from slide_export.graph.values import dequantize_of
 
 LAYERS = frozenset({"Conv", "Gemm"})
 STEPS = frozenset({"Relu", "Clip"})
 """What may stand between a layer and its rounding for ONNX Runtime to take all in one."""
+
+
+def keep_float(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with what is float in it kept so, where ONNX Runtime would quantize it."""
+    return to_proto(KeepFloat()(to_ir(proto)).model)
 
 
 class KeepFloat(ir.passes.InPlacePass):
@@ -28,20 +36,21 @@ class KeepFloat(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite in place."""
-        kept = [node for node in model.graph if node.op_type in LAYERS and _would_be_quantized(node)]
-        for node in kept:
-            model.graph.insert_before(node, _for_each_channel(node, model.graph))
+        found = ((node, _source(node)) for node in model.graph if node.op_type in LAYERS)
+        kept = [(node, source) for node, source in found if source is not None and _is_rounded(node)]
+        for node, source in kept:
+            model.graph.insert_before(node, _for_each_channel(node, source, model.graph))
         return ir.passes.PassResult(model, bool(kept))
 
 
-def _would_be_quantized(node: ir.Node) -> bool:
-    given, weight = node.inputs[:2]
-    source = None if given is None else given.producer()
-    if source is None or source.op_type != "DequantizeLinear" or weight is None or weight.const_value is None:
-        return False
+def _source(node: ir.Node) -> ir.Node | None:
+    """The DequantizeLinear, by one number, that a layer with float weights takes its input from."""
+    source, weight = dequantize_of(node.inputs[0]), node.inputs[1]
+    if source is None or weight is None or weight.const_value is None or weight.dtype != ir.DataType.FLOAT:
+        return None
     scale = source.inputs[1]
     by_one_number = scale is not None and scale.const_value is not None and scale.const_value.size == 1
-    return by_one_number and weight.dtype == ir.DataType.FLOAT and _is_rounded(node)
+    return source if by_one_number else None
 
 
 def _is_rounded(node: ir.Node) -> bool:
@@ -54,32 +63,30 @@ def _is_rounded(node: ir.Node) -> bool:
     return user.op_type == "QuantizeLinear" or (user.op_type in STEPS and _is_rounded(user))
 
 
-def _for_each_channel(node: ir.Node, graph: ir.Graph) -> ir.Node:
+def _for_each_channel(node: ir.Node, source: ir.Node, graph: ir.Graph) -> ir.Node:
     """A DequantizeLinear for this layer alone, which it takes from here on."""
-    given, weight = node.inputs[:2]
-    source = None if given is None else given.producer()
-    quantized, *numbers = () if source is None else source.inputs
+    quantized, *numbers = source.inputs
     taken: list[ir.Value | None] = [quantized]
     for number, part in zip(numbers, ("scale", "zero_point"), strict=False):
-        name, values = f"{node.name}_input_{part}", np.full(_channels(node, weight), _constant(number).reshape(()))
-        constant = ir.val(name, const_value=ir.tensor(values, name=name))
-        graph.initializers.add(constant)
-        taken.append(constant)
+        values = np.full(_channels(node), _values(number).reshape(()))
+        held = constant(ir.tensor(values, name=f"{node.name}_input_{part}"))
+        graph.initializers.add(held)
+        taken.append(held)
     made = ir.node("DequantizeLinear", taken, {"axis": 1}, name=f"{node.name}_input_DequantizeLinear")
     made.outputs[0].name = f"{node.name}_input"
     node.replace_input_with(0, made.outputs[0])
     return made
 
 
-def _channels(node: ir.Node, weight: ir.Value | None) -> int:
+def _channels(node: ir.Node) -> int:
     """Length of the second axis of a layer's input, from the sides of its weight."""
-    sides = _constant(weight).shape
+    sides = _values(node.inputs[1]).shape
     if node.op_type == "Gemm":
         return int(sides[1] if node.attributes.get_int("transB", 0) else sides[0])
     return int(sides[1] * node.attributes.get_int("group", 1))
 
 
-def _constant(value: ir.Value | None) -> NDArray[Any]:
+def _values(value: ir.Value | None) -> NDArray[Any]:
     if value is None or value.const_value is None:
         raise LoweringError(
             "expected weights and scales of a quantized graph to be constants, found one that is computed"

@@ -61,7 +61,7 @@ def _path(node: ir.Node, scopes: dict[ir.Value, str]) -> str:
 
 def _first_calls(paths: Iterable[str]) -> dict[str, str]:
     """Each path as the first call of its modules has it: `/head/conv` for `/head/conv_1` where both are there."""
-    found: dict[str, str] = {"": ""}
+    found: dict[str, str] = {}
     parts = {path: path.split("/") for path in paths}
     known = {"/".join(names[:end]) for names in parts.values() for end in range(len(names) + 1)}
     for path, names in parts.items():
