@@ -64,7 +64,7 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
     """Write `model.onnx`: one file, the same bytes for the same graph."""
     path, proto = directory / "model.onnx", graph.proto
     if options.precision.computes_integers:
-        from .keep_float import keep_float
+        from slide_export.graph.passes.keep_float import keep_float
 
         proto = keep_float(proto)
     path.write_bytes(proto.SerializeToString(deterministic=True))

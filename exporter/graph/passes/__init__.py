@@ -1,6 +1,7 @@
 """Graph to graph, in this order. A pass is an onnx_ir pass: model -> result, which says whether it changed anything.
 
 To add one: a file with its class, and its line in `PASSES`. Its docstring numbers the cases and shows one of them.
+`keep_float` is not among them: the ONNX backend runs it on a quantized graph.
 """
 
 import logging

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_export.backends.onnx import dtype_stats
-from slide_export.backends.onnx.keep_float import KeepFloat
 from slide_export.graph.convert import to_ir, to_proto
+from slide_export.graph.passes.keep_float import KeepFloat
 
 CHANNELS, SIDE = 4, 8
 
