@@ -55,6 +55,7 @@ PLACEHOLDERS = {
     "inference/served": 'class ServedModel:\n    """What a backend says that it lowers; here it lowers nothing."""\n',
     "inference/half": '"""For lowering; a device lowers nothing."""\n',
     "inference/foreign_module": '"""For converters; a device converts nothing."""\n',
+    "graph/passes/keep_float": '"""For lowering; a device lowers nothing."""\n',
     "native/library": '"""For lowering; a device lowers nothing."""\ndef for_graph(*_):\n    return None\n',
     "backends/isolation": '"""Environments of converters; a device converts nothing."""\n'
     "def installed(*_):\n    return None\n"
