@@ -12,6 +12,7 @@ the names below are optional; `optional.py` asks for them and knows what holds w
     DEFAULT_FORM           what `--form auto` stands for                  without: a form that every runtime runs well
     DEFAULT_SAMPLING       the same for deformable attention              without: products with hats
     SUPPRESSES             whether it runs NonMaxSuppression              without: it does not
+    WINOGRAD               whether it convolves by Winograd's algorithm   without: it adds up the products themselves
     INSTALL                the command that installs it                   without: pip, by the extra of its name
     LINT                   faults and chances of this target              without: those of every target alone
     is_artifact() and      rules of a saved artifact                      without: an artifact is linted by its graph

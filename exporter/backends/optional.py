@@ -97,6 +97,11 @@ def suppresses(backend: Backend) -> bool:
     return bool(getattr(backend, "SUPPRESSES", False))
 
 
+def convolves_by_winograd(backend: Backend) -> bool:
+    """Whether dense 3x3 convolutions are computed by Winograd's algorithm, whose rounding is larger than a sum's."""
+    return bool(getattr(backend, "WINOGRAD", False))
+
+
 def install_command(backend: Backend) -> str:
     """Command that installs what the backend needs."""
     return cast(str, getattr(backend, "INSTALL", f'pip install "slide-export[{name_of(backend)}]"'))

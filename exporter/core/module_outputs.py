@@ -6,7 +6,7 @@ the trained model its modules. An artifact that shows a few values alone says it
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from slide_export.core.graph import Value
 
@@ -18,21 +18,21 @@ def outputs_of(values: Sequence[Value], modules: Collection[str]) -> dict[str, s
         values: of the artifact, in the order of execution.
         modules: dotted names of the trained model's modules.
     """
-    told = {module: value.name for value in values for module in value.output_of or ()}
-    if any(value.output_of is not None for value in values):
-        return {module: told[module] for module in modules if module in told}
-    owners = _owners(values, frozenset(modules))
-    users: dict[str, set[str]] = defaultdict(set)
-    for value in values:
-        for name in value.takes:
-            users[name].add(owners[value.name])
-    found: dict[str, str] = {}
-    for value in values:  # the last one that leaves wins: earlier ones are shapes and parts of it
-        for module in _ancestors(owners[value.name]):
-            outside = any(module not in _ancestors(user) for user in users[value.name])
-            if outside or not users[value.name]:
-                found[module] = value.name
-    return {module: found[module] for module in modules if module in found}
+    # The last one that leaves wins: earlier ones are shapes and parts of it.
+    return {module: names[-1] for module, names in _leaving(values, modules).items()}
+
+
+def outputs_of_calls(values: Sequence[Value], calls: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Names of the values that are each module's outputs, one a call; a module that is not shown is left out.
+
+    Of a module that is called several times, as many values leave it, or nothing tells which are its outputs.
+
+    Args:
+        calls: how often one image calls each module.
+    """
+    leaving = _leaving(values, calls)
+    found = {module: tuple(names[-1:] if calls[module] == 1 else names) for module, names in leaving.items()}
+    return {module: names for module, names in found.items() if len(names) == calls[module]}
 
 
 def modules_by_value(values: Sequence[Value], without: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -46,6 +46,27 @@ def modules_by_value(values: Sequence[Value], without: Collection[str] = ()) -> 
     for module, value in outputs_of(values, sorted(scopes - {*without})).items():
         found[value] = (*found.get(value, ()), module)
     return found
+
+
+def _leaving(values: Sequence[Value], modules: Collection[str]) -> dict[str, list[str]]:
+    """Names of the values of each module that something outside it uses, in the order of execution."""
+    told: dict[str, list[str]] = defaultdict(list)
+    if any(value.output_of is not None for value in values):
+        for value in values:
+            for module in value.output_of or ():
+                told[module].append(value.name)
+        return {module: told[module] for module in modules if module in told}
+    owners = _owners(values, frozenset(modules))
+    users: dict[str, set[str]] = defaultdict(set)
+    for value in values:
+        for name in value.takes:
+            users[name].add(owners[value.name])
+    for value in values:
+        for module in _ancestors(owners[value.name]):
+            outside = any(module not in _ancestors(user) for user in users[value.name])
+            if outside or not users[value.name]:
+                told[module].append(value.name)
+    return {module: told[module] for module in modules if module in told}
 
 
 def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slide_export.backends import optional, registry
 from slide_export.backends.interface import Session
 from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
-from slide_export.core.artifact import Array, Feeds
+from slide_export.core.artifact import Feeds
 from slide_export.core.errors import LoweringError
-from slide_export.core.module_outputs import outputs_of
+from slide_export.core.module_outputs import outputs_of_calls
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.task import NOTHING_MORE, Known
 from slide_export.inference.choose import choose
 from slide_export.inference.fuse import fuse
 from slide_export.inference.served import ServedModel, first
+from slide_export.models.layers import Numbered
 from slide_export.models.sorting import round_names
 from slide_export.proof import reference
 from slide_export.proof.orders_inside import following_all, order_values, orders_of
@@ -28,11 +32,11 @@ from slide_export.proof.reference import told_by
 from slide_export.verification import bundle as verification
 from slide_export.verification.apart import LookInside, inside_apart
 
-from .hooks import anchored, each_call, of_one_call, recorded
-from .report import Diagnosis, Row
+from .align import aligned, power
+from .hooks import anchored, recorded
+from .report import Diagnosis, Row, worst_call
+from .winograd import convolved_by_winograd
 
-TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-"""Orders of a map's axes that put its channels last, and first."""
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
 
@@ -62,18 +66,21 @@ def diagnose(
     rounds = [name for names in round_names(served.module).values() for name in names]
     with inside_of(shipped) as inside:
         with step("find the trained model's modules in the artifact"):
-            modules, repeated = _comparable(served, shipped, first(fed, served.coupled))
-            value_names = _drop_last_children(outputs_of(inside.values, modules), served.module)
+            calls = _comparable(served, shipped, first(fed, served.coupled))
+            value_names = _drop_last_children(outputs_of_calls(inside.values, calls), served.module)
             orders = order_values(inside.values, rounds)
-            session = inside.open(tuple(dict.fromkeys((*value_names.values(), *orders.values()))))
+            session = inside.open(tuple(dict.fromkeys((*chain(*value_names.values()), *orders.values()))))
         if not value_names:
             raise LoweringError(f"expected values named after the model's modules in {path}, found none")
         with step(f"compare {len(value_names)} modules on {count} images"):
             rows, shown = _rows(served, session, value_names, orders, fed, shipped)
-    hidden = tuple(name for name in modules if name not in shown)
+    hidden = {name: count for name, count in calls.items() if name not in shown}
+    once = tuple(name for name, times in hidden.items() if times == 1)
+    layers = _weighted(served.module) & hidden.keys() - {*once}
+    repeated = tuple(name for name in hidden if name in layers and not any(name.startswith(f"{row}.") for row in shown))
     least_db = _refused_below_db(shipped)
     precision = shipped.manifest.precision.name
-    return Diagnosis(session.evaluator, precision, golden.source, count, rows, hidden, least_db, repeated)
+    return Diagnosis(session.evaluator, precision, golden.source, count, rows, once, least_db, repeated)
 
 
 def _refused_below_db(shipped: Bundle) -> float | None:
@@ -83,28 +90,32 @@ def _refused_below_db(shipped: Bundle) -> float | None:
     return None if passed else proof.accepted.min_sqnr_db
 
 
-def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Modules that the trained and the inference model share, in the order of execution, and layers called repeatedly.
+def _comparable(served: ServedModel, shipped: Bundle, fed: Feeds) -> dict[str, int]:
+    """Modules that the trained and the inference model share, in the order of execution, and how often each is called.
 
     The interior of a layer that fusing or lowering replaced has names of both forms and other contents: `qkv` with its
     rows in another order. So a module counts where both forms agree in float64; where they do not, which is a fault in
-    fusing or lowering, it counts if it was not replaced.
+    fusing or lowering, it counts if it was not replaced. Of modules that are called several times those count that have
+    weights in them: what a ReLU does is in the one around it. A list of layers is called for each of them.
     """
     inference = choose(fuse(served.trained), shipped.manifest.options.form)
-    names = [name for name, _ in served.module.named_modules() if name]
+    modules = {name: module for name, module in served.module.named_modules() if name}
     images = served.tensors(fed, torch.float64)
     exact, lowered = served.in_float64(), served.running(inference).in_float64()
-    calls = each_call(exact, names, images)
-    ours = of_one_call(calls)
+    ours = recorded(exact, modules, images)
     with told_by(exact, images, lowered):
-        theirs = recorded(lowered, names, images)
-    shared = (
-        name
-        for name, output in ours.items()
-        if _agrees(output, theirs.get(name)) or not _replaced(name, served.module, inference.module)
-    )
-    layers = _weighted(served.module)
-    return tuple(shared), tuple(name for name in calls if name in layers and name not in ours)
+        theirs = recorded(lowered, modules, images)
+    return {
+        name: len(outputs)
+        for name, outputs in ours.items()
+        if (len(outputs) == 1 or _is_layer(modules[name]))
+        and (_agree(outputs, theirs.get(name, [])) or not _replaced(name, served.module, inference.module))
+    }
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module has weights in it and is no list of layers."""
+    return not isinstance(module, Numbered) and next(module.parameters(), None) is not None
 
 
 def _weighted(module: nn.Module) -> set[str]:
@@ -112,7 +123,7 @@ def _weighted(module: nn.Module) -> set[str]:
     return {name.rpartition(".")[0] for name, _ in module.named_parameters()}
 
 
-def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> dict[str, str]:
+def _drop_last_children(value_names: Mapping[str, tuple[str, ...]], trained: nn.Module) -> dict[str, tuple[str, ...]]:
     """Drop a child whose output is also its parent's, if a sibling is hidden: its error would include the sibling's.
 
     In an attention whose `qkv` cannot be compared, the output of `proj` shows the errors of both: that is the parent's.
@@ -127,10 +138,13 @@ def _drop_last_children(value_names: Mapping[str, str], trained: nn.Module) -> d
     return {name: value for name, value in value_names.items() if not stands_for_parent(name)}
 
 
-def _agrees(expected: Tensor, found: Tensor | None) -> bool:
-    if found is None or found.shape != expected.shape:
-        return False
-    return _decibel(float(expected.square().sum()), float((found - expected).square().sum())) > SAME_DB
+def _agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+    """Whether a module gives the same at each of its calls."""
+    return len(expected) == len(found) and all(map(_agrees, expected, found))
+
+
+def _agrees(expected: Tensor, found: Tensor) -> bool:
+    return found.shape == expected.shape and _decibel(power(expected), power(found - expected)) > SAME_DB
 
 
 def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
@@ -146,7 +160,7 @@ def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
 def _rows(
     served: ServedModel,
     session: Session,
-    value_names: Mapping[str, str],
+    value_names: Mapping[str, Sequence[str]],
     order_names: Mapping[str, str],
     fed: Feeds,
     shipped: Bundle,
@@ -157,59 +171,40 @@ def _rows(
     """
     exact, numbers = served.in_float64(), verification.numbers_of(shipped)
     floor = reference.imitation(served, fed, numbers)
-    powers: dict[str, _Powers] = {}
+    # Of a lower precision its own rounding is larger.
+    by_winograd = numbers.precision.floor == "none" and optional.convolves_by_winograd(
+        registry.load(shipped.manifest.target)
+    )
+    powers: dict[str, list[_Powers]] = {}
     for batch in _batches(fed, served.io.batch):
         images, images32 = served.tensors(batch, torch.float64), served.tensors(batch, torch.float32)
         raw = session.run(batch)
         orders = orders_of(served.module, {name: raw[value] for name, value in order_names.items()}, len(images[0]))
         with following_all((exact, floor), orders):
             expected = recorded(exact, value_names, images)
-            found = _aligned(expected, {name: raw[value] for name, value in value_names.items()})
+            found = aligned(expected, {name: [raw[one] for one in values] for name, values in value_names.items()})
             added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
-            rounded = recorded(floor, found, images32)  # the same two for an ideal one: what rounding alone explains
+            with convolved_by_winograd(floor) if by_winograd else nullcontext():
+                rounded = recorded(floor, found, images32)  # the same two for an ideal one: what rounding explains
             rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
-            power = powers.setdefault(name, _Powers())
-            power.add(expected[name], found[name], added[name])
-            power.add_floor(expected[name], rounded[name], rounded_added[name])
+            calls = powers.setdefault(name, [_Powers() for _ in expected[name]])
+            for call, power_of_call in enumerate(calls):
+                power_of_call.add(expected[name][call], found[name][call], added[name][call])
+                power_of_call.add_floor(expected[name][call], rounded[name][call], rounded_added[name][call])
     # No runtime is asked for less than one rounding of a value, where PyTorch happens to round nothing.
     smallest, multiple = numbers.precision.rounding, numbers.precision.tolerance_factor
-    return tuple(power.row(name, powers, smallest, multiple) for name, power in powers.items()), set(powers)
+    depths = {name: sum(name.startswith(f"{other}.") for other in powers) for name in powers}
+    rows = (
+        worst_call([one.row(name, depths[name], smallest, multiple) for one in calls]) for name, calls in powers.items()
+    )
+    return tuple(rows), set(powers)
 
 
 def _batches(fed: Feeds, batch: int | None) -> Iterator[Feeds]:
     """One image after the other, repeated to a fixed batch size: one image's values in memory at a time."""
     for index in range(len(next(iter(fed.values())))):
         yield {name: np.repeat(value[index : index + 1], batch or 1, axis=0) for name, value in fed.items()}
-
-
-def _aligned(expected: Mapping[str, Tensor], found: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Artifact's values as float64 tensors in the trained outputs' shapes; those of another size are dropped."""
-    tensors = {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
-    return {
-        name: _laid_out(tensors[name], output)
-        for name, output in expected.items()
-        if tensors[name].numel() == output.numel()
-    }
-
-
-def _laid_out(value: Tensor, expected: Tensor) -> Tensor:
-    """A value in the trained output's shape, with the channels of a map where that one has them.
-
-    Converters move a transpose out of its module, and a map may stand for its tokens. Where channels are as many as
-    rows, no shape tells the layout: of those that fit it is the nearest one.
-
-        Given    [B, C, H, W] for the tokens [B, H * W, C]
-        Result   [B, H, W, C] in their shape
-    """
-    views = [value, *(value.permute(order) for order in (TO_LAST, TO_FIRST) if value.ndim == len(order))]
-    fitting = [view for view in views if _fits(view.shape, expected.shape)] or [value]
-    return min((view.reshape(expected.shape) for view in fitting), key=lambda view: _power(view - expected))
-
-
-def _fits(found: torch.Size, expected: torch.Size) -> bool:
-    """Whether a value has the shape of the trained output, or is a map of which that is the tokens."""
-    return found == expected or (len(found), len(expected), found[-1]) == (4, 3, expected[-1])
 
 
 class _Powers:
@@ -222,16 +217,16 @@ class _Powers:
 
     def add(self, expected: Tensor, found: Tensor, anchored_output: Tensor) -> None:
         """Add one image's error powers: against the trained output, and against the module's own of these inputs."""
-        self.signal += _power(expected)
-        self.error += _power(found - expected)
-        self.added += _power(found - anchored_output)
+        self.signal += power(expected)
+        self.error += power(found - expected)
+        self.added += power(found - anchored_output)
 
     def add_floor(self, expected: Tensor, rounded: Tensor, anchored_output: Tensor) -> None:
         """Add one image's powers of the noise floor: the same two differences of the rounded model."""
-        self.floor = (self.floor or 0.0) + _power(rounded - expected)
-        self.added_floor = (self.added_floor or 0.0) + _power(rounded - anchored_output)
+        self.floor = (self.floor or 0.0) + power(rounded - expected)
+        self.added_floor = (self.added_floor or 0.0) + power(rounded - anchored_output)
 
-    def row(self, name: str, known: Mapping[str, object], smallest: float | None, multiple: float) -> Row:
+    def row(self, name: str, depth: int, smallest: float | None, multiple: float) -> Row:
         """Row of the report: SQNR in dB of the error and of the error added here, each with its floor."""
         # A floor is not below one rounding of the signal.
         least = 0.0 if smallest is None else self.signal * smallest**2
@@ -240,7 +235,6 @@ class _Powers:
             """SQNR of a floor in dB; noise below the precision's smallest step counts as one step."""
             return None if noise is None else _decibel(self.signal, max(noise, least))
 
-        depth = sum(name.startswith(f"{other}.") for other in known)
         return Row(
             name,
             _decibel(self.signal, self.error),
@@ -250,10 +244,6 @@ class _Powers:
             depth,
             multiple,
         )
-
-
-def _power(values: Tensor) -> float:
-    return float(values.square().sum())
 
 
 def _decibel(signal: float, noise: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,34 +11,25 @@ from torch import Tensor, nn
 
 from slide_export.inference.export_wrapper import ExportWrapper
 
-Values = Mapping[str, Tensor]
+Values = Mapping[str, Sequence[Tensor]]
+"""Outputs of modules by name, one a call: a detector's head is called on every level."""
 
 
-def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Record the output of each module in float64, by its name; modules that do not give one tensor are left out.
+def recorded(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
+    """Record the outputs of each module in float64, one a call, by its name; what is not one tensor is left out.
 
     Args:
         root: an `ExportWrapper`, or a module that holds one.
         images: what `root` takes.
     """
-    return of_one_call(each_call(root, names, images))
-
-
-def of_one_call(outputs: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-    """Output of each module that was called once."""
-    return {name: calls[0] for name, calls in outputs.items() if len(calls) == 1}
-
-
-def each_call(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
-    """Record what `recorded` does, at each call: a detector's head is called on every level."""
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:
         """Hook that stores a module's output under its name."""
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            """Store a tensor of numbers that rounding changes; anything else is not comparable."""
-            if isinstance(output, Tensor) and output.is_floating_point():
+            """Store what is comparable."""
+            if _is_comparable(output):
                 seen.setdefault(name, []).append(output.detach().double().clone())
 
         return hook
@@ -48,27 +39,35 @@ def each_call(root: nn.Module, names: Iterable[str], images: tuple[Tensor, ...])
     return seen
 
 
-def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Output of each module for another model's values: its inputs are theirs, so only its own error shows.
+def anchored(root: nn.Module, values: Values, images: tuple[Tensor, ...]) -> dict[str, list[Tensor]]:
+    """Outputs of each module for another model's values: its inputs are theirs, so only its own error shows.
 
-    Every module's output is replaced by the value of its name once it is computed, so nothing downstream inherits what
-    differs upstream.
+    Every module's output is replaced by the value of its name and call once it is computed, so nothing downstream
+    inherits what differs upstream.
     """
-    outputs: dict[str, Tensor] = {}
+    outputs: dict[str, list[Tensor]] = {name: [] for name in values}
 
-    def replace(name: str) -> Callable[[Any, Any, Any], Tensor]:
+    def replace(name: str) -> Callable[[Any, Any, Any], Any]:
         """Hook that stores a module's output and passes the other model's value on."""
 
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             """Store the output; return the value in its dtype."""
-            outputs[name] = output.detach().clone()
-            return values[name].to(output.dtype)
+            if not _is_comparable(output):
+                return output
+            call = len(outputs[name])
+            outputs[name].append(output.detach().clone())
+            return values[name][call].to(output.dtype)
 
         return hook
 
     with _hooked(root, {name: replace(name) for name in values}), torch.inference_mode():
         root(*images)
     return outputs
+
+
+def _is_comparable(output: Any) -> bool:
+    """Whether an output is a tensor of numbers that rounding changes."""
+    return isinstance(output, Tensor) and output.is_floating_point()
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 EXACT_DB = 100.0
 """From here on a module loses nothing but float32 rounding."""
@@ -27,6 +28,8 @@ class Row:
         added_floor_db: the same of PyTorch at the artifact's precision.
         depth: modules around it, of those in the table.
         multiple: of the floor's error, that rounding explains; as in the parity check.
+        call, calls: of a module that one image calls several times, the call that the numbers are of, from 1, and how
+            often it is called.
     """
 
     module: str
@@ -36,6 +39,13 @@ class Row:
     added_floor_db: float | None
     depth: int
     multiple: float
+    call: int = 1
+    calls: int = 1
+
+    @property
+    def label(self) -> str:
+        """`bbox_head.retina_cls, call 3 of 5`: what the numbers are of."""
+        return self.module if self.calls == 1 else f"{self.module}, call {self.call} of {self.calls}"
 
     @property
     def explained(self) -> bool:
@@ -52,6 +62,16 @@ class Row:
         return -math.inf if math.isnan(self.added_db) else self.added_db
 
 
+def worst_call(rows: Sequence[Row]) -> Row:
+    """The row that stands for a module: of its lossiest call, of those that rounding does not explain if there are any.
+
+    Args:
+        rows: one a call, in their order.
+    """
+    call, worst = min(enumerate(rows, 1), key=lambda one: (one[1].explained, one[1].loss))
+    return replace(worst, call=call, calls=len(rows))
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """Every module in the order of execution.
@@ -63,7 +83,8 @@ class Diagnosis:
         hidden: modules of the trained model whose output the artifact does not have.
         refused_below_db: what the recipe of an artifact that was refused asks of the outputs; None where the artifact
             passed, or no recipe asks anything.
-        repeated: layers that one image calls several times, as a detector's head is on each level: not compared.
+        repeated: layers that one image calls several times, as a detector's head is on each level, and of which the
+            artifact does not tell the calls apart: not compared.
     """
 
     evaluator: str
@@ -106,22 +127,22 @@ class Diagnosis:
             largest = f"the largest loss is in {self._lossiest()}"
             return f"no module loses more than {self.precision} explains: {largest}{refused}"
         if math.isnan(row.added_db):
-            return f"{row.module} is the first whose values are not finite: {self.precision} overflows there"
+            return f"{row.label} is the first whose values are not finite: {self.precision} overflows there"
         if row.added_floor_db is None:
-            return f"{row.module} stands out: it loses to {row.added_db:.0f} dB what it is fed"
+            return f"{row.label} stands out: it loses to {row.added_db:.0f} dB what it is fed"
         if row.explained:
             return (
-                f"{self.precision} itself cannot hold {row.module}: {decibels(row.added_db)} by rounding alone; "
+                f"{self.precision} itself cannot hold {row.label}: {decibels(row.added_db)} by rounding alone; "
                 f"keep it in float: keep_fp32: [{row.module}]"
             )
         return (
-            f"{row.module} is the first whose error rounding cannot explain: {decibels(row.added_db)}, where "
+            f"{row.label} is the first whose error rounding cannot explain: {decibels(row.added_db)}, where "
             f"{self.precision} explains {decibels(row.added_floor_db)}"
         )
 
     def _lossiest(self) -> str:
         worst = min(self.rows, key=lambda row: row.loss)
-        return f"{worst.module}, {decibels(worst.added_db)}"
+        return f"{worst.label}, {decibels(worst.added_db)}"
 
 
 def decibels(value: float | None) -> str:

@@ -44,6 +44,7 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "RUNTIME",
+    "WINOGRAD",
     "Session",
     "companions",
     "dtype_stats",
@@ -63,5 +64,6 @@ PRECISIONS = {"fp32": False, "w16": False}  # pnnx converts the PyTorch model, t
 DEFAULT_FORM = "shifts"
 DISTRIBUTIONS = ("ncnn", "pnnx")
 RUNTIME = ("ncnn",)
+WINOGRAD = True
 DEVICE = ("numpy", "ncnn")
 ONE_BY_ONE = True

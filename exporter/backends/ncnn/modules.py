@@ -12,7 +12,7 @@ pnnx drops the modules' names. They are found again by what does not change on t
 from __future__ import annotations
 
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,55 +40,63 @@ TYPE = "/"
 def by_weights(container: Path, tensors: Sequence[Tensor]) -> dict[int, str]:
     """Case 2: module by index of the layer, from pnnx's own file of weights, which names them.
 
-    Equal tensors are told apart by their order, which is the layers'.
+    Equal tensors are told apart by their order, which is the layers'. Where a module is called several times, pnnx
+    stores its weights for each call, and makes names up for the later ones.
     """
     known: dict[bytes, list[str]] = defaultdict(list)
     with zipfile.ZipFile(container) as weights:
         for name in weights.namelist():
-            known[weights.read(name)].append(name)
+            if name.startswith(PREFIX):
+                known[weights.read(name)].append(name)
     found: dict[int, str] = {}
     for tensor in tensors:
         names = known.get(tensor.values.tobytes(), [])
-        name = (names.pop(0) if len(names) > 1 else names[0]) if names else ""
-        if name.startswith(PREFIX) and tensor.layer not in found:
-            found[tensor.layer] = name.removeprefix(PREFIX).rpartition(".")[0]
+        if names:
+            name = names.pop(0) if len(names) > 1 else names[0]
+            found.setdefault(tensor.layer, name.removeprefix(PREFIX).rpartition(".")[0])
     return found
 
 
 def given(module: nn.Module, images: Sequence[Any]) -> list[tuple[str, Array]]:
-    """What each module of a model gives, in the order in which they end; of one that runs often, nothing."""
+    """What each module of a model gives, in the order in which they end.
+
+    Of one without weights that is called several times, nothing: of a ReLU that is behind every layer, no layer is.
+    """
     import torch
 
-    seen: dict[str, list[Array]] = defaultdict(list)
+    seen: list[tuple[str, Array]] = []
 
     def keep(name: str) -> Any:
-        """Hook that stores a tensor under the module's name."""
+        """Hook that stores a tensor with the module's name."""
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             """Store what is a tensor of numbers."""
             if isinstance(output, torch.Tensor) and output.is_floating_point():
-                seen[name].append(output.numpy())
+                seen.append((name, output.numpy()))
 
         return hook
 
-    names = [name for name, _ in module.named_modules() if name.startswith(PREFIX)]
-    handles = [module.get_submodule(name).register_forward_hook(keep(name.removeprefix(PREFIX))) for name in names]
+    modules = {name.removeprefix(PREFIX): one for name, one in module.named_modules() if name.startswith(PREFIX)}
+    handles = [one.register_forward_hook(keep(name)) for name, one in modules.items()]
     try:
         with torch.inference_mode():
             module(*images)
     finally:
         for handle in handles:
             handle.remove()
-    return [(name, outputs[0]) for name, outputs in seen.items() if len(outputs) == 1]
+    calls = Counter(name for name, _ in seen)
+    weighted = {name for name, one in modules.items() if next(one.parameters(), None) is not None}
+    return [(name, output) for name, output in seen if calls[name] == 1 or name in weighted]
 
 
 class Outputs:
     """Outputs of modules, to be found again by their values."""
 
     def __init__(self, outputs: Sequence[tuple[str, Array]]) -> None:
-        self._sizes = {name: value.size for name, value in outputs}
+        self._sizes: dict[str, set[int]] = defaultdict(set)
         self._by_size: dict[int, list[tuple[str, Array, float]]] = defaultdict(list)
         for name, value in outputs:
+            self._sizes[name].add(value.size)
             self._by_size[value.size].append((name, value, float(value.max(initial=0.0))))
 
     def module(self, blob: Array) -> str | None:
@@ -105,7 +113,7 @@ class Outputs:
 
     def around(self, module: str, blob: Array) -> str:
         """Case 2: the module that a blob is inside, the output of none, by the module whose weights made it."""
-        while self._sizes.get(module) == blob.size:  # it would pass for that module's output
+        while blob.size in self._sizes[module]:  # it would pass for that module's output
             module = module.rpartition(".")[0]
         return module
 

@@ -48,7 +48,8 @@ def show(found: Diagnosis, *, every: bool = False) -> None:
     console.print(render(found, every=every))
     if found.repeated:
         names = ", ".join(map(literal, found.repeated))
-        console.print(f"not compared, for one image calls them several times: {names}", soft_wrap=True)
+        told = "not compared, for one image calls them several times and the artifact does not tell its calls apart"
+        console.print(f"{told}: {names}", soft_wrap=True)
     fine = "[green]✓[/]" if found.refused_below_db is None else "[yellow]![/]"
     mark = fine if found.culprit is None else "[red]✗[/]"
     console.print(f"{mark} {literal(found.verdict)}", soft_wrap=True)
@@ -67,7 +68,7 @@ def render(found: Diagnosis, *, every: bool = False) -> Table:
         style = "bold red" if row is culprit else None
         blamed = "← too lossy" if row.explained else "← first unexplained"
         note = blamed if row is culprit else _note([row, *hidden])
-        table.add_row("  " * row.depth + literal(row.module), *map(decibels, cells), note, style=style)
+        table.add_row("  " * row.depth + literal(row.label), *map(decibels, cells), note, style=style)
     return table
 
 

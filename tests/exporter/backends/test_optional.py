@@ -25,6 +25,7 @@ def test_nothing_is_known_of_a_bare_backend_and_nothing_is_in_its_way() -> None:
     assert optional.fixed_batches(BARE) is None
     assert not optional.one_by_one(BARE)
     assert not optional.suppresses(BARE)
+    assert not optional.convolves_by_winograd(BARE)
     assert (optional.runtime_modules(BARE), optional.device_distributions(BARE), optional.lint_facts(BARE)) == (
         (), (), ()
     )  # fmt: skip
@@ -89,6 +90,7 @@ def test_what_a_backend_says_is_taken() -> None:
         harmless_settings=lambda settings: {k: v for k, v in settings.items() if k != "cache"},
         INSTALL="pip install toy",
         SUPPRESSES=True,
+        WINOGRAD=True,
     )
     assert optional.unavailable_reason(asked) == "no GPU"
     assert optional.precision_obstacle(asked, "bf16") == "no bf16"
@@ -97,3 +99,4 @@ def test_what_a_backend_says_is_taken() -> None:
     assert optional.install_command(asked) == "pip install toy"
     assert optional.install_command(BARE) == 'pip install "slide-export[toy]"'
     assert optional.suppresses(asked)
+    assert optional.convolves_by_winograd(asked)

@@ -1,7 +1,7 @@
 """The value that leaves a module is its output, whatever the artifact calls it."""
 
 from slide_export.core.graph import Value
-from slide_export.core.module_outputs import modules_by_value, outputs_of
+from slide_export.core.module_outputs import modules_by_value, outputs_of, outputs_of_calls
 
 MODULES = ("embed", "block", "block.attn", "block.attn.proj", "block.mlp", "head")
 CHAIN = (
@@ -51,6 +51,31 @@ def test_an_artifact_that_says_whose_outputs_its_values_are_is_believed() -> Non
         Value("last", None, (), ("b", "b.fc")),
     )
     assert outputs_of(values, ("a", "a.norm", "b", "b.fc")) == {"a.norm": "normed", "b": "last", "b.fc": "last"}
+
+
+LEVELS = (
+    Value("a1", "head.conv", ("x",)),
+    Value("b1", "head", ("a1",)),
+    Value("a2", "head.conv", ("y",)),
+    Value("b2", "head", ("a2",)),
+    Value("both", "", ("b1", "b2")),
+)
+"""A convolution and what is behind it, on two levels."""
+
+
+def test_a_module_that_is_called_twice_has_two_values() -> None:
+    found = outputs_of_calls(LEVELS, {"head": 2, "head.conv": 2})
+    assert found == {"head": ("b1", "b2"), "head.conv": ("a1", "a2")}
+
+
+def test_a_module_that_is_called_once_has_the_last_value_that_leaves_it() -> None:
+    assert outputs_of_calls(LEVELS, {"head": 1}) == {"head": ("b2",)}
+
+
+def test_a_module_with_another_number_of_values_than_calls_is_left_out() -> None:
+    assert outputs_of_calls(LEVELS, {"head": 3, "head.conv": 2, "gone": 2}) == {"head.conv": ("a1", "a2")}
+    told = tuple(Value(name, None, (), modules) for name, modules in (("p", ("head",)), ("q", ("head", "neck"))))
+    assert outputs_of_calls(told, {"head": 2, "neck": 2}) == {"head": ("p", "q")}
 
 
 def test_a_value_has_the_modules_of_its_scope_that_it_leaves() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_export.core.artifact import ModelIO
-from slide_export.diagnosis.hooks import anchored, each_call, recorded
+from slide_export.diagnosis.hooks import Values, anchored, recorded
 from slide_export.inference.export_wrapper import ExportWrapper
 from slide_export.models import DataConfig
 
@@ -29,30 +29,46 @@ def serving() -> ExportWrapper:
 FED = torch.ones(1, 2, dtype=torch.float64)
 
 
-def test_outputs_by_name_and_a_module_that_runs_twice_has_none() -> None:
-    found = recorded(serving(), ("first", "second", "again"), (FED,))
-    assert {name: value[0, 0].item() for name, value in found.items()} == {"first": 2, "second": 6}
+def numbers(found: Values) -> dict[str, list[float]]:
+    return {name: [value[0, 0].item() for value in values] for name, values in found.items()}
 
 
-def test_outputs_of_each_call_in_order() -> None:
-    found = each_call(serving(), ("second", "again"), (FED,))
-    assert {name: [value[0, 0].item() for value in values] for name, values in found.items()} == {
-        "second": [6],
-        "again": [30, 150],
-    }
+def test_outputs_of_each_call_by_name() -> None:
+    found = recorded(serving(), ("first", "again"), (FED,))
+    assert numbers(found) == {"first": [2], "again": [30, 150]}
 
 
 def test_each_module_is_fed_with_the_other_values_and_shows_its_own_error_alone() -> None:
-    other = {
-        "first": 2.5 * torch.ones(1, 2, dtype=torch.float64),
-        "second": 7.0 * torch.ones(1, 2, dtype=torch.float64),
-    }
-    made = anchored(serving(), other, (FED,))
-    assert {name: value[0, 0].item() for name, value in made.items()} == {"first": 2, "second": 7.5}
+    other = {"first": (2.5,), "second": (7.0,), "again": (40.0, 160.0)}
+    values = {name: [one * torch.ones(1, 2, dtype=torch.float64) for one in ones] for name, ones in other.items()}
+    made = anchored(serving(), values, (FED,))
+    assert numbers(made) == {"first": [2], "second": [7.5], "again": [35, 200]}
+
+
+class TwoKinds(nn.Module):
+    """A tensor the first time, a list of it afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = 0
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        self.called += 1
+        return x if self.called % 2 else [x]
+
+
+def test_what_is_no_tensor_is_left_as_it_is() -> None:
+    module, kinds = serving(), TwoKinds()
+    model = next(part for part in module.modules() if isinstance(part, Twice))
+    model.second, model.again = nn.Sequential(kinds), nn.Identity()
+    model.forward = lambda images: model.second(images) + model.second(images)[0]  # type: ignore[method-assign]
+    assert numbers(recorded(module, ("second.0",), (FED,))) == {"second.0": [1]}
+    made = anchored(module, {"second.0": [5 * FED]}, (FED,))
+    assert numbers(made) == {"second.0": [1]}
 
 
 def test_no_hook_stays() -> None:
     module = serving()
     before = module(FED)[0]
-    anchored(module, {"first": torch.zeros(1, 2)}, (FED,))
+    anchored(module, {"first": [torch.zeros(1, 2)]}, (FED,))
     assert torch.equal(module(FED)[0], before)

@@ -6,6 +6,7 @@ import pytest
 
 from slide_export.cli.views.diagnosis import as_plain, render
 from slide_export.diagnosis import Diagnosis, Row
+from slide_export.diagnosis.report import worst_call
 
 FINE = Row("norm", 130.0, 131.0, 135.0, 136.0, 0, multiple=8.0)
 ROWS = tuple(replace(FINE, module=f"layers.{index}") for index in range(5))
@@ -27,6 +28,36 @@ def test_the_first_unexplained_is_named_with_both_numbers() -> None:
 @pytest.mark.parametrize(("added", "explained"), [(118.0, True), (117.9, False)])
 def test_eight_times_the_floor_is_explained(added: float, explained: bool) -> None:
     assert replace(FINE, added_db=added, added_floor_db=136.06).explained is explained
+
+
+CALLS = tuple(replace(FINE, added_db=added) for added in (135.0, 120.0, 140.0))
+
+
+def test_a_module_that_is_called_several_times_is_told_by_its_lossiest_call() -> None:
+    worst = worst_call(CALLS)
+    assert worst == replace(CALLS[1], call=2, calls=3)
+    assert worst.label == "norm, call 2 of 3"
+    found = diagnosis(replace(worst, added_db=31.0))
+    assert found.verdict.startswith("norm, call 2 of 3 is the first whose error rounding cannot explain: 31 dB")
+    assert worst_call(CALLS[:1]).label == "norm"
+
+
+def test_a_call_that_rounding_does_not_explain_goes_before_a_lossier_one() -> None:
+    few, many = replace(FINE, added_db=100.0, added_floor_db=110.0), replace(FINE, added_db=105.0, added_floor_db=136.0)
+    assert few.explained
+    assert not many.explained
+    assert worst_call([few, many]) == replace(many, call=2, calls=2)
+
+
+def test_the_call_whose_values_are_not_finite_is_the_worst() -> None:
+    assert worst_call([CALLS[1], replace(FINE, added_db=float("nan"))]).call == 2
+
+
+def test_a_layer_that_8_bits_cannot_hold_at_one_call_is_kept_in_float_at_all() -> None:
+    row = replace(FINE, added_db=19.0, added_floor_db=19.0, call=2, calls=5)
+    verdict = diagnosis(row, precision="int8", refused_below_db=20.0).verdict
+    assert verdict.startswith("int8 itself cannot hold norm, call 2 of 5: ")
+    assert verdict.endswith("keep_fp32: [norm]")
 
 
 def test_what_is_inherited_is_not_blamed() -> None:

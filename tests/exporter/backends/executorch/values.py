@@ -24,5 +24,5 @@ def errors(artifact: Artifact, source: ServedModel, images: Array) -> Mapping[st
         module: float(
             np.abs(found[told[module]].reshape(expected.shape) - expected.numpy()).max() / expected.abs().max()
         )
-        for module, expected in exact.items()
+        for module, (expected,) in exact.items()
     }

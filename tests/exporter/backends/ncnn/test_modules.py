@@ -37,6 +37,14 @@ def test_weights_tell_the_module_and_equal_ones_follow_each_other(tmp_path: Path
     assert found == {4: "a", 5: "d", 7: "b.c"}
 
 
+def test_weights_that_pnnx_stored_once_more_are_of_the_module_that_is_called_again(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, value in (("wrapper.module.head", 3), ("pnnx_unique_0", 3), ("wrapper.module.next", 4)):
+            file.writestr(f"{name}.weight", np.float32(value).tobytes())
+    assert by_weights(path, (tensor(1, 3), tensor(2, 3), tensor(5, 4))) == {1: "head", 2: "head", 5: "next"}
+
+
 def test_a_layer_between_two_modules_is_in_what_their_names_share() -> None:
     assert scopes(CHAIN, OWN) == [OWN[0], "layers.0.attn", OWN[2], "layers", OWN[4]]
 
@@ -70,3 +78,31 @@ def test_outputs_of_modules_are_found_by_their_values() -> None:
     assert outputs.module(after * 1.01) is None
     assert outputs.around("1.0", before) == ""  # another value of the size that both modules give: in neither
     assert outputs.around("1.0", before[:1]) == "1.0"
+
+
+class Levels(nn.Module):
+    """A convolution and a ReLU, each called on two levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        first, second = self.act(self.conv(image)), self.act(self.conv(image[..., ::2, ::2]))
+        return first.sum() + second.sum()
+
+
+def test_outputs_of_every_call_are_known_of_a_module_with_weights() -> None:
+    model = nn.Module()
+    model.wrapper = nn.Module()
+    model.wrapper.module = Levels()
+    model.forward = model.wrapper.module.forward  # type: ignore[method-assign]
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 4, 4)
+    found = given(model, (image,))
+    assert [(name, value.shape[-1]) for name, value in found if name == "conv"] == [("conv", 4), ("conv", 2)]
+    assert not any(name == "act" for name, _ in found)
+    outputs = Outputs(found)
+    convolved = [model.wrapper.module.conv(x).detach().numpy()[0] for x in (image, image[..., ::2, ::2])]
+    assert [outputs.module(blob) for blob in convolved] == ["conv", "conv"]
+    assert [outputs.around("conv", np.maximum(blob, 0)) for blob in convolved] == ["", ""]

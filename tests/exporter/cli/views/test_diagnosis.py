@@ -51,10 +51,15 @@ def test_numbers_that_are_not_finite_are_words_in_json() -> None:
     assert told["culprit"] == "norm"
 
 
+def test_the_row_of_a_module_that_is_called_several_times_tells_the_call() -> None:
+    assert any("head.cls, call 3 of 5" in line for line in lines(replace(FINE, module="head.cls", call=3, calls=5)))
+
+
 def test_layers_that_were_not_compared_are_named_above_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     show(replace(diagnosis(FINE), repeated=("head.cls", "head.reg")))
     *_, line, verdict = capsys.readouterr().out.splitlines()
-    assert line == "not compared, for one image calls them several times: head.cls, head.reg"
+    told = "not compared, for one image calls them several times and the artifact does not tell its calls apart"
+    assert line == f"{told}: head.cls, head.reg"
     assert verdict.startswith("✓ no module loses more")
     show(diagnosis(FINE))
     assert "not compared" not in capsys.readouterr().out
