@@ -12,6 +12,7 @@ OpenVINO reads as what `PrePostProcessor` would write: the same for every target
     plain.py      plain_load: what a load without settings computes
     session.py    Session, values, intermediates
     bfloat16.py   weights in bfloat16, and whether a processor computes in it
+    wide_kernels.py convolutions that are wrong in 8 bits
     constants.py  stored: what the IR's constants stand for
     own_operator.py the operator of form native, as an extension
 """

@@ -24,6 +24,7 @@ from slide_export.native.library import for_graph
 from . import own_operator
 from .bfloat16 import store_in_bfloat16
 from .runtime import CACHE, HINT, core_for, reason
+from .wide_kernels import feed_in_float
 
 OPTIONS: Mapping[str, Option] = {
     "device": Option("CPU", "where it runs: CPU, GPU, NPU, AUTO or any other OpenVINO device name"),
@@ -55,6 +56,8 @@ def lower(graph: OnnxGraph, directory: Path, options: LoweringOptions) -> Artifa
         _name_layers(model)
         if settings["static_batches"]:
             _set_batch(model, 1)
+        if options.precision.computes_integers:
+            feed_in_float(model)
         if options.precision == BF16:
             store_in_bfloat16(model)
             own_operator.compute_in_bfloat16(model)

@@ -92,7 +92,7 @@ def test_an_older_python_gets_a_sentence(version: tuple[int, int]) -> None:
 def test_it_is_the_same_file_every_time_and_small(tmp_path: Path) -> None:
     first = device_runner.write(tmp_path).read_bytes()
     assert first == device_runner.write(tmp_path).read_bytes()
-    assert len(first) < 170_000  # five backends, with what lowers them
+    assert len(first) < 180_000  # five backends, with what lowers them
 
 
 def test_targets_that_need_pytorch_are_not_in_it(tmp_path: Path) -> None:
