@@ -82,23 +82,29 @@ def _take(client: socket.socket, listening: socket.socket) -> None:
         _be(order, list(streams))
     for stream in streams:
         os.close(stream)
-    client.sendall(f"{child}\n".encode())
-    if not same:
-        client.close()
+    if child:
+        threading.Thread(target=_wait, args=(client, child), daemon=True).start()
         return
-    threading.Thread(target=_wait, args=(client, child), daemon=True).start()
+    client.sendall(b"0\n")
+    client.close()
 
 
 def _wait(client: socket.socket, child: int) -> None:
-    """Tell the client how its fork ended; end the fork where the client is gone."""
+    """Tell the client which its fork is, and how it ended; end the fork where the client is gone."""
+    ended = threading.Event()
 
     def end_with_client() -> None:
-        """Kill the fork when the client closes its side."""
+        """Kill the fork when the client closes its side, which is an error where it had not read what it was told."""
         with contextlib.suppress(OSError):
-            if not client.recv(1):
-                os.kill(child, signal.SIGKILL)
+            client.recv(1)
+        if not ended.is_set():
+            os.kill(child, signal.SIGKILL)
 
     threading.Thread(target=end_with_client, daemon=True).start()
+    with contextlib.suppress(OSError):
+        client.sendall(f"{child}\n".encode())
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it keeps its number until it is known to have ended
+    ended.set()
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):
         client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())

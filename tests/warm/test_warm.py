@@ -115,6 +115,24 @@ def test_it_is_killed_with_what_was_started(tmp_path: Path) -> None:
         assert not work.exists()
 
 
+def test_it_is_killed_with_a_client_that_has_not_read_which_process_it_is(tmp_path: Path) -> None:
+    """To the server that is an error of the connection and no end of it."""
+    subprocess.run(command("-c", ""), check=True)  # the server listens
+    program = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    order = {"argv": ["-c", program], "environment": dict(os.environ), "directory": str(tmp_path)}
+    said, (reading, writing) = json.dumps(order).encode(), os.pipe()
+    with socket.socket(socket.AF_UNIX) as client, os.fdopen(reading) as read, os.fdopen(writing, "w") as stream:
+        client.connect(os.environ[SOCKET])
+        rights = array.array("i", [stream.fileno()] * 3)
+        client.sendmsg([len(said).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        client.sendall(said)
+        work = Path("/proc") / read.readline().strip()
+    end = time.monotonic() + 30
+    while work.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not work.exists()
+
+
 def test_the_server_ends_with_a_session_that_was_killed(tmp_path: Path) -> None:
     program = f"""import os, signal, subprocess
 from tests import warm
