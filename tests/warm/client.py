@@ -43,16 +43,26 @@ def main() -> int:
     if SOCKET not in os.environ:
         cold()
     server = connected()
+    child, waiting = 0, []
+
+    def pass_on(number: int, _: object) -> None:
+        """Send the fork a signal, or keep it until the server has said which it is: the fork may run before."""
+        os.kill(child, number) if child else waiting.append(number)
+
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
     said = json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ), "directory": os.getcwd()}).encode()  # noqa: PTH109  # no pathlib here
     streams = array.array("i", [0, 1, 2])
     server.sendmsg([len(said).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
     server.sendall(said)
     answers = server.makefile("r")
     child = int(answers.readline())
+    for number in waiting:
+        if not child:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(child or os.getpid(), number)
     if not child:  # its environment is another
         cold()
-    for number in PASSED_ON:
-        signal.signal(number, lambda sent, _: os.kill(child, sent))
     for stream in streams:  # the fork has them: who reads from a pipe sees its end with the fork's
         os.close(stream)
     return int(answers.readline())

@@ -82,15 +82,16 @@ def _take(client: socket.socket, listening: socket.socket) -> None:
         _be(order, list(streams))
     for stream in streams:
         os.close(stream)
-    if child:
-        threading.Thread(target=_wait, args=(client, child), daemon=True).start()
+    with contextlib.suppress(OSError):  # `_wait` ends the fork of one that is gone
+        client.sendall(f"{child}\n".encode())
+    if not same:
+        client.close()
         return
-    client.sendall(b"0\n")
-    client.close()
+    threading.Thread(target=_wait, args=(client, child), daemon=True).start()
 
 
 def _wait(client: socket.socket, child: int) -> None:
-    """Tell the client which its fork is, and how it ended; end the fork where the client is gone."""
+    """Tell the client how its fork ended; end the fork where the client is gone."""
     ended = threading.Event()
 
     def end_with_client() -> None:
@@ -101,8 +102,6 @@ def _wait(client: socket.socket, child: int) -> None:
             os.kill(child, signal.SIGKILL)
 
     threading.Thread(target=end_with_client, daemon=True).start()
-    with contextlib.suppress(OSError):
-        client.sendall(f"{child}\n".encode())
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it keeps its number until it is known to have ended
     ended.set()
     _, status = os.waitpid(child, 0)
