@@ -35,7 +35,7 @@ from slide_export.verification.apart import LookInside, inside_apart
 from .align import aligned, power
 from .hooks import anchored, recorded
 from .report import Diagnosis, Row, worst_call
-from .winograd import convolved_by_winograd
+from .winograd import ByWinograd
 
 SAME_DB = 100.0  # two float64 runs that differ by float32 rounding of fused weights alone are above 130 dB
 
@@ -184,7 +184,7 @@ def _rows(
             expected = recorded(exact, value_names, images)
             found = aligned(expected, {name: [raw[one] for one in values] for name, values in value_names.items()})
             added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
-            with convolved_by_winograd(floor) if by_winograd else nullcontext():
+            with ByWinograd() if by_winograd else nullcontext():
                 rounded = recorded(floor, found, images32)  # the same two for an ideal one: what rounding explains
             rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):

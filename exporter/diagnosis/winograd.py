@@ -11,13 +11,14 @@ those of ncnn's convolution_3x3_winograd.h, and so is the error: 118.1 dB of 256
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 OUTPUTS, TAPS = 4, 3  # of a tile, along one axis
 TILE = OUTPUTS + TAPS - 1
@@ -25,39 +26,54 @@ POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
 """Where the polynomials are evaluated, beside infinity. Of 1 and 2 in their place the error is twice as large."""
 
 
-@contextmanager
-def convolved_by_winograd(model: nn.Module) -> Iterator[None]:
-    """Have a model compute so what a runtime with this algorithm would: dense 3x3 convolutions of stride 1."""
-    layers = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and applies_to(layer))
-    handles = [layer.register_forward_hook(lambda one, inputs, _: convolve(one, *inputs)) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+class ByWinograd(TorchFunctionMode):
+    """A context in which dense 3x3 convolutions of stride 1 are computed so, whatever layer asks for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute a convolution by tiles where that is possible, and all else as it is."""
+        return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
 
 
-def applies_to(layer: nn.Conv2d) -> bool:
-    """Whether the algorithm is for this convolution."""
-    plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
-    return plain and layer.kernel_size == (TAPS, TAPS) and not isinstance(layer.padding, str)
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    plain = groups == 1 and _pair(stride) == _pair(dilation) == (1, 1) and not isinstance(padding, str)
+    if plain and tuple(weight.shape[2:]) == (TAPS, TAPS):
+        return convolve(x, weight, bias, _pair(padding))
+    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Convolve by tiles, in the type of x: [B, C, h, w] -> [B, D, h', w']."""
+def _pair(value: Any) -> tuple[int, int]:
+    rows, cols = (value, value) if isinstance(value, int) else value
+    return int(rows), int(cols)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+    """Convolve by tiles, in the type of x: [B, C, h, w] -> [B, D, h', w'].
+
+    Args:
+        weight: [D, C, 3, 3].
+        padding: zeros above and below, and at the left and right.
+    """
     back, kernel, forth = (matrix.to(x) for matrix in _transforms())
-    above, beside = (int(side) for side in layer.padding)
+    above, beside = padding
     rows, cols = x.shape[2] + 2 * above - TAPS + 1, x.shape[3] + 2 * beside - TAPS + 1  # of the result
     down, right = -(-rows // OUTPUTS), -(-cols // OUTPUTS)  # tiles
     more = (down * OUTPUTS - rows, right * OUTPUTS - cols)
     padded = functional.pad(x, (beside, beside + more[1], above, above + more[0]))
     tiles = padded.unfold(2, TILE, OUTPUTS).unfold(3, TILE, OUTPUTS)  # [B, C, down, right, TILE, TILE]
     values = forth @ tiles @ forth.T
-    weights = kernel @ layer.weight @ kernel.T  # [D, C, TILE, TILE]
+    weights = kernel @ weight @ kernel.T  # [D, C, TILE, TILE]
     products = torch.einsum("bcyxij,dcij->bdyxij", values, weights)
     made = back @ products @ back.T  # [B, D, down, right, OUTPUTS, OUTPUTS]
     whole = made.transpose(3, 4).reshape(len(x), -1, down * OUTPUTS, right * OUTPUTS)[:, :, :rows, :cols]
-    return whole if layer.bias is None else whole + layer.bias[:, None, None]
+    return whole if bias is None else whole + bias[:, None, None]
 
 
 def _transforms() -> tuple[Tensor, Tensor, Tensor]:

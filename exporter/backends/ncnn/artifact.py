@@ -18,7 +18,7 @@ from slide_export.inference.served import ServedModel
 from . import network, weights
 from .convert import Converted, convert
 from .lint import unknown
-from .modules import Outputs, by_weights, given, module_of, named
+from .modules import Outputs, by_weights, given, is_activated, module_of, named
 from .network import Layer, weights_of
 from .probe import refuse_crash
 from .repair import drop_unused, fix_shapes, settle_batch_reshapes
@@ -122,7 +122,7 @@ def _by_outputs(layers: tuple[Layer, ...], own: Mapping[int, str], outputs: Outp
     for index, layer in enumerate(layers):
         if layer.inputs and layer.type != "Split":
             blob = extract(state, layer.outputs[0])
-            module = outputs.module(blob)
+            module = outputs.module(blob, but=own.get(index) if is_activated(layer) else None)
             if module is not None:
                 found[index] = module
             elif index in own:

@@ -33,6 +33,9 @@ PREFIX = "wrapper.module."
 """Of a model's modules inside `ForeignModule` and `ExportWrapper`."""
 SAME = 1e-3
 """Of the largest value: float32 in another order, where other values of a model differ in their first digits."""
+ACTIVATED = frozenset({"Convolution", "ConvolutionDepthWise", "Deconvolution", "InnerProduct"})
+ACTIVATION = 9
+"""Parameter of these layers: which activation pnnx has put into them; none without it."""
 TYPE = "/"
 """Between a layer's module and its type, in its name."""
 
@@ -99,14 +102,18 @@ class Outputs:
             self._sizes[name].add(value.size)
             self._by_size[value.size].append((name, value, float(value.max(initial=0.0))))
 
-    def module(self, blob: Array) -> str | None:
-        """Case 1: the module that gives a blob; the innermost, which ends first."""
+    def module(self, blob: Array, but: str | None = None) -> str | None:
+        """Case 1: the module that gives a blob; the innermost, which ends first.
+
+        Args:
+            but: a module that does not, whatever it gave for this image.
+        """
         largest = float(blob.max(initial=0.0))  # quickly told
         return next(
             (
                 name
                 for name, value, its_largest in self._by_size[blob.size]
-                if abs(largest - its_largest) <= SAME * abs(its_largest) and _same(blob, value)
+                if name != but and abs(largest - its_largest) <= SAME * abs(its_largest) and _same(blob, value)
             ),
             None,
         )
@@ -121,6 +128,11 @@ class Outputs:
 def _same(blob: Array, value: Array) -> bool:
     limit = SAME * float(np.abs(value).max(initial=0.0))
     return bool(np.abs(blob.reshape(-1) - value.reshape(-1)).max(initial=0.0) <= limit)
+
+
+def is_activated(layer: Layer) -> bool:
+    """Whether a layer gives what an activation made of its sums, which for an image of no negative one are the same."""
+    return layer.type in ACTIVATED and layer.integer(ACTIVATION) != 0
 
 
 def scopes(layers: Sequence[Layer], own: Mapping[int, str]) -> list[str]:

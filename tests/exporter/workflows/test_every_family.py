@@ -94,8 +94,10 @@ HIDDEN = {
     ("executorch", "slide_pvt"): OF_PVT,
     ("executorch", "gam"): OF_GAM,
     ("executorch", "gam_a_plain"): OF_GAM,
+    ("ncnn", "nbnet"): frozenset({"down_path.0", "down_path.1"}),
 }
-"""Blocks whose sum is inside a part that XNNPACK runs, which shows nothing: a convolution takes the last of a stage."""
+"""Blocks whose sum is inside a part that XNNPACK runs, which shows nothing: a convolution takes the last of a stage. Of
+NBNet's, by their names in ncnn, what halves the map behind them is the last value."""
 ALL_HIDDEN = {("executorch", stem) for stem in ("twins", "twins_pcpvt", "dat", "dat_pp", "nbnet")}
 """Each block ends in such a part: Twins' before a convolution for positions, DAT's attention and NBNet's levels too."""
 

@@ -4,10 +4,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from slide_export.backends.ncnn.modules import Outputs, by_weights, given, module_of, named, scopes
+from slide_export.backends.ncnn.modules import Outputs, by_weights, given, is_activated, module_of, named, scopes
 from slide_export.backends.ncnn.network import Layer
 from slide_export.backends.ncnn.weights import Part, Tensor
 
@@ -62,6 +63,19 @@ def test_names_are_unlike_and_tell_the_module() -> None:
     assert found[-1].outputs == ("logits",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters", "found"),
+    [
+        ("InnerProduct", {9: "1"}, True),
+        ("InnerProduct", {9: "0"}, False),
+        ("Convolution", {}, False),
+        ("Gemm", {9: "8"}, False),
+    ],
+)
+def test_an_activation_inside_a_layer_is_known(kind: str, parameters: dict[int, str], found: bool) -> None:
+    assert is_activated(Layer(kind, kind, ("1",), ("2",), parameters)) is found
+
+
 def test_outputs_of_modules_are_found_by_their_values() -> None:
     model = nn.Module()
     model.wrapper = nn.Module()
@@ -75,6 +89,7 @@ def test_outputs_of_modules_are_found_by_their_values() -> None:
     assert outputs.module(before) == "0"
     assert outputs.module(after) == "1.0"  # the innermost of the two that give it
     assert outputs.module(after.transpose(1, 2, 0)) is None
+    assert outputs.module(before, but="0") is None
     assert outputs.module(after * 1.01) is None
     assert outputs.around("1.0", before) == ""  # another value of the size that both modules give: in neither
     assert outputs.around("1.0", before[:1]) == "1.0"
