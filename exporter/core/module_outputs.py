@@ -6,7 +6,7 @@ the trained model its modules. An artifact that shows a few values alone says it
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from slide_export.core.graph import Value
 
@@ -49,14 +49,22 @@ def modules_by_value(values: Sequence[Value], without: Collection[str] = ()) -> 
 
 
 def _leaving(values: Sequence[Value], modules: Collection[str]) -> dict[str, list[str]]:
-    """Names of the values of each module that something outside it uses, in the order of execution."""
-    told: dict[str, list[str]] = defaultdict(list)
-    if any(value.output_of is not None for value in values):
-        for value in values:
-            for module in value.output_of or ():
-                told[module].append(value.name)
-        return {module: told[module] for module in modules if module in told}
-    owners = _owners(values, frozenset(modules))
+    """Names of the values of each module that are its outputs or leave it, in the order of execution."""
+    stated = any(value.output_of is not None for value in values)
+    found: dict[str, list[str]] = defaultdict(list)
+    for module, name in _stated(values) if stated else _used_outside(values, frozenset(modules)):
+        found[module].append(name)
+    return {module: found[module] for module in modules if module in found}
+
+
+def _stated(values: Sequence[Value]) -> Iterator[tuple[str, str]]:
+    """Module and value, as the artifact says."""
+    return ((module, value.name) for value in values for module in value.output_of or ())
+
+
+def _used_outside(values: Sequence[Value], modules: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Module and value, where something outside the module uses the value, or nothing does."""
+    owners = _owners(values, modules)
     users: dict[str, set[str]] = defaultdict(set)
     for value in values:
         for name in value.takes:
@@ -65,8 +73,7 @@ def _leaving(values: Sequence[Value], modules: Collection[str]) -> dict[str, lis
         for module in _ancestors(owners[value.name]):
             outside = any(module not in _ancestors(user) for user in users[value.name])
             if outside or not users[value.name]:
-                told[module].append(value.name)
-    return {module: told[module] for module in modules if module in told}
+                yield module, value.name
 
 
 def _owners(values: Sequence[Value], modules: frozenset[str]) -> dict[str, str]:

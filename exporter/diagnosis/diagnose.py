@@ -18,6 +18,7 @@ from slide_export.bundle import store as bundle
 from slide_export.bundle.store import Bundle
 from slide_export.core.artifact import Feeds
 from slide_export.core.errors import LoweringError
+from slide_export.core.graph import inside as is_inside
 from slide_export.core.module_outputs import outputs_of_calls
 from slide_export.core.progress import Progress, no_progress
 from slide_export.core.task import NOTHING_MORE, Known
@@ -73,14 +74,16 @@ def diagnose(
         if not value_names:
             raise LoweringError(f"expected values named after the model's modules in {path}, found none")
         with step(f"compare {len(value_names)} modules on {count} images"):
-            rows, shown = _rows(served, session, value_names, orders, fed, shipped)
-    hidden = {name: count for name, count in calls.items() if name not in shown}
-    once = tuple(name for name, times in hidden.items() if times == 1)
-    layers = _weighted(served.module) & hidden.keys() - {*once}
-    repeated = tuple(name for name in hidden if name in layers and not any(name.startswith(f"{row}.") for row in shown))
+            rows = _rows(served, session, value_names, orders, fed, shipped)
+    shown = {row.module for row in rows}
+    hidden = tuple(name for name, times in calls.items() if times == 1 and name not in shown)
+    weighted = _weighted(served.module)
+    repeated = tuple(
+        name for name, times in calls.items() if times > 1 and name in weighted and not is_inside(name, shown)
+    )
     least_db = _refused_below_db(shipped)
     precision = shipped.manifest.precision.name
-    return Diagnosis(session.evaluator, precision, golden.source, count, rows, once, least_db, repeated)
+    return Diagnosis(session.evaluator, precision, golden.source, count, rows, hidden, least_db, repeated)
 
 
 def _refused_below_db(shipped: Bundle) -> float | None:
@@ -140,11 +143,9 @@ def _drop_last_children(value_names: Mapping[str, tuple[str, ...]], trained: nn.
 
 def _agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
     """Whether a module gives the same at each of its calls."""
-    return len(expected) == len(found) and all(map(_agrees, expected, found))
-
-
-def _agrees(expected: Tensor, found: Tensor) -> bool:
-    return found.shape == expected.shape and _decibel(power(expected), power(found - expected)) > SAME_DB
+    return [one.shape for one in expected] == [one.shape for one in found] and all(
+        _decibel(power(ours), power(theirs - ours)) > SAME_DB for ours, theirs in zip(expected, found, strict=True)
+    )
 
 
 def _replaced(name: str, trained: nn.Module, lowered: nn.Module) -> bool:
@@ -164,17 +165,16 @@ def _rows(
     order_names: Mapping[str, str],
     fed: Feeds,
     shipped: Bundle,
-) -> tuple[tuple[Row, ...], set[str]]:
-    """Rows in the order of execution, and which modules the artifact shows.
+) -> tuple[Row, ...]:
+    """Rows in the order of execution, of the modules that the artifact shows.
 
     What it sorts, the trained model takes in its order: keys that tie are no error of the modules behind them.
     """
     exact, numbers = served.in_float64(), verification.numbers_of(shipped)
     floor = reference.imitation(served, fed, numbers)
+    by_winograd = optional.convolves_by_winograd(registry.load(shipped.manifest.target))
     # Of a lower precision its own rounding is larger.
-    by_winograd = numbers.precision.floor == "none" and optional.convolves_by_winograd(
-        registry.load(shipped.manifest.target)
-    )
+    convolving = ByWinograd if by_winograd and numbers.precision.floor == "none" else nullcontext
     powers: dict[str, list[_Powers]] = {}
     for batch in _batches(fed, served.io.batch):
         images, images32 = served.tensors(batch, torch.float64), served.tensors(batch, torch.float32)
@@ -184,7 +184,7 @@ def _rows(
             expected = recorded(exact, value_names, images)
             found = aligned(expected, {name: [raw[one] for one in values] for name, values in value_names.items()})
             added = anchored(exact, found, images)  # each module on the artifact's values: what it adds itself
-            with ByWinograd() if by_winograd else nullcontext():
+            with convolving():
                 rounded = recorded(floor, found, images32)  # the same two for an ideal one: what rounding explains
             rounded_added = anchored(exact, rounded, images)
         for name in (name for name in expected if name in found):
@@ -195,10 +195,9 @@ def _rows(
     # No runtime is asked for less than one rounding of a value, where PyTorch happens to round nothing.
     smallest, multiple = numbers.precision.rounding, numbers.precision.tolerance_factor
     depths = {name: sum(name.startswith(f"{other}.") for other in powers) for name in powers}
-    rows = (
+    return tuple(
         worst_call([one.row(name, depths[name], smallest, multiple) for one in calls]) for name, calls in powers.items()
     )
-    return tuple(rows), set(powers)
 
 
 def _batches(fed: Feeds, batch: int | None) -> Iterator[Feeds]:

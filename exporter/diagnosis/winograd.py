@@ -12,6 +12,7 @@ those of ncnn's convolution_3x3_winograd.h, and so is the error: 118.1 dB of 256
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int,
     return whole if bias is None else whole + bias[:, None, None]
 
 
+@cache
 def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     """Of products to outputs [4, 6], of a kernel [6, 3] and of a tile [6, 6], along one axis.
 
@@ -84,10 +86,8 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     """
     powers = np.vander(POINTS, TILE, increasing=True)
 
-    def first(count: int) -> np.ndarray:
+    def first(count: int) -> Tensor:
         """The powers below `count`, and at infinity the last of them."""
-        return np.vstack((powers[:, :count], np.eye(count)[-1]))
+        return torch.from_numpy(np.vstack((powers[:, :count], np.eye(count)[-1])))
 
-    matrices = first(OUTPUTS).T, first(TAPS), np.linalg.inv(first(TILE)).T
-    back, kernel, forth = (torch.from_numpy(np.ascontiguousarray(matrix)) for matrix in matrices)
-    return back, kernel, forth
+    return first(OUTPUTS).T, first(TAPS), torch.linalg.inv(first(TILE)).T

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .dtypes import SPATIAL
 from .network import Layer
 from .repair import renamed
 from .weights import Tensor
@@ -33,7 +34,7 @@ PREFIX = "wrapper.module."
 """Of a model's modules inside `ForeignModule` and `ExportWrapper`."""
 SAME = 1e-3
 """Of the largest value: float32 in another order, where other values of a model differ in their first digits."""
-ACTIVATED = frozenset({"Convolution", "ConvolutionDepthWise", "Deconvolution", "InnerProduct"})
+ACTIVATED = SPATIAL | {"InnerProduct"}
 ACTIVATION = 9
 """Parameter of these layers: which activation pnnx has put into them; none without it."""
 TYPE = "/"

@@ -149,6 +149,16 @@ def detector(tmp_path: Path, target: str) -> tuple[Bundle, Path]:
     return api.export(saved, target=target, out=tmp_path, **asked), saved
 
 
+@contextmanager
+def altered(made: Bundle) -> Iterator[onnx.GraphProto]:
+    """The graph of an ONNX bundle, to be changed; it is saved, and the hashes agree."""
+    path = made.path / FILES["onnx"]
+    proto = onnx.load(path)
+    yield proto.graph
+    onnx.save(proto, path)
+    restate(made.path)
+
+
 @pytest.mark.parametrize("target", [*sorted(FILES), pytest.param("ncnn", marks=pytest.mark.slow)])
 def test_a_detectors_head_is_compared_at_each_call(target: str, tmp_path: Path) -> None:
     """In ncnn 3x3 convolutions lose 20 dB more than a sum does: by Winograd's algorithm, which is no fault."""
@@ -167,14 +177,11 @@ def test_a_detectors_head_is_compared_at_each_call(target: str, tmp_path: Path) 
 
 def test_a_weight_of_a_detectors_head_names_its_layer(tmp_path: Path) -> None:
     made, saved = detector(tmp_path, "onnx")
-    path = made.path / FILES["onnx"]
-    proto = onnx.load(path)
-    (stored,) = (one for one in proto.graph.initializer if one.name.endswith("cls_convs.1.conv.weight"))
-    weight = numpy_helper.to_array(stored).copy()
-    weight.flat[np.abs(weight).argmax()] *= 1.01
-    stored.CopyFrom(numpy_helper.from_array(weight, stored.name))
-    onnx.save(proto, path)
-    restate(made.path)
+    with altered(made) as graph:
+        (stored,) = (one for one in graph.initializer if one.name.endswith("cls_convs.1.conv.weight"))
+        weight = numpy_helper.to_array(stored).copy()
+        weight.flat[np.abs(weight).argmax()] *= 1.01
+        stored.CopyFrom(numpy_helper.from_array(weight, stored.name))
     found = diagnose(made.path, saved)
     assert found.culprit is not None
     assert (found.culprit.module, found.culprit.calls) == ("bbox_head.cls_convs.1.conv", LEVELS)
@@ -182,14 +189,11 @@ def test_a_weight_of_a_detectors_head_names_its_layer(tmp_path: Path) -> None:
 
 def test_a_fault_on_one_level_names_the_call(tmp_path: Path) -> None:
     made, saved = detector(tmp_path, "onnx")
-    path = made.path / FILES["onnx"]
-    proto = onnx.load(path)
-    (third,) = (node for node in proto.graph.node if node.name == "/bbox_head/retina_reg/Conv_2")
-    (bias,) = (one for one in proto.graph.initializer if one.name == third.input[2])
-    proto.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), "other"))
-    third.input[2] = "other"
-    onnx.save(proto, path)
-    restate(made.path)
+    with altered(made) as graph:
+        (third,) = (node for node in graph.node if node.name == "/bbox_head/retina_reg/Conv_2")
+        (bias,) = (one for one in graph.initializer if one.name == third.input[2])
+        graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), "other"))
+        third.input[2] = "other"
     found = diagnose(made.path, saved)
     assert found.culprit is not None
     assert found.culprit.label == "bbox_head.retina_reg, call 3 of 5"

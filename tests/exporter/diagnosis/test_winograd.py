@@ -1,6 +1,5 @@
 """Winograd's convolution gives what a convolution gives, and rounds what ncnn's rounds."""
 
-import math
 import struct
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from slide_export.backends import registry
 from slide_export.backends.ncnn.runtime import EXACT, extract, extractor, open_net
 from slide_export.diagnosis.winograd import ByWinograd
 from slide_export.models.batch_norm import NormedConvolution
+from slide_export.proof.parity import sqnr_db
 
 DENSE = {"in_channels": 3, "out_channels": 5, "kernel_size": 3}
 
 
 def decibel(exact: Tensor, found: Tensor) -> float:
     """Signal to noise in dB."""
-    return 10 * math.log10(float(exact.square().sum()) / float((found.double() - exact).square().sum()))
+    return sqnr_db(exact.numpy(), (found.double() - exact).numpy())
 
 
 @pytest.mark.parametrize("padding", [0, 1, (2, 1)])

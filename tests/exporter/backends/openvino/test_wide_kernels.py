@@ -18,7 +18,7 @@ from slide_export.models.pvt import PvtConfig, PyramidVisionTransformer
 from tests.conftest import randomise
 
 from .graphs import constant
-from .quantized import RIGHT_DB, STEP, Convolution, decibel
+from .quantized import RIGHT_DB, STEP, Convolution, decibel, in_8_bits
 
 REDUCTION = Convolution(32, 32, 8, 8, (24, 24))
 """PVTv2-B0's: in 8 bits -3 dB on a processor with AMX."""
@@ -81,10 +81,8 @@ def test_what_is_right_stays_in_8_bits(right: Convolution) -> None:
 
 def test_activations_without_a_zero_point_are_known_too() -> None:
     x = ops.parameter([1, 32, 24, 24], np.float32)
-    rounded = ops.fake_quantize(x, constant(-1), constant(1), constant(-128), constant(127), 256)
-    taken = ops.multiply(ops.convert(ops.convert(rounded, "i8"), "f32"), constant(STEP))
     weights = ops.multiply(ops.convert(constant(np.ones((8, 32, 8, 8)), np.int8), "f32"), constant(STEP))
-    model = openvino.Model([ops.convolution(taken, weights, [8, 8], [0, 0], [0, 0], [1, 1])], [x])
+    model = openvino.Model([ops.convolution(in_8_bits(x, None), weights, [8, 8], [0, 0], [0, 0], [1, 1])], [x])
     feed_in_float(model)
     assert types(model) == ["Parameter"]
 
@@ -92,9 +90,7 @@ def test_activations_without_a_zero_point_are_known_too() -> None:
 def test_a_factor_of_the_models_own_is_not_left_out() -> None:
     """Behind what was rounded the model multiplies: its convolution takes no 8 bits, and is as it was."""
     x = ops.parameter([1, 32, 24, 24], np.float32)
-    rounded = ops.fake_quantize(x, constant(0), constant(1), constant(0), constant(255), 256)
-    taken = ops.multiply(ops.convert(ops.convert(rounded, "u8"), "f32"), constant(STEP))
-    scaled = ops.multiply(taken, constant(3))
+    scaled = ops.multiply(in_8_bits(x, 131), constant(3))
     model = openvino.Model(
         [ops.convolution(scaled, constant(np.ones((8, 32, 8, 8))), [8, 8], [0, 0], [0, 0], [1, 1])], [x]
     )
